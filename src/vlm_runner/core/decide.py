@@ -1,0 +1,199 @@
+"""What comes next: from a run to one command. The only place that chooses where a run goes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, TypeVar, assert_never
+
+from vlm_runner.core import names
+from vlm_runner.core.commands import (
+    AwaitEndpoint,
+    AwaitJob,
+    Command,
+    Record,
+    Release,
+    RequestServing,
+    RunTests,
+    StageImages,
+    SubmitJob,
+    WriteRecords,
+    WriteReport,
+)
+from vlm_runner.core.events import (
+    CreateUncertain,
+    Event,
+    HandedOver,
+    JobIntended,
+    RunFailed,
+    ServingIntended,
+)
+from vlm_runner.core.run import Phase, Run
+from vlm_runner.errors import AwsUnavailable, DataError, VlmRunnerError
+from vlm_runner.spec import ServingMode, seconds_of
+
+T = TypeVar("T")
+
+QUIET = timedelta(minutes=15)
+"""
+For how long a create that was signed and not answered can still arrive.
+
+AWS rejects a request whose signature is older than five minutes (IAM user guide, signing), plus five of a
+clock that runs ahead, plus slack.
+"""
+
+
+def decide(run: Run, *, quiet: timedelta = QUIET) -> Command:  # noqa: C901, PLR0911, PLR0912 - one line a phase
+    """The next command. Raises ValueError for a run that is DONE."""
+    match run.phase:
+        case Phase.STAGING:
+            return StageImages(run)
+        case Phase.RECORDING:
+            return WriteRecords(run)
+        case Phase.SUBMITTING:
+            if run.job_intent is None:
+                return Record(intend_job(run))
+            return SubmitJob(run.job_intent, attempt=run.uncertain_creates)
+        case Phase.TRAINING:
+            return AwaitJob(_known(run.job).arn)
+        case Phase.REQUESTING:
+            if run.serving_intent is None:
+                return Record(intend_serving(run))
+            return RequestServing(run.serving_intent, run.uid, attempt=run.uncertain_creates)
+        case Phase.WARMING:
+            return AwaitEndpoint(_known(run.serving_intent).mode, _known(run.serving).arn)
+        case Phase.TESTING:
+            return RunTests(run, _known(run.serving).arn)
+        case Phase.RELEASING:
+            return hand_over(run) or release(run, quiet)
+        case Phase.REPORTING:
+            return WriteReport(run)
+        case Phase.DONE:
+            raise ValueError(f"run {run.run_id} is done")
+        case _:
+            assert_never(run.phase)
+
+
+def on_error(run: Run, error: Exception) -> Event | None:
+    """
+    What an error out of a step means for the run: an event to go on with, or None to halt where it is.
+
+    A halted run is resumable, and nothing of it bills. So whatever can be mended from outside (a role, a
+    quota, a network) halts the run as long as nothing bills; bad data cannot be mended, since the data of
+    a run is pinned; and where something bills, everything but a passing fault leads to its release.
+    """
+    if run.phase in {Phase.RELEASING, Phase.REPORTING} or isinstance(error, AwsUnavailable):
+        return None
+    if run.phase in {Phase.WARMING, Phase.TESTING} or isinstance(error, DataError):
+        code = error.exit_code if isinstance(error, VlmRunnerError) else 1
+        return RunFailed(error=type(error).__name__, reason=str(error) or repr(error), exit_code=code)
+    return None
+
+
+def on_takeover(run: Run) -> Event | None:
+    """
+    What another process may have left in flight when this one took over.
+
+    Its create may have been sent and not recorded, or may still be on its way.
+    """
+    if run.phase is Phase.SUBMITTING and run.job_intent is not None and run.uncertain_job is None:
+        return CreateUncertain(what="job", cause="takeover")
+    if run.phase is Phase.REQUESTING and run.serving_intent is not None and run.uncertain_serving is None:
+        return CreateUncertain(what="serving", cause="takeover")
+    return None
+
+
+def intend_job(run: Run) -> JobIntended:
+    """The customization job's request, from the run alone."""
+    records = _known(run.records)
+    token = names.client_request_token(run, "job")
+    name = names.resource_name(run, "job")
+    spec = run.spec
+    request: dict[str, Any] = {
+        "jobName": name,
+        "customModelName": names.resource_name(run, "model"),
+        "roleArn": spec.training.role_arn,
+        "clientRequestToken": token,
+        "baseModelIdentifier": spec.model.base,
+        "customizationType": "FINE_TUNING",
+        "hyperParameters": dict(spec.training.hyperparameters),
+        "trainingDataConfig": {"s3Uri": records.train_uri},
+        "outputDataConfig": {
+            "s3Uri": f"s3://{run.bucket}/{names.run_prefix(spec.storage.prefix, run.run_id)}output/"
+        },
+        "jobTags": names.tags(run),
+        "customModelTags": names.tags(run),
+    }
+    if records.validation_uri is not None:
+        request["validationDataConfig"] = {"validators": [{"s3Uri": records.validation_uri}]}
+    return JobIntended(name=name, token=token, request=request)
+
+
+def intend_serving(run: Run) -> ServingIntended:
+    """The throughput's or deployment's request. A commitment is never asked for: it cannot be deleted."""
+    model_arn = _known(run.model).model_arn
+    mode = run.spec.serving.mode
+    kind: names.Kind = "throughput" if mode is ServingMode.PROVISIONED else "deployment"
+    name, token = names.resource_name(run, kind), names.client_request_token(run, kind)
+    common: dict[str, Any] = {"clientRequestToken": token, "tags": names.tags(run)}
+    if mode is ServingMode.PROVISIONED:
+        request = common | {
+            "provisionedModelName": name,
+            "modelId": model_arn,
+            "modelUnits": run.spec.serving.model_units,
+        }
+    else:
+        request = common | {"modelDeploymentName": name, "modelArn": model_arn}
+    return ServingIntended(mode=mode, name=name, token=token, request=request)
+
+
+def hand_over(run: Run) -> Command | None:
+    """Leave the endpoint to the user if the spec says so and the run went well."""
+    keep = run.spec.serving.keep
+    well = run.reason is None and run.cancelled is None
+    if keep is False or not well or run.serving is None or run.serving_intent is None:
+        return None
+    expires = None if keep is True else run.updated_at + timedelta(seconds=seconds_of(keep))
+    return Record(
+        HandedOver(
+            arn=run.serving.arn,
+            name=run.serving_intent.name,
+            delete_command=delete_command(run.serving_intent.mode, run.serving.arn, run.region),
+            expires_at=expires,
+        )
+    )
+
+
+def release(run: Run, quiet: timedelta) -> Release:
+    """Everything of this run that may cost, and until when more of it may still appear."""
+    intent = run.serving_intent
+    job = run.job_intent if run.may_train else None
+    unsure_job = job is not None and run.job is None
+    unsure_serving = intent is not None and (run.uncertain_serving is not None or run.serving is None)
+    closed = run.rented_until or run.updated_at
+    return Release(
+        uid=run.uid,
+        job_name=job.name if job is not None else None,
+        job_token=job.token if job is not None else None,
+        mode=intent.mode if intent is not None else None,
+        endpoint_name=intent.name if intent is not None else None,
+        endpoint_arn=run.serving.arn if run.serving is not None else None,
+        sweep_until=closed + quiet if unsure_job or unsure_serving else None,
+    )
+
+
+def delete_command(mode: ServingMode, arn: str, region: str) -> str:
+    """What a person can paste into a shell to stop the billing."""
+    if mode is ServingMode.PROVISIONED:
+        return (
+            f"aws bedrock delete-provisioned-model-throughput --provisioned-model-id {arn} --region {region}"
+        )
+    return (
+        "aws bedrock delete-custom-model-deployment"
+        f" --custom-model-deployment-identifier {arn} --region {region}"
+    )
+
+
+def _known(value: T | None) -> T:
+    if value is None:
+        raise ValueError("the checkpoint's phase and facts contradict each other")
+    return value

@@ -1,0 +1,250 @@
+"""
+What can happen to a run: facts in the past tense, frozen, small, without behaviour.
+
+The checkpoint's history is a list of `Entry`; a run is the fold of its history.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vlm_runner.spec import RunSpec, ServingMode
+
+
+class Value(BaseModel):
+    """Frozen, and tolerant of fields that a later version adds: they are kept, and written back."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class DatasetFacts(Value, frozen=True):
+    """The data that this run is about, as it was when the run was created."""
+
+    fingerprint: str
+    revision: str | None = None
+    rows: int
+    validation_rows: int | None = None
+    columns: tuple[str, ...] = ()
+
+
+class RunCreated(Value, frozen=True):
+    """All that a run needs was found; nothing has been touched."""
+
+    kind: Literal["run_created"] = "run_created"
+    run_id: str
+    uid: str
+    """128 random bits in hex; every name and token of the run derives from it."""
+    spec: RunSpec
+    spec_fingerprint: str
+    account: str
+    partition: str = "aws"
+    region: str
+    bucket: str
+    dataset: DatasetFacts
+    version: str
+    """Of vlm-runner, for the record."""
+
+
+class SubsetStaged(Value, frozen=True):
+    """One split's images are in S3, and its record lines beside them."""
+
+    rows: int
+    images_uploaded: int
+    images_passed_through: int
+    images_converted: int
+    shards_skipped: int
+    bytes_uploaded: int
+    skipped_rows: tuple[str, ...] = ()
+    """Rows left out under `on_bad_row = "skip"`, each with its reason; at most the first 100."""
+    rows_skipped: int = 0
+
+
+class ImagesStaged(Value, frozen=True):
+    """All images are in S3."""
+
+    kind: Literal["images_staged"] = "images_staged"
+    train: SubsetStaged
+    validation: SubsetStaged | None = None
+
+
+class RecordsWritten(Value, frozen=True):
+    """The JSONL files are in S3."""
+
+    kind: Literal["records_written"] = "records_written"
+    train_uri: str
+    train_records: int
+    validation_uri: str | None = None
+    validation_records: int = 0
+
+
+class JobIntended(Value, frozen=True):
+    """The run is about to create its customization job; `request` is frozen, and replayed as it is."""
+
+    kind: Literal["job_intended"] = "job_intended"
+    name: str
+    token: str
+    request: dict[str, Any]
+
+
+class JobSubmitted(Value, frozen=True):
+    """Bedrock accepted the model customization job."""
+
+    kind: Literal["job_submitted"] = "job_submitted"
+    arn: str
+    adopted: bool = False
+    """True: an earlier attempt had created it."""
+
+
+class JobCompleted(Value, frozen=True):
+    """The job is Completed, and its custom model is Active."""
+
+    kind: Literal["job_completed"] = "job_completed"
+    model_arn: str
+    training_loss: float | None = None
+    validation_loss: float | None = None
+
+
+class JobFailed(Value, frozen=True):
+    """The job ended as Failed or Stopped, or its model did."""
+
+    kind: Literal["job_failed"] = "job_failed"
+    status: str
+    reason: str
+
+
+class ServingIntended(Value, frozen=True):
+    """The run is about to rent: a throughput or a deployment; `request` is frozen, and replayed as it is."""
+
+    kind: Literal["serving_intended"] = "serving_intended"
+    mode: ServingMode
+    name: str
+    token: str
+    request: dict[str, Any]
+
+
+class ServingRequested(Value, frozen=True):
+    """Bedrock accepted the throughput or deployment; from here it bills."""
+
+    kind: Literal["serving_requested"] = "serving_requested"
+    arn: str
+    adopted: bool = False
+
+
+class CreateUncertain(Value, frozen=True):
+    """A create was sent, or may have been, and its fate is unknown."""
+
+    kind: Literal["create_uncertain"] = "create_uncertain"
+    what: Literal["job", "serving"]
+    cause: str
+
+
+class EndpointReady(Value, frozen=True):
+    """The throughput is InService, or the deployment Active."""
+
+    kind: Literal["endpoint_ready"] = "endpoint_ready"
+
+
+class EndpointFailed(Value, frozen=True):
+    """The throughput or deployment ended as Failed, or went away."""
+
+    kind: Literal["endpoint_failed"] = "endpoint_failed"
+    reason: str
+
+
+class TestAnswer(Value, frozen=True):
+    __test__ = False
+
+    row: int
+    answer: str
+    reference: str
+
+
+class TestsAnswered(Value, frozen=True):
+    """The test calls were answered; all answers are at `uri`."""
+
+    __test__ = False
+
+    kind: Literal["tests_answered"] = "tests_answered"
+    uri: str | None
+    asked: int
+    held_out: bool
+    """False: there were no held-out rows, and training rows were asked."""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    first: TestAnswer | None = None
+
+
+class CancelRequested(Value, frozen=True):
+    """Somebody asked for this run to be cancelled, and its driver took note."""
+
+    kind: Literal["cancel_requested"] = "cancel_requested"
+    reason: str = ""
+
+
+class RunFailed(Value, frozen=True):
+    """A step met something that no retry will change."""
+
+    kind: Literal["run_failed"] = "run_failed"
+    error: str
+    reason: str
+    exit_code: int = 100
+
+
+class Released(Value, frozen=True):
+    """Nothing of this run bills any more."""
+
+    kind: Literal["released"] = "released"
+    deleted: tuple[str, ...] = ()
+    job_stopped: bool = False
+
+
+class HandedOver(Value, frozen=True):
+    """The endpoint was left running, as `serving.keep` asks: it bills until its new owner deletes it."""
+
+    kind: Literal["handed_over"] = "handed_over"
+    arn: str
+    name: str
+    delete_command: str
+    expires_at: datetime | None = None
+
+
+class ReportWritten(Value, frozen=True):
+    """The report is in S3; the run is over."""
+
+    kind: Literal["report_written"] = "report_written"
+    uri: str | None = None
+
+
+Event = Annotated[
+    RunCreated
+    | ImagesStaged
+    | RecordsWritten
+    | JobIntended
+    | JobSubmitted
+    | JobCompleted
+    | JobFailed
+    | ServingIntended
+    | ServingRequested
+    | CreateUncertain
+    | EndpointReady
+    | EndpointFailed
+    | TestsAnswered
+    | CancelRequested
+    | RunFailed
+    | Released
+    | HandedOver
+    | ReportWritten,
+    Field(discriminator="kind"),
+]
+
+
+class Entry(Value, frozen=True):
+    """One line of a run's history."""
+
+    sequence: int
+    at: datetime
+    """UTC, for people to read: no decision rests on it but deadlines that users asked for."""
+    event: Event

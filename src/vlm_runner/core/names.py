@@ -1,0 +1,77 @@
+"""
+Names, tokens and keys: derived from the run, never from time, host or attempt.
+
+A process that lost its memory, and another on another machine, derive the same ones; so whatever one
+attempt created, the next finds and adopts.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from vlm_runner.core.run import Run
+
+Kind = Literal["job", "model", "throughput", "deployment"]
+
+TAG_UID = "vlm-runner:run-uid"
+TAG_RUN = "vlm-runner:run-id"
+TAG_EXPIRES = "vlm-runner:expires-at"
+NAME_PREFIX = "vr-"
+
+
+def slug(text: str, length: int = 24) -> str:
+    """Lower-case letters, digits and single hyphens, beginning and ending with a letter or digit, or ''."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:length].strip("-")
+
+
+def default_run_id(source: str, spec_fingerprint: str) -> str:
+    """The same spec has the same run id: starting it again goes on with the run that is there."""
+    stem = slug(source.rstrip("/").rsplit("/", maxsplit=1)[-1]) or "run"
+    return f"{stem}-{spec_fingerprint[:8]}"
+
+
+def resource_name(run: Run, kind: Kind, generation: int = 0) -> str:
+    """
+    At most 48 characters of `[a-z0-9-]`, which suits all of AWS's patterns at once.
+
+    The API reference gives JobName, CustomModelName, ModelDeploymentName and ProvisionedModelName
+    different ones, each at most 63 characters.
+    """
+    digest = hashlib.sha256(_seed("vlmr/1", run, kind, generation)).digest()
+    tail = base64.b32encode(digest).decode().lower()[:20]
+    return f"{NAME_PREFIX}{slug(run.run_id) or 'run'}-{tail}"
+
+
+def client_request_token(run: Run, kind: Kind, generation: int = 0) -> str:
+    """64 hex digits; fits Bedrock's IdempotencyToken (1-256 of `[a-zA-Z0-9-]`)."""
+    return hashlib.sha256(_seed("vlmr-token/1", run, kind, generation)).hexdigest()
+
+
+def tags(run: Run) -> list[dict[str, str]]:
+    """The tags by which a throughput, deployment, job or model of ours is known."""
+    return [{"key": TAG_UID, "value": run.uid}, {"key": TAG_RUN, "value": run.run_id}]
+
+
+def _seed(version: str, run: Run, kind: str, generation: int) -> bytes:
+    return f"{version}|{run.account}|{run.region}|{run.uid}|{kind}|{generation}".encode()
+
+
+def records_key(prefix: str, subset: str) -> str:
+    return f"{prefix}data/{subset}.jsonl"
+
+
+def image_key(prefix: str, subset: str, index: int, extension: str) -> str:
+    """The notebook's own layout."""
+    return f"{prefix}images/{subset}/{index:03d}.{extension}"
+
+
+def run_prefix(prefix: str, run_id: str) -> str:
+    return f"{prefix}runs/{run_id}/"
+
+
+def bucket_name(template: str, account: str, region: str) -> str:
+    return template.replace("{account}", account).replace("{region}", region)

@@ -1,0 +1,178 @@
+"""The run: a frozen record, folded from its history."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Self
+
+from vlm_runner.core.events import (
+    CancelRequested,
+    CreateUncertain,
+    DatasetFacts,
+    EndpointFailed,
+    EndpointReady,
+    Entry,
+    HandedOver,
+    ImagesStaged,
+    JobCompleted,
+    JobFailed,
+    JobIntended,
+    JobSubmitted,
+    RecordsWritten,
+    Released,
+    ReportWritten,
+    RunCreated,
+    RunFailed,
+    ServingIntended,
+    ServingRequested,
+    TestsAnswered,
+    Value,
+)
+
+if TYPE_CHECKING:
+    from vlm_runner.spec import RunSpec
+
+
+class Phase(StrEnum):
+    """Each is one effect or one wait."""
+
+    STAGING = "staging"
+    RECORDING = "recording"
+    SUBMITTING = "submitting"
+    TRAINING = "training"
+    REQUESTING = "requesting"
+    WARMING = "warming"
+    TESTING = "testing"
+    RELEASING = "releasing"
+    REPORTING = "reporting"
+    DONE = "done"
+
+
+class Outcome(StrEnum):
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Run(Value, frozen=True):
+    """Where a run stands. Each field below `created` holds the fact of its name, once it has happened."""
+
+    phase: Phase
+    created_at: datetime
+    updated_at: datetime
+    sequence: int
+
+    created: RunCreated
+    images: ImagesStaged | None = None
+    records: RecordsWritten | None = None
+    job_intent: JobIntended | None = None
+    job: JobSubmitted | None = None
+    model: JobCompleted | None = None
+    job_failure: JobFailed | None = None
+    serving_intent: ServingIntended | None = None
+    serving: ServingRequested | None = None
+    endpoint: EndpointReady | None = None
+    endpoint_failure: EndpointFailed | None = None
+    uncertain_job: CreateUncertain | None = None
+    uncertain_serving: CreateUncertain | None = None
+    uncertain_creates: int = 0
+    rented_until: datetime | None = None
+    """When the run left REQUESTING: a create signed before can still arrive for some minutes."""
+    tests: TestsAnswered | None = None
+    cancelled: CancelRequested | None = None
+    failure: RunFailed | None = None
+    released: Released | None = None
+    handed_over: HandedOver | None = None
+    report: ReportWritten | None = None
+
+    @classmethod
+    def begin(cls, entry: Entry) -> Self:
+        if not isinstance(entry.event, RunCreated):
+            raise TypeError(f"a history begins with run_created, not {entry.event.kind}")
+        return cls(
+            phase=Phase.STAGING,
+            created_at=entry.at,
+            updated_at=entry.at,
+            sequence=entry.sequence,
+            created=entry.event,
+        )
+
+    @property
+    def run_id(self) -> str:
+        return self.created.run_id
+
+    @property
+    def uid(self) -> str:
+        return self.created.uid
+
+    @property
+    def spec(self) -> RunSpec:
+        return self.created.spec
+
+    @property
+    def region(self) -> str:
+        return self.created.region
+
+    @property
+    def account(self) -> str:
+        return self.created.account
+
+    @property
+    def bucket(self) -> str:
+        return self.created.bucket
+
+    @property
+    def dataset(self) -> DatasetFacts:
+        return self.created.dataset
+
+    @property
+    def done(self) -> bool:
+        return self.phase is Phase.DONE
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How it ended; None while it has not."""
+        if not self.done:
+            return None
+        if self.cancelled is not None:
+            return Outcome.CANCELLED
+        return Outcome.FAILED if self.reason is not None else Outcome.SUCCEEDED
+
+    @property
+    def reason(self) -> str | None:
+        """Why it failed, in one sentence; None if it did not."""
+        if self.job_failure is not None:
+            return f"The customization job ended as {self.job_failure.status}: {self.job_failure.reason}"
+        if self.endpoint_failure is not None:
+            return self.endpoint_failure.reason
+        return self.failure.reason if self.failure is not None else None
+
+    @property
+    def may_bill(self) -> bool:
+        """True from the intent to rent until the release, or the hand-over, is recorded and beyond it."""
+        if self.released is not None:
+            return False
+        return self.handed_over is not None or self.serving_intent is not None
+
+    @property
+    def may_train(self) -> bool:
+        """True while a customization job of this run may exist and not have ended."""
+        return self.job_intent is not None and self.model is None and self.job_failure is None
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line ends with; see `vlm_runner.errors.EXIT_CODES`."""
+        if not self.done:
+            return 101
+        if self.may_bill:
+            return 104 if self.handed_over is None else self._outcome_code
+        return self._outcome_code
+
+    @property
+    def _outcome_code(self) -> int:
+        if self.outcome is Outcome.CANCELLED:
+            return 103
+        if self.outcome is Outcome.SUCCEEDED:
+            return 0
+        return self.failure.exit_code if self.failure is not None else 100

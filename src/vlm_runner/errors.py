@@ -1,0 +1,142 @@
+"""
+Every error that a user may meet.
+
+Each says what happened, where, and (in `hint`) what to do; each knows the exit code with which the
+command line ends. Exit codes are documented in the README.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class VlmRunnerError(Exception):
+    """The base of all errors that vlm-runner raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}" if self.hint else self.message
+
+
+class UsageError(VlmRunnerError):
+    """The command or call does not fit together."""
+
+    exit_code = 2
+
+
+class DataError(VlmRunnerError):
+    """The dataset, a row of it, or an image cannot be used as the spec says."""
+
+    exit_code = 3
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        subset: str | None = None,
+        row: int | None = None,
+        field: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.subset = subset
+        self.row = row
+        self.field = field
+
+
+class RowError(DataError):
+    """One row cannot be used; the message names the split, the row (from 0) and the field."""
+
+    def __init__(self, subset: str, row: int, field: str, reason: str, *, hint: str | None = None) -> None:
+        super().__init__(
+            f"{subset} row {row}, field '{field}': {reason}.", hint=hint, subset=subset, row=row, field=field
+        )
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[RowError], tuple[str, int, str, str], dict[str, str | None]]:
+        # Rows are converted in worker processes, and their errors come back pickled.
+        return (
+            type(self),
+            (self.subset or "", self.row or 0, self.field or "", self.reason),
+            {"hint": self.hint},
+        )
+
+
+class ConfigurationError(VlmRunnerError):
+    """Settings, spec, region or credentials are missing or wrong."""
+
+    exit_code = 4
+
+
+class AwsRefused(VlmRunnerError):
+    """AWS answered, and the answer was a refusal that trying again will not change."""
+
+    exit_code = 5
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, code: str | None = None, operation: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+        self.operation = operation
+
+
+class AwsUnavailable(VlmRunnerError):
+    """AWS did not answer, or only with errors that may pass; nothing is lost, and resume goes on."""
+
+    exit_code = 75
+
+
+class UncertainCreate(AwsUnavailable):
+    """A create was sent and its fate is unknown: the resource may exist."""
+
+
+class RunTaken(VlmRunnerError):
+    """Another process drives this run."""
+
+    exit_code = 75
+
+
+class Stopped(VlmRunnerError):
+    """The run was stopped, not cancelled: remote work goes on, and resume continues it."""
+
+    exit_code = 75
+
+
+class RunExists(UsageError):
+    """A run with this id exists, and was started from another spec."""
+
+
+class RunNotFound(VlmRunnerError):
+    """No run with this id in the checkpoint store."""
+
+    exit_code = 102
+
+
+class CheckpointError(VlmRunnerError):
+    """A checkpoint cannot be read by this version; it is left untouched."""
+
+    exit_code = 4
+
+
+EXIT_CODES: dict[int, str] = {
+    0: "succeeded",
+    1: "unexpected error",
+    2: "usage",
+    3: "the dataset is refused",
+    4: "configuration or credentials",
+    5: "AWS refused",
+    75: "stopped or held elsewhere; resume goes on",
+    100: "the run failed",
+    101: "not finished",
+    102: "not found",
+    103: "cancelled",
+    104: "ended, but something may still bill",
+    130: "interrupted twice",
+}

@@ -1,0 +1,251 @@
+"""
+What one run shall do: the file `run.toml`, as frozen values.
+
+The spec says what costs money and has no default for it: the base model must be named.
+Everything that this module accepts is checked for form only; whether the model exists, is alive and
+takes these hyperparameters is for `vlm_runner.models` to say.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from vlm_runner.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+ROLE_ARN = re.compile(r"arn:aws(-[^:]+)?:iam::[0-9]{12}:role/.+")  # CreateModelCustomizationJob, RoleArn
+DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def seconds_of(text: str) -> float:
+    """`"90m"` as 5400.0. Units are s, m, h, d. Raises ValueError for anything else."""
+    match = DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"'{text}' is not a duration; write a number and s, m, h or d, such as 90m")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def path_segment(text: str) -> str:
+    """`text` if it may stand as one part of an S3 key or a file name, else ValueError."""
+    if not SEGMENT.fullmatch(text) or ".." in text:
+        raise ValueError(
+            f"'{text}' may hold letters, digits, '.', '_' and '-' only, at most 96, "
+            "must begin with a letter or digit and have no '..'"
+        )
+    return text
+
+
+def _key_prefix(text: str) -> str:
+    stripped = text.strip("/")
+    for part in stripped.split("/") if stripped else []:
+        path_segment(part)
+    return f"{stripped}/" if stripped else ""
+
+
+def _role_arn(text: str) -> str:
+    if not ROLE_ARN.fullmatch(text):
+        raise ValueError(f"'{text}' is no role ARN; it looks like arn:aws:iam::123456789012:role/bedrock-sft")
+    return text
+
+
+def _duration_text(text: str) -> str:
+    seconds_of(text)
+    return text
+
+
+Segment = Annotated[str, AfterValidator(path_segment)]
+KeyPrefix = Annotated[str, AfterValidator(_key_prefix)]
+Duration = Annotated[str, AfterValidator(_duration_text)]
+
+
+def _number_as_text(value: Any) -> Any:
+    # Bedrock takes hyperparameters as strings, and 0.00001 must not become 1e-05 on the way.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return str(value) if isinstance(value, int) else f"{value:.12f}".rstrip("0").rstrip(".")
+
+
+HyperparameterValue = Annotated[str, BeforeValidator(_number_as_text)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+class Columns(Section, frozen=True):
+    """Which column of the dataset holds what; None: find it by its usual names."""
+
+    image: str | None = None
+    html: str | None = None
+    output: str | None = None
+
+
+class DatasetSpec(Section, frozen=True):
+    source: str = Field(min_length=1)
+    revision: str | None = None
+    split: str = "train"
+    validation_split: str | None = None
+    validation_fraction: float | None = Field(default=None, gt=0, lt=1)
+    columns: Columns = Columns()
+    max_rows: int | None = Field(default=None, ge=1)
+    on_bad_row: Literal["fail", "skip"] = "fail"
+    max_bad_rows: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _one_validation(self) -> Self:
+        if self.validation_split is not None and self.validation_fraction is not None:
+            raise ValueError("give validation_split or validation_fraction, not both")
+        if self.validation_split == self.split:
+            raise ValueError(
+                f"validation_split is '{self.split}' too: a model must not be judged by its lessons"
+            )
+        return self
+
+
+class PromptSpec(Section, frozen=True):
+    """A preset, or Jinja2 templates over the row's columns; a template beside a preset replaces its part."""
+
+    preset: str | None = None
+    system: str | None = None
+    user: str | None = None
+    assistant: str | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.preset is None and (self.user is None or self.assistant is None):
+            raise ValueError('give preset = "accessibility", or both user and assistant templates')
+        return self
+
+
+class ImagesSpec(Section, frozen=True):
+    format: Literal["png", "keep"] = "png"
+    fit: bool = False
+    """Downscale an image that is larger than the model allows, instead of refusing its row."""
+
+
+class ModelSpec(Section, frozen=True):
+    base: str = Field(min_length=1)
+
+
+class TrainingSpec(Section, frozen=True):
+    role_arn: Annotated[str, AfterValidator(_role_arn)]
+    hyperparameters: dict[str, HyperparameterValue] = Field(default_factory=dict)
+
+
+class ServingMode(StrEnum):
+    PROVISIONED = "provisioned"
+    ON_DEMAND = "on-demand"
+    NONE = "none"
+
+
+class ServingSpec(Section, frozen=True):
+    mode: ServingMode = ServingMode.PROVISIONED
+    model_units: int = Field(default=1, ge=1)
+    keep: bool | Duration = False
+    """False: delete after the test calls. A duration or true: hand the endpoint to the user, loudly."""
+
+
+class TestSpec(Section, frozen=True):
+    __test__ = False  # pytest: this is no test class
+
+    rows: int = Field(default=5, ge=0)
+    compare_base: bool = False
+    api: Literal["converse", "invoke"] = "converse"
+    max_tokens: int = Field(default=1024, ge=1)
+    temperature: float = Field(default=0.0, ge=0, le=1)
+
+
+class StorageSpec(Section, frozen=True):
+    bucket: str = "vlm-accessibility-{account}-{region}"
+    prefix: KeyPrefix = ""
+
+
+class AwsSpec(Section, frozen=True):
+    region: str | None = None
+
+
+class BudgetSpec(Section, frozen=True):
+    max_cost: float | None = Field(default=None, ge=0)
+    """US dollars; the run never creates what would exceed it."""
+
+
+class RunSpec(Section, frozen=True):
+    """
+    What one run shall do.
+
+    Every section but `dataset`, `model` and `training` has defaults.
+    """
+
+    dataset: DatasetSpec
+    prompt: PromptSpec = PromptSpec(preset="accessibility")
+    images: ImagesSpec = ImagesSpec()
+    model: ModelSpec
+    training: TrainingSpec
+    serving: ServingSpec = ServingSpec()
+    test: TestSpec = TestSpec()
+    storage: StorageSpec = StorageSpec()
+    aws: AwsSpec = AwsSpec()
+    budget: BudgetSpec = BudgetSpec()
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over the spec's canonical JSON: equal specs, equal fingerprints."""
+        return hashlib.sha256(self.model_dump_json(by_alias=True).encode()).hexdigest()
+
+    @classmethod
+    def from_toml(cls, path: Path) -> Self:
+        """
+        Read a spec file.
+
+        Raises:
+            ConfigurationError: the file is missing, no TOML, or does not fit; every wrong field is named.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise ConfigurationError(f"No spec at {path}.", hint="Write one with: vlm-runner init") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{path} cannot be read: {error}.") from error
+        try:
+            table = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigurationError(f"{path} is no TOML: {error}.") from error
+        return cls.from_table(table, name=str(path))
+
+    @classmethod
+    def from_table(cls, table: dict[str, Any], *, name: str = "spec") -> Self:
+        """As `from_toml`, for values already parsed."""
+        try:
+            return cls.model_validate(table)
+        except ValidationError as error:
+            raise ConfigurationError(f"{name} does not fit: {sentence(error)}.") from error
+
+
+def sentence(error: ValidationError) -> str:
+    """All that a pydantic error found, in one line, each with its field; no values: they may be secret."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in item['loc']) or 'spec'}: {_plain(item['msg'])}"
+        for item in error.errors(include_url=False, include_input=False, include_context=False)
+    )
+
+
+def _plain(message: str) -> str:
+    return message.removeprefix("Value error, ").replace("Extra inputs are not permitted", "no such field")
