@@ -64,7 +64,6 @@ try {
     const wanted = await page.evaluate(() => document.documentElement.scrollHeight);
     const height = Math.min(Math.max(wanted, HEIGHT.least), HEIGHT.most);
     await page.setViewportSize({ width: WIDTH, height });
-    await page.screenshot({ path: join(out, `${slug}.png`), animations: "disabled" });
 
     await page.addScriptTag({ path: axe });
     const violations = await page.evaluate(
@@ -74,6 +73,9 @@ try {
       },
       EXTRA_RULES,
     );
+    // After axe-core, as hiding the caret writes style attributes into the page.
+    await page.screenshot({ path: join(out, `${slug}.png`), animations: "disabled" });
+
     const facts = violations.map(({ id, impact, tags, help, description, nodes }) => ({
       id,
       impact,
