@@ -1,0 +1,159 @@
+"""The catalogue of base models: read from `catalogue.toml`, and from a user's own file over it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+import tomllib
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from vlm_runner.errors import ConfigurationError
+from vlm_runner.models.profile import Lifecycle, ModelProfile
+from vlm_runner.spec import sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+Table = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    models: Mapping[str, ModelProfile]
+
+    def find(self, base_id: str) -> ModelProfile:
+        """
+        The profile of the model that a customization job knows as `base_id`.
+
+        Raises:
+            ConfigurationError: no such model; names near matches and all there are.
+        """
+        if profile := self.models.get(base_id):
+            return profile
+        near = [known for known, profile in self.models.items() if profile.inference_id == base_id]
+        near = near or difflib.get_close_matches(base_id, self.models, n=2, cutoff=0.75)
+        meant = f"Did you mean {' or '.join(near)}? " if near else ""
+        raise ConfigurationError(
+            f"The model catalogue knows no base model '{base_id}'.",
+            hint=f"{meant}Set model.base in the spec to one of: {', '.join(self.models)}.",
+        )
+
+    def living(self, day: dt.date) -> tuple[ModelProfile, ...]:
+        """The models that a new job may be started on."""
+        return tuple(
+            profile for profile in self.models.values() if profile.lifecycle_on(day) is Lifecycle.ACTIVE
+        )
+
+    def alternatives(self, profile: ModelProfile, day: dt.date) -> tuple[ModelProfile, ...]:
+        """Living models to use instead of `profile`."""
+        return tuple(other for other in self.living(day) if other.base_id != profile.base_id)
+
+
+def load_catalogue(extra: Path | None = None) -> Catalogue:
+    """
+    The package's catalogue; `extra` is a file of the same form that adds models and replaces single values.
+
+    Raises:
+        ConfigurationError: `extra` cannot be read, or a model in it is not complete.
+    """
+    return (
+        _packaged()
+        if extra is None
+        else _catalogue(merge(_packaged_table(), _extra_table(extra)), str(extra))
+    )
+
+
+def find(base_id: str) -> ModelProfile:
+    """`Catalogue.find` in the package's own catalogue."""
+    return load_catalogue().find(base_id)
+
+
+@lru_cache(maxsize=1)
+def _packaged() -> Catalogue:
+    return _catalogue(_packaged_table(), "catalogue.toml")
+
+
+def _packaged_table() -> Table:
+    text = (files("vlm_runner.models") / "catalogue.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text, parse_float=Decimal)
+
+
+def _extra_table(path: Path) -> Table:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"The model catalogue {path} cannot be read: {error}.") from error
+    shaped = all(isinstance(kind, dict) and _tables(kind) for kind in table.values())
+    if not shaped or table.keys() - {"families", "models"}:
+        raise ConfigurationError(
+            f"The model catalogue {path} does not fit.",
+            hint="It holds tables [models.…] and [families.…] only.",
+        )
+    read = dt.datetime.fromtimestamp(path.stat().st_mtime, tz=dt.UTC).date()
+    return _with_source(table, str(path), read)
+
+
+def _tables(table: Table) -> bool:
+    return all(isinstance(value, dict) for value in table.values())
+
+
+def _with_source(table: Table, source: str, date: dt.date) -> Table:
+    # A user's own number must not pass under AWS's name: a section without a source gets the file's.
+    own = {"source": source, "date": date}
+
+    def sourced(sections: Table) -> Table:
+        return {key: own | value if isinstance(value, dict) else value for key, value in sections.items()}
+
+    def model(table: Table) -> Table:
+        hyperparameters = table.get("hyperparameters", {})
+        plain = sourced({key: value for key, value in table.items() if key != "hyperparameters"})
+        return plain | ({"hyperparameters": sourced(hyperparameters)} if hyperparameters else {})
+
+    return {kind: {name: model(each) for name, each in models.items()} for kind, models in table.items()}
+
+
+def merge(base: Table, over: Table) -> Table:
+    """`base` with each value of `over` in its place, table by table."""
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _catalogue(table: Table, name: str) -> Catalogue:
+    families = table.get("families", {})
+    models = {}
+    for base_id, own in table.get("models", {}).items():
+        try:
+            models[base_id] = _profile(base_id, own, families.get(own.get("family"), {}))
+        except ValidationError as error:
+            raise ConfigurationError(
+                f"The model '{base_id}' in {name} does not fit: {sentence(error)}."
+            ) from error
+    return Catalogue(models)
+
+
+def _profile(base_id: str, own: Table, family: Table) -> ModelProfile:
+    # A model's table replaces its family's whole: half of each would carry the wrong source.
+    table = family | own
+    table["hyperparameters"] = family.get("hyperparameters", {}) | own.get("hyperparameters", {})
+    table["hyperparameters"] = {name: _flat(value) for name, value in table["hyperparameters"].items()}
+    sections = {
+        key: _flat(value) for key, value in table.items() if isinstance(value, dict) and "source" in value
+    }
+    return ModelProfile.model_validate({"base_id": base_id, **table, **sections})
+
+
+def _flat(section: Table) -> Table:
+    """`{ value, source, date }` as its value, with its source kept aside."""
+    single = {key: value for key, value in section.items() if isinstance(value, dict) and "value" in value}
+    sources = {key: {"source": value["source"], "date": value["date"]} for key, value in single.items()}
+    return section | {key: value["value"] for key, value in single.items()} | {"sources": sources}

@@ -1,0 +1,110 @@
+"""The `bedrock-conversation-2024` record that training reads, and Converse, which speaks the same way."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from vlm_runner.errors import DataError
+from vlm_runner.models.answer import Answer
+
+# Legal in JSON text, but line ends to some readers of JSONL; inside JSON they can only stand in strings.
+_LINE_ENDS = {"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+
+
+def record(
+    system: str | None,
+    user: str,
+    assistant: str,
+    *,
+    image_uri: str,
+    image_format: str,
+    bucket_owner: str,
+    image_first: bool,
+) -> dict[str, Any]:
+    """One training record: the question with its image, and the answer."""
+    location = {"uri": image_uri, "bucketOwner": bucket_owner}
+    picture = {"image": {"format": image_format, "source": {"s3Location": location}}}
+    question = {"role": "user", "content": _ordered(user, picture, image_first=image_first)}
+    answer = {"role": "assistant", "content": [{"text": assistant}]}
+    opening = {} if system is None else {"system": [{"text": system}]}
+    return {"schemaVersion": "bedrock-conversation-2024", **opening, "messages": [question, answer]}
+
+
+def line(value: dict[str, Any]) -> bytes:
+    """
+    `value` as one line of JSONL: UTF-8, its only line end the newline it closes with.
+
+    Raises:
+        DataError: a text holds a lone surrogate, which no UTF-8 can carry.
+    """
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character, escape in _LINE_ENDS.items():
+        text = text.replace(character, escape)
+    try:
+        return f"{text}\n".encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"A text holds the lone surrogate U+{ord(text[error.start]):04X}, which is no character.",
+            hint="Repair the text in the dataset; it was cut in the middle of a character.",
+        ) from None
+
+
+def record_line(
+    system: str | None,
+    user: str,
+    assistant: str,
+    *,
+    image_uri: str,
+    image_format: str,
+    bucket_owner: str,
+    image_first: bool,
+) -> bytes:
+    """`record` as one `line`."""
+    return line(
+        record(
+            system,
+            user,
+            assistant,
+            image_uri=image_uri,
+            image_format=image_format,
+            bucket_owner=bucket_owner,
+            image_first=image_first,
+        )
+    )
+
+
+def converse_request(
+    model_id: str,
+    system: str | None,
+    user: str,
+    image: bytes,
+    image_format: str,
+    *,
+    max_tokens: int,
+    temperature: float,
+    image_first: bool,
+) -> dict[str, Any]:
+    """Keyword arguments for Converse: turns in the order of the training record, the image's bytes raw."""
+    picture = {"image": {"format": image_format, "source": {"bytes": image}}}
+    request: dict[str, Any] = {
+        "modelId": model_id,
+        "messages": [{"role": "user", "content": _ordered(user, picture, image_first=image_first)}],
+        "inferenceConfig": {"maxTokens": max_tokens, "temperature": temperature},
+    }
+    return request if system is None else request | {"system": [{"text": system}]}
+
+
+def converse_answer(response: dict[str, Any]) -> Answer:
+    content = response["output"]["message"]["content"]
+    usage = response.get("usage", {})
+    return Answer(
+        text="".join(part.get("text", "") for part in content),
+        input_tokens=usage.get("inputTokens"),
+        output_tokens=usage.get("outputTokens"),
+        stop_reason=response.get("stopReason"),
+    )
+
+
+def _ordered(text: str, picture: dict[str, Any], *, image_first: bool) -> list[dict[str, Any]]:
+    return [picture, {"text": text}] if image_first else [{"text": text}, picture]

@@ -1,0 +1,282 @@
+"""What one base model allows: the catalogue's tables as frozen values, and the questions asked of them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from vlm_runner.errors import ConfigurationError
+
+
+class Lifecycle(StrEnum):
+    ACTIVE = "ACTIVE"
+    LEGACY = "LEGACY"
+    """No new training job and no new provisioned throughput."""
+    EOL = "EOL"
+
+
+def _known(value: object) -> object:
+    return None if value == "unknown" else value
+
+
+Price = Annotated[Decimal | None, BeforeValidator(_known)]
+"""US dollars; None where the catalogue says "unknown"."""
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Source(Frozen, frozen=True):
+    source: str
+    date: dt.date
+
+
+class Sourced(Source, frozen=True):
+    """A table of the catalogue. `sources` holds those of single values that have their own."""
+
+    note: str | None = None
+    sources: dict[str, Source] = Field(default_factory=dict)
+
+    def source_of(self, field: str) -> Source:
+        """Where the value of `field` comes from, and when that was read."""
+        return self.sources.get(field) or Source(source=self.source, date=self.date)
+
+
+class LifecycleDates(Sourced, frozen=True):
+    legacy: dt.date | None = None
+    extended_access: dt.date | None = None
+    end_of_life: dt.date | None = None
+
+    def on(self, day: dt.date) -> Lifecycle:
+        if self.end_of_life is not None and day >= self.end_of_life:
+            return Lifecycle.EOL
+        if self.legacy is not None and day >= self.legacy:
+            return Lifecycle.LEGACY
+        return Lifecycle.ACTIVE
+
+
+class Records(Sourced, frozen=True):
+    """How many records a job takes, training and validation together."""
+
+    minimum: int
+    maximum: int
+    maximum_validation: int | None = None
+    recommended_minimum: int | None = None
+    adjustable: bool = False
+
+
+class Tokens(Sourced, frozen=True):
+    per_record: int
+
+
+class Images(Sourced, frozen=True):
+    """What training takes; what a test call takes is in `Inference`."""
+
+    formats: tuple[str, ...]
+    max_bytes: int
+    per_record: int
+    min_side: int | None = None
+    max_side: int | None = None
+
+
+class TileTokens(Sourced, frozen=True):
+    kind: Literal["tiles"]
+    tile_side: int
+    tiles_per_side: int
+    tokens_per_tile: int
+
+    def of(self, width: int, height: int) -> int:
+        def tiles(side: int) -> int:
+            return min(self.tiles_per_side, max(side // self.tile_side, 1))
+
+        return tiles(width) * tiles(height) * self.tokens_per_tile
+
+
+class MeasuredPoint(Frozen, frozen=True):
+    width: int
+    height: int
+    tokens: int
+
+
+class MeasuredTokens(Sourced, frozen=True):
+    """An estimate: linear in the area between the sizes that the documentation gives."""
+
+    kind: Literal["measured"]
+    min_long_side: int
+    """A smaller image is enlarged to this before it is counted."""
+    points: tuple[MeasuredPoint, ...] = Field(min_length=2)
+
+    def of(self, width: int, height: int) -> int:
+        scale = max(1.0, self.min_long_side / max(width, height))
+        area = width * height * scale * scale
+        known = sorted((point.width * point.height, point.tokens) for point in self.points)
+        upper = next((i for i in range(1, len(known) - 1) if area <= known[i][0]), len(known) - 1)
+        (area0, tokens0), (area1, tokens1) = known[upper - 1], known[upper]
+        return math.ceil(tokens0 + (area - area0) * (tokens1 - tokens0) / (area1 - area0))
+
+
+class TextRules(Sourced, frozen=True):
+    reserved: tuple[str, ...]
+    """Words that no text of a record may hold, in any case."""
+    system_required: bool
+    same_bucket: bool = False
+    schema_version: str
+
+
+class Hyperparameter(Sourced, frozen=True):
+    type: Literal["int", "float"]
+    minimum: Decimal
+    maximum: Decimal
+    default: Decimal
+
+    def check(self, name: str, text: str) -> str:
+        """`text` as a plain decimal number within the range; ConfigurationError else."""
+        kind = "a whole number" if self.type == "int" else "a number"
+        takes = f"{name} takes {kind} from {plain(self.minimum)} to {plain(self.maximum)}"
+        try:
+            number = Decimal(text.strip())
+        except InvalidOperation:
+            raise ConfigurationError(f"{takes}, not '{text}'.", hint=self._hint(name)) from None
+        fits = number.is_finite() and self.minimum <= number <= self.maximum
+        if not fits or (self.type == "int" and number != number.to_integral_value()):
+            raise ConfigurationError(f"{takes}, not {text}.", hint=self._hint(name))
+        return plain(number.to_integral_value() if self.type == "int" else number)
+
+    def _hint(self, name: str) -> str:
+        return f"Change training.hyperparameters.{name} in the spec; the default is {plain(self.default)}."
+
+
+class Serving(Sourced, frozen=True):
+    provisioned: bool
+    on_demand: bool
+    on_demand_since: dt.date | None = None
+    """Models trained before this day cannot be deployed on demand."""
+    deployments_in_progress: int | None = None
+    on_demand_requests_per_minute: int | None = None
+    on_demand_tokens_per_minute: int | None = None
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """As the spec's `serving.mode` spells them."""
+        offered = {"provisioned": self.provisioned, "on-demand": self.on_demand, "none": True}
+        return tuple(mode for mode, is_offered in offered.items() if is_offered)
+
+
+class Quotas(Sourced, frozen=True):
+    scheduled_jobs: int
+    provisioned_units_code: str
+    provisioned_units_default: int
+
+
+class Advice(Sourced, frozen=True):
+    duplicate_below_records: int
+    two_epochs_up_to_records: int
+    records_per_warmup_step: int
+
+
+class Inference(Sourced, frozen=True):
+    """What a test call takes; its image limits are tighter than those of training."""
+
+    max_image_bytes: int
+    max_image_side: int
+    max_images: int
+    max_body_bytes: int
+    max_output_tokens: int
+    min_temperature: float
+    max_temperature: float
+    default_temperature: float
+    default_top_p: float
+    default_output_tokens: int | None = None
+    max_top_k: int | None = None
+
+
+class Prices(Sourced, frozen=True):
+    training_per_million_tokens: Price = None
+    storage_per_month: Price = None
+    throughput_per_unit_hour: Price = None
+    throughput_per_unit_hour_one_month: Price = None
+    throughput_per_unit_hour_six_months: Price = None
+    input_per_million_tokens: Price = None
+    output_per_million_tokens: Price = None
+
+
+class ModelProfile(Frozen, frozen=True):
+    """One base model, by the id that a customization job takes."""
+
+    base_id: str
+    inference_id: str
+    """The base model's id for calls on demand, without the context suffix."""
+    family: str
+    name: str
+    provider: str
+    regions: tuple[str, ...]
+    image_first: bool
+    """Whether the image stands before the text, in training records and test calls alike."""
+    records_quota_code: str | None = None
+    lifecycle: LifecycleDates
+    records: Records
+    tokens: Tokens
+    images: Images
+    image_counting: Annotated[TileTokens | MeasuredTokens, Field(alias="image_tokens", discriminator="kind")]
+    text: TextRules
+    hyperparameters: dict[str, Hyperparameter]
+    serving: Serving
+    quotas: Quotas
+    inference: Inference
+    prices: Prices
+    advice: Advice | None = None
+
+    def lifecycle_on(self, day: dt.date) -> Lifecycle:
+        return self.lifecycle.on(day)
+
+    def image_tokens(self, width: int, height: int) -> int:
+        """Tokens that an image of this size counts as; for Nova an estimate."""
+        return self.image_counting.of(width, height)
+
+    def check_hyperparameters(self, given: dict[str, str]) -> dict[str, str]:
+        """
+        `given`, each value as plain decimal text, as Bedrock takes it.
+
+        Raises:
+            ConfigurationError: a name that the model does not know, or a value out of its range.
+        """
+        for name in given:
+            if name not in self.hyperparameters:
+                raise ConfigurationError(
+                    f"{self.name} has no hyperparameter '{name}'.",
+                    hint=f"It takes {', '.join(sorted(self.hyperparameters))}.",
+                )
+        return {name: self.hyperparameters[name].check(name, text) for name, text in given.items()}
+
+    def training_cost(self, tokens: int, epochs: int) -> Decimal | None:
+        """US dollars for training on `tokens` for `epochs`; None where no price is known."""
+        price = self.prices.training_per_million_tokens
+        return None if price is None else price * tokens * epochs / 1_000_000
+
+    def throughput_price(self, model_units: int = 1) -> Decimal | None:
+        """US dollars an hour for a throughput without commitment; None where no price is known."""
+        price = self.prices.throughput_per_unit_hour
+        return None if price is None else price * model_units
+
+    def storage_price(self) -> Decimal | None:
+        """US dollars a month for keeping the custom model; None where no price is known."""
+        return self.prices.storage_per_month
+
+    def call_cost(self, input_tokens: int, output_tokens: int) -> Decimal | None:
+        """US dollars for a call on demand; None where no price is known."""
+        price_in, price_out = self.prices.input_per_million_tokens, self.prices.output_per_million_tokens
+        if price_in is None or price_out is None:
+            return None
+        return (price_in * input_tokens + price_out * output_tokens) / 1_000_000
+
+
+def plain(number: Decimal) -> str:
+    """`number` without exponent or needless zeros: Bedrock takes hyperparameters as text."""
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
