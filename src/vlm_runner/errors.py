@@ -87,10 +87,38 @@ class AwsRefused(VlmRunnerError):
         self.operation = operation
 
 
+class NotFound(AwsRefused):
+    """AWS knows no such thing."""
+
+
+class Conflict(AwsRefused):
+    """AWS says that the thing is not in a state for this, or that its name is in use."""
+
+
+class QuotaExceeded(AwsRefused):
+    """A service quota of the account stands in the way."""
+
+
+class AccessDenied(AwsRefused):
+    """The caller or a role may not do this."""
+
+
+class CredentialsError(ConfigurationError):
+    """There are no credentials, or AWS does not take them."""
+
+
 class AwsUnavailable(VlmRunnerError):
     """AWS did not answer, or only with errors that may pass; nothing is lost, and resume goes on."""
 
     exit_code = 75
+
+
+class Throttled(AwsUnavailable):
+    """AWS asks for fewer requests."""
+
+
+class ModelNotReady(AwsUnavailable):
+    """The endpoint is warming up."""
 
 
 class UncertainCreate(AwsUnavailable):

@@ -1,0 +1,207 @@
+"""
+From AWS's errors to ours: one table.
+
+Codes are those that the API references of Bedrock, Bedrock Runtime, S3 and STS list, and those of IAM's
+"Common errors".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any, Final
+
+from vlm_runner.errors import (
+    AccessDenied,
+    AwsRefused,
+    AwsUnavailable,
+    ConfigurationError,
+    Conflict,
+    CredentialsError,
+    ModelNotReady,
+    NotFound,
+    QuotaExceeded,
+    Throttled,
+    UncertainCreate,
+    VlmRunnerError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+KINDS: Final[Mapping[str, type[VlmRunnerError]]] = {
+    # transient
+    "InternalError": AwsUnavailable,
+    "InternalFailure": AwsUnavailable,
+    "InternalServerException": AwsUnavailable,
+    "RequestTimeout": AwsUnavailable,
+    "RequestTimeoutException": AwsUnavailable,
+    "ServiceUnavailable": AwsUnavailable,
+    "ServiceUnavailableException": AwsUnavailable,
+    "ModelTimeoutException": AwsUnavailable,
+    "ModelErrorException": AwsUnavailable,
+    "OperationAborted": AwsUnavailable,
+    # throttled
+    "RequestLimitExceeded": Throttled,
+    "SlowDown": Throttled,
+    "Throttling": Throttled,
+    "ThrottlingException": Throttled,
+    "TooManyRequestsException": Throttled,
+    "ModelNotReadyException": ModelNotReady,
+    # quota
+    "LimitExceededException": QuotaExceeded,
+    "ServiceQuotaExceededException": QuotaExceeded,
+    "TooManyBuckets": QuotaExceeded,
+    # credentials
+    "AuthFailure": CredentialsError,
+    "ExpiredToken": CredentialsError,
+    "ExpiredTokenException": CredentialsError,
+    "IncompleteSignature": CredentialsError,
+    "InvalidAccessKeyId": CredentialsError,
+    "InvalidClientTokenId": CredentialsError,
+    "InvalidSignatureException": CredentialsError,
+    "InvalidToken": CredentialsError,
+    "RequestExpired": CredentialsError,
+    "RequestTimeTooSkewed": CredentialsError,
+    "SignatureDoesNotMatch": CredentialsError,
+    "UnrecognizedClientException": CredentialsError,
+    # denied
+    "AccessDenied": AccessDenied,
+    "AccessDeniedException": AccessDenied,
+    "AllAccessDisabled": AccessDenied,
+    "NotAuthorized": AccessDenied,
+    "OptInRequired": AccessDenied,
+    "UnauthorizedOperation": AccessDenied,
+    # not found
+    "404": NotFound,
+    "NoSuchBucket": NotFound,
+    "NoSuchKey": NotFound,
+    "NoSuchUpload": NotFound,
+    "ResourceNotFoundException": NotFound,
+    # conflict
+    "BucketAlreadyExists": Conflict,
+    "BucketAlreadyOwnedByYou": Conflict,
+    "ConditionalRequestConflict": Conflict,
+    "ConflictException": Conflict,
+    "PreconditionFailed": Conflict,
+    "ResourceInUseException": Conflict,
+}
+
+CREDENTIALS_HINT = "Check them with: aws sts get-caller-identity (or set AWS_PROFILE, or run: aws sso login)."
+
+LEGACY_MARK = "marked by provider as Legacy"
+"""Bedrock refuses an old model as ResourceNotFoundException with this text; the thing is not missing."""
+
+
+def kind_of(code: str, status: int, message: str = "") -> type[VlmRunnerError]:
+    """The kind of an error that AWS answered with; an unknown code goes by its HTTP status."""
+    if LEGACY_MARK in message:
+        return AwsRefused
+    known = KINDS.get(code)
+    if known is not None:
+        return known
+    if status == 429:
+        return Throttled
+    if status >= 500:
+        return AwsUnavailable
+    by_status: dict[int, type[VlmRunnerError]] = {403: AccessDenied, 404: NotFound, 409: Conflict}
+    return by_status.get(status, AwsRefused)
+
+
+@contextlib.contextmanager
+def translated(operation: str, *, create: bool = False) -> Iterator[None]:
+    """
+    Turn whatever botocore and aiohttp raise inside into the errors of this project.
+
+    With `create`, a lost or broken answer becomes UncertainCreate: the thing may exist. Throttling does
+    not: AWS throttles before it acts.
+    """
+    try:
+        yield
+    except VlmRunnerError:
+        raise
+    except Exception as error:
+        raise translate(error, operation, create=create) from error
+
+
+def translate(error: Exception, operation: str, *, create: bool) -> Exception:
+    """The error of ours for `error`; `error` itself if it is none of AWS's or the network's."""
+    from botocore import exceptions  # noqa: PLC0415 - half a second that --help need not pay
+
+    if isinstance(error, exceptions.ClientError):
+        return _answered(error.response, operation, create=create)
+    for classes, make in _unanswered(exceptions):
+        if isinstance(error, classes):
+            return make(error, operation, create)
+    return error
+
+
+def _answered(response: Mapping[str, Any], operation: str, *, create: bool) -> VlmRunnerError:
+    error = response.get("Error", {})
+    code, message = str(error.get("Code", "")), str(error.get("Message", "")).strip()
+    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    kind = kind_of(code, status, message)
+    text = f"{operation}: {code or status}: {message or 'no message'}".rstrip(".") + "."
+    if issubclass(kind, CredentialsError):
+        return kind(text, hint=CREDENTIALS_HINT)
+    if issubclass(kind, AwsRefused):
+        return kind(text, code=code, operation=operation)
+    if create and kind is AwsUnavailable:
+        return UncertainCreate(text)
+    return kind(text)
+
+
+def _unanswered(
+    exceptions: Any,
+) -> list[tuple[tuple[type[Exception], ...], Callable[[Exception, str, bool], Exception]]]:
+    """First match wins: botocore's no-credentials errors are narrower than its base error."""
+    import aiohttp  # noqa: PLC0415 - comes with aioboto3, and is as slow to import
+
+    return [
+        (
+            (
+                exceptions.NoCredentialsError,
+                exceptions.PartialCredentialsError,
+                exceptions.ProfileNotFound,
+                exceptions.SSOError,
+                exceptions.TokenRetrievalError,
+                exceptions.UnauthorizedSSOTokenError,
+            ),
+            _no_credentials,
+        ),
+        ((exceptions.NoRegionError,), _no_region),
+        # A metadata service that does not answer is a passing fault.
+        (
+            (
+                exceptions.CredentialRetrievalError,
+                exceptions.MetadataRetrievalError,
+                exceptions.HTTPClientError,
+                exceptions.ConnectionError,
+                exceptions.ResponseStreamingError,
+                exceptions.IncompleteReadError,
+                aiohttp.ClientError,
+                asyncio.TimeoutError,
+                ConnectionError,
+            ),
+            _lost,
+        ),
+        ((exceptions.ResponseParserError,), _lost),
+        ((exceptions.ParamValidationError, exceptions.BotoCoreError), _refused),
+    ]
+
+
+def _no_credentials(error: Exception, operation: str, create: bool) -> Exception:  # noqa: ARG001, FBT001
+    return CredentialsError(f"{operation}: no usable AWS credentials ({error}).", hint=CREDENTIALS_HINT)
+
+
+def _no_region(error: Exception, operation: str, create: bool) -> Exception:  # noqa: ARG001, FBT001
+    return ConfigurationError(f"{operation}: no AWS region.", hint="Give --region, or region under [aws].")
+
+
+def _lost(error: Exception, operation: str, create: bool) -> Exception:  # noqa: FBT001
+    kind = UncertainCreate if create else AwsUnavailable
+    return kind(f"{operation}: no answer ({type(error).__name__}: {error}).")
+
+
+def _refused(error: Exception, operation: str, create: bool) -> Exception:  # noqa: ARG001, FBT001
+    return AwsRefused(f"{operation}: {error}.", operation=operation)

@@ -1,0 +1,207 @@
+"""
+What the runner needs of AWS, as small protocols and plain values.
+
+All methods raise the errors of `vlm_runner.errors` and no others: `AwsRefused` and its kinds where AWS
+said no, `AwsUnavailable` where it may yet say yes, `ConfigurationError` for credentials.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from datetime import datetime
+
+    from vlm_runner.spec import ServingMode
+
+
+@dataclass(frozen=True, slots=True)
+class ListedObject:
+    key: str
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    body: bytes
+    etag: str
+
+
+class Objects(Protocol):
+    """One S3 bucket. Every call says whose bucket it must be."""
+
+    @property
+    def bucket(self) -> str: ...
+
+    async def put(self, key: str, body: bytes, *, content_type: str) -> None:
+        """Store `body`; S3 verifies a checksum of it."""
+
+    async def put_if(self, key: str, body: bytes, *, replacing: str | None) -> str | None:
+        """
+        Store if the object's ETag still is `replacing` (None: if there is no object); return the new ETag.
+
+        None means that S3 said no (412, 409) or that there is nothing to replace (404); it does not mean
+        that an earlier copy of this very request was not stored.
+        """
+
+    async def put_stream(self, key: str, chunks: AsyncIterator[bytes], *, content_type: str) -> int:
+        """Store the concatenation of `chunks`, at any size in little memory; return its bytes."""
+
+    async def get(self, key: str) -> StoredObject | None: ...
+
+    def read(self, key: str) -> AsyncIterator[bytes]:
+        """The object in pieces. Raises NotFound on the first one."""
+
+    def list(self, prefix: str) -> AsyncIterator[ListedObject]:
+        """In the order of keys."""
+
+    async def delete(self, key: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    account: str
+    arn: str
+    partition: str
+
+
+class Account(Protocol):
+    """Who calls, and the bucket that is made for them."""
+
+    async def caller(self) -> Caller: ...
+
+    async def ensure_bucket(self, bucket: str, *, account: str, region: str) -> bool:
+        """
+        Create the bucket unless it is there and ours; True if it was created.
+
+        Raises:
+            AwsRefused: it belongs to somebody else, or lies in another region.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class FoundationModel:
+    model_id: str
+    lifecycle: str
+    """AWS's word: ACTIVE or LEGACY."""
+    customizations: tuple[str, ...]
+    inference_types: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A model customization job, in AWS's own words."""
+
+    arn: str
+    name: str
+    status: str
+    token: str | None
+    model_arn: str | None
+    failure: str | None
+    details: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Of validation, dataProcessing and training, the status, where Bedrock tells it."""
+    training_loss: float | None = None
+    validation_loss: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CustomModel:
+    arn: str
+    status: str
+    failure: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A provisioned throughput or an on-demand deployment."""
+
+    arn: str
+    name: str
+    status: str
+    failure: str | None = None
+    model_arn: str | None = None
+    created_at: datetime | None = None
+
+
+class Bedrock(Protocol):
+    """The control plane. A `find_…` or `get_…` returns None where Bedrock knows no such thing."""
+
+    async def foundation_model(self, model_id: str) -> FoundationModel | None: ...
+
+    async def find_job(self, name_or_arn: str) -> Job | None: ...
+
+    async def create_job(self, request: Mapping[str, Any]) -> str:
+        """The ARN. Raises UncertainCreate where the answer was lost; sent at most once."""
+
+    async def stop_job(self, name_or_arn: str) -> None:
+        """A job that has ended already is no error."""
+
+    async def find_model(self, name_or_arn: str) -> CustomModel | None: ...
+
+    async def find_endpoint(self, mode: ServingMode, name_or_arn: str) -> Endpoint | None: ...
+
+    async def create_endpoint(self, mode: ServingMode, request: Mapping[str, Any]) -> str:
+        """The ARN. Raises UncertainCreate where the answer was lost; sent at most once."""
+
+    async def delete_endpoint(self, mode: ServingMode, name_or_arn: str) -> bool:
+        """False where Bedrock will not delete it yet; one that is gone already is no error."""
+
+    def list_endpoints(self, mode: ServingMode, name_contains: str) -> AsyncIterator[Endpoint]: ...
+
+    async def tags(self, arn: str) -> Mapping[str, str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a model answered."""
+
+    text: str
+    input_tokens: int
+    output_tokens: int
+    stop_reason: str
+
+
+class ModelRuntime(Protocol):
+    """Raises ModelNotReady while the endpoint warms up."""
+
+    async def converse(self, request: Mapping[str, Any]) -> Reply: ...
+
+    async def invoke(self, model_id: str, body: bytes) -> bytes: ...
+
+
+class Aws(Protocol):
+    """All of it, for one account and region; many runs share one."""
+
+    @property
+    def region(self) -> str: ...
+
+    @property
+    def account(self) -> Account: ...
+
+    @property
+    def bedrock(self) -> Bedrock: ...
+
+    @property
+    def runtime(self) -> ModelRuntime: ...
+
+    def objects(self, bucket: str, *, owner: str | None) -> Objects: ...
+
+
+__all__: Sequence[str] = (
+    "Account",
+    "Aws",
+    "Bedrock",
+    "Caller",
+    "CustomModel",
+    "Endpoint",
+    "FoundationModel",
+    "Job",
+    "ListedObject",
+    "ModelRuntime",
+    "Objects",
+    "Reply",
+    "StoredObject",
+)

@@ -1,0 +1,134 @@
+"""
+The only importer of aioboto3: clients, their retries and time-outs, and the fence before whatever pays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import anyio
+
+from vlm_runner.aws.account import AwsAccount
+from vlm_runner.aws.bedrock import BedrockControl
+from vlm_runner.aws.errors import translated
+from vlm_runner.aws.objects import S3Objects
+from vlm_runner.aws.runtime import BedrockRuntime
+from vlm_runner.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from vlm_runner.aws.ports import Objects
+
+fence: ContextVar[Callable[[], None] | None] = ContextVar("fence", default=None)
+"""
+Set by whoever drives a run: called after a create is signed and before it is sent.
+
+A process that was frozen between the two wakes up with a signature that dies within minutes, and is
+stopped here; checked before signing, it could sleep after the check, and buy hours later.
+"""
+
+PAYING: Final = (
+    "CreateModelCustomizationJob",
+    "CreateProvisionedModelThroughput",
+    "CreateCustomModelDeployment",
+)
+
+READ_ATTEMPTS = 5
+INVOKE_SECONDS = 3600
+"""Bedrock's inference can take up to an hour (Nova user guide: set the read timeout to 3600 seconds)."""
+
+
+class AwsSession:
+    """Clients for one account and region, each made on first use and shared by all runs."""
+
+    def __init__(
+        self,
+        *,
+        region: str,
+        profile: str | None = None,
+        endpoint_url: str | None = None,
+        connections: int = 64,
+        app_id: str = "vlm-runner",
+    ) -> None:
+        self._region = region
+        self._profile = profile
+        self._endpoint_url = endpoint_url
+        self._connections = connections
+        self._app_id = app_id
+        self._open = contextlib.AsyncExitStack()
+        self._clients: dict[str, Any] = {}
+        self._making = anyio.Lock()
+        self._session: Any = None
+        self.account = AwsAccount(self._getter("sts"), self._getter("s3"))
+        self.bedrock = BedrockControl(self._getter("bedrock"), self._getter("bedrock", pays=True))
+        self.runtime = BedrockRuntime(self._getter("bedrock-runtime"))
+
+    @property
+    def region(self) -> str:
+        return self._region
+
+    def objects(self, bucket: str, *, owner: str | None) -> Objects:
+        return S3Objects(self._getter("s3"), bucket, owner)
+
+    def state_objects(self, bucket: str, *, owner: str | None = None) -> Objects:
+        """For checkpoints: nothing is repeated below the compare-and-swap."""
+        return S3Objects(self._getter("s3", pays=True), bucket, owner)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._open.aclose()
+
+    def _getter(self, service: str, *, pays: bool = False) -> Callable[[], Any]:
+        async def get() -> Any:
+            return await self._client(service, pays=pays)
+
+        return get
+
+    async def _client(self, service: str, *, pays: bool) -> Any:
+        name = f"{service}/once" if pays else service
+        async with self._making:
+            if name not in self._clients:
+                with translated(f"opening {service}"):
+                    self._clients[name] = await self._make(service, pays=pays)
+            return self._clients[name]
+
+    async def _make(self, service: str, *, pays: bool) -> Any:
+        import aioboto3  # noqa: PLC0415 - 0.7 s of CPU that --help and status need not pay
+        from botocore.config import Config  # noqa: PLC0415
+        from botocore.exceptions import ProfileNotFound  # noqa: PLC0415
+
+        if self._session is None:
+            try:
+                self._session = aioboto3.Session(profile_name=self._profile, region_name=self._region)
+            except ProfileNotFound as error:
+                raise ConfigurationError(
+                    f"{error}.", hint="See what there is: aws configure list-profiles"
+                ) from error
+        config = Config(
+            retries={"mode": "standard", "total_max_attempts": 1 if pays else READ_ATTEMPTS},
+            connect_timeout=3 if pays else 10,
+            read_timeout=INVOKE_SECONDS if service == "bedrock-runtime" else 20 if pays else 60,
+            max_pool_connections=self._connections,
+            tcp_keepalive=True,
+            user_agent_appid=self._app_id,  # type: ignore[call-arg]  # newer than the stubs
+        )
+        client = await self._open.enter_async_context(
+            self._session.client(service, endpoint_url=self._endpoint_url, config=config)
+        )
+        for operation in PAYING:
+            client.meta.events.register(f"before-send.bedrock.{operation}", _check_fence)
+        return client
+
+
+def _check_fence(**_: Any) -> None:
+    check = fence.get()
+    if check is not None:
+        check()

@@ -1,0 +1,1 @@
+"""Where the state of runs is kept: one JSON document a run, saved by compare-and-swap."""

@@ -1,0 +1,129 @@
+"""
+Checkpoints in a local folder, one folder a run.
+
+A write goes to a temporary file, is synced, renamed over the old one, and the folder is synced: after a
+power loss the old or the new document is there, whole. A separate lock file, never renamed or removed,
+makes compare-and-swap atomic between processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from anyio import to_thread
+from filelock import FileLock
+
+from vlm_runner.checkpoint.base import Replaced, Stored
+from vlm_runner.errors import CheckpointError
+from vlm_runner.spec import path_segment
+
+STATE, CANCEL, LOCK = "state.json", "cancel.json", "state.lock"
+LOCK_SECONDS = 30.0
+
+
+class LocalStore:
+    def __init__(self, root: Path) -> None:
+        self._root = root.expanduser().absolute()
+
+    @property
+    def uri(self) -> str:
+        return str(self._root)
+
+    def locate(self, run_id: str) -> str:
+        return str(self._folder(run_id) / STATE)
+
+    async def read(self, run_id: str) -> Stored | None:
+        return await to_thread.run_sync(_read, self._folder(run_id) / STATE)
+
+    async def write(self, run_id: str, body: bytes, *, replacing: str | None) -> str:
+        return await to_thread.run_sync(partial(_swap, self._folder(run_id), body, replacing))
+
+    async def run_ids(self) -> list[str]:
+        return await to_thread.run_sync(_list, self._root / "runs")
+
+    async def request_cancel(self, run_id: str, reason: str) -> None:
+        body = json.dumps({"reason": reason}).encode()
+        await to_thread.run_sync(partial(_write_once, self._folder(run_id) / CANCEL, body))
+
+    async def cancel_reason(self, run_id: str) -> str | None:
+        stored = await to_thread.run_sync(_read, self._folder(run_id) / CANCEL)
+        return None if stored is None else reason_in(stored.body)
+
+    def _folder(self, run_id: str) -> Path:
+        return self._root / "runs" / path_segment(run_id)
+
+
+def reason_in(body: bytes) -> str:
+    """A cancel mark counts however it is written: what cannot be read is an empty reason."""
+    with contextlib.suppress(ValueError, AttributeError, RecursionError):
+        return str(json.loads(body).get("reason", ""))
+    return ""
+
+
+def version_of(body: bytes) -> str:
+    """Bodies carry a fresh write id, so a version never comes back."""
+    return hashlib.sha256(body).hexdigest()
+
+
+def _read(path: Path) -> Stored | None:
+    try:
+        body = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
+    return Stored(body, version_of(body))
+
+
+def _swap(folder: Path, body: bytes, replacing: str | None) -> str:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with FileLock(folder / LOCK, timeout=LOCK_SECONDS, mode=0o600):
+        for leftover in folder.glob(f".{STATE}.*.tmp"):
+            leftover.unlink(missing_ok=True)
+        current = _read(folder / STATE)
+        if (current.version if current is not None else None) != replacing:
+            raise Replaced
+        _replace(folder / STATE, body)
+    return version_of(body)
+
+
+def _replace(path: Path, body: bytes) -> None:
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _write_once(path: Path, body: bytes) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with FileLock(path.parent / LOCK, timeout=LOCK_SECONDS, mode=0o600):
+        if not path.exists():
+            _replace(path, body)
+
+
+def _list(runs: Path) -> list[str]:
+    if not runs.is_dir():
+        return []
+    return sorted(folder.name for folder in runs.iterdir() if (folder / STATE).is_file())

@@ -1,0 +1,61 @@
+"""Checkpoints in S3, by its conditional writes (`If-Match`, `If-None-Match`)."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from vlm_runner.checkpoint.base import Replaced, Stored
+from vlm_runner.checkpoint.local import CANCEL, STATE, reason_in
+from vlm_runner.spec import path_segment
+
+if TYPE_CHECKING:
+    from vlm_runner.aws.ports import Objects
+
+
+class S3Store:
+    """
+    `objects` must not retry by itself: every doubtful answer is read back here and one level up.
+
+    Needs s3:PutObject, s3:GetObject and s3:ListBucket under `prefix`.
+    """
+
+    def __init__(self, objects: Objects, prefix: str) -> None:
+        self._objects = objects
+        self._prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
+
+    @property
+    def uri(self) -> str:
+        return f"s3://{self._objects.bucket}/{self._prefix}".rstrip("/")
+
+    def locate(self, run_id: str) -> str:
+        return f"s3://{self._objects.bucket}/{self._key(run_id, STATE)}"
+
+    async def read(self, run_id: str) -> Stored | None:
+        found = await self._objects.get(self._key(run_id, STATE))
+        return None if found is None else Stored(found.body, found.etag)
+
+    async def write(self, run_id: str, body: bytes, *, replacing: str | None) -> str:
+        written = await self._objects.put_if(self._key(run_id, STATE), body, replacing=replacing)
+        if written is None:
+            raise Replaced
+        return written
+
+    async def run_ids(self) -> list[str]:
+        start, end = f"{self._prefix}runs/", f"/{STATE}"
+        return [
+            item.key[len(start) : -len(end)]
+            async for item in self._objects.list(start)
+            if item.key.endswith(end) and item.key.count("/") == start.count("/") + 1
+        ]
+
+    async def request_cancel(self, run_id: str, reason: str) -> None:
+        body = json.dumps({"reason": reason}).encode()
+        await self._objects.put_if(self._key(run_id, CANCEL), body, replacing=None)
+
+    async def cancel_reason(self, run_id: str) -> str | None:
+        found = await self._objects.get(self._key(run_id, CANCEL))
+        return None if found is None else reason_in(found.body)
+
+    def _key(self, run_id: str, name: str) -> str:
+        return f"{self._prefix}runs/{path_segment(run_id)}/{name}"

@@ -1,0 +1,64 @@
+"""
+What watchers hear beside events: how things go between two facts. Never saved, and nothing rests on them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from vlm_runner.core.events import Value
+
+
+class StagingProgress(Value, frozen=True):
+    kind: Literal["staging_progress"] = "staging_progress"
+    subset: str
+    rows_done: int
+    rows: int
+    bytes_uploaded: int
+    passed_through: int
+    converted: int
+    skipped: int
+    in_flight: int
+    seconds: float
+
+
+class RemoteStatusChanged(Value, frozen=True):
+    """A remote status in AWS's own word; `details` are of validation, data processing and training."""
+
+    kind: Literal["remote_status_changed"] = "remote_status_changed"
+    what: Literal["job", "model", "endpoint"]
+    arn: str
+    status: str
+    details: dict[str, str] = Field(default_factory=dict)
+
+
+class TestAnswered(Value, frozen=True):
+    __test__ = False
+
+    kind: Literal["test_answered"] = "test_answered"
+    done: int
+    asked: int
+
+
+class Trouble(Value, frozen=True):
+    """Something went wrong and is tried again, or is strange and only told."""
+
+    kind: Literal["trouble"] = "trouble"
+    doing: str
+    message: str
+
+
+class HeldElsewhere(Value, frozen=True):
+    """Another process drives the run, or seems to; this one waits."""
+
+    kind: Literal["held_elsewhere"] = "held_elsewhere"
+    host: str
+    pid: int
+
+
+Signal = Annotated[
+    StagingProgress | RemoteStatusChanged | TestAnswered | Trouble | HeldElsewhere,
+    Field(discriminator="kind"),
+]

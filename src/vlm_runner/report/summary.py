@@ -1,0 +1,65 @@
+"""The outcome of a run as plain JSON values; pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vlm_runner.core.decide import delete_command
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vlm_runner.core.events import Entry
+    from vlm_runner.core.run import Run
+
+
+def summary(run: Run, history: Sequence[Entry] = ()) -> dict[str, Any]:
+    """Stable keys; a fact that the run does not have is null."""
+    tests, images, records = run.tests, run.images, run.records
+    return {
+        "run_id": run.run_id,
+        "phase": run.phase.value,
+        "outcome": run.outcome.value if run.outcome is not None else None,
+        "reason": run.reason,
+        "account": run.account,
+        "region": run.region,
+        "bucket": run.bucket,
+        "created_at": run.created_at.isoformat(),
+        "updated_at": run.updated_at.isoformat(),
+        "base_model": run.spec.model.base,
+        "dataset": run.dataset.model_dump(mode="json"),
+        "images": images.model_dump(mode="json", exclude={"kind"}) if images is not None else None,
+        "records": records.model_dump(mode="json", exclude={"kind"}) if records is not None else None,
+        "job_name": run.job_intent.name if run.job_intent is not None else None,
+        "job_arn": run.job.arn if run.job is not None else None,
+        "model_arn": run.model.model_arn if run.model is not None else None,
+        "training_loss": run.model.training_loss if run.model is not None else None,
+        "validation_loss": run.model.validation_loss if run.model is not None else None,
+        "endpoint_arn": run.serving.arn if run.serving is not None else None,
+        "tests": tests.model_dump(mode="json", exclude={"kind"}) if tests is not None else None,
+        "deleted": list(run.released.deleted) if run.released is not None else [],
+        "may_bill": may_bill(run),
+        "report_uri": run.report.uri if run.report is not None else None,
+        "spec": run.spec.model_dump(mode="json"),
+        "spec_fingerprint": run.created.spec_fingerprint,
+        "timeline": [
+            {"sequence": entry.sequence, "at": entry.at.isoformat(), "event": entry.event.kind}
+            for entry in history
+        ],
+    }
+
+
+def may_bill(run: Run) -> list[dict[str, str | None]]:
+    """What of this run may still cost by the hour, each with the command that ends it."""
+    intent = run.serving_intent
+    if not run.may_bill or intent is None:
+        return []
+    arn = run.serving.arn if run.serving is not None else None
+    return [
+        {
+            "kind": "provisioned throughput" if intent.mode == "provisioned" else "custom model deployment",
+            "name": intent.name,
+            "arn": arn,
+            "delete_command": delete_command(intent.mode, arn or intent.name, run.region),
+        }
+    ]

@@ -1,0 +1,86 @@
+"""
+Settings of a process: the one reader of the environment.
+
+A spec says what a run shall do; settings say how and where this process works. Variables are
+`VLM_RUNNER_…`, nested by `__`; AWS's own are left to botocore, and only AWS_REGION is read here, since
+botocore does not.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class UploadSettings(Group, frozen=True):
+    concurrency: int = Field(default=32, ge=1, le=512)
+    in_flight_bytes: int = Field(default=256 * 1024 * 1024, ge=1024 * 1024)
+
+
+class PollSettings(Group, frozen=True):
+    """Seconds; see `vlm_runner.core.pace.PollPace`."""
+
+    first: float = Field(default=5.0, gt=0)
+    longest: float = Field(default=60.0, gt=0)
+    cancel_every: float = Field(default=5.0, gt=0)
+    """How often the mark that `cancel` leaves is looked for."""
+
+
+class LeaseSettings(Group, frozen=True):
+    """Seconds; see `vlm_runner.checkpoint.lease.LeaseTiming`."""
+
+    time_to_live: float = Field(default=90.0, ge=5)
+    renew_every: float = Field(default=20.0, ge=0.5)
+    guard: float = Field(default=30.0, ge=1)
+
+
+class Settings(BaseSettings):
+    """
+    How and where this process works.
+
+    `Settings()` reads the environment; a library that shall read none passes `Settings.model_construct`
+    or gives every field.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="VLM_RUNNER_", env_nested_delimiter="__", frozen=True, extra="forbid"
+    )
+
+    checkpoint_uri: str | None = None
+    """A folder or `s3://bucket/prefix`; None: the user's state folder."""
+    profile: str | None = None
+    region: str | None = None
+    endpoint_url: str | None = None
+    """For all of AWS; None: what botocore finds in AWS_ENDPOINT_URL and the profile."""
+    hf_token: SecretStr | None = None
+    hf_endpoint: str | None = None
+    log: Literal["auto", "json", "text"] = "auto"
+    quiet_minutes: float = Field(default=15.0, ge=0)
+    """For how long a create of unknown fate is swept for; see `vlm_runner.core.decide.QUIET`."""
+    upload: UploadSettings = UploadSettings()
+    poll: PollSettings = PollSettings()
+    lease: LeaseSettings = LeaseSettings()
+
+
+def region_from_environment() -> str | None:
+    """AWS_REGION, then AWS_DEFAULT_REGION. botocore 1.40 reads the second only."""
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or None
+
+
+def hub_token_from_environment() -> SecretStr | None:
+    token = os.environ.get("HF_TOKEN")
+    return SecretStr(token) if token else None
+
+
+def default_checkpoint_folder() -> Path:
+    """One place for all runs of a user, so that `list` shows all that may bill, from any folder."""
+    state = os.environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "vlm-runner"

@@ -1,0 +1,112 @@
+"""SUBMITTING and TRAINING: the customization job, created at most once, awaited to its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vlm_runner.core.events import CreateUncertain, JobCompleted, JobFailed, JobSubmitted
+from vlm_runner.core.pace import full_jitter
+from vlm_runner.core.signals import RemoteStatusChanged
+from vlm_runner.errors import AwsRefused, UncertainCreate
+from vlm_runner.steps.watching import NOT_YET_VISIBLE, looks
+
+if TYPE_CHECKING:
+    from vlm_runner.aws.ports import CustomModel, Job
+    from vlm_runner.core.commands import AwaitJob, SubmitJob
+    from vlm_runner.steps.ports import Ports
+
+RUNNING = frozenset({"InProgress", "Stopping"})
+ENDED_BADLY = frozenset({"Failed", "Stopped"})
+
+
+async def submit_job(command: SubmitJob, ports: Ports) -> JobSubmitted | CreateUncertain:
+    """
+    Create the job, or adopt the one that an earlier attempt created.
+
+    The name is looked up first, because nobody promises how long Bedrock remembers a client request
+    token, and a run may be resumed days later.
+
+    Raises:
+        AwsRefused: Bedrock will not create it, or a job that is not ours has its name.
+        AwsUnavailable: nothing was created, and may be later.
+    """
+    await back_off(command.attempt, ports)
+    if found := await _ours(command, ports):
+        return JobSubmitted(arn=found.arn, adopted=True)
+    try:
+        return JobSubmitted(arn=await ports.aws.bedrock.create_job(command.intent.request))
+    except UncertainCreate as error:
+        ports.trouble("submitting the job", error)
+        return CreateUncertain(what="job", cause=error.message)
+    except AwsRefused:
+        # A refusal may only say that the name is taken: by us, a moment ago, through a lost answer.
+        if found := await _ours(command, ports):
+            return JobSubmitted(arn=found.arn, adopted=True)
+        raise
+
+
+async def _ours(command: SubmitJob, ports: Ports) -> Job | None:
+    intent = command.intent
+    found = await ports.aws.bedrock.find_job(intent.name)
+    if found is not None and found.token != intent.token:
+        raise AwsRefused(
+            f"A customization job named {intent.name} exists and is not this run's ({found.arn}).",
+            hint="Somebody made it by hand. Start again with another --run-id.",
+        )
+    return found
+
+
+async def await_job(command: AwaitJob, ports: Ports) -> JobCompleted | JobFailed:
+    """Wait for the job's end, however long it takes, and then for its model to be Active."""
+    shown: tuple[str, tuple[tuple[str, str], ...]] | None = None
+    began = ports.clock.elapsed()
+
+    async def look() -> Job | None:
+        return await ports.aws.bedrock.find_job(command.arn)
+
+    async for job in looks(ports, "watching the job", look):
+        if job is None:
+            if ports.clock.elapsed() - began < NOT_YET_VISIBLE:
+                continue
+            return JobFailed(status="Gone", reason=f"Bedrock does not know the job {command.arn} any more.")
+        now = (job.status, tuple(sorted(job.details.items())))
+        if now != shown:
+            shown = now
+            ports.signal(
+                RemoteStatusChanged(what="job", arn=job.arn, status=job.status, details=dict(job.details))
+            )
+            if job.status not in RUNNING | ENDED_BADLY | {"Completed"}:
+                ports.trouble("watching the job", f"unknown status '{job.status}', waiting on")
+        if job.status in ENDED_BADLY:
+            return JobFailed(status=job.status, reason=job.failure or "Bedrock gave no reason.")
+        if job.status == "Completed" and job.model_arn is not None:
+            return await _await_model(job, job.model_arn, ports)
+    raise AssertionError("looks never ends by itself")
+
+
+async def _await_model(job: Job, model_arn: str, ports: Ports) -> JobCompleted | JobFailed:
+    """A model can be served only when Active, which is some time after its job is Completed."""
+    began = ports.clock.elapsed()
+
+    async def look() -> CustomModel | None:
+        return await ports.aws.bedrock.find_model(model_arn)
+
+    async for model in looks(ports, "waiting for the model", look):
+        if model is None:
+            if ports.clock.elapsed() - began < NOT_YET_VISIBLE:
+                continue
+            return JobFailed(status="Gone", reason=f"Bedrock does not know the model {model_arn} any more.")
+        if model.status == "Failed":
+            return JobFailed(status="Failed", reason=model.failure or f"The model {model_arn} failed.")
+        if model.status == "Active":
+            return JobCompleted(
+                model_arn=model_arn, training_loss=job.training_loss, validation_loss=job.validation_loss
+            )
+        ports.signal(RemoteStatusChanged(what="model", arn=model_arn, status=model.status))
+    raise AssertionError("looks never ends by itself")
+
+
+async def back_off(attempt: int, ports: Ports) -> None:
+    if attempt:
+        await ports.clock.sleep(full_jitter(attempt, ports.clock.chance()))
+

@@ -1,0 +1,39 @@
+"""What a step may touch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from vlm_runner.core.pace import PollPace
+from vlm_runner.core.signals import Trouble
+from vlm_runner.ingest.pipeline import Bounds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vlm_runner.aws.ports import Aws, Objects
+    from vlm_runner.clock import Clock
+    from vlm_runner.core.run import Run
+    from vlm_runner.core.signals import Signal
+    from vlm_runner.dataset.source import Opened
+    from vlm_runner.models import Catalogue
+    from vlm_runner.spec import DatasetSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    aws: Aws
+    clock: Clock
+    catalogue: Catalogue
+    open_dataset: Callable[[DatasetSpec, str | None], Opened]
+    """Blocking; the second argument is the pinned revision, None for whatever the spec says."""
+    signal: Callable[[Signal], None]
+    poll: PollPace = PollPace()
+    bounds: Bounds = field(default_factory=lambda: Bounds(concurrency=32, in_flight_bytes=256 * 1024 * 1024))
+
+    def bucket_of(self, run: Run) -> Objects:
+        return self.aws.objects(run.bucket, owner=run.account)
+
+    def trouble(self, doing: str, error: object) -> None:
+        self.signal(Trouble(doing=doing, message=str(error)))

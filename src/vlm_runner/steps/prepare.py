@@ -1,0 +1,162 @@
+"""
+Before a run exists: find all that it needs, and refuse what cannot work. Reads only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anyio import to_thread
+
+from vlm_runner.core.events import DatasetFacts, RunCreated
+from vlm_runner.core.names import bucket_name
+from vlm_runner.errors import ConfigurationError, DataError
+from vlm_runner.models import Lifecycle
+from vlm_runner.prompts.templates import compile_prompt
+from vlm_runner.spec import ServingMode
+
+if TYPE_CHECKING:
+    from vlm_runner.aws.ports import Caller
+    from vlm_runner.dataset.source import Opened
+    from vlm_runner.models import ModelProfile
+    from vlm_runner.spec import RunSpec
+    from vlm_runner.steps.ports import Ports
+
+
+def check_spec(spec: RunSpec, ports: Ports) -> ModelProfile:
+    """
+    What can be known without asking anybody.
+
+    Raises:
+        ConfigurationError: unknown model or hyperparameter, a value out of range, a serving mode that the
+            model lacks, a template that does not parse.
+    """
+    profile = ports.catalogue.find(spec.model.base)
+    profile.check_hyperparameters(spec.training.hyperparameters)
+    compile_prompt(spec.prompt)
+    mode = spec.serving.mode
+    if mode is not ServingMode.NONE and mode.value not in profile.serving.modes:
+        raise ConfigurationError(
+            f"{profile.name} cannot be served as '{mode}'; it can as {', '.join(profile.serving.modes)}.",
+            hint="Set mode under [serving].",
+        )
+    if spec.budget.max_cost is not None:
+        raise ConfigurationError(
+            "budget.max_cost is not enforced by this version, and a limit that is not kept is worse than none.",
+            hint="Leave it out; what a run may cost per hour is named when it rents.",
+        )
+    return profile
+
+
+def region_for(spec: RunSpec, profile: ModelProfile, given: str | None) -> str:
+    """
+    The region that was asked for, if the model can be fine-tuned there. None is ever assumed.
+
+    Raises:
+        ConfigurationError: there is none, or it is the wrong one.
+    """
+    where = ", ".join(profile.regions)
+    region = given or spec.aws.region
+    if region is None:
+        raise ConfigurationError(
+            "No AWS region.",
+            hint=f"{profile.name} is fine-tuned in {where}: give --region, region under [aws], or AWS_REGION.",
+        )
+    if region not in profile.regions:
+        raise ConfigurationError(
+            f"{profile.name} is not fine-tuned in {region}.", hint=f"Use --region {profile.regions[0]}."
+        )
+    return region
+
+
+async def prepare(spec: RunSpec, run_id: str, uid: str, version: str, ports: Ports) -> RunCreated:
+    """
+    Look at account, model and dataset, and write down what was found.
+
+    Raises:
+        ConfigurationError: credentials, model or role are not fit for it.
+        DataError: the dataset cannot be used.
+    """
+    profile = check_spec(spec, ports)
+    caller = await ports.aws.account.caller()
+    check_role(spec, caller)
+    await check_alive(profile, ports)
+    opened = await to_thread.run_sync(ports.open_dataset, spec.dataset, None)
+    check_counts(opened, profile)
+    return RunCreated(
+        run_id=run_id,
+        uid=uid,
+        spec=spec,
+        spec_fingerprint=spec.fingerprint,
+        account=caller.account,
+        partition=caller.partition,
+        region=ports.aws.region,
+        bucket=bucket_name(spec.storage.bucket, caller.account, ports.aws.region),
+        dataset=DatasetFacts(
+            fingerprint=opened.fingerprint,
+            revision=opened.revision,
+            rows=opened.train.num_rows,
+            validation_rows=opened.validation.num_rows if opened.validation is not None else None,
+            columns=tuple(opened.train.columns),
+        ),
+        version=version,
+    )
+
+
+def check_role(spec: RunSpec, caller: Caller) -> None:
+    """Bedrock takes only roles of the account that calls (iam:PassRole does not cross accounts)."""
+    owner = spec.training.role_arn.split(":")[4]
+    if owner != caller.account:
+        raise ConfigurationError(
+            f"training.role_arn is a role of account {owner}, and these credentials are of {caller.account}.",
+            hint="Name a role of the account that you use, or change AWS_PROFILE.",
+        )
+
+
+async def check_alive(profile: ModelProfile, ports: Ports) -> None:
+    """Bedrock's own word on the model's lifecycle counts; the catalogue's dates explain it."""
+    found = await ports.aws.bedrock.foundation_model(profile.base_id)
+    today = ports.clock.now().date()
+    if found is not None and found.lifecycle == "ACTIVE":
+        if "FINE_TUNING" not in found.customizations:
+            raise ConfigurationError(
+                f"Bedrock does not fine-tune {profile.base_id} in {ports.aws.region}.",
+                hint=alternatives(profile, ports),
+            )
+        return
+    dates = profile.lifecycle
+    known = {
+        Lifecycle.ACTIVE: "",
+        Lifecycle.LEGACY: f"; it is Legacy since {dates.legacy}",
+        Lifecycle.EOL: f"; its end of life was {dates.end_of_life}",
+    }[profile.lifecycle_on(today)]
+    state = "does not know it" if found is None else f"calls it {found.lifecycle}"
+    raise ConfigurationError(
+        f"{profile.name} cannot be fine-tuned any more: Bedrock in {ports.aws.region} {state}{known}.",
+        hint=alternatives(profile, ports),
+    )
+
+
+def alternatives(profile: ModelProfile, ports: Ports) -> str:
+    others = ports.catalogue.alternatives(profile, ports.clock.now().date())
+    named = ", ".join(f"{other.base_id} ({', '.join(other.regions)})" for other in others)
+    return f"Alive today: {named}." if named else "No other model of the catalogue is alive."
+
+
+def check_counts(opened: Opened, profile: ModelProfile) -> None:
+    """Bedrock counts training and validation together, and says so only after the job has started."""
+    validation = opened.validation.num_rows if opened.validation is not None else 0
+    total, records = opened.train.num_rows + validation, profile.records
+    if total < records.minimum or total > records.maximum:
+        raise DataError(
+            f"The dataset has {total} rows (training and validation); {profile.name} takes "
+            f"{records.minimum} to {records.maximum}.",
+            hint="Choose another split or model, or max_rows under [dataset]."
+            if total > records.maximum
+            else "Add rows, or choose a model that takes fewer.",
+        )
+    if records.maximum_validation is not None and validation > records.maximum_validation:
+        raise DataError(
+            f"The validation split has {validation} rows; {profile.name} takes {records.maximum_validation}.",
+            hint="Use a smaller one, or a smaller validation_fraction.",
+        )

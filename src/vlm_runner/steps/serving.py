@@ -1,0 +1,91 @@
+"""REQUESTING and WARMING: what bills by the hour, rented at most once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vlm_runner.core.events import CreateUncertain, EndpointFailed, EndpointReady, ServingRequested
+from vlm_runner.core.names import TAG_UID
+from vlm_runner.core.signals import RemoteStatusChanged
+from vlm_runner.errors import AwsRefused, UncertainCreate
+from vlm_runner.steps.job import back_off
+from vlm_runner.steps.watching import NOT_YET_VISIBLE, looks
+
+if TYPE_CHECKING:
+    from vlm_runner.aws.ports import Endpoint
+    from vlm_runner.core.commands import AwaitEndpoint, RequestServing
+    from vlm_runner.spec import ServingMode
+    from vlm_runner.steps.ports import Ports
+
+READY = frozenset({"InService", "Active"})
+WARMING = frozenset({"Creating", "Updating"})
+
+
+async def request_serving(
+    command: RequestServing, ports: Ports
+) -> ServingRequested | CreateUncertain:
+    """
+    Rent the throughput or deployment, or adopt the one that an earlier attempt rented.
+
+    Raises:
+        AwsRefused: Bedrock will not rent it (a quota, a right), or one that is not ours has its name.
+        AwsUnavailable: nothing was rented, and may be later.
+    """
+    await back_off(command.attempt, ports)
+    if found := await _ours(command, ports):
+        return ServingRequested(arn=found.arn, adopted=True)
+    intent = command.intent
+    try:
+        return ServingRequested(arn=await ports.aws.bedrock.create_endpoint(intent.mode, intent.request))
+    except UncertainCreate as error:
+        ports.trouble("requesting the endpoint", error)
+        return CreateUncertain(what="serving", cause=error.message)
+    except AwsRefused:
+        if found := await _ours(command, ports):
+            return ServingRequested(arn=found.arn, adopted=True)
+        raise
+
+
+async def _ours(command: RequestServing, ports: Ports) -> Endpoint | None:
+    intent = command.intent
+    found = await ports.aws.bedrock.find_endpoint(intent.mode, intent.name)
+    if found is not None and not await is_ours(found, command.uid, ports):
+        raise AwsRefused(
+            f"{found.arn} is named {intent.name} and is not this run's: it lacks the tag {TAG_UID}.",
+            hint="Somebody made it by hand. Start again with another --run-id.",
+        )
+    return found
+
+
+async def is_ours(endpoint: Endpoint, uid: str, ports: Ports) -> bool:
+    """By its tags: Bedrock does not echo the token of a throughput or deployment."""
+    return (await ports.aws.bedrock.tags(endpoint.arn)).get(TAG_UID) == uid
+
+
+async def await_endpoint(command: AwaitEndpoint, ports: Ports) -> EndpointReady | EndpointFailed:
+    """Wait until it can be called; while Creating it can neither be used nor deleted."""
+    shown: str | None = None
+    began = ports.clock.elapsed()
+
+    async def look() -> Endpoint | None:
+        return await ports.aws.bedrock.find_endpoint(command.mode, command.arn)
+
+    async for endpoint in looks(ports, "watching the endpoint", look):
+        if endpoint is None:
+            if ports.clock.elapsed() - began < NOT_YET_VISIBLE:
+                continue
+            return EndpointFailed(reason=f"{command.arn} was deleted by somebody else.")
+        if endpoint.status != shown:
+            shown = endpoint.status
+            ports.signal(RemoteStatusChanged(what="endpoint", arn=endpoint.arn, status=endpoint.status))
+            if endpoint.status not in READY | WARMING | {"Failed"}:
+                ports.trouble("watching the endpoint", f"unknown status '{endpoint.status}', waiting on")
+        if endpoint.status == "Failed":
+            return EndpointFailed(reason=_failure(endpoint, command.mode))
+        if endpoint.status in READY:
+            return EndpointReady()
+    raise AssertionError("looks never ends by itself")
+
+
+def _failure(endpoint: Endpoint, mode: ServingMode) -> str:
+    return f"The {mode} endpoint {endpoint.arn} failed: {endpoint.failure or 'Bedrock gave no reason.'}"

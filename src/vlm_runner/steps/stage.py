@@ -1,0 +1,181 @@
+"""STAGING and RECORDING: the dataset into S3."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from anyio import to_thread
+
+from vlm_runner.core.events import ImagesStaged, RecordsWritten, SubsetStaged
+from vlm_runner.dataset.source import Opened
+from vlm_runner.errors import ConfigurationError, DataError
+from vlm_runner.ingest.images import ImageLimits
+from vlm_runner.ingest.pipeline import BadRows, SubsetStaging, Transform
+from vlm_runner.ingest.records import write_records
+from vlm_runner.models import record_line
+from vlm_runner.prompts.templates import compile_prompt
+
+if TYPE_CHECKING:
+    from vlm_runner.aws.ports import Objects
+    from vlm_runner.core.run import Run
+    from vlm_runner.dataset.source import Row, Subset
+    from vlm_runner.models import ModelProfile
+    from vlm_runner.prompts.templates import Prompt
+    from vlm_runner.steps.ports import Ports
+
+
+async def stage_images(run: Run, ports: Ports) -> ImagesStaged:
+    """
+    Put every image, and the record lines beside them, into the run's bucket; skip what is there.
+
+    Raises:
+        DataError: the data is not what it was when the run was created, or a row cannot be used.
+        ConfigurationError: another dataset or prompt occupies the same keys.
+    """
+    await ports.aws.account.ensure_bucket(run.bucket, account=run.account, region=run.region)
+    opened = await reopen(run, ports)
+    train = await _stage(run, ports, opened.train)
+    validation = None
+    if opened.validation is not None:
+        validation = await _stage(run, ports, opened.validation)
+    return ImagesStaged(train=train, validation=validation)
+
+
+async def write_all_records(run: Run, ports: Ports) -> RecordsWritten:
+    """Assemble the JSONL files from what staging left behind."""
+    objects = ports.bucket_of(run)
+    train_uri, train_records = await _write(run, ports, objects, train_subset(run), run.dataset.rows)
+    if run.dataset.validation_rows is None:
+        return RecordsWritten(train_uri=train_uri, train_records=train_records)
+    uri, records = await _write(run, ports, objects, validation_subset(run), run.dataset.validation_rows)
+    return RecordsWritten(
+        train_uri=train_uri, train_records=train_records, validation_uri=uri, validation_records=records
+    )
+
+
+def train_subset(run: Run) -> str:
+    return run.spec.dataset.split
+
+
+def validation_subset(run: Run) -> str:
+    return run.spec.dataset.validation_split or "validation"
+
+
+async def reopen(run: Run, ports: Ports) -> Opened:
+    """
+    The dataset of the run, as it was when the run was created.
+
+    Raises:
+        DataError: it has changed since.
+    """
+    opened = await to_thread.run_sync(ports.open_dataset, run.spec.dataset, run.dataset.revision)
+    if opened.fingerprint != run.dataset.fingerprint:
+        raise DataError(
+            f"The dataset {run.spec.dataset.source} has changed since run {run.run_id} was created.",
+            hint="Restore it and resume, or start a new run on the new data with: --run-id NEW",
+        )
+    return opened
+
+
+async def _stage(run: Run, ports: Ports, subset: Subset) -> SubsetStaged:
+    profile = ports.catalogue.find(run.spec.model.base)
+    objects = ports.bucket_of(run)
+    transform = transform_of(run, profile, subset.name)
+    await claim_keys(objects, run, subset.name, transform.fingerprint)
+    return await SubsetStaging(
+        subset,
+        objects,
+        transform,
+        prefix=run.spec.storage.prefix,
+        bounds=ports.bounds,
+        bad_rows=BadRows(
+            skip=run.spec.dataset.on_bad_row == "skip", most=run.spec.dataset.max_bad_rows
+        ),
+        clock=ports.clock,
+        progress=ports.signal,
+    ).run()
+
+
+async def _write(run: Run, ports: Ports, objects: Objects, subset: str, rows: int) -> tuple[str, int]:
+    profile = ports.catalogue.find(run.spec.model.base)
+    return await write_records(
+        objects,
+        prefix=run.spec.storage.prefix,
+        subset=subset,
+        fingerprint=transform_of(run, profile, subset).fingerprint,
+        rows=rows,
+    )
+
+
+def transform_of(run: Run, profile: ModelProfile, subset: str) -> Transform:
+    """From rows to images and record lines, as the spec and the model ask."""
+    prompt = compile_prompt(run.spec.prompt)
+
+    def line(row: Row, uri: str, image_format: str) -> bytes:
+        rendered = prompt.render(row.fields, subset=subset, row=row.index)
+        return record_line(
+            rendered.system,
+            rendered.user,
+            rendered.assistant,
+            image_uri=uri,
+            image_format=image_format,
+            bucket_owner=run.account,
+            image_first=profile.image_first,
+        )
+
+    return Transform(
+        limits=limits_of(profile),
+        keep_format=run.spec.images.format == "keep",
+        fit=run.spec.images.fit,
+        line=line,
+        fingerprint=transform_fingerprint(run, profile, prompt, subset),
+    )
+
+
+def limits_of(profile: ModelProfile) -> ImageLimits:
+    images = profile.images
+    return ImageLimits(
+        max_bytes=images.max_bytes,
+        min_side=images.min_side or 1,
+        max_side=images.max_side or profile.inference.max_image_side,
+        formats=images.formats,
+    )
+
+
+def transform_fingerprint(run: Run, profile: ModelProfile, prompt: Prompt, subset: str) -> str:
+    """SHA-256 (hex) over all that decides what the staged objects contain."""
+    limits = limits_of(profile)
+    parts = {
+        "dataset": run.dataset.fingerprint,
+        "subset": subset,
+        "bad_rows": run.spec.dataset.on_bad_row,
+        "prompt": prompt.fingerprint,
+        "images": run.spec.images.model_dump(mode="json"),
+        "limits": [limits.max_bytes, limits.min_side, limits.max_side, list(limits.formats)],
+        "image_first": profile.image_first,
+        "owner": run.account,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+async def claim_keys(objects: Objects, run: Run, subset: str, fingerprint: str) -> None:
+    """
+    Say whose content the keys of `subset` hold, once, or find that it is the same content.
+
+    Raises:
+        ConfigurationError: they hold other content, which another run may be training on.
+    """
+    key = f"{run.spec.storage.prefix}data/{subset}/content.json"
+    body = json.dumps({"fingerprint": fingerprint, "run_id": run.run_id}).encode()
+    if await objects.put_if(key, body, replacing=None) is not None:
+        return
+    found = await objects.get(key)
+    content = {} if found is None else json.loads(found.body)
+    if content.get("fingerprint") != fingerprint:
+        raise ConfigurationError(
+            f"s3://{objects.bucket}/{key}: these keys hold another dataset, prompt or image format "
+            f"(of run {content.get('run_id', 'unknown')}).",
+            hint=f'Give this one a place of its own: prefix = "{fingerprint[:8]}" under [storage].',
+        )
