@@ -10,7 +10,7 @@ import sys
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from datasets import Dataset, Features, Image, List, Value
 from PIL import Image as Pillow
@@ -46,8 +46,8 @@ CRITERIA = {
 SEVERITY = ["critical", "serious", "moderate", "minor"]
 LONGEST_SNIPPET = 200
 
-type Violation = dict[str, Any]
-type Colour = tuple[float, float, float]
+Violation: TypeAlias = dict[str, Any]
+Colour: TypeAlias = tuple[int, int, int]
 
 
 def main(rendered: Path) -> None:
@@ -120,7 +120,7 @@ def snippet(node: dict[str, Any]) -> str:
 def one_line(summary: str) -> str:
     """Join axe-core's indented list of remarks into one sentence."""
     blocks = [[plain(line) for line in block.splitlines()] for block in summary.split("\n\n")]
-    return " ".join(f"{head} {'; '.join(remarks)}" for head, *remarks in blocks)
+    return ". ".join(f"{head} {'; '.join(remarks)}" for head, *remarks in blocks)
 
 
 def plain(text: str) -> str:
@@ -133,14 +133,18 @@ def unique(items: Iterable[str]) -> list[str]:
 
 def better_colours(violation: Violation) -> str:
     """Propose, for each pair of colours, the nearest shade that is readable."""
-    advice = {}
+    pairs: dict[tuple[str, str, float], list[str]] = {}
     for node in violation["nodes"]:
         data = next(check["data"] for check in node["checks"] if check["id"] == "color-contrast")
-        front, back = data["fgColor"], data["bgColor"]
         wanted = float(data["expectedContrastRatio"].removesuffix(":1"))
-        advice.setdefault((front, back), f"for {snippet(node)} {proposal(front, back, wanted)}")
-    text = "; ".join(advice.values())
+        pairs.setdefault((data["fgColor"], data["bgColor"], wanted), []).append(snippet(node))
+    text = "; ".join(f"for {several(found)} {proposal(*pair)}" for pair, found in pairs.items())
     return f"{text[0].upper()}{text[1:]}."
+
+
+def several(found: list[str]) -> str:
+    others = len(found) - 1
+    return found[0] + {0: "", 1: " and one more"}.get(others, f" and {others} more")
 
 
 def proposal(front: str, back: str, wanted: float) -> str:
