@@ -1,0 +1,78 @@
+"""The sandbox's own endpoints, under /_sandbox/."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from vlm_runner.sandbox.calls import Calls
+from vlm_runner.sandbox.faults import Faults
+from vlm_runner.sandbox.progress import settle
+from vlm_runner.sandbox.wire import HttpReply, HttpRequest, json_reply
+from vlm_runner.sandbox.world import World
+
+_CHECK_PATIENCE = 60.0
+
+
+class Resettable(Protocol):
+    def reset(self) -> None: ...
+
+
+class Admin:
+    def __init__(self, world: World, faults: Faults, calls: Calls, moto: Resettable) -> None:
+        self._world, self._faults, self._calls, self._moto = world, faults, calls, moto
+        self._routes: dict[tuple[str, str], Callable[[Any], Any]] = {
+            ("GET", "/_sandbox/health"): lambda _: {"status": "ok", "account": world.account},
+            ("GET", "/_sandbox/clock"): lambda _: self._clock(),
+            ("POST", "/_sandbox/clock"): self._move_clock,
+            ("GET", "/_sandbox/faults"): lambda _: faults.listed(),
+            ("POST", "/_sandbox/faults"): self._add_faults,
+            ("DELETE", "/_sandbox/faults"): lambda _: faults.clear(),
+            ("GET", "/_sandbox/scenario"): lambda _: world.scenario.model_dump(),
+            ("POST", "/_sandbox/scenario"): lambda body: world.bend(body).model_dump(),
+            ("GET", "/_sandbox/ledger"): lambda _: self._ledger(),
+            ("GET", "/_sandbox/calls"): lambda _: calls.as_json(),
+            ("DELETE", "/_sandbox/calls"): lambda _: calls.clear(),
+            ("POST", "/_sandbox/reset"): lambda _: self._reset(),
+        }
+
+    def handle(self, request: HttpRequest) -> HttpReply:
+        route = self._routes.get((request.method, request.path))
+        if route is None:
+            known = [f"{method} {path}" for method, path in self._routes]
+            return json_reply({"error": f"No {request.method} {request.path}.", "known": known}, 404)
+        try:
+            return json_reply(route(request.json() if request.body else {}))
+        except (ValidationError, ValueError, TypeError) as error:
+            return json_reply({"error": str(error)}, 400)
+
+    def _clock(self) -> dict[str, Any]:
+        return {"now": self._world.now(), "speed": self._world.clock.speed}
+
+    def _move_clock(self, body: dict[str, Any]) -> dict[str, Any]:
+        """After it answers, all that is due by the new time has happened: files, events, models."""
+        if unknown := body.keys() - {"advance_seconds", "speed"}:
+            raise ValueError(f"unknown: {sorted(unknown)}")
+        if "speed" in body:
+            self._world.clock.run_at(float(body["speed"]))
+        self._world.clock.advance(float(body.get("advance_seconds", 0)))
+        self._world.finish_checks(_CHECK_PATIENCE)
+        settle(self._world)
+        return self._clock()
+
+    def _add_faults(self, body: Any) -> list[dict[str, Any]]:
+        self._faults.add(body)
+        return self._faults.listed()
+
+    def _ledger(self) -> dict[str, Any]:
+        settle(self._world)
+        with self._world.lock:
+            return self._world.ledger.as_json(self._world.now())
+
+    def _reset(self) -> dict[str, Any]:
+        """As new, but for the clock, which never goes back."""
+        self._world.reset()
+        self._moto.reset()
+        self._faults.clear()
+        self._calls.clear()
+        return self._clock()

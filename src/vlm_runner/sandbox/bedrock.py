@@ -1,0 +1,67 @@
+"""Amazon Bedrock and Amazon Bedrock Runtime: one call in, one reply out."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from vlm_runner.sandbox import deployments, foundation, jobs, models, runtime, tags, throughputs
+from vlm_runner.sandbox.errors import AwsError, error_reply
+from vlm_runner.sandbox.progress import settle
+from vlm_runner.sandbox.resources import Region
+from vlm_runner.sandbox.service_api import ServiceApi, service_api
+from vlm_runner.sandbox.wire import HttpReply, HttpRequest
+from vlm_runner.sandbox.world import World
+
+Handler = Callable[[World, Region, Mapping[str, Any]], dict[str, Any]]
+
+CONTROL: dict[str, Handler] = {
+    "CreateModelCustomizationJob": jobs.create_job,
+    "GetModelCustomizationJob": jobs.get_job,
+    "ListModelCustomizationJobs": jobs.list_jobs,
+    "StopModelCustomizationJob": jobs.stop_job,
+    "GetCustomModel": models.get_model,
+    "ListCustomModels": models.list_models,
+    "DeleteCustomModel": models.delete_model,
+    "CreateProvisionedModelThroughput": throughputs.create_throughput,
+    "GetProvisionedModelThroughput": throughputs.get_throughput,
+    "ListProvisionedModelThroughputs": throughputs.list_throughputs,
+    "UpdateProvisionedModelThroughput": throughputs.update_throughput,
+    "DeleteProvisionedModelThroughput": throughputs.delete_throughput,
+    "CreateCustomModelDeployment": deployments.create_deployment,
+    "GetCustomModelDeployment": deployments.get_deployment,
+    "ListCustomModelDeployments": deployments.list_deployments,
+    "DeleteCustomModelDeployment": deployments.delete_deployment,
+    "GetFoundationModel": foundation.get_foundation_model,
+    "ListFoundationModels": foundation.list_foundation_models,
+    "TagResource": tags.tag_resource,
+    "UntagResource": tags.untag_resource,
+    "ListTagsForResource": tags.list_tags,
+}
+RUNTIME: dict[str, Handler] = {"Converse": runtime.converse, "InvokeModel": runtime.invoke_model}
+
+
+def api_for(request: HttpRequest) -> tuple[str, ServiceApi]:
+    """Both services sign as `bedrock`; the path tells them apart."""
+    name = "bedrock-runtime" if request.raw_path.startswith("/model/") else "bedrock"
+    return name, service_api(name)
+
+
+def handle(world: World, region_name: str, request: HttpRequest) -> HttpReply:
+    _, api = api_for(request)
+    try:
+        call = api.read(request)
+        handler = CONTROL.get(call.operation) or RUNTIME.get(call.operation)
+        if handler is None:
+            raise AwsError(
+                "NotImplementedException", f"The sandbox does not implement {call.operation}.", 501
+            )
+        settle(world)
+        if call.operation in RUNTIME:
+            result = handler(world, Region(region_name), call.parameters)
+        else:
+            with world.lock:
+                result = handler(world, world.region(region_name), call.parameters)
+        return api.reply(call.operation, result)
+    except AwsError as error:
+        return error_reply(
+            "bedrock", AwsError(error.code, error.message, error.status or api.status_of(error.code))
+        )

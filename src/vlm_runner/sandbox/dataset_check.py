@@ -1,0 +1,48 @@
+"""The validation phase of a job: read everything that it will train on."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from vlm_runner.sandbox.catalogue import FoundationModel
+from vlm_runner.sandbox.neighbours import memory_of
+from vlm_runner.sandbox.objects import Objects, split_uri
+from vlm_runner.sandbox.records import Checker, DataRejected, Example, check_counts
+from vlm_runner.sandbox.resources import Verdict
+
+PROBE = ".write_access_check_file.tmp"
+
+
+def check_dataset(
+    request: Mapping[str, Any], model: FoundationModel, region: str, account: str, objects: Objects
+) -> Verdict:
+    """Pure but for reading S3 and leaving the write probe there; takes as long as there are images."""
+    try:
+        _probe_output(request["outputDataConfig"]["s3Uri"], region, objects)
+        training = _examples(request["trainingDataConfig"]["s3Uri"], model, region, account, objects)
+        validation = [
+            example
+            for validator in request.get("validationDataConfig", {}).get("validators", [])
+            for example in _examples(validator["s3Uri"], model, region, account, objects)
+        ]
+        check_counts(model, len(training), len(validation))
+    except DataRejected as rejected:
+        return Verdict(failure=str(rejected)[:2048])
+    return Verdict(None, sum(example.tokens for example in training), len(training), memory_of(training))
+
+
+def _probe_output(uri: str, region: str, objects: Objects) -> None:
+    bucket, prefix = split_uri(uri)
+    key = "/".join(part for part in (prefix.rstrip("/"), PROBE) if part)
+    if objects.bucket_region(bucket) != region:
+        raise DataRejected(f"Amazon S3 perms missing (PutObject): bucket {bucket}, key {key}")
+    objects.store(bucket, key, b"")
+
+
+def _examples(uri: str, model: FoundationModel, region: str, account: str, objects: Objects) -> list[Example]:
+    bucket, key = split_uri(uri)
+
+    def fetch(bucket: str, key: str) -> bytes | None:
+        # Buckets must be in the job's Region (user guide, fine-tuning troubleshooting).
+        return objects.fetch(bucket, key) if objects.bucket_region(bucket) == region else None
+
+    return list(Checker(model, bucket, key, fetch, account).examples())

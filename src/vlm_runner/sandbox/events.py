@@ -1,0 +1,85 @@
+"""
+EventBridge: Bedrock tells the default bus when a customization job changes state.
+
+Shape: user guide, monitoring-eventbridge. Best effort there, so here too it may be lost, late or doubled.
+"""
+
+import contextlib
+import uuid
+from datetime import datetime, timedelta
+from typing import Any
+
+from vlm_runner.sandbox.resources import Job
+from vlm_runner.sandbox.scenario import Scenario
+from vlm_runner.sandbox.wire import timestamp
+
+
+class Announcer:
+    def __init__(self, account: str) -> None:
+        self._account = account
+        self.reset()
+
+    def reset(self) -> None:
+        self._outbox: list[tuple[datetime, str, dict[str, Any]]] = []
+
+    def announce(self, region: str, job: Job, when: datetime, now: datetime, scenario: Scenario) -> Scenario:
+        """Send, lose, repeat or delay the event; returns the scenario with what it used up."""
+        if scenario.drop_events:
+            return scenario.model_copy(update={"drop_events": scenario.drop_events - 1})
+        copies = 2 if scenario.duplicate_events else 1
+        due = now + timedelta(seconds=scenario.delay_events_seconds)
+        event = _event(self._account, region, job, when)
+        self._outbox += [(due, region, event)] * copies
+        left = max(0, scenario.duplicate_events - 1)
+        return scenario.model_copy(update={"duplicate_events": left})
+
+    def deliver(self, now: datetime) -> None:
+        due = [(region, event) for when, region, event in self._outbox if when <= now]
+        self._outbox = [waiting for waiting in self._outbox if waiting[0] > now]
+        for region, event in due:
+            _put(self._account, region, event)
+
+
+def _event(account: str, region: str, job: Job, when: datetime) -> dict[str, Any]:
+    status = job.status(when)
+    validators = job.request.get("validationDataConfig", {}).get("validators", [])
+    detail = {
+        "version": "0.0",
+        "jobName": job.name,
+        "jobArn": job.arn,
+        "outputModelName": job.request["customModelName"],
+        "outputModelArn": job.model_arn if status == "Completed" else None,
+        "roleArn": job.request["roleArn"],
+        "jobStatus": status,
+        "failureMessage": job.failure if status == "Failed" else None,
+        "creationTime": timestamp(job.created_at),
+        "lastModifiedTime": timestamp(when),
+        "endTime": timestamp(ended) if (ended := job.ended_at(when)) else None,
+        "baseModelArn": job.base_arn,
+        "hyperParameters": job.request.get("hyperParameters", {}),
+        "trainingDataConfig": {"s3Uri": job.request["trainingDataConfig"]["s3Uri"]},
+        "validationDataConfig": {"s3Uri": validators[0]["s3Uri"]} if validators else None,
+        "outputDataConfig": job.request["outputDataConfig"],
+    }
+    return {
+        "version": "0",
+        "id": str(uuid.uuid4()),
+        "source": "aws.bedrock",
+        "detail-type": "Model Customization Job State Change",
+        "account": account,
+        "time": when.timestamp(),  # moto writes it as ISO 8601 on delivery
+        "region": region,
+        "resources": [job.arn],
+        "detail": {name: value for name, value in detail.items() if value is not None},
+    }
+
+
+def _put(account: str, region: str, event: dict[str, Any]) -> None:
+    # Past PutEvents, which refuses what only a service may send: its own source, account and time.
+    from moto.events.models import events_backends  # noqa: PLC0415 -- moto is imported when first needed
+
+    rules = events_backends[account][region].event_buses["default"].rules
+    for rule in list(rules.values()):
+        if rule.state == "ENABLED" and rule.event_pattern.get_pattern():
+            with contextlib.suppress(Exception):  # a target that is gone loses the event, nobody else
+                rule.send_to_targets(dict(event))  # type: ignore[arg-type]

@@ -1,0 +1,83 @@
+"""Faults on demand: `POST /_sandbox/faults` takes a list of these."""
+
+import threading
+from collections.abc import Sequence
+from random import Random
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+
+class Fault(BaseModel):
+    """
+    What goes wrong, where and how often.
+
+    `error` answers with an AWS error code, `status` with a bare status and HTML as a proxy would,
+    `slow` waits `seconds` first, `reset_before` drops the connection before any effect,
+    `reset_after` lets the effect happen and loses the reply, `late` drops the connection and lets the
+    effect happen `seconds` afterwards. Matching requests are skipped `after` times, then hit `times`
+    times (None: for ever) with `probability`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    operation: str
+    kind: Literal["error", "status", "slow", "reset_before", "reset_after", "late"]
+    code: str = "InternalServerException"
+    message: str = "A fault injected by the sandbox."
+    status: int | None = None
+    times: int | None = 1
+    after: int = 0
+    probability: float = 1.0
+    seconds: float = 0.0
+    key_contains: str | None = None
+
+    def fits(self, operation: str, path: str) -> bool:
+        wanted = self.operation in {operation, "*"}
+        return wanted and (self.key_contains is None or self.key_contains in path)
+
+
+class Faults:
+    def __init__(self, seed: int) -> None:
+        self._lock = threading.Lock()
+        self._random = Random(seed)  # noqa: S311 -- reproducible, not secret
+        self._faults: list[Fault] = []
+
+    def add(self, faults: Any) -> None:
+        rows = TypeAdapter(list[Fault]).validate_python(faults if isinstance(faults, list) else [faults])
+        with self._lock:
+            self._faults += rows
+
+    def listed(self) -> list[dict[str, Any]]:
+        """What is still to come: a fault that is used up is gone."""
+        with self._lock:
+            return [fault.model_dump() for fault in self._faults]
+
+    def clear(self) -> None:
+        with self._lock:
+            self._faults = []
+
+    def strike(self, operation: str, path: str) -> Fault | None:
+        """The first fault that hits this request, used up by one."""
+        with self._lock:
+            for index, fault in enumerate(self._faults):
+                if not fault.fits(operation, path):
+                    continue
+                if fault.after:
+                    self._replace(index, fault.model_copy(update={"after": fault.after - 1}))
+                    continue
+                if self._random.random() >= fault.probability:
+                    continue
+                self._use_up(index, fault)
+                return fault
+        return None
+
+    def _use_up(self, index: int, fault: Fault) -> None:
+        if fault.times is None:
+            return
+        left = fault.times - 1
+        self._replace(index, fault.model_copy(update={"times": left}) if left > 0 else None)
+
+    def _replace(self, index: int, fault: Fault | None) -> None:
+        replacement: Sequence[Fault] = [] if fault is None else [fault]
+        self._faults[index : index + 1] = replacement

@@ -1,0 +1,180 @@
+"""The one ASGI application: reads a request, lets a fault strike, finds who answers, keeps the log."""
+
+import asyncio
+import json
+import socket
+import struct
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+from vlm_runner.sandbox import bedrock
+from vlm_runner.sandbox.admin import Admin
+from vlm_runner.sandbox.calls import Calls
+from vlm_runner.sandbox.errors import AwsError, error_reply
+from vlm_runner.sandbox.faults import Fault, Faults
+from vlm_runner.sandbox.moto_bridge import Moto
+from vlm_runner.sandbox.operations import operation_of
+from vlm_runner.sandbox.quotas import handle_quotas
+from vlm_runner.sandbox.service_api import service_api
+from vlm_runner.sandbox.signature import Scope, scope_of
+from vlm_runner.sandbox.wire import HttpReply, HttpRequest
+from vlm_runner.sandbox.world import World
+
+AsgiScope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_POLL = 0.1
+
+
+class Gateway:
+    def __init__(self, world: World, moto: Moto, seed: int) -> None:
+        self._world, self._moto = world, moto
+        self.faults, self.calls = Faults(seed), Calls()
+        self._admin = Admin(world, self.faults, self.calls, moto)
+        self._threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix="sandbox")
+        self._late: set[asyncio.Task[HttpReply]] = set()
+
+    async def __call__(self, asgi: AsgiScope, receive: Receive, send: Send) -> None:
+        if asgi["type"] != "http":
+            return
+        body = await _body(receive)
+        if body is None:
+            return  # the client left before it had said everything
+        request = _request(asgi, body)
+        if request.raw_path.startswith("/_sandbox/"):
+            await _send(send, await self._in_thread(self._admin.handle, request))
+            return
+        reply = await self._answer(request)
+        if reply is None:
+            _drop(asgi)
+        else:
+            await _send(send, reply)
+
+    async def _answer(self, request: HttpRequest) -> HttpReply | None:
+        """The reply, or None where a fault takes the connection away."""
+        scope, started = scope_of(request), time.monotonic()
+        service, operation = operation_of(scope, request)
+        fault = self.faults.strike(operation, request.path)
+        reply = await self._under(fault, scope, request)
+        call = {
+            "time": self._world.now(),
+            "service": service,
+            "operation": operation,
+            "region": scope.region,
+            "path": request.path,
+            "status": reply.status if reply else 0,
+            "fault": fault.kind if fault else None,
+            "access_key": scope.access_key,
+            "caller": request.headers.get("user-agent", ""),
+            "seconds": round(time.monotonic() - started, 4),
+        }
+        self.calls.record(call)
+        return reply
+
+    async def _under(self, fault: Fault | None, scope: Scope, request: HttpRequest) -> HttpReply | None:
+        if fault is None:
+            return await self._dispatch(scope, request)
+        match fault.kind:
+            case "error":
+                return _error(fault, scope, request)
+            case "status":
+                page = f"<html><body><h1>{fault.status or 502}</h1></body></html>".encode()
+                return HttpReply(fault.status or 502, [("content-type", "text/html")], page)
+            case "slow":
+                await asyncio.sleep(fault.seconds)
+                return await self._dispatch(scope, request)
+            case "reset_before":
+                return None
+            case "reset_after":
+                await self._dispatch(scope, request)
+                return None
+            case "late":
+                self._later(fault.seconds, scope, request)
+                return None
+
+    def _later(self, seconds: float, scope: Scope, request: HttpRequest) -> None:
+        async def arrive() -> HttpReply:
+            await asyncio.sleep(seconds)
+            return await self._dispatch(scope, request)
+
+        task = asyncio.get_running_loop().create_task(arrive())
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+
+    async def _dispatch(self, scope: Scope, request: HttpRequest) -> HttpReply:
+        if scope.service == "bedrock":
+            return await self._in_thread(bedrock.handle, self._world, scope.region, request)
+        if scope.service == "servicequotas":
+            scenario = self._world.scenario
+            if reply := handle_quotas(request, scope.region, self._world.account, scenario):
+                return reply
+        if scope.service == "sqs" and operation_of(scope, request)[1] == "ReceiveMessage":
+            return await self._long_poll(scope, request)
+        return await self._in_thread(self._moto.handle, scope, request)
+
+    async def _long_poll(self, scope: Scope, request: HttpRequest) -> HttpReply:
+        """Wait here rather than in moto, where a waiting thread would hold up the shutdown."""
+        if "x-amz-target" not in request.headers:
+            return await self._in_thread(self._moto.handle, scope, request)
+        asked = request.json()
+        deadline = time.monotonic() + float(asked.get("WaitTimeSeconds", 0))
+        once = replace(request, body=json.dumps({**asked, "WaitTimeSeconds": 0}).encode())
+        while True:
+            reply = await self._in_thread(self._moto.handle, scope, once)
+            if b'"Messages"' in reply.body or reply.status != 200 or time.monotonic() >= deadline:
+                return reply
+            await asyncio.sleep(_POLL)
+
+    async def _in_thread(self, function: Callable[..., HttpReply], *arguments: Any) -> HttpReply:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _error(fault: Fault, scope: Scope, request: HttpRequest) -> HttpReply:
+    status = fault.status
+    if status is None and scope.service == "bedrock":
+        status = service_api(bedrock.api_for(request)[0]).status_of(fault.code)
+    reply = error_reply(scope.service, AwsError(fault.code, fault.message, status))
+    return replace(reply, body=b"") if request.method == "HEAD" else reply
+
+
+async def _body(receive: Receive) -> bytes | None:
+    chunks: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        chunks.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(chunks)
+
+
+def _request(asgi: AsgiScope, body: bytes) -> HttpRequest:
+    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in asgi["headers"]]
+    raw_path = asgi.get("raw_path") or asgi["path"].encode()
+    return HttpRequest(
+        asgi["method"], raw_path.decode("latin-1"), asgi["query_string"].decode("latin-1"), headers, body
+    )
+
+
+async def _send(send: Send, reply: HttpReply) -> None:
+    named = {name.lower() for name, _ in reply.headers}
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
+    if "content-length" not in named and reply.status not in {204, 304}:
+        headers.append((b"content-length", str(len(reply.body)).encode()))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})
+
+
+def _drop(asgi: AsgiScope) -> None:
+    """Reset the connection, so that the client sees what a crashed peer looks like."""
+    transport = asgi["state"]["transport"]
+    linger = struct.pack("ii", 1, 0)
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    transport.abort()

@@ -1,0 +1,49 @@
+"""What an image is, found by decoding it: a name or a header may lie."""
+
+import hashlib
+import io
+import warnings
+from dataclasses import dataclass
+
+from PIL import Image, UnidentifiedImageError
+
+_NAMES = {"PNG": "png", "JPEG": "jpeg", "GIF": "gif", "WEBP": "webp"}
+THUMBNAIL = 16
+
+
+class NotAnImage(Exception):
+    """The bytes do not decode as an image."""
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    format: str
+    width: int
+    height: int
+    size: int
+    digest: bytes
+    thumbnail: bytes
+    brightness: float
+
+
+def inspect_image(data: bytes) -> ImageFacts:
+    """
+    Decode `data` wholly, so that a truncated file is found, and keep a small grey likeness of it.
+
+    Raises:
+        NotAnImage: whatever Pillow said.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a bomb warning is for the side limits to judge
+            with Image.open(io.BytesIO(data)) as image:
+                name, (width, height) = image.format or "", image.size
+                if max(width, height) > 3 * THUMBNAIL:
+                    image.draft("L", (THUMBNAIL, THUMBNAIL))
+                grey = image.convert("L").resize((THUMBNAIL, THUMBNAIL)).tobytes()
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise NotAnImage(str(error)) from error
+    mean = sum(grey) / len(grey) / 255
+    return ImageFacts(
+        _NAMES.get(name, name.lower()), width, height, len(data), hashlib.sha256(data).digest(), grey, mean
+    )

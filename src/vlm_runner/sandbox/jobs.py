@@ -1,0 +1,227 @@
+"""Model customization jobs: create, look, list, stop."""
+
+import threading
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from vlm_runner.sandbox.catalogue import FoundationModel, find_model
+from vlm_runner.sandbox.dataset_check import check_dataset
+from vlm_runner.sandbox.errors import AwsError, invalid
+from vlm_runner.sandbox.hyperparameters import check_hyperparameters
+from vlm_runner.sandbox.ledger import Entry
+from vlm_runner.sandbox.listing import by_name, find, page, select
+from vlm_runner.sandbox.metrics import training_loss, validation_loss
+from vlm_runner.sandbox.resources import Job, Region, Verdict, later
+from vlm_runner.sandbox.roles import check_role
+from vlm_runner.sandbox.world import World, tags_of
+
+P = Mapping[str, Any]
+VALIDATION_SECONDS = 180.0  # seen in practice: validation takes about three minutes
+
+
+def create_job(world: World, region: Region, p: P) -> dict[str, Any]:
+    now = world.now()
+    memory = timedelta(seconds=world.scenario.token_memory_seconds)
+    if arn := region.tokens.recall("CreateModelCustomizationJob", p, now, memory, clash="ConflictException"):
+        return {"jobArn": arn}
+    model, base_arn = _base(region, p["baseModelIdentifier"])
+    model.require_active(now)
+    epochs = _check_request(world, model, p)
+    _check_names(region, p, now)
+    tags = tags_of(p, "jobTags")
+    tags_of(p, "customModelTags")
+    _check_quota(world, region, now)
+    job = _new_job(world, region, p, model, base_arn, now, epochs)
+    job.failure = world.take("fail_next_job")
+    region.jobs[job.arn] = job
+    region.tags[job.arn] = tags
+    region.tokens.remember("CreateModelCustomizationJob", p, now, job.arn)
+    _start_check(world, region, job)
+    return {"jobArn": job.arn}
+
+
+def _base(region: Region, identifier: str) -> tuple[FoundationModel, str]:
+    custom = region.models.get(identifier) or by_name(region.models, identifier)
+    if custom:
+        return custom.job.model, custom.arn
+    model, customizable = find_model(identifier, region.name)
+    if not customizable:
+        raise invalid(f"The model {identifier} does not support the customization type FINE_TUNING.")
+    return model, model.arn(region.name)
+
+
+def _check_request(world: World, model: FoundationModel, p: P) -> float:
+    if p.get("customizationType", "FINE_TUNING") != "FINE_TUNING":
+        raise invalid(
+            f"The model {model.customizable_id} does not support the customization type {p['customizationType']}."
+        )
+    if "s3Uri" not in p["trainingDataConfig"]:
+        raise invalid("trainingDataConfig must have an s3Uri for FINE_TUNING.")
+    numbers = check_hyperparameters(model, p.get("hyperParameters", {}))
+    check_role(p["roleArn"], world.account, world.roles, must_exist=world.scenario.require_roles)
+    return numbers["epochCount"]
+
+
+def _check_names(region: Region, p: P, now: datetime) -> None:
+    if by_name(region.jobs, p["jobName"]):
+        raise invalid("The provided job name is currently in use.")
+    promised = {job.request["customModelName"] for job in region.jobs.values() if job.ended_at(now) is None}
+    if p["customModelName"] in promised or by_name(region.models, p["customModelName"]):
+        raise invalid("The provided custom model name is currently in use.")
+
+
+def _check_quota(world: World, region: Region, now: datetime) -> None:
+    active = sum(job.ended_at(now) is None for job in region.jobs.values())
+    for limit, what in (
+        (world.scenario.running_jobs, "running"),
+        (world.scenario.scheduled_jobs, "scheduled"),
+    ):
+        if active >= limit:
+            raise AwsError(
+                "ServiceQuotaExceededException",
+                f"You have exceeded the limit of {limit} {what} customization jobs for your account.",
+            )
+
+
+def _new_job(
+    world: World, region: Region, p: P, model: FoundationModel, base_arn: str, now: datetime, epochs: float
+) -> Job:
+    arn = world.arn(region.name, f"model-customization-job/{model.customizable_id}")
+    total = world.scenario.job_seconds
+    validated_at = later(now, VALIDATION_SECONDS if total is None else total * 0.1)
+    entry = Entry(
+        "customization_job",
+        p["jobName"],
+        arn,
+        region.name,
+        now,
+        model,
+        lambda _: "InProgress",
+        tokens_trained=0,
+    )
+    job = Job(
+        arn=arn,
+        name=p["jobName"],
+        request=p,
+        model=model,
+        base_arn=base_arn,
+        model_arn=world.arn(region.name, f"custom-model/{model.customizable_id}"),
+        epochs=epochs,
+        created_at=now,
+        validated_at=validated_at,
+        entry=entry,
+    )
+    entry.status = job.status
+    world.ledger.open(entry)
+    return job
+
+
+def _start_check(world: World, region: Region, job: Job) -> None:
+    """Reading all images takes real time, so it happens beside the requests, not in one."""
+
+    def check() -> None:
+        try:
+            verdict = check_dataset(job.request, job.model, region.name, world.account, world.objects)
+        except Exception as error:  # noqa: BLE001 -- a bug here must fail the job, not leave it for ever InProgress
+            verdict = Verdict(failure=f"Internal error of the sandbox: {error!r}")
+        job.verdict = verdict
+
+    thread = threading.Thread(target=check, name=f"check-{job.name}", daemon=True)
+    world.checks.append(thread)
+    thread.start()
+
+
+def get_job(world: World, region: Region, p: P) -> dict[str, Any]:
+    job, now = find(region.jobs, p["jobIdentifier"]), world.now()
+    status = job.status(now)
+    done = status == "Completed"
+    request = job.request
+    return {
+        "jobArn": job.arn,
+        "jobName": job.name,
+        "outputModelName": request["customModelName"],
+        "outputModelArn": job.model_arn if done else None,
+        "clientRequestToken": request.get("clientRequestToken"),
+        "roleArn": request["roleArn"],
+        "status": status,
+        "statusDetails": status_details(job, now),
+        "failureMessage": job.failure if status == "Failed" else None,
+        "creationTime": job.created_at,
+        "lastModifiedTime": _modified_at(job, now),
+        "endTime": job.ended_at(now),
+        "baseModelArn": job.base_arn,
+        "hyperParameters": request.get("hyperParameters", {}),
+        "trainingDataConfig": request["trainingDataConfig"],
+        "validationDataConfig": request.get("validationDataConfig", {"validators": []}),
+        "outputDataConfig": request["outputDataConfig"],
+        "customizationType": "FINE_TUNING",
+        "outputModelKmsKeyArn": request.get("customModelKmsKeyId"),
+        "vpcConfig": request.get("vpcConfig"),
+        **(metrics_of(job) if done else {}),
+    }
+
+
+def metrics_of(job: Job) -> dict[str, Any]:
+    validators = job.request.get("validationDataConfig", {}).get("validators", [])
+    return {
+        "trainingMetrics": {"trainingLoss": training_loss(1.0)},
+        "validationMetrics": [{"validationLoss": validation_loss(1.0)} for _ in validators],
+    }
+
+
+def _modified_at(job: Job, now: datetime) -> datetime:
+    marks = (job.created_at, job.validated_at, job.processed_at, job.stop_at, job.ended_at(now))
+    return max(mark for mark in marks if mark and mark <= now)
+
+
+def status_details(job: Job, now: datetime) -> dict[str, Any]:
+    return {
+        "validationDetails": _phase(job, now, job.created_at, job.validated_at),
+        "dataProcessingDetails": _phase(job, now, job.validated_at, job.processed_at),
+        "trainingDetails": _phase(job, now, job.processed_at, job.completes_at),
+    }
+
+
+def _phase(job: Job, now: datetime, starts: datetime | None, ends: datetime | None) -> dict[str, Any]:
+    overall, ended = job.status(now), job.ended_at(now)
+    # The data check may last longer than its share of simulated time: then validation is still going on.
+    begun = starts is not None and now >= starts and (job.verdict is not None or starts == job.created_at)
+    if not begun or (ended and starts and starts >= ended):
+        return {"status": "NotStarted"}
+    details = {"creationTime": starts, "lastModifiedTime": min(mark for mark in (now, ends, ended) if mark)}
+    cut_short = ended is not None and (ends is None or ended <= ends) and overall != "Completed"
+    if cut_short or overall == "Stopping":
+        return details | {"status": overall}
+    finished = ends is not None and now >= ends and job.verdict is not None
+    return details | {"status": "Completed" if finished else "InProgress"}
+
+
+def list_jobs(world: World, region: Region, p: P) -> dict[str, Any]:
+    now = world.now()
+    rows = [
+        {
+            "jobArn": job.arn,
+            "baseModelArn": job.base_arn,
+            "jobName": job.name,
+            "status": job.status(now),
+            "statusDetails": status_details(job, now),
+            "creationTime": job.created_at,
+            "lastModifiedTime": _modified_at(job, now),
+            "endTime": job.ended_at(now),
+            "customModelArn": job.model_arn if job.status(now) == "Completed" else None,
+            "customModelName": job.request["customModelName"],
+            "customizationType": "FINE_TUNING",
+        }
+        for job in select(region.jobs.values(), p, status=lambda job: job.status(now))
+    ]
+    return page(rows, p, "modelCustomizationJobSummaries")
+
+
+def stop_job(world: World, region: Region, p: P) -> dict[str, Any]:
+    job, now = find(region.jobs, p["jobIdentifier"]), world.now()
+    if job.status(now) != "InProgress":
+        raise AwsError("ConflictException", f"The job is {job.status(now)} and cannot be stopped.")
+    job.stop_at = now
+    job.stopped_at = later(now, world.scenario.stopping_seconds)
+    return {}

@@ -1,0 +1,122 @@
+"""Everything that costs money, each thing once: `GET /_sandbox/ledger`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from vlm_runner.sandbox.catalogue import FoundationModel
+
+Kind = Literal[
+    "customization_job",
+    "custom_model",
+    "provisioned_throughput",
+    "custom_model_deployment",
+    "on_demand_invocations",
+]
+PRICE_SOURCE = "aws.amazon.com/bedrock/pricing, as of May 2026"
+_DAYS_PER_MONTH = 30
+
+
+@dataclass
+class Entry:
+    kind: Kind
+    name: str
+    arn: str
+    region: str
+    created_at: datetime
+    model: FoundationModel
+    status: Callable[[datetime], str]
+    units: int | None = None
+    commitment: str | None = None
+    ended_at: datetime | None = None
+    tokens_trained: int | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    invocations: int = 0
+    tags: dict[str, str] = field(default_factory=dict)
+
+    def as_json(self, now: datetime) -> dict[str, Any]:
+        cost = self._cost(now)
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "arn": self.arn,
+            "region": self.region,
+            "model": self.model.customizable_id,
+            "created_at": self.created_at,
+            "ended_at": self.ended_at,
+            "status": self.status(now),
+            "units": self.units,
+            "commitment": self.commitment,
+            "tokens_trained": self.tokens_trained,
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "invocations": self.invocations,
+            "cost_usd": None if cost is None else round(cost, 6),
+            "price_source": None if cost is None else PRICE_SOURCE,
+            "still_billing": self.still_billing(now),
+        }
+
+    def still_billing(self, now: datetime) -> bool:
+        """Whether it costs more tomorrow if nobody acts."""
+        match self.kind:
+            case "customization_job":
+                return self.ended_at is None
+            case "custom_model":
+                return self.ended_at is None
+            case "provisioned_throughput":
+                return self.ended_at is None and self.status(now) != "Failed"
+            case "custom_model_deployment" | "on_demand_invocations":
+                return False  # pay per token: an idle one costs nothing (user guide, custom-model on-demand)
+
+    def _cost(self, now: datetime) -> float | None:
+        prices, until = self.model.prices, self.ended_at or now
+        hours = max(0.0, (until - self.created_at).total_seconds() / 3600)
+        match self.kind:
+            case "customization_job":
+                return _times(prices.training_per_million, (self.tokens_trained or 0) / 1e6)
+            case "custom_model":
+                return _times(prices.storage_per_month, hours / 24 / _DAYS_PER_MONTH)
+            case "provisioned_throughput":
+                return _times(prices.unit_hour.get(self.commitment or "none"), hours * (self.units or 0))
+            case "custom_model_deployment":
+                return 0.0
+            case "on_demand_invocations":
+                return self._tokens_cost()
+
+    def _tokens_cost(self) -> float | None:
+        prices = self.model.prices
+        if prices.input_per_million is None or prices.output_per_million is None:
+            return None
+        return (
+            self.input_tokens * prices.input_per_million + self.output_tokens * prices.output_per_million
+        ) / 1e6
+
+
+def _times(price: float | None, amount: float) -> float | None:
+    return None if price is None else price * amount
+
+
+class Ledger:
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+
+    def open(self, entry: Entry) -> Entry:
+        return self._entries.setdefault(entry.arn, entry)
+
+    def as_json(self, now: datetime) -> dict[str, Any]:
+        rows = [entry.as_json(now) for entry in self._entries.values()]
+        known = [row["cost_usd"] for row in rows if row["cost_usd"] is not None]
+        return {
+            "now": now,
+            "entries": rows,
+            "totals": {
+                "cost_usd": round(sum(known), 6),
+                "unpriced": sum(row["cost_usd"] is None for row in rows),
+                "still_billing": sum(row["still_billing"] for row in rows),
+                "count": {
+                    kind: sum(row["kind"] == kind for row in rows) for kind in {row["kind"] for row in rows}
+                },
+            },
+        }

@@ -1,0 +1,71 @@
+"""Custom models: what completed jobs leave."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from vlm_runner.sandbox.errors import AwsError
+from vlm_runner.sandbox.jobs import metrics_of
+from vlm_runner.sandbox.listing import find, page, select
+from vlm_runner.sandbox.resources import Region
+from vlm_runner.sandbox.world import World
+
+P = Mapping[str, Any]
+
+
+def get_model(world: World, region: Region, p: P) -> dict[str, Any]:
+    model = find(region.models, p["modelIdentifier"])
+    job = model.job
+    return {
+        "modelArn": model.arn,
+        "modelName": model.name,
+        "jobName": job.name,
+        "jobArn": job.arn,
+        "baseModelArn": job.base_arn,
+        "customizationType": "FINE_TUNING",
+        "modelKmsKeyArn": job.request.get("customModelKmsKeyId"),
+        "hyperParameters": job.request.get("hyperParameters", {}),
+        "trainingDataConfig": job.request["trainingDataConfig"],
+        "validationDataConfig": job.request.get("validationDataConfig"),
+        "outputDataConfig": job.request["outputDataConfig"],
+        "creationTime": model.created_at,
+        "modelStatus": model.status(world.now()),
+        **metrics_of(job),
+    }
+
+
+def list_models(world: World, region: Region, p: P) -> dict[str, Any]:
+    now = world.now()
+    chosen = select(
+        region.models.values(), p, status=lambda model: model.status(now), status_key="modelStatus"
+    )
+    rows = [
+        {
+            "modelArn": model.arn,
+            "modelName": model.name,
+            "creationTime": model.created_at,
+            "baseModelArn": model.job.base_arn,
+            "baseModelName": model.job.model.name,
+            "customizationType": "FINE_TUNING",
+            "ownerAccountId": world.account,
+            "modelStatus": model.status(now),
+        }
+        for model in chosen
+        if p.get("baseModelArnEquals", model.job.base_arn) == model.job.base_arn
+        and p.get("foundationModelArnEquals", model.job.model.arn(region.name))
+        == model.job.model.arn(region.name)
+    ]
+    return page(rows, p, "modelSummaries")
+
+
+def delete_model(world: World, region: Region, p: P) -> dict[str, Any]:
+    model = find(region.models, p["modelIdentifier"])
+    serving = [*region.throughputs.values(), *region.deployments.values()]
+    if any(
+        model.arn in {resource.model_arn, getattr(resource, "desired_model_arn", "")} for resource in serving
+    ):
+        raise AwsError("ConflictException", f"The custom model {model.name} is in use and cannot be deleted.")
+    del region.models[model.arn]
+    region.tags.pop(model.arn, None)
+    model.entry.ended_at = world.now()
+    model.entry.status = lambda _: "Deleted"
+    return {}

@@ -1,0 +1,47 @@
+"""S3 as Bedrock's service role sees it: straight into moto's memory, past HTTP."""
+
+from typing import Protocol
+
+
+class Objects(Protocol):
+    def fetch(self, bucket: str, key: str) -> bytes | None:
+        """The object's bytes; None where there is none."""
+        ...
+
+    def store(self, bucket: str, key: str, data: bytes) -> None:
+        """Write the object; a missing bucket raises KeyError."""
+        ...
+
+    def bucket_region(self, bucket: str) -> str | None: ...
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return bucket, key
+
+
+class MotoObjects:
+    def __init__(self, account: str) -> None:
+        self._account = account
+
+    def _backend(self):  # type: ignore[no-untyped-def]  # noqa: ANN202 -- moto's backend types are private
+        from moto.s3.models import s3_backends  # noqa: PLC0415 -- moto is imported when first needed
+
+        return s3_backends[self._account]["aws"]
+
+    def fetch(self, bucket: str, key: str) -> bytes | None:
+        backend = self._backend()
+        if bucket not in backend.buckets:
+            return None
+        found = backend.get_object(bucket, key)
+        return None if found is None else bytes(found.value)
+
+    def store(self, bucket: str, key: str, data: bytes) -> None:
+        backend = self._backend()
+        if bucket not in backend.buckets:
+            raise KeyError(bucket)
+        backend.put_object(bucket, key, data)
+
+    def bucket_region(self, bucket: str) -> str | None:
+        found = self._backend().buckets.get(bucket)
+        return None if found is None else str(found.region_name)

@@ -1,0 +1,43 @@
+"""What a test may bend while the sandbox runs: `POST /_sandbox/scenario`."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Scenario(BaseModel):
+    """
+    Durations are simulated seconds.
+
+    The quotas are those of a small account: Amazon Bedrock endpoints and quotas lists 10 scheduled jobs;
+    2 running jobs, 2 units and 2 deployments in progress are what accounts were seen to have.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fail_next_job: str | None = None
+    fail_next_throughput: str | None = None
+    fail_next_deployment: str | None = None
+
+    job_seconds: float | None = None
+    """The whole job; None derives it from tokens and epochs."""
+    stopping_seconds: float = 60
+    model_creating_seconds: float = 120
+    throughput_seconds: float = 20 * 60
+    """AWS samples report 15 to 30 minutes."""
+    throughput_updating_seconds: float = 5 * 60
+    deployment_seconds: float = 10 * 60
+
+    token_memory_seconds: float = 3600
+    """How long a client request token is remembered. AWS publishes no number, so callers must not rely on one."""
+
+    running_jobs: int = 2
+    scheduled_jobs: int = 10
+    no_commitment_units: int = 2
+    deployments_in_progress: int = 2
+
+    require_roles: bool = False
+    """Whether a job's role must exist in IAM and trust bedrock.amazonaws.com."""
+
+    drop_events: int = 0
+    duplicate_events: int = 0
+    delay_events_seconds: float = 0
+    """EventBridge delivers Bedrock's events on a best-effort basis: lose, repeat or delay the next ones."""

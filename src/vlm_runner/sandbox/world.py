@@ -1,0 +1,86 @@
+"""The state of one simulated AWS account, and the hands that Bedrock has in other services."""
+
+import random
+import string
+import threading
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from vlm_runner.sandbox.clock import SimulatedClock
+from vlm_runner.sandbox.errors import AwsError
+from vlm_runner.sandbox.events import Announcer
+from vlm_runner.sandbox.ledger import Ledger
+from vlm_runner.sandbox.objects import MotoObjects, Objects
+from vlm_runner.sandbox.resources import Job, Region
+from vlm_runner.sandbox.roles import MotoRoles, Roles
+from vlm_runner.sandbox.scenario import Scenario
+
+_TAGS_PER_RESOURCE = 50  # Bedrock API reference, TooManyTagsException
+
+
+class World:
+    """Everything is read and changed under `lock`."""
+
+    def __init__(self, account: str, clock: SimulatedClock, seed: int) -> None:
+        self.account = account
+        self.clock = clock
+        self.lock = threading.RLock()
+        self.objects: Objects = MotoObjects(account)
+        self.roles: Roles = MotoRoles(account)
+        self.announcer = Announcer(account)
+        self._seed = seed
+        self.reset()
+
+    def reset(self) -> None:
+        with self.lock:
+            self.random = random.Random(self._seed)  # noqa: S311 -- reproducible, not secret
+            self.scenario = Scenario()
+            self.regions: dict[str, Region] = {}
+            self.checks: list[threading.Thread] = []
+            self.ledger = Ledger()
+            self.announcer.reset()
+
+    def region(self, name: str) -> Region:
+        return self.regions.setdefault(name, Region(name))
+
+    def jobs(self) -> Iterator[tuple[Region, Job]]:
+        for region in self.regions.values():
+            for job in region.jobs.values():
+                yield region, job
+
+    def arn(self, region: str, kind: str) -> str:
+        """A new ARN; Bedrock's end in twelve of [a-z0-9]."""
+        tail = "".join(self.random.choices(string.ascii_lowercase + string.digits, k=12))
+        return f"arn:aws:bedrock:{region}:{self.account}:{kind}/{tail}"
+
+    def bend(self, changes: Mapping[str, Any]) -> Scenario:
+        with self.lock:
+            self.scenario = Scenario.model_validate(self.scenario.model_dump() | dict(changes))
+            return self.scenario
+
+    def take(self, knob: str) -> str | None:
+        """The value of a knob that works once."""
+        value: str | None = getattr(self.scenario, knob)
+        self.scenario = self.scenario.model_copy(update={knob: None})
+        return value
+
+    def finish_checks(self, timeout: float) -> None:
+        """Wait for data checks under way, in real time: after a jump of the clock their verdict is due."""
+        for thread in list(self.checks):
+            thread.join(timeout)
+        self.checks = [thread for thread in self.checks if thread.is_alive()]
+
+    def now(self) -> datetime:
+        return self.clock.now()
+
+
+def tags_of(parameters: Mapping[str, Any], member: str) -> dict[str, str]:
+    tags = {tag["key"]: tag["value"] for tag in parameters.get(member, [])}
+    check_tag_count(tags)
+    return tags
+
+
+def check_tag_count(tags: Mapping[str, str]) -> None:
+    if len(tags) > _TAGS_PER_RESOURCE:
+        raise AwsError("TooManyTagsException", f"A resource may have at most {_TAGS_PER_RESOURCE} tags.")
