@@ -1,0 +1,188 @@
+"""Prompts as Jinja2 templates over a row's columns."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, UndefinedError, meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from vlm_runner.errors import ConfigurationError, RowError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jinja2 import Template
+
+    from vlm_runner.spec import PromptSpec
+
+PARTS = ("system", "user", "assistant")
+HANG = 5
+"""Columns by which the later lines of a value stand further in than the label they belong to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    system: str | None
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    system: str | None
+    user: str
+    assistant: str
+
+
+class _PrintsNone(Exception):
+    """A template printed None, which would put the word "None" into a lesson."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    name: str
+    template: Template
+    columns: frozenset[str]
+
+    def render(self, fields: Mapping[str, Any], subset: str, row: int) -> str:
+        try:
+            text = self.template.render({"row": fields, **fields})
+            text.encode("utf-8")
+        except _PrintsNone:
+            raise RowError(
+                subset, row, self._empty(fields), "is missing, and the template prints it"
+            ) from None
+        except UndefinedError as error:
+            raise self._undefined(error, fields, subset, row) from None
+        except UnicodeEncodeError:
+            raise RowError(subset, row, self.name, "holds half a character (a lone surrogate)") from None
+        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
+            raise ConfigurationError(
+                f"The {self.name} template cannot be rendered for {subset} row {row}: {error}."
+            ) from error
+        if not text.strip():
+            raise RowError(subset, row, self.name, "is empty once rendered")
+        return text
+
+    def _empty(self, fields: Mapping[str, Any]) -> str:
+        return ", ".join(sorted(name for name in self.columns if fields.get(name, "") is None)) or self.name
+
+    def _undefined(
+        self, error: UndefinedError, fields: Mapping[str, Any], subset: str, row: int
+    ) -> ConfigurationError:
+        return ConfigurationError(
+            f"The {self.name} template names what {subset} row {row} does not have: {error}.",
+            hint=f"There are the columns {', '.join(sorted(fields))}.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """
+    Compiled templates.
+
+    What a row holds is data: it is printed, never read as a template.
+    """
+
+    fingerprint: str
+    """SHA-256 (hex) over the templates' text."""
+    columns: frozenset[str]
+    """The columns that the templates name."""
+    _system: _Part | None
+    _user: _Part
+    _assistant: _Part
+
+    def render(self, fields: Mapping[str, Any], *, subset: str, row: int) -> Rendered:
+        """
+        The lesson that a row makes; `subset` and `row` say where it stands, for messages.
+
+        Raises:
+            RowError: a part is empty, prints a missing value, or holds half a character.
+            ConfigurationError: a template names a column that there is not, or fails otherwise.
+        """
+        question = self.render_question(fields, subset=subset, row=row)
+        return Rendered(question.system, question.user, self._assistant.render(fields, subset, row))
+
+    def render_question(self, fields: Mapping[str, Any], *, subset: str, row: int) -> Question:
+        """As `render`, without the answer: for test calls."""
+        system = None if self._system is None else self._system.render(fields, subset, row)
+        return Question(system, self._user.render(fields, subset, row))
+
+
+def compile_prompt(spec: PromptSpec) -> Prompt:
+    """
+    The templates that `spec` names: its preset's, each replaced by the spec's own where it gives one.
+
+    Raises:
+        ConfigurationError: no such preset, or a template with a syntax error (with its line).
+    """
+    texts = preset(spec.preset) if spec.preset is not None else {}
+    own = {"system": spec.system, "user": spec.user, "assistant": spec.assistant}
+    texts |= {name: text for name, text in own.items() if text is not None}
+    parts = {name: _compile(name, text) for name, text in texts.items()}
+    return Prompt(
+        fingerprint=hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest(),
+        columns=frozenset().union(*(part.columns for part in parts.values())) - {"row"},
+        _system=parts.get("system"),
+        _user=parts["user"],
+        _assistant=parts["assistant"],
+    )
+
+
+def preset(name: str) -> dict[str, str]:
+    """
+    The templates of the preset `name`.
+
+    Raises:
+        ConfigurationError: no such preset; names those there are.
+    """
+    if name not in preset_names():
+        raise ConfigurationError(
+            f"There is no prompt preset '{name}'.", hint=f"Presets: {', '.join(preset_names())}."
+        )
+    folder = files("vlm_runner.prompts") / "presets" / name
+    return {part: (folder / f"{part}.jinja").read_text(encoding="utf-8") for part in PARTS}
+
+
+def preset_names() -> list[str]:
+    return sorted(item.name for item in (files("vlm_runner.prompts") / "presets").iterdir() if item.is_dir())
+
+
+def _compile(name: str, text: str) -> _Part:
+    environment = _environment()
+    try:
+        named = meta.find_undeclared_variables(environment.parse(text))
+        return _Part(name, environment.from_string(text), frozenset(named))
+    except TemplateSyntaxError as error:
+        raise ConfigurationError(
+            f"The {name} template has a syntax error in line {error.lineno}: {error.message}.",
+            hint=f"Repair prompt.{name} in the spec; see the Jinja2 template documentation.",
+        ) from error
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined,
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_printable,
+    )
+    environment.filters["hang"] = hang
+    return environment
+
+
+def _printable(value: object) -> object:
+    if value is None:
+        raise _PrintsNone
+    return value
+
+
+def hang(text: str) -> str:
+    """`text` with its later lines indented, so that none of them can look like a new item."""
+    first, *rest = text.split("\n")
+    return "\n".join([first, *(" " * HANG + line if line else line for line in rest)])
