@@ -81,7 +81,7 @@ def prepare(body: bytes, limits: ImageLimits, *, keep_format: bool, fit: bool) -
     return _convert(body, limits, keep_format=keep_format, fit=fit)
 
 
-def verified_png(body: bytes) -> tuple[int, int] | None:
+def verified_png(body: bytes) -> tuple[int, int] | None:  # noqa: PLR0911 - one way out a defect
     """
     Width and height, if `body` is a whole and plain PNG that needs no conversion; else None.
 
@@ -149,9 +149,7 @@ def _convert(body: bytes, limits: ImageLimits, *, keep_format: bool, fit: bool) 
         raise UnusableImage(f"the image cannot be decoded ({type(error).__name__}: {error})") from error
 
 
-def _render(
-    image: Image, body: bytes, limits: ImageLimits, *, keep_format: bool, fit: bool
-) -> Prepared:
+def _render(image: Image, body: bytes, limits: ImageLimits, *, keep_format: bool, fit: bool) -> Prepared:
     from PIL import ImageOps  # noqa: PLC0415
 
     if image.width * image.height > MAX_PIXELS:

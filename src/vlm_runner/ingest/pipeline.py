@@ -173,7 +173,7 @@ class SubsetStaging:
                 self._tally.rows_skipped += shard.rows - shards.records_in(done[shard.number])
         self._tell()
 
-    async def _stage_shard(self, shard: Shard, start: Callable[..., None]) -> None:
+    async def _stage_shard(self, shard: Shard, start: Callable[..., object]) -> None:
         opened = _OpenShard(shard, missing=shard.rows)
         rows = self._subset.rows(shard.start, shard.stop)
         while batch := await to_thread.run_sync(_take, rows, ROWS_A_READ):

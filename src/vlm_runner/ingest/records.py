@@ -29,7 +29,9 @@ async def write_records(
     done = shards.read_markers(folder, keys, plan)
     missing = [shard.number for shard in plan if shard.number not in done]
     if missing:
-        raise DataError(f"{subset}: {len(missing)} of {len(plan)} shards are not staged, the first is {missing[0]}.")
+        raise DataError(
+            f"{subset}: {len(missing)} of {len(plan)} shards are not staged, the first is {missing[0]}."
+        )
     records = sum(shards.records_in(key) for key in done.values())
     if records == 0:
         raise DataError(f"{subset}: none of its {rows} rows can be used.")

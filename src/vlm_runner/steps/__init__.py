@@ -1,1 +1,1 @@
-"""One file a step: from a command to an event. Each looks before it acts, so that acting twice is adopting."""
+"""One file a step: from a command to an event. Each looks before it acts: acting twice is adopting."""

@@ -109,4 +109,3 @@ async def _await_model(job: Job, model_arn: str, ports: Ports) -> JobCompleted |
 async def back_off(attempt: int, ports: Ports) -> None:
     if attempt:
         await ports.clock.sleep(full_jitter(attempt, ports.clock.chance()))
-

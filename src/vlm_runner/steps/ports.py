@@ -29,7 +29,7 @@ class Ports:
     open_dataset: Callable[[DatasetSpec, str | None], Opened]
     """Blocking; the second argument is the pinned revision, None for whatever the spec says."""
     signal: Callable[[Signal], None]
-    poll: PollPace = PollPace()
+    poll: PollPace = field(default_factory=PollPace)
     bounds: Bounds = field(default_factory=lambda: Bounds(concurrency=32, in_flight_bytes=256 * 1024 * 1024))
 
     def bucket_of(self, run: Run) -> Objects:

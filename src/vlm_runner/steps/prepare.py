@@ -18,12 +18,12 @@ from vlm_runner.spec import ServingMode
 if TYPE_CHECKING:
     from vlm_runner.aws.ports import Caller
     from vlm_runner.dataset.source import Opened
-    from vlm_runner.models import ModelProfile
+    from vlm_runner.models import Catalogue, ModelProfile
     from vlm_runner.spec import RunSpec
     from vlm_runner.steps.ports import Ports
 
 
-def check_spec(spec: RunSpec, ports: Ports) -> ModelProfile:
+def check_spec(spec: RunSpec, catalogue: Catalogue) -> ModelProfile:
     """
     What can be known without asking anybody.
 
@@ -31,7 +31,7 @@ def check_spec(spec: RunSpec, ports: Ports) -> ModelProfile:
         ConfigurationError: unknown model or hyperparameter, a value out of range, a serving mode that the
             model lacks, a template that does not parse.
     """
-    profile = ports.catalogue.find(spec.model.base)
+    profile = catalogue.find(spec.model.base)
     profile.check_hyperparameters(spec.training.hyperparameters)
     compile_prompt(spec.prompt)
     mode = spec.serving.mode
@@ -42,7 +42,7 @@ def check_spec(spec: RunSpec, ports: Ports) -> ModelProfile:
         )
     if spec.budget.max_cost is not None:
         raise ConfigurationError(
-            "budget.max_cost is not enforced by this version, and a limit that is not kept is worse than none.",
+            "budget.max_cost is not enforced by this version, and a limit that nobody keeps is worse than none.",
             hint="Leave it out; what a run may cost per hour is named when it rents.",
         )
     return profile
@@ -60,7 +60,7 @@ def region_for(spec: RunSpec, profile: ModelProfile, given: str | None) -> str:
     if region is None:
         raise ConfigurationError(
             "No AWS region.",
-            hint=f"{profile.name} is fine-tuned in {where}: give --region, region under [aws], or AWS_REGION.",
+            hint=f"{profile.name} is fine-tuned in {where}: give --region, or region under [aws].",
         )
     if region not in profile.regions:
         raise ConfigurationError(
@@ -77,7 +77,7 @@ async def prepare(spec: RunSpec, run_id: str, uid: str, version: str, ports: Por
         ConfigurationError: credentials, model or role are not fit for it.
         DataError: the dataset cannot be used.
     """
-    profile = check_spec(spec, ports)
+    profile = check_spec(spec, ports.catalogue)
     caller = await ports.aws.account.caller()
     check_role(spec, caller)
     await check_alive(profile, ports)

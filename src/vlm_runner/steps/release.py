@@ -75,8 +75,8 @@ async def _delete_endpoints(command: Release, ports: Ports) -> list[str]:
     async def look() -> list[Endpoint]:
         there = await _find_all(mode, name, command, ports)
         for endpoint in there:
-            if await ports.aws.bedrock.delete_endpoint(mode, endpoint.arn):
-                deleted.append(endpoint.arn)
+            gone = await ports.aws.bedrock.delete_endpoint(mode, endpoint.arn)
+            deleted.extend([endpoint.arn] if gone else [])
         return there
 
     async for there in looks(ports, "deleting the endpoint", _bearing(look, "deleting the endpoint")):
@@ -99,7 +99,6 @@ async def _find_all(mode: ServingMode, name: str, command: Release, ports: Ports
         for endpoint in found.values()
         if endpoint.arn == command.endpoint_arn or await is_ours(endpoint, command.uid, ports)
     ]
-
 
 
 def _bearing(look: Callable[[], Awaitable[T]], doing: str) -> Callable[[], Awaitable[T]]:

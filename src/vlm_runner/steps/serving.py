@@ -21,9 +21,7 @@ READY = frozenset({"InService", "Active"})
 WARMING = frozenset({"Creating", "Updating"})
 
 
-async def request_serving(
-    command: RequestServing, ports: Ports
-) -> ServingRequested | CreateUncertain:
+async def request_serving(command: RequestServing, ports: Ports) -> ServingRequested | CreateUncertain:
     """
     Rent the throughput or deployment, or adopt the one that an earlier attempt rented.
 

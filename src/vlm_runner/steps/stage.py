@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from anyio import to_thread
 
 from vlm_runner.core.events import ImagesStaged, RecordsWritten, SubsetStaged
-from vlm_runner.dataset.source import Opened
 from vlm_runner.errors import ConfigurationError, DataError
 from vlm_runner.ingest.images import ImageLimits
 from vlm_runner.ingest.pipeline import BadRows, SubsetStaging, Transform
@@ -20,7 +19,7 @@ from vlm_runner.prompts.templates import compile_prompt
 if TYPE_CHECKING:
     from vlm_runner.aws.ports import Objects
     from vlm_runner.core.run import Run
-    from vlm_runner.dataset.source import Row, Subset
+    from vlm_runner.dataset.source import Opened, Row, Subset
     from vlm_runner.models import ModelProfile
     from vlm_runner.prompts.templates import Prompt
     from vlm_runner.steps.ports import Ports
@@ -90,9 +89,7 @@ async def _stage(run: Run, ports: Ports, subset: Subset) -> SubsetStaged:
         transform,
         prefix=run.spec.storage.prefix,
         bounds=ports.bounds,
-        bad_rows=BadRows(
-            skip=run.spec.dataset.on_bad_row == "skip", most=run.spec.dataset.max_bad_rows
-        ),
+        bad_rows=BadRows(skip=run.spec.dataset.on_bad_row == "skip", most=run.spec.dataset.max_bad_rows),
         clock=ports.clock,
         progress=ports.signal,
     ).run()

@@ -1,0 +1,43 @@
+"""From `checkpoint_uri` to a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vlm_runner.checkpoint.local import LocalStore
+from vlm_runner.checkpoint.s3 import S3Store
+from vlm_runner.errors import ConfigurationError
+from vlm_runner.settings import default_checkpoint_folder, region_from_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vlm_runner.checkpoint.base import CheckpointStore
+    from vlm_runner.settings import Settings
+
+
+def open_store(settings: Settings, connect: Callable[[str], Any]) -> CheckpointStore:
+    """
+    The store that the settings name; nothing is read or created yet.
+
+    Raises:
+        ConfigurationError: the URI is of no kind that is known, or S3 is named and no region.
+    """
+    uri = settings.checkpoint_uri
+    if uri is None:
+        return LocalStore(default_checkpoint_folder())
+    if not uri.startswith("s3://"):
+        if "://" in uri:
+            raise ConfigurationError(
+                f"'{uri}' is no place for checkpoints: give a folder or s3://bucket/prefix."
+            )
+        return LocalStore(Path(uri))
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    region = settings.region or region_from_environment()
+    if not bucket or region is None:
+        raise ConfigurationError(
+            f"The checkpoint store '{uri}' needs a bucket and a region.",
+            hint="Give --region, or set AWS_REGION.",
+        )
+    return S3Store(connect(region).state_objects(bucket), prefix)

@@ -1,0 +1,391 @@
+"""
+The library's front: a runner drives runs, many at once, sharing clients and bounds.
+
+Importing this configures nothing: no logging, no signal handlers, no environment.
+"""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from importlib.metadata import version as installed_version
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from vlm_runner.bus import Bus
+from vlm_runner.checkpoint import holder, lease
+from vlm_runner.checkpoint.lease import LeaseTiming
+from vlm_runner.checkpoint.open import open_store
+from vlm_runner.clock import SystemClock
+from vlm_runner.core.events import Entry, RunCreated
+from vlm_runner.core.names import default_run_id
+from vlm_runner.core.pace import PollPace
+from vlm_runner.core.run import Phase, Run
+from vlm_runner.driver import Driver, Driving
+from vlm_runner.errors import RunExists, RunNotFound, Stopped, UsageError
+from vlm_runner.groups import task_group
+from vlm_runner.ingest.pipeline import Bounds
+from vlm_runner.models import load_catalogue
+from vlm_runner.spec import path_segment
+from vlm_runner.steps.ports import Ports
+from vlm_runner.steps.prepare import check_spec, prepare, region_for
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable
+
+    from anyio.abc import TaskGroup
+
+    from vlm_runner.aws.ports import Aws
+    from vlm_runner.bus import Watcher
+    from vlm_runner.checkpoint.base import CheckpointStore
+    from vlm_runner.clock import Clock
+    from vlm_runner.core.signals import Signal
+    from vlm_runner.dataset.source import Opened
+    from vlm_runner.settings import Settings
+    from vlm_runner.spec import DatasetSpec, RunSpec
+
+VERSION = installed_version("vlm-runner")
+
+STOP_SECONDS = 25.0
+"""For effects in flight when a runner closes; ECS kills 30 seconds after SIGTERM by default."""
+
+
+class RunHandle:
+    """One run that this process drives, or has driven."""
+
+    def __init__(self, run_id: str, store: CheckpointStore, driver: Driver) -> None:
+        self.run_id = run_id
+        self._store = store
+        self._driver = driver
+        self._scope = anyio.CancelScope()
+        self._entries: list[Entry] = []
+        self._news = anyio.Event()
+        self._finished = anyio.Event()
+        self._run: Run | None = None
+        self._error: BaseException | None = None
+
+    @property
+    def run(self) -> Run | None:
+        """The run as this process last knew it; None before its checkpoint was read."""
+        return self._run
+
+    async def events(self, *, after: int = 0) -> AsyncIterator[Entry]:
+        """
+        The run's history from entry `after` + 1 on, the past as well as what comes, each exactly once.
+
+        Ends when the run is done, or this process drives it no more.
+        """
+        told = after
+        while True:
+            news, finished = self._news, self._finished.is_set()
+            for entry in self._entries[:]:
+                if entry.sequence > told:
+                    told = entry.sequence
+                    yield entry
+            if finished:
+                return
+            await news.wait()
+
+    async def result(self) -> Run:
+        """
+        The run when it is done, whatever its outcome.
+
+        Raises:
+            Stopped: this process was told to stop driving it.
+            VlmRunnerError: the run halted; `resume` goes on with it once the cause is mended.
+        """
+        await self._finished.wait()
+        if self._error is not None:
+            raise self._error
+        if self._run is None:
+            raise Stopped(f"Run {self.run_id} was stopped.")
+        return self._run
+
+    async def cancel(self, reason: str = "") -> None:
+        """
+        Ask for what it pays to be stopped and deleted; `result` then tells of the cancelled run.
+
+        Returns once the wish is saved, which is before it is done.
+        """
+        await self._store.request_cancel(self.run_id, reason)
+        self._driver.look_for_cancel()
+
+    @property
+    def finished(self) -> bool:
+        """True once this process drives it no more, for whatever reason."""
+        return self._finished.is_set()
+
+    async def wait(self) -> None:
+        """Until `finished`; raises nothing."""
+        await self._finished.wait()
+
+    def stop(self) -> None:
+        """Drive it no more: remote work goes on, and any process may resume the run."""
+        self._scope.cancel()
+
+    def begin(self, run: Run, history: Iterable[Entry]) -> None:
+        self._run = run
+        self._entries = list(history)
+        self._tell()
+
+    def hear(self, run: Run, entry: Entry) -> None:
+        self._run = run
+        self._entries.append(entry)
+        self._tell()
+
+    async def drive(self, until: Phase | None) -> None:
+        """Drive to the end, and keep what came of it; raises nothing but cancellation from outside."""
+        try:
+            with self._scope:
+                self._run = await self._driver.drive(until)
+        except Exception as error:  # noqa: BLE001 - result() raises it
+            self._error = error
+        finally:
+            if self._error is None and self._scope.cancelled_caught:
+                self._error = Stopped(f"Run {self.run_id} was stopped; remote work goes on.")
+            if self._error is None and self._run is None:
+                self._error = Stopped(f"Run {self.run_id} was stopped before it was read.")
+            self._finished.set()
+            self._tell()
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = anyio.Event()
+
+
+class Runner:
+    """
+    Drives runs.
+
+    Made by `Runner.open`; leaving it stops whatever it still drives, after effects in flight are recorded.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        store: CheckpointStore,
+        clock: Clock,
+        connect: Callable[[str], Aws],
+        open_dataset: Callable[[DatasetSpec, str | None], Opened],
+        group: TaskGroup,
+        watchers: Iterable[Watcher] = (),
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._clock = clock
+        self._connect = connect
+        self._open_dataset = open_dataset
+        self._group = group
+        self._catalogue = load_catalogue()
+        self._handles: dict[str, RunHandle] = {}
+        self._bus = Bus([*watchers, _Handles(self._handles)])
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        store: CheckpointStore | None = None,
+        connect: Callable[[str], Aws] | None = None,
+        open_dataset: Callable[[DatasetSpec, str | None], Opened] | None = None,
+        watchers: Iterable[Watcher] = (),
+    ) -> AsyncIterator[Runner]:
+        """
+        A runner over `settings`; the other arguments replace parts of the world, for tests.
+
+        `connect` gives the AWS of a region, `open_dataset` a dataset for its spec and pinned revision.
+        """
+        async with AsyncExitStack() as stack:
+            sessions: dict[str, Aws] = {}
+
+            def session(region: str) -> Aws:
+                if region not in sessions:
+                    sessions[region] = _session(settings, region, stack)
+                return sessions[region]
+
+            if store is None:
+                store = open_store(settings, lambda region: _session(settings, region, stack))
+            group = await stack.enter_async_context(task_group())
+            runner = cls(
+                settings,
+                store=store,
+                clock=clock or SystemClock(),
+                connect=connect or session,
+                open_dataset=open_dataset or _dataset_opener(settings),
+                group=group,
+                watchers=watchers,
+            )
+            try:
+                yield runner
+            finally:
+                with anyio.move_on_after(STOP_SECONDS, shield=True):
+                    await runner.stop()
+                group.cancel_scope.cancel()
+
+    @property
+    def store(self) -> CheckpointStore:
+        return self._store
+
+    async def prepare(self, spec: RunSpec, *, run_id: str | None = None) -> RunCreated | None:
+        """
+        All that is found out before a run exists; nothing is created. None if the run exists already.
+
+        Raises:
+            ConfigurationError, DataError, AwsRefused: the run cannot work.
+            RunExists: `run_id` is taken by a run of another spec.
+        """
+        chosen = _chosen(spec, run_id)
+        if (existing := await self._existing(chosen)) is not None:
+            if existing.created.spec_fingerprint != spec.fingerprint:
+                raise RunExists(
+                    f"Run '{chosen}' exists, and was started from another spec.",
+                    hint=f"Go on with it: vlm-runner resume {chosen}. Or choose another --run-id.",
+                )
+            return None
+        profile = check_spec(spec, self._catalogue)
+        region = region_for(spec, profile, self._settings.region)
+        return await prepare(spec, chosen, uuid.uuid4().hex, VERSION, self._ports(region, chosen))
+
+    async def create(self, created: RunCreated) -> str:
+        """Save the run that `prepare` described, unless it exists; return its id."""
+        first = Entry(sequence=1, at=self._clock.now(), event=created)
+        run = Run.begin(first)
+        if await lease.create(self._store, first, run, clock=self._clock):
+            self._bus.entry(run, first)
+        return run.run_id
+
+    async def start(
+        self, spec: RunSpec, *, run_id: str | None = None, until: Phase | None = None
+    ) -> RunHandle:
+        """
+        Create the run that `spec` describes, and drive it; go on with it if it exists.
+
+        Without `run_id` the id derives from the spec, so that the same spec is the same run.
+
+        Raises:
+            ConfigurationError, DataError, AwsRefused: nothing was created.
+            RunExists: `run_id` is taken by a run of another spec.
+        """
+        created = await self.prepare(spec, run_id=run_id)
+        if created is not None:
+            await self.create(created)
+        return await self.resume(_chosen(spec, run_id), until=until)
+
+    async def resume(self, run_id: str, *, until: Phase | None = None) -> RunHandle:
+        """
+        Go on with a run from wherever it stands; `until` is the last phase to drive.
+
+        Raises:
+            RunNotFound, CheckpointError: there is no such run, or it cannot be read.
+        """
+        if (driven := self._handles.get(run_id)) is not None and not driven.finished:
+            return driven
+        checkpoint, _ = await lease.load(self._store, _known_id(run_id))
+        driver = Driver(run_id, self._driving(), self._ports_of, self._bus)
+        handle = RunHandle(run_id, self._store, driver)
+        handle.begin(checkpoint.run, checkpoint.history)
+        self._handles[run_id] = handle
+        self._group.start_soon(handle.drive, until, name=f"run {run_id}")
+        return handle
+
+    async def stop(self) -> None:
+        """Drive nothing any more; returns when all effects in flight are recorded."""
+        for handle in self._handles.values():
+            handle.stop()
+        for handle in self._handles.values():
+            await handle.wait()
+
+    async def _existing(self, run_id: str) -> Run | None:
+        try:
+            checkpoint, _ = await lease.load(self._store, run_id)
+        except RunNotFound:
+            return None
+        return checkpoint.run
+
+    def _ports_of(self, run: Run) -> Ports:
+        return self._ports(run.region, run.run_id)
+
+    def _ports(self, region: str, run_id: str) -> Ports:
+        def signal(value: Signal) -> None:
+            self._bus.signal(run_id, value)
+
+        return Ports(
+            aws=self._connect(region),
+            clock=self._clock,
+            catalogue=self._catalogue,
+            open_dataset=self._open_dataset,
+            signal=signal,
+            poll=PollPace(first=self._settings.poll.first, longest=self._settings.poll.longest),
+            bounds=Bounds(
+                concurrency=self._settings.upload.concurrency,
+                in_flight_bytes=self._settings.upload.in_flight_bytes,
+            ),
+        )
+
+    def _driving(self) -> Driving:
+        given = self._settings.lease
+        return Driving(
+            store=self._store,
+            clock=self._clock,
+            timing=LeaseTiming(
+                time_to_live=given.time_to_live, renew_every=given.renew_every, guard=given.guard
+            ),
+            holder=lambda: holder.this_process(VERSION),
+            is_dead=holder.is_dead,
+            cancel_every=self._settings.poll.cancel_every,
+            quiet=timedelta(minutes=self._settings.quiet_minutes),
+        )
+
+
+class _Handles:
+    """The watcher that feeds `RunHandle.events`."""
+
+    def __init__(self, handles: dict[str, RunHandle]) -> None:
+        self._handles = handles
+
+    def on_entry(self, run: Run, entry: Entry) -> None:
+        if (handle := self._handles.get(run.run_id)) is not None:
+            handle.hear(run, entry)
+
+    def on_signal(self, run_id: str, signal: Signal) -> None:
+        pass
+
+
+def _chosen(spec: RunSpec, run_id: str | None) -> str:
+    return _known_id(run_id) if run_id else default_run_id(spec.dataset.source, spec.fingerprint)
+
+
+def _known_id(run_id: str) -> str:
+    try:
+        return path_segment(run_id)
+    except ValueError as error:
+        raise UsageError(f"That is no run id: {error}.") from None
+
+
+def _session(settings: Settings, region: str, stack: AsyncExitStack) -> Any:
+    from vlm_runner.aws.session import AwsSession  # noqa: PLC0415
+
+    session = AwsSession(
+        region=region,
+        profile=settings.profile,
+        endpoint_url=settings.endpoint_url,
+        connections=max(16, settings.upload.concurrency),
+    )
+    stack.push_async_exit(session)
+    return session
+
+
+def _dataset_opener(settings: Settings) -> Callable[[DatasetSpec, str | None], Opened]:
+    def open_pinned(spec: DatasetSpec, revision: str | None) -> Opened:
+        from vlm_runner.dataset.source import open_dataset  # noqa: PLC0415 - 1.5 s of CPU
+
+        pinned = spec if revision is None else spec.model_copy(update={"revision": revision})
+        token = settings.hf_token.get_secret_value() if settings.hf_token is not None else None
+        return open_dataset(pinned, token=token, endpoint=settings.hf_endpoint)
+
+    return open_pinned

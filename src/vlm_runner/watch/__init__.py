@@ -1,0 +1,1 @@
+"""Watchers: what a runner tells, as log lines, as progress on a terminal."""

@@ -1,0 +1,117 @@
+"""One structured log event for each transition: JSON lines for machines, readable lines for people."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Literal, TextIO
+
+import structlog
+from structlog.tracebacks import ExceptionDictTransformer
+
+from vlm_runner.core.signals import HeldElsewhere, RemoteStatusChanged, StagingProgress, TestAnswered, Trouble
+from vlm_runner.watch.redact import redacted_value
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from vlm_runner.core.events import Entry, Event
+    from vlm_runner.core.run import Run
+    from vlm_runner.core.signals import Signal
+
+SUMMARY_SECONDS = 30.0
+"""Between two lines about the same staging, so that a log of hours stays readable."""
+
+LEVELS = {"quiet": 40, "normal": 20, "verbose": 10}
+
+
+def configure_logging(
+    style: Literal["json", "text"], level: str = "normal", stream: TextIO | None = None
+) -> None:
+    """
+    Set up structlog for this process; only the command line does, never the library.
+
+    Local variables never reach a traceback: a secret may be in one.
+    """
+    renderer: list[Any] = (
+        [
+            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
+            _redact,
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ]
+        if style == "json"
+        else [
+            structlog.processors.format_exc_info,
+            _redact,
+            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+        ]
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=structlog.PrintLoggerFactory(stream or sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def _redact(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {key: redacted_value(value) for key, value in event.items()}
+
+
+class LogWatcher:
+    """Writes every entry, change of a remote status and trouble, and now and then how staging goes."""
+
+    def __init__(self) -> None:
+        self._log = structlog.get_logger("vlm_runner")
+        self._told_at: dict[tuple[str, str], float] = {}
+
+    def on_entry(self, run: Run, entry: Entry) -> None:
+        self._log.info(
+            "run.advanced",
+            run_id=run.run_id,
+            sequence=entry.sequence,
+            event_kind=entry.event.kind,
+            phase=run.phase.value,
+            **facts(entry.event),
+        )
+
+    def on_signal(self, run_id: str, signal: Signal) -> None:
+        match signal:
+            case Trouble(doing=doing, message=message):
+                self._log.warning("run.trouble", run_id=run_id, doing=doing, message=message)
+            case RemoteStatusChanged():
+                self._log.info("run.remote_status", run_id=run_id, **_plain(signal))
+            case HeldElsewhere():
+                self._once(run_id, signal)
+            case StagingProgress():
+                self._now_and_then(run_id, signal)
+            case TestAnswered():
+                self._log.debug("run.test_answered", run_id=run_id, **_plain(signal))
+
+    def _once(self, run_id: str, signal: HeldElsewhere) -> None:
+        if self._told_at.setdefault((run_id, f"{signal.host}/{signal.pid}"), 0.0) == 0.0:
+            self._told_at[run_id, f"{signal.host}/{signal.pid}"] = 1.0
+            self._log.warning("run.held_elsewhere", run_id=run_id, **_plain(signal))
+
+    def _now_and_then(self, run_id: str, signal: StagingProgress) -> None:
+        key = (run_id, signal.subset)
+        last = self._told_at.get(key)
+        if signal.rows_done == signal.rows or (last is not None and signal.seconds - last >= SUMMARY_SECONDS):
+            self._told_at[key] = signal.seconds
+            self._log.info("run.staging", run_id=run_id, **_plain(signal))
+        elif last is None:
+            self._told_at[key] = signal.seconds
+
+
+def facts(event: Event) -> dict[str, Any]:
+    """What a log line says of an event: its plain facts, not the requests and specs that it carries."""
+    table = event.model_dump(mode="json", exclude={"kind", "run_id", "spec", "request", "token", "first"})
+    return {key: value for key, value in table.items() if value is not None}
+
+
+def _plain(signal: Signal) -> dict[str, Any]:
+    return signal.model_dump(mode="json", exclude={"kind"})

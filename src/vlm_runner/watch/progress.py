@@ -1,0 +1,95 @@
+"""Progress on a terminal: a line for each fact, and a bar or a status while something goes on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from vlm_runner.core.run import Phase
+from vlm_runner.core.signals import HeldElsewhere, RemoteStatusChanged, StagingProgress, TestAnswered, Trouble
+from vlm_runner.watch.redact import printable, redacted
+from vlm_runner.watch.words import sentence
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from vlm_runner.core.events import Entry
+    from vlm_runner.core.run import Run
+    from vlm_runner.core.signals import Signal
+
+WAITS = {
+    Phase.STAGING: "staging images",
+    Phase.RECORDING: "writing records",
+    Phase.SUBMITTING: "submitting the job",
+    Phase.TRAINING: "training",
+    Phase.REQUESTING: "requesting the endpoint",
+    Phase.WARMING: "waiting for the endpoint",
+    Phase.TESTING: "asking the model",
+    Phase.RELEASING: "releasing what bills",
+    Phase.REPORTING: "writing the report",
+}
+
+
+class ProgressWatcher:
+    """Use as a context manager around the runner; writes to stderr."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True, highlight=False)
+        self._progress = Progress(
+            TextColumn("  {task.description}"),
+            BarColumn(bar_width=28),
+            TextColumn("{task.fields[detail]}"),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def on_entry(self, run: Run, entry: Entry) -> None:
+        self._line(f"{entry.at:%H:%M:%S}  {sentence(entry.event)}")
+        self._show(run.run_id, "" if run.done else WAITS[run.phase])
+
+    def on_signal(self, run_id: str, signal: Signal) -> None:
+        match signal:
+            case StagingProgress():
+                self._staging(run_id, signal)
+            case RemoteStatusChanged(what=what, status=status, details=details):
+                parts = ", ".join(f"{name} {state}" for name, state in details.items())
+                self._show(run_id, f"{what} {status}", detail=parts)
+            case TestAnswered(done=done, asked=asked):
+                self._show(run_id, "asking the model", done=done, total=asked)
+            case Trouble(doing=doing, message=message):
+                self._line(f"          ! {doing}: {message}")
+            case HeldElsewhere(host=host, pid=pid):
+                self._show(run_id, f"held by process {pid} on {host}; waiting for it")
+
+    def _staging(self, run_id: str, signal: StagingProgress) -> None:
+        rate = signal.rows_done / signal.seconds if signal.seconds > 0 else 0.0
+        detail = f"{signal.rows_done}/{signal.rows} rows, {rate:.0f}/s, {signal.bytes_uploaded / 1e6:.1f} MB"
+        self._show(run_id, f"staging {signal.subset}", detail, signal.rows_done, signal.rows)
+
+    def _show(
+        self, run_id: str, text: str, detail: str = "", done: float | None = None, total: float | None = None
+    ) -> None:
+        if run_id in self._tasks:
+            self._progress.remove_task(self._tasks.pop(run_id))
+        if text:
+            self._tasks[run_id] = self._progress.add_task(
+                escape(printable(text)), total=total, completed=int(done or 0), detail=escape(detail)
+            )
+
+    def _line(self, text: str) -> None:
+        self._console.print(escape(printable(redacted(text))), soft_wrap=True)

@@ -1,0 +1,38 @@
+"""Secrets out of text that leaves the process."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+PATTERNS: Final = (
+    re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b"),
+    re.compile(r"\bhf_[A-Za-z0-9]{8,}\b"),
+    re.compile(r"(?i)(X-Amz-(?:Security-Token|Signature|Credential)=)[^&\s\"']+"),
+    re.compile(r"(?i)(aws_secret_access_key|aws_session_token|authorization)(\"?\s*[=:]\s*\"?)[^\s\"',;]+"),
+    re.compile(r"(?i)(://[^/\s:@]+:)[^@\s/]+(?=@)"),
+)
+CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def redacted(text: str) -> str:
+    """`text` without access keys, tokens, signatures and passwords."""
+    for pattern in PATTERNS:
+        text = pattern.sub(lambda match: "".join(match.groups("")) + "[redacted]", text)
+    return text
+
+
+def redacted_value(value: Any) -> Any:
+    """The same through lists and dicts."""
+    if isinstance(value, str):
+        return redacted(value)
+    if isinstance(value, dict):
+        return {key: redacted_value(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [redacted_value(inner) for inner in value]
+    return value
+
+
+def printable(text: str) -> str:
+    """`text` without what would steer a terminal; line feeds and tabs stay."""
+    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)

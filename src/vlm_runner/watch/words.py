@@ -1,0 +1,87 @@
+"""Events in words for people; pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vlm_runner.core.events import (
+    CancelRequested,
+    CreateUncertain,
+    EndpointFailed,
+    EndpointReady,
+    HandedOver,
+    ImagesStaged,
+    JobCompleted,
+    JobFailed,
+    JobIntended,
+    JobSubmitted,
+    RecordsWritten,
+    Released,
+    ReportWritten,
+    RunCreated,
+    RunFailed,
+    ServingIntended,
+    ServingRequested,
+    SubsetStaged,
+    TestsAnswered,
+)
+
+if TYPE_CHECKING:
+    from vlm_runner.core.events import Event
+
+
+def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line a kind of event
+    """What happened, in one line."""
+    match event:
+        case RunCreated(run_id=run_id, dataset=dataset, spec=spec):
+            held = f" and {dataset.validation_rows} held out" if dataset.validation_rows else ""
+            return f"run {run_id}: {spec.model.base} on {dataset.rows} rows{held}"
+        case ImagesStaged(train=train, validation=validation):
+            return "images staged: " + "; ".join(
+                f"{name} {_staged(subset)}"
+                for name, subset in (("train", train), ("validation", validation))
+                if subset is not None
+            )
+        case RecordsWritten(train_uri=uri, train_records=count):
+            return f"{count} records written to {uri}"
+        case JobIntended(name=name):
+            return f"about to create the customization job {name}"
+        case JobSubmitted(arn=arn, adopted=adopted):
+            return f"customization job {'adopted' if adopted else 'created'}: {arn}"
+        case JobCompleted(model_arn=arn, training_loss=loss):
+            return f"trained{'' if loss is None else f', loss {loss:.4f}'}: {arn}"
+        case JobFailed(status=status, reason=reason):
+            return f"the customization job ended as {status}: {reason}"
+        case ServingIntended(mode=mode, name=name):
+            return f"about to rent a {mode} endpoint {name}"
+        case ServingRequested(arn=arn, adopted=adopted):
+            return f"endpoint {'adopted' if adopted else 'rented'}, it bills from now: {arn}"
+        case CreateUncertain(what=what, cause=cause):
+            return f"not sure whether the {what} was created ({cause}); looking for it"
+        case EndpointReady():
+            return "the endpoint is ready"
+        case EndpointFailed(reason=reason):
+            return f"the endpoint failed: {reason}"
+        case TestsAnswered(asked=asked, held_out=held_out):
+            return f"{asked} {'held-out' if held_out else 'TRAINING'} rows answered"
+        case CancelRequested(reason=reason):
+            return f"cancel was asked for{f': {reason}' if reason else ''}"
+        case RunFailed(reason=reason):
+            return f"failed: {reason}"
+        case Released(deleted=deleted, job_stopped=stopped):
+            done = [f"deleted {arn}" for arn in deleted] + (["the job was stopped"] if stopped else [])
+            return "; ".join(["nothing bills any more", *done])
+        case HandedOver(arn=arn):
+            return f"the endpoint is yours and BILLS until you delete it: {arn}"
+        case ReportWritten(uri=uri):
+            return f"report written to {uri}" if uri else "no report could be written"
+
+
+def _staged(subset: SubsetStaged) -> str:
+    if not subset.images_uploaded and subset.shards_skipped:
+        return f"{subset.rows} rows were there already"
+    skipped = f", {subset.rows_skipped} rows SKIPPED" if subset.rows_skipped else ""
+    return (
+        f"{subset.images_uploaded} uploaded ({subset.images_passed_through} as they are, "
+        f"{subset.images_converted} converted), {subset.bytes_uploaded / 1e6:.1f} MB{skipped}"
+    )
