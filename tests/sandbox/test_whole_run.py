@@ -4,10 +4,10 @@ import csv
 import io
 import json
 
-from .conftest import BUCKET, LLAMA, png
+from .desk import BUCKET, LLAMA, Desk, png
 
 
-def test_one_run_from_job_to_ledger(desk):
+def test_one_run_from_job_to_ledger(desk: Desk) -> None:
     desk.stage()
     arn = desk.bedrock.create_model_customization_job(**desk.job())["jobArn"]
     assert desk.bedrock.get_model_customization_job(jobIdentifier=arn)["status"] == "InProgress"
@@ -40,7 +40,7 @@ def test_one_run_from_job_to_ledger(desk):
     assert not kinds["provisioned_throughput"]["still_billing"]
 
 
-def test_the_notebooks_llama_run_works_in_2025(desk_of_2025):
+def test_the_notebooks_llama_run_works_in_2025(desk_of_2025: Desk) -> None:
     desk = desk_of_2025
     desk.stage(100)
     desk.bedrock.create_model_customization_job(**desk.job(baseModelIdentifier=LLAMA))
@@ -65,16 +65,16 @@ def test_the_notebooks_llama_run_works_in_2025(desk_of_2025):
     assert ledger["provisioned_throughput"]["still_billing"]
 
 
-def test_metric_files_appear_without_anyone_asking(desk):
+def test_metric_files_appear_without_anyone_asking(desk: Desk) -> None:
     desk.stage()
     validators = {"validators": [{"s3Uri": f"s3://{BUCKET}/data/train.jsonl"}]}
     arn = desk.bedrock.create_model_customization_job(**desk.job(validationDataConfig=validators))["jobArn"]
     desk.advance(6 * 3600)
     root = f"output/model-customization-job-{arn[-12:]}"
     keys = [row["Key"] for row in desk.s3.list_objects_v2(Bucket=BUCKET, Prefix="output")["Contents"]]
-    body = desk.s3.get_object(
-        Bucket=BUCKET, Key=f"{root}/training_artifacts/step_wise_training_metrics.csv"
-    )["Body"].read()
+    body = desk.s3.get_object(Bucket=BUCKET, Key=f"{root}/training_artifacts/step_wise_training_metrics.csv")[
+        "Body"
+    ].read()
     rows = list(csv.DictReader(io.StringIO(body.decode())))
 
     assert keys == [

@@ -1,7 +1,6 @@
 """The sandbox's own endpoints, under /_sandbox/."""
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import ValidationError
 
@@ -10,6 +9,9 @@ from vlm_runner.sandbox.faults import Faults
 from vlm_runner.sandbox.progress import settle
 from vlm_runner.sandbox.wire import HttpReply, HttpRequest, json_reply
 from vlm_runner.sandbox.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _CHECK_PATIENCE = 60.0
 

@@ -7,11 +7,12 @@ from vlm_runner.sandbox import deployments, foundation, jobs, models, runtime, t
 from vlm_runner.sandbox.errors import AwsError, error_reply
 from vlm_runner.sandbox.progress import settle
 from vlm_runner.sandbox.resources import Region
-from vlm_runner.sandbox.service_api import ServiceApi, service_api
+from vlm_runner.sandbox.service_api import Call, ServiceApi, service_api
 from vlm_runner.sandbox.wire import HttpReply, HttpRequest
 from vlm_runner.sandbox.world import World
 
 Handler = Callable[[World, Region, Mapping[str, Any]], dict[str, Any]]
+RuntimeHandler = Callable[[World, str, Mapping[str, Any]], dict[str, Any]]
 
 CONTROL: dict[str, Handler] = {
     "CreateModelCustomizationJob": jobs.create_job,
@@ -36,7 +37,7 @@ CONTROL: dict[str, Handler] = {
     "UntagResource": tags.untag_resource,
     "ListTagsForResource": tags.list_tags,
 }
-RUNTIME: dict[str, Handler] = {"Converse": runtime.converse, "InvokeModel": runtime.invoke_model}
+RUNTIME: dict[str, RuntimeHandler] = {"Converse": runtime.converse, "InvokeModel": runtime.invoke_model}
 
 
 def api_for(request: HttpRequest) -> tuple[str, ServiceApi]:
@@ -49,19 +50,18 @@ def handle(world: World, region_name: str, request: HttpRequest) -> HttpReply:
     _, api = api_for(request)
     try:
         call = api.read(request)
-        handler = CONTROL.get(call.operation) or RUNTIME.get(call.operation)
-        if handler is None:
-            raise AwsError(
-                "NotImplementedException", f"The sandbox does not implement {call.operation}.", 501
-            )
         settle(world)
-        if call.operation in RUNTIME:
-            result = handler(world, Region(region_name), call.parameters)
-        else:
-            with world.lock:
-                result = handler(world, world.region(region_name), call.parameters)
-        return api.reply(call.operation, result)
+        return api.reply(call.operation, _perform(world, region_name, call))
     except AwsError as error:
         return error_reply(
             "bedrock", AwsError(error.code, error.message, error.status or api.status_of(error.code))
         )
+
+
+def _perform(world: World, region_name: str, call: Call) -> dict[str, Any]:
+    if handler := RUNTIME.get(call.operation):
+        return handler(world, region_name, call.parameters)  # decodes images, so it takes the lock by itself
+    if control := CONTROL.get(call.operation):
+        with world.lock:
+            return control(world, world.region(region_name), call.parameters)
+    raise AwsError("NotImplementedException", f"The sandbox does not implement {call.operation}.", 501)

@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from botocore.model import Shape
+Shape = Any
+"""A shape of botocore's model. Its stubs lack the members that differ from kind to kind."""
 
 
 def violations(shape: Shape, value: Any, path: str = "") -> list[str]:
@@ -37,6 +38,8 @@ def _violations(shape: Shape, value: Any, path: str) -> Iterator[str]:
             yield from _length(shape, len(value), "", path)
         case "integer" | "long" | "float" | "double":
             yield from _number(shape, value, path)
+        case _:
+            pass
 
 
 def _structure(shape: Shape, value: Mapping[str, Any], path: str) -> Iterator[str]:
@@ -65,7 +68,8 @@ def _string(shape: Shape, value: str, path: str) -> Iterator[str]:
 
 
 def _safe(pattern: str) -> str:
-    # JobName's pattern as published needs exponential time for a long row of hyphens; this is the same language.
+    # The published pattern of JobName takes exponential time on a long row of hyphens.
+    # This is the same language.
     return pattern.replace(r"(-*[a-zA-Z0-9\+\-\.])*", r"[a-zA-Z0-9+.\-]*")
 
 

@@ -1,11 +1,13 @@
 """Faults on demand: `POST /_sandbox/faults` takes a list of these."""
 
 import threading
-from collections.abc import Sequence
 from random import Random
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Fault(BaseModel):

@@ -1,4 +1,4 @@
-"""Foundation models as the API shows them: the plain id, and the id with a context suffix that can be customized."""
+"""Foundation models as the API shows them: the plain id, and the one with a context suffix to customize."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -87,14 +87,13 @@ class Gateway:
             case "slow":
                 await asyncio.sleep(fault.seconds)
                 return await self._dispatch(scope, request)
-            case "reset_before":
-                return None
             case "reset_after":
                 await self._dispatch(scope, request)
-                return None
             case "late":
                 self._later(fault.seconds, scope, request)
-                return None
+            case "reset_before":
+                pass
+        return None
 
     def _later(self, seconds: float, scope: Scope, request: HttpRequest) -> None:
         async def arrive() -> HttpReply:

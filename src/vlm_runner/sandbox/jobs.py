@@ -32,7 +32,7 @@ def create_job(world: World, region: Region, p: P) -> dict[str, Any]:
     tags = tags_of(p, "jobTags")
     tags_of(p, "customModelTags")
     _check_quota(world, region, now)
-    job = _new_job(world, region, p, model, base_arn, now, epochs)
+    job = _new_job(world, region, p, (model, base_arn), epochs)
     job.failure = world.take("fail_next_job")
     region.jobs[job.arn] = job
     region.tags[job.arn] = tags
@@ -53,9 +53,8 @@ def _base(region: Region, identifier: str) -> tuple[FoundationModel, str]:
 
 def _check_request(world: World, model: FoundationModel, p: P) -> float:
     if p.get("customizationType", "FINE_TUNING") != "FINE_TUNING":
-        raise invalid(
-            f"The model {model.customizable_id} does not support the customization type {p['customizationType']}."
-        )
+        kind = p["customizationType"]
+        raise invalid(f"The model {model.customizable_id} does not support the customization type {kind}.")
     if "s3Uri" not in p["trainingDataConfig"]:
         raise invalid("trainingDataConfig must have an s3Uri for FINE_TUNING.")
     numbers = check_hyperparameters(model, p.get("hyperParameters", {}))
@@ -84,9 +83,8 @@ def _check_quota(world: World, region: Region, now: datetime) -> None:
             )
 
 
-def _new_job(
-    world: World, region: Region, p: P, model: FoundationModel, base_arn: str, now: datetime, epochs: float
-) -> Job:
+def _new_job(world: World, region: Region, p: P, base: tuple[FoundationModel, str], epochs: float) -> Job:
+    (model, base_arn), now = base, world.now()
     arn = world.arn(region.name, f"model-customization-job/{model.customizable_id}")
     total = world.scenario.job_seconds
     validated_at = later(now, VALIDATION_SECONDS if total is None else total * 0.1)

@@ -1,4 +1,4 @@
-"""Loss curves and the files that Bedrock leaves in the output bucket (user guide, model-customization-analyze)."""
+"""Loss curves, and the files that Bedrock leaves in S3 (user guide, model-customization-analyze)."""
 
 import math
 from random import Random

@@ -59,10 +59,10 @@ def list_models(world: World, region: Region, p: P) -> dict[str, Any]:
 
 def delete_model(world: World, region: Region, p: P) -> dict[str, Any]:
     model = find(region.models, p["modelIdentifier"])
-    serving = [*region.throughputs.values(), *region.deployments.values()]
-    if any(
-        model.arn in {resource.model_arn, getattr(resource, "desired_model_arn", "")} for resource in serving
-    ):
+    served = {one.model_arn for one in region.deployments.values()}
+    for throughput in region.throughputs.values():
+        served |= {throughput.model_arn, throughput.desired_model_arn}
+    if model.arn in served:
         raise AwsError("ConflictException", f"The custom model {model.name} is in use and cannot be deleted.")
     del region.models[model.arn]
     region.tags.pop(model.arn, None)

@@ -77,7 +77,7 @@ class Moto:
         started: list[Any] = []
 
         def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:  # noqa: ARG001
-            started[:] = [int(status.split()[0]), headers]
+            started[:] = [int(status.split(maxsplit=1)[0]), headers]
 
         chunks = self._app(_environ(request, self._account), start_response)
         try:

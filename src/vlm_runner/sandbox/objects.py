@@ -1,6 +1,6 @@
 """S3 as Bedrock's service role sees it: straight into moto's memory, past HTTP."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Objects(Protocol):
@@ -24,7 +24,7 @@ class MotoObjects:
     def __init__(self, account: str) -> None:
         self._account = account
 
-    def _backend(self):  # type: ignore[no-untyped-def]  # noqa: ANN202 -- moto's backend types are private
+    def _backend(self) -> Any:
         from moto.s3.models import s3_backends  # noqa: PLC0415 -- moto is imported when first needed
 
         return s3_backends[self._account]["aws"]

@@ -52,9 +52,15 @@ def _s3(request: HttpRequest) -> str:
     for name, label in _SUBRESOURCES.items():
         if name in request.query:
             return f"{request.method.capitalize()}{'Object' if key else 'Bucket'}{label}"
-    if key:
-        copies = request.method == "PUT" and "x-amz-copy-source" in request.headers
-        return "CopyObject" if copies else _OBJECT.get(request.method, _unknown(request))
+    return _s3_object(request) if key else _s3_bucket(request)
+
+
+def _s3_object(request: HttpRequest) -> str:
+    copies = request.method == "PUT" and "x-amz-copy-source" in request.headers
+    return "CopyObject" if copies else _OBJECT.get(request.method, _unknown(request))
+
+
+def _s3_bucket(request: HttpRequest) -> str:
     if request.method == "POST" and "delete" in request.query:
         return "DeleteObjects"
     if request.method == "GET" and "list-type" in request.query:

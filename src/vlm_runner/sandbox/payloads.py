@@ -10,6 +10,7 @@ import binascii
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from vlm_runner.sandbox.catalogue import FoundationModel
@@ -61,7 +62,8 @@ def from_llama(model: FoundationModel, payload: Mapping[str, Any]) -> Asked:
     prompt, images = payload.get("prompt"), payload.get("images") or []
     if not isinstance(prompt, str) or not prompt:
         raise invalid(
-            "Malformed input request: #: required key [prompt] not found, please reformat your input and try again."
+            "Malformed input request: #: required key [prompt] not found, "
+            "please reformat your input and try again."
         )
     _within("temperature", payload.get("temperature"), 0, 1)
     _within("top_p", payload.get("top_p"), 0, 1)
@@ -98,10 +100,11 @@ def _conversation(
 def _check_turns(messages: Sequence[Any]) -> None:
     if not messages or messages[0].get("role") != "user":
         raise invalid(
-            "A conversation must start with a user message. Try again with a conversation that starts with a user message."
+            "A conversation must start with a user message. "
+            "Try again with a conversation that starts with a user message."
         )
     roles = [message.get("role") for message in messages]
-    if any(one == two for one, two in zip(roles, roles[1:], strict=False)):
+    if any(one == two for one, two in pairwise(roles)):
         raise invalid("A conversation must alternate between user and assistant roles.")
     if any(not message.get("content") for message in messages):
         raise invalid(

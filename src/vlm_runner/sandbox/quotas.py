@@ -50,7 +50,8 @@ def handle_quotas(request: HttpRequest, region: str, account: str, scenario: Sce
         case "GetServiceQuota" | "GetAWSDefaultServiceQuota":
             message = "The request failed because the specified quota does not exist."
             return error_reply("servicequotas", AwsError("NoSuchResourceException", message, 400))
-    return None
+        case _:
+            return None
 
 
 def _row(code: str, region: str, account: str, scenario: Scenario) -> dict[str, Any]:

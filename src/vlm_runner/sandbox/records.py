@@ -49,9 +49,7 @@ class Checker:
             self._not_jsonl()
         data = self.fetch(self.bucket, self.key)
         if data is None:
-            raise DataRejected(
-                f"Could not validate GetObject permissions to access Amazon S3 bucket: {self.bucket} at key {self.key}"
-            )
+            raise _unreadable(self.bucket, self.key)
         for number, line in enumerate(self._lines(data), start=1):
             yield self._example(number, line)
 
@@ -152,9 +150,7 @@ class Checker:
             self._reject(number, f"bucketOwner {owner} does not own bucket {found[1]}")
         data = self.fetch(found[1], found[2])
         if data is None:
-            raise DataRejected(
-                f"Could not validate GetObject permissions to access Amazon S3 bucket: {found[1]} at key {found[2]}"
-            )
+            raise _unreadable(found[1], found[2])
         return self._limits(number, uri, block.get("format"), data)
 
     def _limits(self, number: int, uri: str, declared: object, data: bytes) -> ImageFacts:
@@ -191,6 +187,12 @@ class Checker:
                 f"{self.model.tokens_per_record} in file s3://{self.bucket}/{self.key} line {number}"
             )
         return total
+
+
+def _unreadable(bucket: str, key: str) -> DataRejected:
+    return DataRejected(
+        f"Could not validate GetObject permissions to access Amazon S3 bucket: {bucket} at key {key}"
+    )
 
 
 def check_counts(model: FoundationModel, training: int, validation: int) -> None:

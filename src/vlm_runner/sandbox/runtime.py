@@ -37,10 +37,10 @@ class Answer:
     stop_reason: str
 
 
-def converse(world: World, region: Region, p: P) -> dict[str, Any]:
-    target = _target(world, region.name, p["modelId"])
+def converse(world: World, region_name: str, p: P) -> dict[str, Any]:
+    target = _target(world, region_name, p["modelId"])
     asked = from_converse(target.model, p, world.objects)
-    answer = _answer(world, region.name, target, asked)
+    answer = _answer(world, region_name, target, asked)
     return {
         "output": {"message": {"role": "assistant", "content": [{"text": answer.text}]}},
         "stopReason": answer.stop_reason,
@@ -49,12 +49,12 @@ def converse(world: World, region: Region, p: P) -> dict[str, Any]:
     }
 
 
-def invoke_model(world: World, region: Region, p: P) -> dict[str, Any]:
-    target = _target(world, region.name, p["modelId"])
+def invoke_model(world: World, region_name: str, p: P) -> dict[str, Any]:
+    target = _target(world, region_name, p["modelId"])
     payload = _payload(p.get("body", b""))
     llama = target.model.family == "llama"
     asked = from_llama(target.model, payload) if llama else from_nova(target.model, payload, world.objects)
-    answer = _answer(world, region.name, target, asked)
+    answer = _answer(world, region_name, target, asked)
     body = _llama_body(answer) if llama else _nova_body(answer)
     return {"body": json.dumps(body).encode(), "contentType": "application/json"}
 
@@ -151,7 +151,8 @@ def _on_demand(region_name: str, model_id: str, now: datetime) -> Target:
 
 def _not_on_demand(model_id: str) -> AwsError:
     return invalid(
-        f"Invocation of model ID {model_id} with on-demand throughput isn\N{RIGHT SINGLE QUOTATION MARK}t supported. "
+        f"Invocation of model ID {model_id} "
+        "with on-demand throughput isn\N{RIGHT SINGLE QUOTATION MARK}t supported. "
         "Retry your request with the ID or ARN of an inference profile that contains this model."
     )
 

@@ -27,7 +27,7 @@ class Scenario(BaseModel):
     deployment_seconds: float = 10 * 60
 
     token_memory_seconds: float = 3600
-    """How long a client request token is remembered. AWS publishes no number, so callers must not rely on one."""
+    """How long a client request token is remembered: AWS publishes no number, so nobody may rely on one."""
 
     running_jobs: int = 2
     scheduled_jobs: int = 10

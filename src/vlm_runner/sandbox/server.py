@@ -6,6 +6,7 @@ import signal
 import socket
 import tempfile
 import threading
+import traceback
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
@@ -91,7 +92,10 @@ class Sandbox:
 
     def _tick(self) -> None:
         while not self._stopping.wait(_TICK):
-            settle(self.world)
+            try:
+                settle(self.world)
+            except Exception:  # noqa: BLE001 -- a bug must not stop time for everybody else
+                traceback.print_exc()
 
 
 def _config(app: Gateway) -> uvicorn.Config:

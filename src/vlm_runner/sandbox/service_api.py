@@ -15,9 +15,9 @@ from typing import Any
 from urllib.parse import unquote
 
 from botocore.loaders import Loader
-from botocore.model import OperationModel, ServiceModel, Shape
+from botocore.model import OperationModel, ServiceModel
 
-from vlm_runner.sandbox.constraints import violations
+from vlm_runner.sandbox.constraints import Shape, violations
 from vlm_runner.sandbox.errors import AwsError, invalid
 from vlm_runner.sandbox.wire import HttpReply, HttpRequest, json_reply
 
@@ -108,35 +108,20 @@ def _parameters(shape: Shape, route: _Route, request: HttpRequest) -> dict[str, 
     found = route.pattern.fullmatch(request.raw_path.rstrip("/"))
     labels = {} if found is None else {name: unquote(text) for name, text in found.groupdict().items()}
     payload = shape.serialization.get("payload")
-    document = {} if payload else _document(request.body)
+    document = {payload: request.body} if payload else _document(request.body)
+    sources = {"uri": labels, "querystring": request.query, "header": request.headers}
     parameters: dict[str, Any] = {}
     for name, member in shape.members.items():
-        value = _member(name, member, labels, request, document, payload)
+        location, wire = member.serialization.get("location"), member.serialization.get("name", name)
+        if source := sources.get(location):
+            value = _from_text(member, source.get(wire.lower() if location == "header" else wire))
+        elif location is None:
+            value = document.get(name) if payload else _from_json(member, document.get(wire), name)
+        else:
+            value = None
         if value is not None:
             parameters[name] = value
     return parameters
-
-
-def _member(
-    name: str,
-    shape: Shape,
-    labels: Mapping[str, str],
-    request: HttpRequest,
-    document: Mapping[str, Any],
-    payload: str | None,
-) -> Any:
-    wire = shape.serialization.get("name", name)
-    match shape.serialization.get("location"):
-        case "uri":
-            return labels.get(wire)
-        case "querystring":
-            return _from_text(shape, request.query.get(wire))
-        case "header":
-            return _from_text(shape, request.headers.get(str(wire).lower()))
-        case _ if payload == name:
-            return request.body
-        case _:
-            return _from_json(shape, document.get(wire), name)
 
 
 def _document(body: bytes) -> Mapping[str, Any]:
@@ -158,9 +143,10 @@ def _from_text(shape: Shape, text: str | None) -> Any:
                 return int(text)
             case "boolean":
                 return text.lower() == "true"
+            case _:
+                return text
     except ValueError:
         raise AwsError("SerializationException", f"'{text}' is not a number.", 400) from None
-    return text
 
 
 _JSON_TYPES: dict[str, tuple[type, ...]] = {

@@ -55,7 +55,8 @@ def _check_quota(world: World, region: Region, p: P, base: FoundationModel) -> N
     if taken + p["modelUnits"] > world.scenario.no_commitment_units:
         raise AwsError(
             "ServiceQuotaExceededException",
-            f"Your account does not currently have any no commitment model units reserved for {base.customizable_id}.",
+            "Your account does not currently have any no commitment model units reserved for "
+            f"{base.customizable_id}.",
         )
 
 
@@ -148,7 +149,7 @@ def update_throughput(world: World, region: Region, p: P) -> dict[str, Any]:
 
 
 def delete_throughput(world: World, region: Region, p: P) -> dict[str, Any]:
-    """Only InService or Failed ones, and no committed one before its term ends (user guide, prov-thru-delete)."""
+    """Only InService or Failed ones, and none before its term ends (user guide, prov-thru-delete)."""
     one, now = find(region.throughputs, p["provisionedModelId"]), world.now()
     if one.status(now) not in {"InService", "Failed"}:
         raise AwsError(

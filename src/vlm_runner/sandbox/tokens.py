@@ -1,4 +1,4 @@
-"""How many tokens a text or an image is. Bedrock bills and limits by them; its tokenizers are not public here."""
+"""How many tokens a text or an image is: Bedrock bills and limits by them."""
 
 from typing import Literal
 
