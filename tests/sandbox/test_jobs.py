@@ -1,0 +1,162 @@
+"""Customization jobs on the clock."""
+
+from .desk import BUCKET, NOVA, Desk
+from .test_refusals import refusal
+
+
+def status(desk: Desk) -> str:
+    return str(desk.bedrock.get_model_customization_job(jobIdentifier="cats")["status"])
+
+
+def test_a_job_walks_through_its_phases(desk: Desk) -> None:
+    desk.stage()
+    desk.bedrock.create_model_customization_job(**desk.job())
+    seen = []
+    for seconds in (1, 300, 900, 6 * 3600):
+        desk.advance(seconds)
+        details = desk.bedrock.get_model_customization_job(jobIdentifier="cats")["statusDetails"]
+        seen.append(
+            [details[f"{phase}Details"]["status"] for phase in ("validation", "dataProcessing", "training")]
+        )
+
+    assert seen == [
+        ["InProgress", "NotStarted", "NotStarted"],
+        ["Completed", "InProgress", "NotStarted"],
+        ["Completed", "Completed", "InProgress"],
+        ["Completed", "Completed", "Completed"],
+    ]
+
+
+def test_a_job_takes_one_to_three_hours(desk: Desk) -> None:
+    desk.stage()
+    desk.bedrock.create_model_customization_job(**desk.job())
+    desk.advance(3500)
+    assert status(desk) == "InProgress"
+    desk.advance(2 * 3600)
+    assert status(desk) == "Completed"
+
+
+def test_a_scenario_sets_how_long(desk: Desk) -> None:
+    desk.bend(job_seconds=60)
+    desk.stage()
+    desk.bedrock.create_model_customization_job(**desk.job())
+    desk.advance(61)
+
+    job = desk.bedrock.get_model_customization_job(jobIdentifier="cats")
+
+    assert job["status"] == "Completed"
+    assert 59 < (job["endTime"] - job["creationTime"]).total_seconds() < 61
+
+
+def test_the_model_exists_only_after_the_job_and_is_active_a_little_later(desk: Desk) -> None:
+    desk.bend(job_seconds=60)
+    desk.stage()
+    desk.bedrock.create_model_customization_job(**desk.job())
+    job = desk.bedrock.get_model_customization_job(jobIdentifier="cats")
+    assert "outputModelArn" not in job
+    assert refusal(desk.bedrock.get_custom_model, modelIdentifier="cats-model")[2] == 404
+    desk.advance(61)
+    assert desk.bedrock.get_custom_model(modelIdentifier="cats-model")["modelStatus"] == "Creating"
+    unready = refusal(
+        desk.bedrock.create_provisioned_model_throughput,
+        modelUnits=1,
+        provisionedModelName="pt",
+        modelId="cats-model",
+    )
+    assert unready[0] == "ValidationException"
+    desk.advance(121)
+    arn = desk.bedrock.get_model_customization_job(jobIdentifier="cats")["outputModelArn"]
+    assert desk.bedrock.get_custom_model(modelIdentifier=arn)["modelStatus"] == "Active"
+
+
+def test_a_stopped_job_stops_in_time_and_bills_what_it_trained(desk: Desk) -> None:
+    desk.stage()
+    desk.bedrock.create_model_customization_job(**desk.job())
+    desk.advance(180 + 720 + 1350)
+    desk.bedrock.stop_model_customization_job(jobIdentifier="cats")
+    assert status(desk) == "Stopping"
+    desk.advance(61)
+    whole = desk.bedrock.get_model_customization_job(jobIdentifier="cats")
+    entry = desk.call("GET", "ledger")["entries"][0]
+
+    assert whole["status"] == "Stopped"
+    assert whole["endTime"] > whole["creationTime"]
+    assert "outputModelArn" not in whole
+    assert entry["tokens_trained"] > 0
+    assert not entry["still_billing"]
+    assert refusal(desk.bedrock.stop_model_customization_job, jobIdentifier="cats")[0] == "ConflictException"
+
+
+def test_a_job_fails_in_training_when_told(desk: Desk) -> None:
+    desk.bend(fail_next_job="The GPU caught fire.")
+    desk.stage()
+
+    job = desk.finished_job()
+
+    assert (job["status"], job["failureMessage"]) == ("Failed", "The GPU caught fire.")
+    assert job["statusDetails"]["trainingDetails"]["status"] == "Failed"
+    assert desk.call("GET", "scenario")["fail_next_job"] is None
+
+
+def test_lists_filter_sort_and_page(desk: Desk) -> None:
+    desk.bend(running_jobs=9)
+    desk.stage()
+    for name in ("ant", "bee", "cat"):
+        desk.bedrock.create_model_customization_job(
+            **desk.job(jobName=name, customModelName=name, clientRequestToken=name)
+        )
+        desk.advance(10)
+    names = []
+    for page in desk.bedrock.get_paginator("list_model_customization_jobs").paginate(
+        PaginationConfig={"PageSize": 2}, sortBy="CreationTime", sortOrder="Ascending"
+    ):
+        names += [row["jobName"] for row in page["modelCustomizationJobSummaries"]]
+    found = desk.bedrock.list_model_customization_jobs(nameContains="be", statusEquals="InProgress")
+
+    assert names == ["ant", "bee", "cat"]
+    assert [row["jobName"] for row in found["modelCustomizationJobSummaries"]] == ["bee"]
+
+
+def test_a_tuned_model_can_be_tuned_again(desk: Desk) -> None:
+    arn = desk.finished_model()
+    desk.bedrock.create_model_customization_job(
+        **desk.job(jobName="more", customModelName="more", clientRequestToken="more", baseModelIdentifier=arn)
+    )
+    desk.advance(6 * 3600)
+
+    assert desk.bedrock.get_custom_model(modelIdentifier="more")["baseModelArn"] == arn
+
+
+def test_tags_travel_with_the_job_and_its_model(desk: Desk) -> None:
+    mark = [{"key": "run", "value": "cats"}]
+    arn = desk.finished_model(jobTags=mark, customModelTags=mark)
+    job_arn = desk.bedrock.get_custom_model(modelIdentifier=arn)["jobArn"]
+    desk.bedrock.tag_resource(resourceARN=arn, tags=[{"key": "more", "value": "1"}])
+    desk.bedrock.untag_resource(resourceARN=arn, tagKeys=["run"])
+
+    assert desk.bedrock.list_tags_for_resource(resourceARN=job_arn)["tags"] == mark
+    assert desk.bedrock.list_tags_for_resource(resourceARN=arn)["tags"] == [{"key": "more", "value": "1"}]
+
+
+def test_foundation_models_tell_what_can_be_tuned(desk: Desk) -> None:
+    models = desk.bedrock.list_foundation_models(byCustomizationType="FINE_TUNING")["modelSummaries"]
+    one = desk.bedrock.get_foundation_model(modelIdentifier=NOVA)["modelDetails"]
+
+    assert {model["modelId"] for model in models} == {
+        NOVA,
+        "amazon.nova-pro-v1:0:300k",
+        "amazon.nova-2-lite-v1:0:256k",
+    }
+    assert one["modelLifecycle"]["status"] == "ACTIVE"
+    assert one["inferenceTypesSupported"] == ["PROVISIONED"]
+
+
+def test_the_output_bucket_must_exist(desk: Desk) -> None:
+    desk.stage()
+    desk.bedrock.create_model_customization_job(**desk.job(outputDataConfig={"s3Uri": "s3://nowhere/x"}))
+    desk.advance(600)
+
+    job = desk.bedrock.get_model_customization_job(jobIdentifier="cats")
+
+    assert job["failureMessage"].startswith("Amazon S3 perms missing (PutObject)")
+    assert BUCKET not in job["failureMessage"]
