@@ -1,0 +1,139 @@
+"""Which column holds what, and findings in one form, however a dataset writes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from vlm_runner.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from vlm_runner.spec import Columns
+
+USUAL = {
+    "image": ("image", "screenshot", "img", "images", "picture", "image_path", "file_name"),
+    "html": ("html", "source", "code", "html_code", "source_code"),
+    "output": ("output", "outputs", "findings", "finding", "result", "results"),
+}
+
+
+class Finding(TypedDict):
+    """One accessibility finding; what a dataset does not say is ""."""
+
+    rationale: str
+    eval_items: str
+    eval_reason: str
+    plan: str
+
+
+KEYS = ("rationale", "eval_items", "eval_reason", "plan")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The columns by their names in the dataset; None: not there, and not needed."""
+
+    image: str
+    html: str | None
+    output: str | None
+
+
+def choose(columns: Sequence[str], given: Columns, *, required: Collection[str], where: str) -> Layout:
+    """
+    The layout of a dataset with these `columns`: as `given`, else by the usual names.
+
+    Raises:
+        DataError: a needed column is not there; names those that are, and how to map them.
+    """
+    image = _column("image", given.image, columns, needed=True, where=where)
+    assert image is not None  # noqa: S101 - needed
+    html = _column("html", given.html, columns, needed="html" in required, where=where)
+    output = _column("output", given.output, columns, needed="output" in required, where=where)
+    return Layout(image, html, output)
+
+
+def _column(role: str, given: str | None, columns: Sequence[str], *, needed: bool, where: str) -> str | None:
+    if given is not None:
+        if given in columns:
+            return given
+        raise _missing(role, f"column '{given}' for {role}", columns, where)
+    by_lower = {name.lower(): name for name in reversed(columns)}
+    found = next((by_lower[name] for name in USUAL[role] if name in by_lower), None)
+    if found is None and needed:
+        raise _missing(role, f"{role} column", columns, where)
+    return found
+
+
+def _missing(role: str, what: str, columns: Sequence[str], where: str) -> DataError:
+    return DataError(
+        f"{where} has no {what}; its columns are {', '.join(columns)}.",
+        hint=f'Say which one it is in the spec, under [dataset]: columns = {{ {role} = "…" }}.',
+        field=role,
+    )
+
+
+def findings(value: object) -> list[Finding]:
+    """
+    `value` as findings: a list of them, a single one, JSON text of either, or plain text.
+
+    Plain text becomes the reason of one finding; None, "" and [] are no findings.
+    """
+    read = output_value(value)
+    if isinstance(read, str):
+        return [Finding(rationale="", eval_items="", eval_reason=read, plan="")] if read.strip() else []
+    return read if isinstance(read, list) else [_finding({"eval_reason": read})]
+
+
+def output_value(value: object) -> Any:
+    """`value` as a list of findings where it holds findings; anything else as it is, None as []."""
+    if value is None:
+        return []
+    if isinstance(value, str):
+        read = _json(value)
+        return value if read is None else output_value(read)
+    if isinstance(value, Mapping):
+        return [_finding(value)] if _is_finding(value) else value
+    if isinstance(value, list | tuple) and all(isinstance(item, Mapping | str | None) for item in value):
+        return [finding for item in value for finding in _listed(item)]
+    return value
+
+
+def _listed(item: Mapping[str, object] | str | None) -> list[Finding]:
+    return [_finding(item)] if isinstance(item, Mapping) else findings(item)
+
+
+def _json(text: str) -> list[object] | dict[str, object] | None:
+    # Only what can be findings: a plain answer such as "[1] see above" stays the text it is.
+    if not text.lstrip().startswith(("[", "{")):
+        return None
+    try:
+        read = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    items = read if isinstance(read, list) else [read]
+    return read if all(isinstance(item, dict) and _is_finding(item) for item in items) else None
+
+
+def _is_finding(value: Mapping[Any, object]) -> bool:
+    return not value or any(key in value for key in KEYS)
+
+
+def _finding(value: Mapping[str, object]) -> Finding:
+    return Finding(
+        rationale=_text(value.get("rationale"), "\n"),
+        eval_items=_text(value.get("eval_items"), ", "),
+        eval_reason=_text(value.get("eval_reason"), "\n"),
+        plan=_text(value.get("plan"), "\n"),
+    )
+
+
+def _text(value: object, between: str) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, list | tuple):
+        return between.join(_text(item, between) for item in value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

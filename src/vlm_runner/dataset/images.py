@@ -1,0 +1,103 @@
+"""Image bytes as they are, from whatever a column holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vlm_runner.dataset.rows import Table
+
+
+class NoImageError(Exception):
+    """A row's image is not there; says why."""
+
+
+def image_of(value: object, root: Path | None) -> tuple[bytes, str | None]:
+    """
+    The bytes and the path of one image: bytes, `{bytes, path}`, a path below `root`, or a list of one.
+
+    Raises:
+        NoImageError: there is none, or it lies where a dataset has no business.
+    """
+    if isinstance(value, list):
+        if len(value) > 1:
+            raise NoImageError(f"holds {len(value)} images, and a record takes one")
+        value = value[0] if value else None
+    data, path = _parts(value)
+    if data is None and path:
+        data = _read(path, root)
+    if not data:
+        raise NoImageError("is empty" if value is not None else "is missing")
+    return data, path
+
+
+def _parts(value: object) -> tuple[bytes | None, str | None]:
+    if isinstance(value, Mapping):
+        return value.get("bytes"), value.get("path")
+    if isinstance(value, bytes):
+        return value, None
+    if value is None or isinstance(value, str):
+        return None, value
+    raise NoImageError(f"is a {type(value).__name__}, not an image")
+
+
+def _read(path: str, root: Path | None) -> bytes:
+    file = locate(path, root)
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise NoImageError(f"cannot be read from '{path}': {error.strerror or error}") from None
+
+
+def locate(path: str, root: Path | None) -> Path:
+    """
+    The file that a row names. It must lie below the dataset's folder: data must not reach other files.
+
+    Links that the folder's owner has put there are followed.
+    """
+    if root is None:
+        raise NoImageError(f"is only a path ('{path}'), and the dataset has no files beside its rows")
+    try:
+        file = Path(os.path.normpath(root / path))
+    except ValueError:
+        raise NoImageError("is no path") from None
+    if "\0" in path or not file.is_relative_to(root):
+        raise NoImageError(f"lies outside the dataset's folder: '{path}'")
+    return file
+
+
+def named_files(table: Table, column: str, root: Path) -> Iterator[Path]:
+    """The files that `column` names instead of holding their bytes; no image is read."""
+    for chunk in table.with_format("arrow").data.column(column).chunks:
+        for path in _paths(chunk):
+            try:
+                yield locate(path, root)
+            except NoImageError:
+                continue
+
+
+def _paths(chunk: Any) -> list[str]:
+    import pyarrow as pa  # noqa: PLC0415 - heavy, and here a dataset is open already
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    if pa.types.is_list(chunk.type) or pa.types.is_large_list(chunk.type):
+        return _paths(chunk.flatten())
+    if pa.types.is_struct(chunk.type):
+        names = {field.name for field in chunk.type}
+        if "path" not in names:
+            return []
+        paths = pc.struct_field(chunk, "path")
+        held = (
+            pc.struct_field(chunk, "bytes").is_valid().to_pylist()
+            if "bytes" in names
+            else [False] * len(chunk)
+        )
+        return [path for path, has in zip(paths.to_pylist(), held, strict=True) if path and not has]
+    if pa.types.is_string(chunk.type) or pa.types.is_large_string(chunk.type):
+        return [path for path in chunk.to_pylist() if path]
+    return []

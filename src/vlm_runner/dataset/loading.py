@@ -1,0 +1,119 @@
+"""The `datasets` library behind one door: imported late, quiet, and never to run what it loads."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vlm_runner.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vlm_runner.dataset.local import LocalFiles
+
+SAFE = frozenset({"parquet", "json", "csv", "imagefolder", "arrow"})
+"""Builders that read data only; `pandas` reads pickles, others unpack archives."""
+
+_lock = threading.Lock()
+
+
+def library() -> Any:
+    """The `datasets` package; its import takes 1.5 s, so only what opens a dataset pays it."""
+    import datasets  # noqa: PLC0415 - see above
+
+    return datasets
+
+
+def cache_folder(given: Path | None) -> Path:
+    return Path(given if given is not None else library().config.HF_DATASETS_CACHE).expanduser()
+
+
+@contextmanager
+def reading(where: str, *, endpoint: str | None = None) -> Iterator[Any]:
+    """
+    The library, with its progress bars off and at `endpoint`, for one thread at a time.
+
+    It keeps both as globals of its process, and has no other way to be told.
+
+    Raises:
+        DataError: what goes wrong inside, in one sentence.
+    """
+    datasets = library()
+    with _lock, _quiet(datasets), _at(datasets, endpoint):
+        try:
+            yield datasets
+        except (OSError, ValueError, RuntimeError, StopIteration, ImportError) as error:
+            raise unreadable(where, error) from error
+        except Exception as error:
+            # The library's own errors, Arrow's and HTTP's share no base; anything of ours passes.
+            if type(error).__module__.partition(".")[0] not in {
+                "datasets",
+                "pyarrow",
+                "httpx",
+                "huggingface_hub",
+            }:
+                raise
+            raise unreadable(where, error) from error
+
+
+def unreadable(where: str, error: BaseException) -> DataError:
+    cause = error.__cause__ or error
+    said = " ".join(str(cause).split("\n")[:2]).strip() or type(cause).__name__
+    return DataError(f"{where} cannot be read: {said.rstrip('.')}.")
+
+
+def open_local(files: LocalFiles, split: str, cache: Path) -> Any:
+    """One split of local files, as a memory-mapped `datasets.Dataset`."""
+    where = f"Split '{split}' of {files.root}"
+    paths = files.splits[split]
+    with reading(where) as datasets:
+        if files.kind == "saved":
+            return datasets.load_from_disk(str(paths[0]))
+        if not any(path.stat().st_size for path in paths):
+            raise DataError(f"{where} is empty: its files hold nothing.")
+        named = {split: [str(path) for path in paths]}
+        builder = datasets.load_dataset_builder(files.kind, data_files=named, cache_dir=str(cache))
+        builder.download_and_prepare()
+        return builder.as_dataset(split)
+
+
+def kind_of(builder: Any) -> str:
+    """The format that a builder reads, such as `parquet`."""
+    return next(
+        cls.__module__.rpartition(".")[2]
+        for cls in type(builder).__mro__
+        if cls.__module__.startswith("datasets.packaged_modules.")
+    )
+
+
+@contextmanager
+def _quiet(datasets: Any) -> Iterator[None]:
+    from huggingface_hub.utils.tqdm import (  # noqa: PLC0415 - see `library`
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    ours, hubs = datasets.are_progress_bars_disabled(), are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not ours:
+            datasets.enable_progress_bars()
+        if not hubs:
+            enable_progress_bars()
+
+
+@contextmanager
+def _at(datasets: Any, endpoint: str | None) -> Iterator[None]:
+    before = datasets.config.HF_ENDPOINT
+    datasets.config.HF_ENDPOINT = (endpoint or before).rstrip("/")
+    try:
+        yield
+    finally:
+        datasets.config.HF_ENDPOINT = before
