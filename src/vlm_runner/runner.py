@@ -293,6 +293,20 @@ class Runner:
         self._group.start_soon(handle.drive, until, name=f"run {run_id}")
         return handle
 
+    async def request_cancel(self, run_id: str, reason: str = "") -> None:
+        """
+        Leave a mark that whoever drives the run will obey; this process need not drive it.
+
+        Raises:
+            RunNotFound: there is no such run.
+        """
+        await lease.load(self._store, _known_id(run_id))
+        await self._store.request_cancel(run_id, reason)
+
+    def id_of(self, spec: RunSpec, run_id: str | None = None) -> str:
+        """The id under which `start` would run this spec."""
+        return _chosen(spec, run_id)
+
     async def stop(self) -> None:
         """Drive nothing any more; returns when all effects in flight are recorded."""
         for handle in self._handles.values():

@@ -156,6 +156,7 @@ def _unanswered(
 ) -> list[tuple[tuple[type[Exception], ...], Callable[[Exception, str, bool], Exception]]]:
     """First match wins: botocore's no-credentials errors are narrower than its base error."""
     import aiohttp  # noqa: PLC0415 - comes with aioboto3, and is as slow to import
+    from botocore.parsers import ResponseParserError  # noqa: PLC0415
 
     return [
         (
@@ -182,10 +183,10 @@ def _unanswered(
                 aiohttp.ClientError,
                 asyncio.TimeoutError,
                 ConnectionError,
+                ResponseParserError,
             ),
             _lost,
         ),
-        ((exceptions.ResponseParserError,), _lost),
         ((exceptions.ParamValidationError, exceptions.BotoCoreError), _refused),
     ]
 

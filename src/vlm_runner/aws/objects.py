@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
 PART_BYTES = 8 * 1024 * 1024
-"""Of a multipart upload; S3 wants at least 5 MiB for all parts but the last (S3 user guide, qfacts)."""
+"""Of a multipart upload; S3 wants at least 5 MiB for all parts but the last (S3 user guide, multipart upload limits)."""
+
+READ_BYTES = 1024 * 1024
 
 Client = Any
 """An aiobotocore S3 client; its stubs are too wide for strict checking outside `session`."""
@@ -99,8 +101,9 @@ class S3Objects:
         client = await self._client()
         with translated(f"GetObject s3://{self._bucket}/{key}"):
             answer = await client.get_object(**self._where, Key=key)
-            async with answer["Body"] as stream:
-                while chunk := await stream.read(1024 * 1024):
+            body = answer["Body"]
+            async with body:
+                while chunk := await body.read(READ_BYTES):
                     yield chunk
 
     async def list(self, prefix: str) -> AsyncIterator[ListedObject]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,25 @@ from vlm_runner.errors import ConfigurationError
 from vlm_runner.settings import default_checkpoint_folder, region_from_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from vlm_runner.checkpoint.base import CheckpointStore
     from vlm_runner.settings import Settings
+
+
+@asynccontextmanager
+async def opened_store(settings: Settings) -> AsyncIterator[CheckpointStore]:
+    """The store alone, for reading: AWS is imported only if it is there."""
+    async with AsyncExitStack() as stack:
+
+        def connect(region: str) -> Any:
+            from vlm_runner.aws.session import AwsSession  # noqa: PLC0415
+
+            session = AwsSession(region=region, profile=settings.profile, endpoint_url=settings.endpoint_url)
+            stack.push_async_exit(session)
+            return session
+
+        yield open_store(settings, connect)
 
 
 def open_store(settings: Settings, connect: Callable[[str], Any]) -> CheckpointStore:

@@ -29,7 +29,8 @@ class HubDataset:
         """Where an image folder's files were downloaded to; rows of other formats hold their images."""
         from huggingface_hub.constants import HF_HUB_CACHE  # noqa: PLC0415 - heavy, and only the Hub needs it
 
-        return Path(HF_HUB_CACHE).absolute() if self.kind == "imagefolder" else None
+        folder = Path(HF_HUB_CACHE).absolute() / f"datasets--{self.repo.replace('/', '--')}"
+        return folder if self.kind == "imagefolder" else None
 
     def open(self, split: str) -> Any:
         with reading(f"Split '{split}' of {self.repo}"):

@@ -4,7 +4,7 @@ EventBridge: Bedrock tells the default bus when a customization job changes stat
 Shape: user guide, monitoring-eventbridge. Best effort there, so here too it may be lost, late or doubled.
 """
 
-import contextlib
+import traceback
 import uuid
 from datetime import datetime, timedelta
 from typing import Any
@@ -80,6 +80,9 @@ def _put(account: str, region: str, event: dict[str, Any]) -> None:
 
     rules = events_backends[account][region].event_buses["default"].rules
     for rule in list(rules.values()):
-        if rule.state == "ENABLED" and rule.event_pattern.get_pattern():
-            with contextlib.suppress(Exception):  # a target that is gone loses the event, nobody else
-                rule.send_to_targets(dict(event))  # type: ignore[arg-type]
+        if rule.state != "ENABLED" or not rule.event_pattern.get_pattern():
+            continue
+        try:
+            rule.send_to_targets(dict(event))  # type: ignore[arg-type]
+        except Exception:  # noqa: BLE001 -- a target that is gone loses the event, and nobody else
+            traceback.print_exc()

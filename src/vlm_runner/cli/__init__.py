@@ -1,0 +1,74 @@
+"""
+The command line: parse, wire, print.
+
+Nothing heavy is imported here or in the modules below until a command needs it, so that `--help` answers
+at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from vlm_runner.cli.demo import demo
+from vlm_runner.cli.drive import cancel, resume, start
+from vlm_runner.cli.look import events, list_runs, status
+from vlm_runner.cli.sandbox import sandbox
+from vlm_runner.cli.write_spec import init
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="vlm-runner", prog_name="vlm-runner")
+def cli() -> None:
+    """Fine-tune vision-language models on Amazon Bedrock, end to end, once, at a known cost.
+
+    \b
+    A dataset goes to S3, a customization job is run, its model is served, tested, and released;
+    after a crash a run goes on where it was, without paying twice.
+
+    \b
+    Example:
+        vlm-runner demo                  the whole job on your laptop, no AWS account
+        vlm-runner init                  write a commented run.toml
+        vlm-runner start run.toml        do it
+        vlm-runner resume RUN            go on after whatever happened
+
+    Exit codes: 0 succeeded, 2 usage, 3 the dataset is refused, 4 configuration or credentials,
+    5 AWS refused, 75 stopped and resumable, 100 the run failed, 101 not finished, 102 not found,
+    103 cancelled, 104 ended but something may still bill, 130 interrupted twice.
+    """
+
+
+for _command in (init, start, resume, status, list_runs, events, cancel, demo, sandbox):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """The `vlm-runner` entry point."""
+    from vlm_runner.errors import VlmRunnerError
+
+    try:
+        cli.main(standalone_mode=False)
+    except VlmRunnerError as error:
+        _say(str(error))
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _say("Interrupted.")
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _say(text: str) -> None:
+    from vlm_runner.watch.redact import printable, redacted
+
+    click.echo(f"vlm-runner: {printable(redacted(text))}", err=True)

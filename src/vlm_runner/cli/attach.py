@@ -1,0 +1,152 @@
+"""
+Driving runs from a terminal or a container: watchers, signals, and the exit code.
+
+SIGTERM and the first SIGINT stop: effects in flight are recorded, remote work goes on. A second SIGINT
+leaves at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import AsyncExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+import anyio
+
+from vlm_runner.cli import printing
+from vlm_runner.errors import Stopped
+from vlm_runner.report.summary import may_bill, summary
+from vlm_runner.runner import Runner
+from vlm_runner.watch.log import LogWatcher, configure_logging
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from vlm_runner.bus import Watcher
+    from vlm_runner.core.run import Run
+    from vlm_runner.runner import RunHandle
+    from vlm_runner.settings import Settings
+
+
+@contextmanager
+def watchers(settings: Settings, *, quiet: bool, verbose: bool) -> Iterator[list[Watcher]]:
+    """Progress on a terminal, JSON log lines elsewhere; `log` in the settings overrules."""
+    terminal = sys.stderr.isatty()
+    style = settings.log if settings.log != "auto" else ("text" if terminal else "json")
+    configure_logging(style, "quiet" if quiet else "verbose" if verbose else "normal")
+    if quiet:
+        yield []
+    elif terminal and settings.log == "auto":
+        from vlm_runner.watch.progress import ProgressWatcher
+
+        with ProgressWatcher() as progress:
+            yield [progress]
+    else:
+        yield [LogWatcher()]
+
+
+def drive_to_end(
+    settings: Settings,
+    begin: Callable[[Runner], Awaitable[RunHandle]],
+    *,
+    as_json: bool,
+    quiet: bool = False,
+    verbose: bool = False,
+    timeout: float | None = None,
+    store_flag: str | None = None,
+) -> int:
+    """
+    Drive the run that `begin` gives, print what came of it, and return the exit code.
+
+    `timeout` (seconds) ends the watching, never the run.
+    """
+    with watchers(settings, quiet=quiet, verbose=verbose) as watching:
+        ended = anyio.run(_drive, settings, begin, watching, timeout)
+    return conclude(ended, as_json=as_json, store_flag=store_flag)
+
+
+class Ended:
+    """How an attached drive ended: a run, perhaps with the error that halted it."""
+
+    def __init__(
+        self, run: Run | None, error: BaseException | None, checkpoint: str, *, timed_out: bool
+    ) -> None:
+        self.run, self.error, self.checkpoint, self.timed_out = run, error, checkpoint, timed_out
+
+
+async def _drive(
+    settings: Settings,
+    begin: Callable[[Runner], Awaitable[RunHandle]],
+    watching: list[Watcher],
+    timeout: float | None,  # noqa: ASYNC109 - ends the watching in an orderly way, which cancelling would not
+) -> Ended:
+    async with AsyncExitStack() as stack:
+        runner = await stack.enter_async_context(Runner.open(settings, watchers=watching))
+        handle = await begin(runner)
+        where = runner.store.locate(handle.run_id)
+        async with anyio.create_task_group() as group:
+            group.start_soon(_obey_signals, handle)
+            timed_out = not await _ended_within(handle, timeout)
+            group.cancel_scope.cancel()
+        try:
+            return Ended(await handle.result(), None, where, timed_out=timed_out)
+        except Exception as error:  # noqa: BLE001 - concluded, with the run beside it
+            return Ended(handle.run, error, where, timed_out=timed_out)
+
+
+async def _ended_within(handle: RunHandle, seconds: float | None) -> bool:
+    with anyio.move_on_after(seconds):
+        await handle.wait()
+        return True
+    handle.stop()
+    await handle.wait()
+    return False
+
+
+async def _obey_signals(handle: RunHandle) -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        interrupts = 0
+        async for number in signals:
+            interrupts += number == signal.SIGINT
+            if interrupts > 1:
+                _leave_at_once(handle)
+            printing.say("Stopping: what is under way is recorded, remote work goes on.")
+            handle.stop()
+
+
+def _leave_at_once(handle: RunHandle) -> None:
+    if handle.run is not None and (items := may_bill(handle.run)):
+        printing.say(printing.billing_text(items))
+    printing.say(resume_line(handle.run_id, None))
+    sys.stdout.flush()
+    os._exit(130)
+
+
+def resume_line(run_id: str, store_flag: str | None) -> str:
+    store = f" --store {store_flag}" if store_flag else ""
+    return f"Go on with: vlm-runner resume {run_id}{store}"
+
+
+def conclude(ended: Ended, *, as_json: bool, store_flag: str | None) -> int:
+    """Print result, error and warnings, each to its place; the exit code."""
+    run = ended.run
+    if run is None:
+        raise ended.error if ended.error is not None else Stopped("Stopped.")
+    if as_json:
+        printing.result_json(summary(run) | {"checkpoint": ended.checkpoint, "error": _text(ended.error)})
+    elif run.done:
+        printing.result(printing.outcome_text(run, ended.checkpoint))
+    code = run.exit_code if ended.error is None else getattr(ended.error, "exit_code", 1)
+    if ended.error is not None and not run.done:
+        printing.say(f"vlm-runner: {ended.error}")
+        printing.say(f"The run stands in phase {run.phase}. {resume_line(run.run_id, store_flag)}")
+        code = 101 if ended.timed_out else code
+    if items := may_bill(run):
+        printing.say(printing.billing_text(items))
+    return code
+
+
+def _text(error: BaseException | None) -> str | None:
+    return None if error is None else str(error)

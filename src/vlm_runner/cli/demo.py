@@ -1,0 +1,152 @@
+"""demo: the main job, end to end, on this machine."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+SPEED = 1200.0
+"""Simulated seconds a second: three hours of training in nine seconds."""
+
+START_SECONDS = 30.0
+
+ACCOUNT = "123456789012"
+
+
+@click.command()
+@click.option(
+    "--folder",
+    default="vlm-runner-demo",
+    show_default=True,
+    type=click.Path(file_okay=False),
+    help="For the spec and the checkpoint.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but the result.")
+def demo(folder: str, *, quiet: bool) -> None:
+    """Fine-tune Nova Lite on the sample dataset in a sandbox of its own. Needs no AWS, costs nothing.
+
+    \b
+    Example:
+        vlm-runner demo
+    """
+    import os
+    import secrets
+    from pathlib import Path
+
+    from vlm_runner.cli import printing
+    from vlm_runner.cli.attach import drive_to_end
+    from vlm_runner.settings import PollSettings, Settings
+    from vlm_runner.spec import RunSpec
+
+    home = Path(folder).absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    server, url = start_sandbox(home)
+    try:
+        # Nothing of the user's own AWS set-up may leak into a demonstration.
+        for name in [name for name in os.environ if name.startswith("AWS_") and name != "AWS_CA_BUNDLE"]:
+            del os.environ[name]
+        os.environ |= {"AWS_ACCESS_KEY_ID": "demo", "AWS_SECRET_ACCESS_KEY": "demo"}
+        spec_file = write_demo_spec(home)
+        spec = RunSpec.from_toml(spec_file)
+        settings = Settings(
+            checkpoint_uri=str(home),
+            region=spec.aws.region,
+            endpoint_url=url,
+            poll=PollSettings(first=0.2, longest=1.0),
+        )
+        run_id = f"demo-{secrets.token_hex(3)}"
+
+        async def begin(runner: Any) -> Any:
+            return await runner.start(spec, run_id=run_id)
+
+        code = drive_to_end(settings, begin, as_json=False, quiet=quiet, store_flag=str(home))
+        printing.result(ledger_text(url))
+        printing.say(
+            f"\nThe spec is {spec_file}. Look at the run: vlm-runner status {run_id} --store {folder}"
+        )
+    finally:
+        stop_sandbox(server)
+    sys.exit(code)
+
+
+def write_demo_spec(home: Path) -> Path:
+    """The spec of the demonstration, written out so that it can be read and changed."""
+    import json
+
+    from vlm_runner.cli.write_spec import TEMPLATE
+    from vlm_runner.sample import sample_folder
+
+    path = home / "run.toml"
+    values = {
+        "source": str(sample_folder()),
+        "role_arn": f"arn:aws:iam::{ACCOUNT}:role/bedrock-sft",
+        "region": "us-east-1",
+    }
+    text = TEMPLATE.format(name=path.name, **{key: json.dumps(value) for key, value in values.items()})
+    path.write_text(text.replace("# validation_split", "validation_split"), encoding="utf-8")
+    return path
+
+
+def start_sandbox(home: Path) -> tuple[subprocess.Popen[bytes], str]:
+    """A sandbox in a process of its own, and its URL."""
+    import subprocess
+    import time
+
+    from vlm_runner.errors import VlmRunnerError
+
+    ready = home / "sandbox.url"
+    ready.unlink(missing_ok=True)
+    log = home / "sandbox.log"
+    command = [sys.executable, "-m", "vlm_runner.sandbox", "--port", "0", "--ready-file", str(ready)]
+    with log.open("wb") as out:
+        server = subprocess.Popen([*command, "--speed", str(SPEED)], stdout=out, stderr=out)  # noqa: S603
+    deadline = time.monotonic() + START_SECONDS
+    while not ready.exists():
+        if server.poll() is not None or time.monotonic() > deadline:
+            stop_sandbox(server)
+            raise VlmRunnerError(
+                f"The sandbox did not start; its log is {log}.",
+                hint="It needs: pip install 'vlm-runner[sandbox]'",
+            )
+        time.sleep(0.05)
+    return server, ready.read_text().strip()
+
+
+def stop_sandbox(server: subprocess.Popen[bytes]) -> None:
+    import subprocess
+
+    server.terminate()
+    try:
+        server.wait(10)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+
+
+def ledger_text(url: str) -> str:
+    """What AWS would have put on the bill."""
+    import json
+    from urllib.request import urlopen
+
+    with urlopen(f"{url}/_sandbox/ledger", timeout=10) as response:  # noqa: S310 - our own server
+        entries = json.load(response)["entries"]
+    lines = ["", "Ledger of the sandbox (what AWS would bill):"]
+    lines += [
+        f"  {entry['kind']:<26}{entry['name']:<42}{_state(entry)}"
+        for entry in entries
+        if entry["kind"] in {"customization_job", "provisioned_throughput", "custom_model_deployment"}
+    ]
+    billing = sum(1 for entry in entries if entry["still_billing"] and entry["kind"] != "custom_model")
+    lines.append(f"  still billing by the hour: {billing}")
+    return "\n".join(lines)
+
+
+def _state(entry: dict[str, Any]) -> str:
+    cost = "price unknown" if entry["cost_usd"] is None else f"${entry['cost_usd']:.2f}"
+    return f"{'BILLING' if entry['still_billing'] else 'ended'}, {cost}"

@@ -1,0 +1,233 @@
+"""start, resume, cancel."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vlm_runner.cli.options import Where, duration, json_option, settings_for, voice_options, where_options
+
+if TYPE_CHECKING:
+    from vlm_runner.core.events import RunCreated
+    from vlm_runner.runner import RunHandle, Runner
+    from vlm_runner.settings import Settings
+    from vlm_runner.spec import RunSpec
+
+TIMEOUT_HELP = "Stop watching after, e.g., 90m; the run is not failed by it."
+
+
+@click.command()
+@click.argument("spec_file", metavar="SPEC", type=click.Path(dir_okay=False))
+@click.option("--run-id", metavar="ID", help="Name the run; else its id derives from the spec.")
+@click.option("-y", "--yes", is_flag=True, help="Spend without asking.")
+@click.option("-d", "--detach", is_flag=True, help="Print the run id, leave the run going, and return.")
+@click.option("--timeout", metavar="TIME", callback=duration, help=TIMEOUT_HELP)
+@json_option
+@voice_options
+@where_options
+def start(
+    spec_file: str, run_id: str | None, *, yes: bool, detach: bool, timeout: float | None, **flags: Any
+) -> None:
+    """Do all that SPEC says, and show how it goes; go on with the run if it exists.
+
+    The same spec is the same run: starting it twice does not pay twice.
+
+    \b
+    Example:
+        vlm-runner start run.toml
+        vlm-runner start run.toml --yes --detach
+    """
+    from pathlib import Path
+
+    from vlm_runner.cli.attach import drive_to_end
+    from vlm_runner.spec import RunSpec
+
+    where, voice = split(flags)
+    spec = RunSpec.from_toml(Path(spec_file))
+    settings = settings_for(where, spec_region=spec.aws.region)
+    if detach:
+        start_detached(settings, spec, run_id, where, yes=yes, as_json=voice["as_json"])
+        return
+
+    async def begin(runner: Runner) -> RunHandle:
+        created = await runner.prepare(spec, run_id=run_id)
+        if created is not None:
+            await confirm(created, spec, yes=yes)
+            await runner.create(created)
+        return await runner.start(spec, run_id=run_id)
+
+    sys.exit(drive_to_end(settings, begin, timeout=timeout, store_flag=where.store, **voice))
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("--until", metavar="PHASE", help="Stop after this phase, e.g. recording.")
+@click.option("--timeout", metavar="TIME", callback=duration, help=TIMEOUT_HELP)
+@json_option
+@voice_options
+@where_options
+def resume(run_id: str, until: str | None, *, timeout: float | None, **flags: Any) -> None:
+    """Go on with RUN from wherever it stands, on any machine that reaches its checkpoint.
+
+    \b
+    Example:
+        vlm-runner resume for-vlm-accessibility-3f2a9c01
+    """
+    from vlm_runner.cli.attach import drive_to_end
+    from vlm_runner.core.run import Phase
+    from vlm_runner.errors import UsageError
+
+    where, voice = split(flags)
+    try:
+        last = Phase(until) if until else None
+    except ValueError:
+        raise UsageError(f"'{until}' is no phase; there are {', '.join(Phase)}.") from None
+
+    async def begin(runner: Runner) -> RunHandle:
+        return await runner.resume(run_id, until=last)
+
+    sys.exit(drive_to_end(settings_for(where), begin, timeout=timeout, store_flag=where.store, **voice))
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("--reason", default="", help="Kept in the run's history.")
+@click.option("-d", "--detach", is_flag=True, help="Leave the mark for whoever drives the run, and return.")
+@json_option
+@voice_options
+@where_options
+def cancel(run_id: str, reason: str, *, detach: bool, **flags: Any) -> None:
+    """Stop what RUN pays for, delete it, and report. Exits with 103 once that is done.
+
+    \b
+    Example:
+        vlm-runner cancel for-vlm-accessibility-3f2a9c01 --reason "wrong split"
+    """
+    from vlm_runner.cli import printing
+    from vlm_runner.cli.attach import drive_to_end
+
+    where, voice = split(flags)
+    settings = settings_for(where)
+
+    async def mark(runner: Runner) -> None:
+        await runner.request_cancel(run_id, reason)
+
+    if detach:
+        import anyio
+
+        from vlm_runner.runner import Runner as Opened
+
+        async def only_mark() -> None:
+            async with Opened.open(settings) as runner:
+                await mark(runner)
+
+        anyio.run(only_mark)
+        printing.say(f"Marked. Whoever drives run {run_id} stops it; or: vlm-runner resume {run_id}")
+        return
+
+    async def begin(runner: Runner) -> RunHandle:
+        await mark(runner)
+        return await runner.resume(run_id)
+
+    sys.exit(drive_to_end(settings, begin, store_flag=where.store, **voice))
+
+
+def split(flags: dict[str, Any]) -> tuple[Where, dict[str, Any]]:
+    """Shared flags, by what they are about."""
+    voice = {name: flags.pop(name) for name in ("as_json", "quiet", "verbose")}
+    return Where(**flags), voice
+
+
+async def confirm(created: RunCreated, spec: RunSpec, *, yes: bool) -> None:
+    """
+    Ask before money is spent.
+
+    Raises:
+        UsageError: nobody is there to be asked, or the answer was no.
+    """
+    from anyio import to_thread
+
+    from vlm_runner.cli import printing
+    from vlm_runner.errors import UsageError
+
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError("This run costs money, and nobody is here to be asked.", hint="Say so with: --yes")
+    printing.say(intention(created, spec))
+    if not await to_thread.run_sync(lambda: click.confirm("Start it?", err=True)):
+        raise UsageError("Nothing was started.")
+
+
+def intention(created: RunCreated, spec: RunSpec) -> str:
+    """What will be done, and what is known of its price."""
+    from vlm_runner.models import find
+    from vlm_runner.spec import ServingMode
+
+    profile = find(spec.model.base)
+    rows, held_out = created.dataset.rows, created.dataset.validation_rows or "no"
+    training = _price(profile.prices.training_per_million_tokens, "per million tokens and epoch")
+    lines = [
+        f"Run {created.run_id} in account {created.account}, {created.region}:",
+        f"  stage {rows} rows, and {held_out} held-out rows, in s3://{created.bucket}/{spec.storage.prefix}",
+        f"  fine-tune {profile.name}; training costs {training}",
+    ]
+    if spec.serving.mode is ServingMode.PROVISIONED:
+        price = _price(profile.throughput_price(spec.serving.model_units), "per hour")
+        lines.append(f"  rent {spec.serving.model_units} model unit(s) of throughput at {price}")
+    elif spec.serving.mode is ServingMode.ON_DEMAND:
+        lines.append("  deploy it on demand, which bills by the token")
+    kept = spec.serving.keep is not False and spec.serving.mode is not ServingMode.NONE
+    lines.append("  KEEP it running afterwards" if kept else "  and delete what was rented")
+    return "\n".join(lines)
+
+
+def _price(value: object, unit: str) -> str:
+    return "a price that this version does not know" if value is None else f"${value} {unit}"
+
+
+def start_detached(
+    settings: Settings, spec: RunSpec, run_id: str | None, where: Where, *, yes: bool, as_json: bool
+) -> None:
+    """Create the run here, so that what is wrong is said here, and drive it in a process of its own."""
+    import subprocess
+    from pathlib import Path
+
+    import anyio
+
+    from vlm_runner.cli import printing
+    from vlm_runner.runner import Runner
+    from vlm_runner.settings import default_checkpoint_folder
+
+    async def create() -> str:
+        async with Runner.open(settings) as runner:
+            created = await runner.prepare(spec, run_id=run_id)
+            if created is None:
+                return runner.id_of(spec, run_id)
+            await confirm(created, spec, yes=yes)
+            return await runner.create(created)
+
+    name = anyio.run(create)
+    uri = settings.checkpoint_uri or ""
+    local = Path(uri) if uri and "://" not in uri else default_checkpoint_folder()
+    log = local / "runs" / name / "driver.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    flags = {"--profile": where.profile, "--region": where.region, "--store": where.store}
+    flags["--endpoint-url"] = where.endpoint_url
+    words = [word for flag, value in flags.items() if value for word in (flag, value)]
+    with log.open("ab") as out:
+        subprocess.Popen(  # noqa: S603 - our own command line
+            [sys.executable, "-m", "vlm_runner", "resume", name, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    printing.say(f"Run {name} goes on in the background; its log is {log}.")
+    printing.say(f"Look with: vlm-runner status {name}    or: vlm-runner events {name} -f")
+    if as_json:
+        printing.result_json({"run_id": name, "log": str(log)})
+    else:
+        printing.result(name)

@@ -1,0 +1,178 @@
+"""status, list, events: reading, and nothing else."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vlm_runner.cli.options import Where, json_option, settings_for, where_options
+
+if TYPE_CHECKING:
+    from vlm_runner.checkpoint.base import CheckpointStore
+    from vlm_runner.checkpoint.document import Checkpoint
+    from vlm_runner.settings import Settings
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN")
+@json_option
+@where_options
+def status(run_id: str, *, as_json: bool, **flags: Any) -> None:
+    """Show where RUN stands. Exits as the run did, or with 101 while it is not done.
+
+    \b
+    Example:
+        vlm-runner status for-vlm-accessibility-3f2a9c01 --json
+    """
+    import anyio
+
+    from vlm_runner.cli import printing
+    from vlm_runner.report.summary import may_bill, summary
+
+    settings = settings_for(Where(**flags))
+    checkpoint, where = anyio.run(_load, settings, run_id)
+    run = checkpoint.run
+    if as_json:
+        state = {"state": state_of(checkpoint), "checkpoint": where}
+        printing.result_json(summary(run, checkpoint.history) | state)
+    else:
+        printing.result(printing.outcome_text(run, where))
+        printing.result(f"  {'state':<16}{state_of(checkpoint)}")
+        if items := may_bill(run):
+            printing.say(printing.billing_text(items))
+    sys.exit(run.exit_code)
+
+
+@click.command("list")
+@json_option
+@where_options
+def list_runs(*, as_json: bool, **flags: Any) -> None:
+    """Show all runs of a store: state, phase, and whether they may bill.
+
+    \b
+    Example:
+        vlm-runner list --store s3://my-bucket/vlm-runner
+    """
+    import anyio
+
+    from vlm_runner.cli import printing
+
+    rows = anyio.run(_all, settings_for(Where(**flags)))
+    if as_json:
+        printing.result_json(rows)
+        return
+    if not rows:
+        printing.say("No runs here yet. Start one with: vlm-runner start run.toml")
+        return
+    width = max(len(row["run_id"]) for row in rows)
+    printing.result(f"{'RUN':<{width}}  {'STATE':<10} {'PHASE':<11} {'UPDATED':<20} BILLS")
+    for row in rows:
+        bills = "may bill" if row["may_bill"] else ""
+        printing.result(
+            f"{row['run_id']:<{width}}  {row['state']:<10} {row['phase']:<11} "
+            f"{row['updated_at'][:19]:<20} {bills}"
+        )
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the run is done.")
+@click.option("--after", metavar="N", type=int, default=0, help="Only what came after event N.")
+@where_options
+def events(run_id: str, *, follow: bool, after: int, **flags: Any) -> None:
+    """Print RUN's history as JSON lines, one an event; each carries its number, to go on from.
+
+    \b
+    Example:
+        vlm-runner events for-vlm-accessibility-3f2a9c01 -f --after 7
+    """
+    import anyio
+
+    settings = settings_for(Where(**flags))
+    try:
+        anyio.run(partial(_print_events, settings, run_id, follow=follow, after=after))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def state_of(checkpoint: Checkpoint) -> str:
+    """In one word: RUNNING, STOPPED, STALE, or how it ended."""
+    from vlm_runner.checkpoint.holder import is_dead
+
+    run = checkpoint.run
+    if run.outcome is not None:
+        return run.outcome.value.upper()
+    if checkpoint.holder is None:
+        return "STOPPED"
+    return "STALE" if is_dead(checkpoint.holder) else "RUNNING"
+
+
+async def _load(settings: Settings, run_id: str) -> tuple[Checkpoint, str]:
+    from vlm_runner.checkpoint import lease
+    from vlm_runner.checkpoint.open import opened_store
+    from vlm_runner.errors import UsageError
+
+    async with opened_store(settings) as store:
+        try:
+            checkpoint, _ = await lease.load(store, run_id)
+        except ValueError as error:
+            raise UsageError(f"That is no run id: {error}.") from None
+        return checkpoint, store.locate(run_id)
+
+
+async def _all(settings: Settings) -> list[dict[str, Any]]:
+    from vlm_runner.checkpoint.open import opened_store
+
+    async with opened_store(settings) as store:
+        return [await _row(store, run_id) for run_id in await store.run_ids()]
+
+
+async def _row(store: CheckpointStore, run_id: str) -> dict[str, Any]:
+    """One run's line; a checkpoint that cannot be read is shown as such, and hides no other run."""
+    from vlm_runner.checkpoint import lease
+    from vlm_runner.errors import CheckpointError
+    from vlm_runner.report.summary import may_bill
+
+    try:
+        checkpoint, _ = await lease.load(store, run_id)
+    except CheckpointError as error:
+        unknown = {"state": "UNREADABLE", "phase": "?", "updated_at": "", "may_bill": []}
+        return {"run_id": run_id, **unknown, "error": str(error)}
+    run = checkpoint.run
+    return {
+        "run_id": run_id,
+        "state": state_of(checkpoint),
+        "phase": run.phase.value,
+        "created_at": run.created_at.isoformat(),
+        "updated_at": run.updated_at.isoformat(),
+        "base_model": run.spec.model.base,
+        "may_bill": may_bill(run),
+    }
+
+
+async def _print_events(settings: Settings, run_id: str, *, follow: bool, after: int) -> None:
+    import anyio
+
+    from vlm_runner.checkpoint import lease
+    from vlm_runner.checkpoint.open import opened_store
+    from vlm_runner.errors import AwsUnavailable
+
+    told = after
+    async with opened_store(settings) as store:
+        while True:
+            try:
+                checkpoint, _ = await lease.load(store, run_id)
+            except AwsUnavailable:
+                if not follow:
+                    raise
+            else:
+                for entry in checkpoint.history:
+                    if entry.sequence > told:
+                        told = entry.sequence
+                        click.echo(entry.model_dump_json())
+                if not follow or checkpoint.run.done:
+                    return
+            await anyio.sleep(1.0)

@@ -1,0 +1,88 @@
+"""Flags that commands share, and how they become settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vlm_runner.settings import Settings
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Which account, region, endpoint and store a command is about; None: as the environment says."""
+
+    profile: str | None
+    region: str | None
+    endpoint_url: str | None
+    store: str | None
+
+
+def where_options(command: F) -> F:
+    """--profile, --region, --endpoint-url and --store, as one `where` argument."""
+    for option in (
+        click.option("--profile", metavar="NAME", help="AWS profile."),
+        click.option("--region", metavar="REGION", help="AWS region; never guessed."),
+        click.option("--endpoint-url", metavar="URL", help="Of all AWS services, e.g. a sandbox's."),
+        click.option(
+            "--store", metavar="URI", help="Where checkpoints are: a folder, or s3://bucket/prefix."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def json_option(command: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(command)
+
+
+def voice_options(command: F) -> F:
+    command = click.option("-q", "--quiet", is_flag=True, help="Say nothing but the result and errors.")(
+        command
+    )
+    return click.option("-v", "--verbose", is_flag=True, help="Say more.")(command)
+
+
+def settings_for(where: Where, *, spec_region: str | None = None) -> Settings:
+    """
+    Flag, then spec, then environment.
+
+    A region that the spec names wins over AWS_REGION: the spec is about one run, the variable about a shell.
+    """
+    from pydantic import ValidationError
+
+    from vlm_runner.errors import ConfigurationError
+    from vlm_runner.settings import Settings, hub_token_from_environment, region_from_environment
+    from vlm_runner.spec import sentence
+
+    try:
+        base = Settings()
+    except ValidationError as error:
+        raise ConfigurationError(
+            f"The environment's VLM_RUNNER_ variables do not fit: {sentence(error)}."
+        ) from error
+    changes: dict[str, Any] = {
+        "region": where.region or base.region or spec_region or region_from_environment(),
+        "hf_token": base.hf_token or hub_token_from_environment(),
+    }
+    given = {"profile": where.profile, "endpoint_url": where.endpoint_url, "checkpoint_uri": where.store}
+    return base.model_copy(update=changes | {key: value for key, value in given.items() if value is not None})
+
+
+def duration(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    """A click callback: `90m` as seconds."""
+    from vlm_runner.spec import seconds_of
+
+    if value is None:
+        return None
+    try:
+        return seconds_of(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None

@@ -1,0 +1,72 @@
+"""Results in words; pure but for the echo."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vlm_runner.watch.redact import printable, redacted
+
+if TYPE_CHECKING:
+    from vlm_runner.core.run import Run
+
+
+def say(text: str) -> None:
+    """To the person, on stderr."""
+    click.echo(printable(redacted(text)), err=True)
+
+
+def result(text: str) -> None:
+    """The command's one result, on stdout."""
+    click.echo(printable(redacted(text)))
+
+
+def result_json(value: Any) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+def outcome_text(run: Run, checkpoint: str) -> str:
+    """What became of a run, and what there is now."""
+    headline = {
+        None: f"is in phase {run.phase}",
+        "succeeded": "succeeded",
+        "failed": "FAILED",
+        "cancelled": "was cancelled",
+    }[run.outcome.value if run.outcome is not None else None]
+    rows: list[tuple[str, str | None]] = [
+        ("reason", run.reason),
+        ("base model", run.spec.model.base),
+        ("custom model", run.model.model_arn if run.model is not None else None),
+        ("training loss", _number(run.model.training_loss) if run.model is not None else None),
+        ("validation loss", _number(run.model.validation_loss) if run.model is not None else None),
+        ("answers", run.tests.uri if run.tests is not None else None),
+        ("report", run.report.uri if run.report is not None else None),
+        ("checkpoint", checkpoint),
+    ]
+    lines = [f"Run {run.run_id} {headline}."]
+    lines += [f"  {name:<16}{value}" for name, value in rows if value]
+    if run.tests is not None and run.tests.first is not None:
+        kind = "held-out" if run.tests.held_out else "TRAINING (there were no held-out rows)"
+        lines += ["", f"Answer to {kind} row {run.tests.first.row}:", "", _indented(run.tests.first.answer)]
+    return "\n".join(lines)
+
+
+def billing_text(items: list[dict[str, str | None]]) -> str:
+    """What may still cost by the hour, and how to end it."""
+    lines = ["", "SOMETHING MAY STILL BILL:"]
+    for item in items:
+        lines += [
+            f"  {item['kind']} {item['name']} ({item['arn'] or 'perhaps; its creation was not confirmed'})",
+            f"  delete it with: {item['delete_command']}",
+        ]
+    return "\n".join(lines)
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())
+
+
+def _number(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4f}"

@@ -1,0 +1,62 @@
+"""sandbox: AWS on this machine."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.group()
+def sandbox() -> None:
+    """AWS on your laptop: S3, STS, Bedrock and more, with a clock that can run faster.
+
+    \b
+    Example:
+        vlm-runner sandbox serve --port 4599 --speed 600
+        export AWS_ENDPOINT_URL=http://127.0.0.1:4599 AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
+        vlm-runner start run.toml --yes
+    """
+
+
+@sandbox.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=4599, show_default=True, help="Port; 0 takes a free one.")
+@click.option("--ready-file", type=click.Path(dir_okay=False), help="Gets the URL once it listens.")
+@click.option(
+    "--speed", default=1.0, show_default=True, help="How many times faster than real its clock runs."
+)
+@click.option(
+    "--as-of", metavar="DATE", help="Where its clock begins, e.g. 2025-06-01: models live and die by it."
+)
+def serve(host: str, port: int, ready_file: str | None, speed: float, as_of: str | None) -> None:
+    """Serve until SIGTERM. What was paid is listed at GET /_sandbox/ledger.
+
+    \b
+    Example:
+        vlm-runner sandbox serve --port 4599 --speed 600
+    """
+    from datetime import UTC, datetime
+    from pathlib import Path
+
+    from vlm_runner.errors import UsageError
+
+    try:
+        from vlm_runner.sandbox import SandboxOptions
+        from vlm_runner.sandbox import serve as run_server
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"The sandbox needs more than is installed ({error.name}).",
+            hint="Install it with: pip install 'vlm-runner[sandbox]'",
+        ) from error
+    try:
+        begins = datetime.fromisoformat(as_of).replace(tzinfo=UTC) if as_of else None
+    except ValueError:
+        raise UsageError(f"'{as_of}' is no date; write it as 2025-06-01.") from None
+    run_server(
+        SandboxOptions(
+            host=host,
+            port=port,
+            ready_file=Path(ready_file) if ready_file else None,
+            speed=speed,
+            as_of=begins,
+        )
+    )

@@ -1,0 +1,81 @@
+"""init: a commented spec to begin with."""
+
+from __future__ import annotations
+
+import click
+
+TEMPLATE = """\
+# What one run shall do. Start it with: vlm-runner start {name}
+# What costs money has no default: look at [model], [training] and [serving].
+
+[dataset]
+source = {source}                # Hub id, local folder or file, or saved dataset
+# revision = "main"              # resolved to a commit at start, and kept
+split = "train"
+# validation_split = "validation"      # held-out rows: for the validation loss, and for the test calls
+# validation_fraction = 0.1            # or cut them off the split
+# columns = {{ image = "screenshot", html = "source", output = "findings" }}
+# on_bad_row = "skip"            # default: one row that cannot be used ends the run, and is named
+
+[prompt]
+preset = "accessibility"         # or system, user and assistant templates (Jinja2) over the columns
+
+[images]
+format = "png"                   # "keep" sends JPEG, WebP and GIF as they are
+# fit = true                     # downscale what is larger than the model takes
+
+[model]
+base = "amazon.nova-lite-v1:0:300k"    # us-east-1
+# base = "amazon.nova-pro-v1:0:300k"   # us-east-1
+# base = "amazon.nova-2-lite-v1:0:256k"  # us-east-1
+
+[training]
+role_arn = {role_arn}
+hyperparameters = {{ epochCount = 2, learningRate = 0.00001 }}
+
+[serving]
+mode = "provisioned"             # rented by the hour | "on-demand": by the token | "none": train only
+model_units = 1
+keep = false                     # true or "2h": hand it to you instead of deleting it; it bills on
+
+[test]
+rows = 5
+# compare_base = true            # ask the base model the same
+
+[storage]
+# bucket = "vlm-accessibility-{{account}}-{{region}}"
+# prefix = "second-try"          # another dataset or prompt in the same bucket
+
+[aws]
+region = {region}
+"""
+
+
+@click.command()
+@click.argument("spec_file", metavar="[FILE]", default="run.toml", type=click.Path(dir_okay=False))
+@click.option("--source", default="doodoo77/For_VLM_accessibility", show_default=True, help="The dataset.")
+@click.option("--role-arn", default="arn:aws:iam::123456789012:role/bedrock-sft", help="The job's role.")
+@click.option("--region", default="us-east-1", show_default=True, help="Where Nova is fine-tuned.")
+@click.option("--force", is_flag=True, help="Overwrite FILE.")
+def init(spec_file: str, source: str, role_arn: str, region: str, *, force: bool) -> None:
+    """Write a commented spec to FILE (run.toml), for Amazon Nova Lite.
+
+    \b
+    Example:
+        vlm-runner init --source ./my-dataset --role-arn arn:aws:iam::111122223333:role/sft
+    """
+    import json
+    from pathlib import Path
+
+    from vlm_runner.errors import UsageError
+
+    path = Path(spec_file)
+    values = {"source": source, "role_arn": role_arn, "region": region}
+    # A JSON string is a TOML basic string too.
+    text = TEMPLATE.format(name=spec_file, **{key: json.dumps(value) for key, value in values.items()})
+    try:
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise UsageError(f"{path} exists.", hint="Overwrite it with: --force") from None
+    click.echo(f"Wrote {path}. Fill in what is yours, then: vlm-runner start {path}", err=True)
