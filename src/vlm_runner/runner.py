@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from vlm_runner.checkpoint.base import CheckpointStore
     from vlm_runner.clock import Clock
     from vlm_runner.core.signals import Signal
-    from vlm_runner.dataset.source import Opened
+    from vlm_runner.dataset.rows import Opened
     from vlm_runner.settings import Settings
     from vlm_runner.spec import DatasetSpec, RunSpec
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from vlm_runner.aws.ports import Objects
     from vlm_runner.clock import Clock
-    from vlm_runner.dataset.source import Row, Subset
+    from vlm_runner.dataset.rows import Row, Subset
     from vlm_runner.ingest.shards import Shard
 
 ROWS_A_READ = 16

@@ -82,7 +82,10 @@ def _put(account: str, region: str, event: dict[str, Any]) -> None:
     for rule in list(rules.values()):
         if rule.state != "ENABLED" or not rule.event_pattern.get_pattern():
             continue
+        # moto's default template forgets the account, so only targets that transform go through a template.
+        transforms = any("InputTransformer" in target for target in rule.targets)
+        message = {**event, "ingestion-time": event["time"]} if transforms else dict(event)
         try:
-            rule.send_to_targets(dict(event))  # type: ignore[arg-type]
+            rule.send_to_targets(message, transform_input=transforms)  # type: ignore[arg-type]
         except Exception:  # noqa: BLE001 -- a target that is gone loses the event, and nobody else
             traceback.print_exc()

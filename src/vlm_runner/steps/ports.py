@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vlm_runner.clock import Clock
     from vlm_runner.core.run import Run
     from vlm_runner.core.signals import Signal
-    from vlm_runner.dataset.source import Opened
+    from vlm_runner.dataset.rows import Opened
     from vlm_runner.models import Catalogue
     from vlm_runner.spec import DatasetSpec
 

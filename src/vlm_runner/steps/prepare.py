@@ -17,7 +17,7 @@ from vlm_runner.spec import ServingMode
 
 if TYPE_CHECKING:
     from vlm_runner.aws.ports import Caller
-    from vlm_runner.dataset.source import Opened
+    from vlm_runner.dataset.rows import Opened
     from vlm_runner.models import Catalogue, ModelProfile
     from vlm_runner.spec import RunSpec
     from vlm_runner.steps.ports import Ports
@@ -42,7 +42,7 @@ def check_spec(spec: RunSpec, catalogue: Catalogue) -> ModelProfile:
         )
     if spec.budget.max_cost is not None:
         raise ConfigurationError(
-            "budget.max_cost is not enforced by this version, and a limit that nobody keeps is worse than none.",
+            "budget.max_cost is not enforced by this version, and a limit that is not kept misleads.",
             hint="Leave it out; what a run may cost per hour is named when it rents.",
         )
     return profile

@@ -19,7 +19,7 @@ from vlm_runner.prompts.templates import compile_prompt
 if TYPE_CHECKING:
     from vlm_runner.aws.ports import Objects
     from vlm_runner.core.run import Run
-    from vlm_runner.dataset.source import Opened, Row, Subset
+    from vlm_runner.dataset.rows import Opened, Row, Subset
     from vlm_runner.models import ModelProfile
     from vlm_runner.prompts.templates import Prompt
     from vlm_runner.steps.ports import Ports
