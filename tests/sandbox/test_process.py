@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -17,7 +18,7 @@ from .desk import Desk
 
 
 def test_starts_answers_and_stops_on_sigterm(tmp_path: Path) -> None:
-    ready = tmp_path / "url"
+    ready, breath = tmp_path / "url", threading.Event()
     command = [sys.executable, "-m", "vlm_runner.sandbox", "--port", "0", "--ready-file", str(ready)]
     process = subprocess.Popen([*command, "--as-of", "2025-11-01"], stderr=subprocess.PIPE)
     try:
@@ -25,6 +26,7 @@ def test_starts_answers_and_stops_on_sigterm(tmp_path: Path) -> None:
         while not ready.exists():
             assert process.poll() is None
             assert time.monotonic() < deadline
+            breath.wait(0.02)
         url = ready.read_text().strip()
         with urllib.request.urlopen(f"{url}/_sandbox/clock") as reply:
             clock = json.load(reply)
@@ -51,7 +53,7 @@ def test_the_clock_runs_as_fast_as_told(desk: Desk) -> None:
 
 
 def test_jobs_move_on_without_being_asked(desk: Desk) -> None:
-    """The ticker alone brings files, model and event; the ledger is read in process, not over HTTP."""
+    """The ticker alone brings files, model and event; nothing asks over HTTP."""
     desk.stage()
     desk.bedrock.create_model_customization_job(**desk.job())
     desk.call("POST", "clock", {"speed": 100_000})
@@ -60,6 +62,7 @@ def test_jobs_move_on_without_being_asked(desk: Desk) -> None:
         region = desk.sandbox.world.region("us-east-1")
         while not region.models:
             assert time.monotonic() < deadline
+            threading.Event().wait(0.02)
     finally:
         desk.call("POST", "clock", {"speed": 1})
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
 PART_BYTES = 8 * 1024 * 1024
-"""Of a multipart upload; S3 wants at least 5 MiB for all parts but the last (S3 user guide, multipart limits)."""
+"""S3 wants at least 5 MiB for all parts of an upload but the last (user guide, multipart limits)."""
 
 READ_BYTES = 1024 * 1024
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 from typing import Any, Final
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from vlm_runner.core.events import Entry, Value
 from vlm_runner.core.run import Run
@@ -37,9 +37,7 @@ class Holder(Value, frozen=True):
     version: str = ""
 
 
-class Checkpoint(Value, frozen=True):
-    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
-
+class Checkpoint(Value, frozen=True, populate_by_name=True):
     schema_version: int = Field(default=SCHEMA, alias="schema")
     min_reader: int = SCHEMA
     write_id: str

@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import struct
+import threading
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +37,7 @@ class Gateway:
         self.faults, self.calls = Faults(seed), Calls()
         self._admin = Admin(world, self.faults, self.calls, moto)
         self._threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix="sandbox")
+        self._closing = threading.Event()
         self._late: set[asyncio.Task[HttpReply]] = set()
 
     async def __call__(self, asgi: AsgiScope, receive: Receive, send: Send) -> None:
@@ -50,7 +52,7 @@ class Gateway:
             return
         reply = await self._answer(request)
         if reply is None:
-            _drop(asgi)
+            await _drop(asgi)
         else:
             await _send(send, reply)
 
@@ -85,7 +87,7 @@ class Gateway:
                 page = f"<html><body><h1>{fault.status or 502}</h1></body></html>".encode()
                 return HttpReply(fault.status or 502, [("content-type", "text/html")], page)
             case "slow":
-                await asyncio.sleep(fault.seconds)
+                await self._pause(fault.seconds)
                 return await self._dispatch(scope, request)
             case "reset_after":
                 await self._dispatch(scope, request)
@@ -97,7 +99,7 @@ class Gateway:
 
     def _later(self, seconds: float, scope: Scope, request: HttpRequest) -> None:
         async def arrive() -> HttpReply:
-            await asyncio.sleep(seconds)
+            await self._pause(seconds)
             return await self._dispatch(scope, request)
 
         task = asyncio.get_running_loop().create_task(arrive())
@@ -124,12 +126,23 @@ class Gateway:
         once = replace(request, body=json.dumps({**asked, "WaitTimeSeconds": 0}).encode())
         while True:
             reply = await self._in_thread(self._moto.handle, scope, once)
-            if b'"Messages"' in reply.body or reply.status != 200 or time.monotonic() >= deadline:
+            over = self._closing.is_set() or time.monotonic() >= deadline
+            if over or b'"Messages"' in reply.body or reply.status != 200:
                 return reply
             await asyncio.sleep(_POLL)
 
     async def _in_thread(self, function: Callable[..., HttpReply], *arguments: Any) -> HttpReply:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep, but not past the end of the sandbox."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self._closing.is_set():
+            await asyncio.sleep(min(left, _POLL))
+
+    def stop_waiting(self) -> None:
+        """From now on nothing waits on purpose, so that the server can end."""
+        self._closing.set()
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -171,9 +184,10 @@ async def _send(send: Send, reply: HttpReply) -> None:
     await send({"type": "http.response.body", "body": reply.body})
 
 
-def _drop(asgi: AsgiScope) -> None:
+async def _drop(asgi: AsgiScope) -> None:
     """Reset the connection, so that the client sees what a crashed peer looks like."""
     transport = asgi["state"]["transport"]
     linger = struct.pack("ii", 1, 0)
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     transport.abort()
+    await asyncio.sleep(0)  # the server must notice the loss before it asks where the reply is

@@ -84,6 +84,7 @@ class Sandbox:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stopping.set()
+        self._gateway.stop_waiting()
         self._server.should_exit = True
         for thread in self._threads:
             thread.join()
@@ -106,6 +107,7 @@ def _config(app: Gateway) -> uvicorn.Config:
         lifespan="off",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         # Longer than clients keep idle connections, so that it is never the server that closes first.
         timeout_keep_alive=600,
         timeout_graceful_shutdown=1,
