@@ -3,6 +3,7 @@
 import io
 import json
 import urllib.request
+from functools import cache
 from typing import Any
 
 import boto3
@@ -45,6 +46,18 @@ def record(index: int, bucket: str = BUCKET) -> dict[str, Any]:
     }
 
 
+@cache
+def client(url: str, service: str, region: str, attempts: int) -> Any:
+    return boto3.client(
+        service,
+        region_name=region,
+        endpoint_url=url,
+        aws_access_key_id="AKIDEXAMPLE",
+        aws_secret_access_key="secret",
+        config=Config(retries={"mode": "standard", "total_max_attempts": attempts}, max_pool_connections=64),
+    )
+
+
 class Desk:
     """What a test needs at hand: clients, the clock, and a dataset that is fine."""
 
@@ -55,16 +68,7 @@ class Desk:
         self.s3 = self.client("s3")
 
     def client(self, service: str, region: str | None = None, attempts: int = 1) -> Any:
-        return boto3.client(
-            service,
-            region_name=region or self.region,
-            endpoint_url=self.sandbox.url,
-            aws_access_key_id="AKIDEXAMPLE",
-            aws_secret_access_key="secret",
-            config=Config(
-                retries={"mode": "standard", "total_max_attempts": attempts}, max_pool_connections=64
-            ),
-        )
+        return client(self.sandbox.url, service, region or self.region, attempts)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()

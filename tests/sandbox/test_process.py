@@ -14,6 +14,8 @@ from pathlib import Path
 import aioboto3
 import pytest
 
+from vlm_runner.sandbox import Sandbox, SandboxOptions
+
 from .desk import Desk
 
 
@@ -102,3 +104,13 @@ def test_calls_are_counted_and_told_apart(desk: Desk) -> None:
         ("bedrock", "us-east-1", "AKIDEXAMPLE"),
         ("s3", "us-east-1", "AKIDEXAMPLE"),
     ]
+
+
+def test_another_account_is_another_account() -> None:
+    with Sandbox(SandboxOptions(account="210987654321")) as running:
+        desk = Desk(running)
+        desk.make_bucket("of-another")
+        owned = desk.s3.head_bucket(Bucket="of-another", ExpectedBucketOwner="210987654321")
+
+        assert owned["ResponseMetadata"]["HTTPStatusCode"] == 200
+        assert desk.client("sts").get_caller_identity()["Account"] == "210987654321"

@@ -135,9 +135,9 @@ class Gateway:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
     async def _pause(self, seconds: float) -> None:
-        """Sleep, but not past the end of the sandbox."""
+        """Sleep, but not past the end of the sandbox, which another thread decides."""
         until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0 and not self._closing.is_set():
+        while (left := until - time.monotonic()) > 0 and not self._closing.is_set():  # noqa: ASYNC110
             await asyncio.sleep(min(left, _POLL))
 
     def stop_waiting(self) -> None:

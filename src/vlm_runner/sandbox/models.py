@@ -1,6 +1,7 @@
 """Custom models: what completed jobs leave."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from vlm_runner.sandbox.errors import AwsError
@@ -66,6 +67,8 @@ def delete_model(world: World, region: Region, p: P) -> dict[str, Any]:
         raise AwsError("ConflictException", f"The custom model {model.name} is in use and cannot be deleted.")
     del region.models[model.arn]
     region.tags.pop(model.arn, None)
+    if model.job.verdict:
+        model.job.verdict = replace(model.job.verdict, memory=None)  # the largest thing that a job holds
     model.entry.ended_at = world.now()
     model.entry.status = lambda _: "Deleted"
     return {}
