@@ -18,7 +18,8 @@ from PIL import Image as Pillow
 HERE = Path(__file__).parent
 DATA = HERE.parents[1] / "src" / "vlm_runner" / "sample" / "data"
 
-VALIDATION = {"event-page", "hotel-search", "museum-visit", "podcast-player", "pricing-plans"}
+# In this order: the first is what a demonstration shows, and should have something to find.
+VALIDATION = ("hotel-search", "museum-visit", "event-page", "podcast-player", "pricing-plans")
 
 FEATURES = Features(
     {
@@ -53,7 +54,7 @@ Colour: TypeAlias = tuple[int, int, int]
 def main(rendered: Path) -> None:
     remedies = tomllib.loads((HERE / "remedies.toml").read_text())
     splits: dict[str, list[dict[str, Any]]] = {"train": [], "validation": []}
-    for page in sorted((HERE / "pages").glob("*.html")):
+    for page in sorted((HERE / "pages").glob("*.html"), key=_place):
         split = "validation" if page.stem in VALIDATION else "train"
         splits[split].append(row(page, rendered, remedies))
     DATA.mkdir(exist_ok=True)
@@ -171,6 +172,10 @@ def readable(colour: str, *, against: str, wanted: float) -> str | None:
 def parts(colour: str) -> Colour:
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
     return red, green, blue
+
+
+def _place(page: Path) -> tuple[int, str]:
+    return (VALIDATION.index(page.stem) if page.stem in VALIDATION else -1, page.stem)
 
 
 def luminance(colour: str) -> float:

@@ -17,7 +17,6 @@ import anyio
 from vlm_runner.bus import Bus
 from vlm_runner.checkpoint import holder, lease
 from vlm_runner.checkpoint.lease import LeaseTiming
-from vlm_runner.checkpoint.open import open_store
 from vlm_runner.clock import SystemClock
 from vlm_runner.core.events import Entry, RunCreated
 from vlm_runner.core.names import default_run_id
@@ -31,6 +30,7 @@ from vlm_runner.models import load_catalogue
 from vlm_runner.spec import path_segment
 from vlm_runner.steps.ports import Ports
 from vlm_runner.steps.prepare import check_spec, prepare, region_for
+from vlm_runner.stores import open_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable

@@ -46,6 +46,7 @@ def demo(folder: str, *, quiet: bool) -> None:
 
     home = Path(folder).absolute()
     home.mkdir(parents=True, exist_ok=True)
+    printing.say(f"Starting a sandbox of AWS, whose clock runs {SPEED:.0f} times faster.")
     server, url = start_sandbox(home)
     try:
         # Nothing of the user's own AWS set-up may leak into a demonstration.

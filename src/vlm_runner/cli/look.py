@@ -112,8 +112,8 @@ def state_of(checkpoint: Checkpoint) -> str:
 
 async def _load(settings: Settings, run_id: str) -> tuple[Checkpoint, str]:
     from vlm_runner.checkpoint import lease
-    from vlm_runner.checkpoint.open import opened_store
     from vlm_runner.errors import UsageError
+    from vlm_runner.stores import opened_store
 
     async with opened_store(settings) as store:
         try:
@@ -124,7 +124,7 @@ async def _load(settings: Settings, run_id: str) -> tuple[Checkpoint, str]:
 
 
 async def _all(settings: Settings) -> list[dict[str, Any]]:
-    from vlm_runner.checkpoint.open import opened_store
+    from vlm_runner.stores import opened_store
 
     async with opened_store(settings) as store:
         return [await _row(store, run_id) for run_id in await store.run_ids()]
@@ -157,8 +157,8 @@ async def _print_events(settings: Settings, run_id: str, *, follow: bool, after:
     import anyio
 
     from vlm_runner.checkpoint import lease
-    from vlm_runner.checkpoint.open import opened_store
     from vlm_runner.errors import AwsUnavailable
+    from vlm_runner.stores import opened_store
 
     told = after
     async with opened_store(settings) as store:

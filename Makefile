@@ -1,0 +1,53 @@
+# Everything a fresh machine with Python 3.11, pip and make needs: `make demo`, `make test`.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint docs check constraints clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# pip 25.1 is the first that knows dependency groups.
+$(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[sandbox]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --group dev
+	touch $@
+
+install: $(VENV)/.dev  ## Install vlm-runner and all that its development needs into .venv
+
+demo: $(VENV)/.runtime  ## The main job on the sandbox: a fine-tuned model answers about a held-out page
+	$(BIN)/vlm-runner demo
+
+test: $(VENV)/.dev  ## The tests, on all cores
+	$(PYTEST) -q -n auto --dist worksteal
+
+lint: $(VENV)/.dev  ## Style, types, import directions, and docs that match the code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/cog --check README.md
+
+docs: $(VENV)/.dev  ## Bring the generated parts of the README up to date
+	$(BIN)/cog -r README.md
+
+check: lint test  ## What CI runs
+
+constraints: $(VENV)/.dev  ## Pin today's newest versions (uv, by package name; no addresses are recorded)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --python-version 3.11 --upgrade \
+	  --no-header --no-emit-index-url --no-annotate -o constraints.txt
+
+clean:  ## Remove what the targets above made
+	rm -rf $(VENV) vlm-runner-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
