@@ -83,9 +83,7 @@ def findings(value: object) -> list[Finding]:
     Plain text becomes the reason of one finding; None, "" and [] are no findings.
     """
     read = output_value(value)
-    if isinstance(read, str):
-        return [Finding(rationale="", eval_items="", eval_reason=read, plan="")] if read.strip() else []
-    return read if isinstance(read, list) else [_finding({"eval_reason": read})]
+    return [finding for item in (read if isinstance(read, list) else [read]) for finding in _listed(item)]
 
 
 def output_value(value: object) -> Any:
@@ -97,13 +95,23 @@ def output_value(value: object) -> Any:
         return value if read is None else output_value(read)
     if isinstance(value, Mapping):
         return [_finding(value)] if _is_finding(value) else value
-    if isinstance(value, list | tuple) and all(isinstance(item, Mapping | str | None) for item in value):
+    if isinstance(value, list | tuple) and all(_may_be_listed(item) for item in value):
         return [finding for item in value for finding in _listed(item)]
     return value
 
 
-def _listed(item: Mapping[str, object] | str | None) -> list[Finding]:
-    return [_finding(item)] if isinstance(item, Mapping) else findings(item)
+def _may_be_listed(item: object) -> bool:
+    return item is None or isinstance(item, str) or (isinstance(item, Mapping) and _is_finding(item))
+
+
+def _listed(item: object) -> list[Finding]:
+    if isinstance(item, Mapping) and _is_finding(item):
+        return [_finding(item)]
+    read = _json(item) if isinstance(item, str) else None
+    if read is not None:
+        return findings(read)
+    text = _text(item, "\n")
+    return [_finding({"eval_reason": text})] if text.strip() else []
 
 
 def _json(text: str) -> list[object] | dict[str, object] | None:

@@ -94,9 +94,7 @@ def resolve(repo: str, revision: str | None, *, token: str | None, endpoint: str
     except HFValidationError as error:
         raise ConfigurationError(f"'{repo}' is no dataset id: {error}.") from None
     except Exception as error:
-        # HTTP's errors share no base with the Hub's; what is no failure to reach it is a bug, and passes.
-        if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] != "httpx":
-            raise
+        # HTTP's errors share no base with the Hub's, and the HTTP library is not ours to name.
         raise _unreached(repo, error) from error
     return str(info.sha)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlm_runner.errors import DataError
+from vlm_runner.errors import DataError, VlmRunnerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,17 +46,10 @@ def reading(where: str, *, endpoint: str | None = None) -> Iterator[Any]:
     with _lock, _quiet(datasets), _at(datasets, endpoint):
         try:
             yield datasets
-        except (OSError, ValueError, RuntimeError, StopIteration, ImportError) as error:
-            raise unreadable(where, error) from error
+        except VlmRunnerError:
+            raise
         except Exception as error:
-            # The library's own errors, Arrow's and HTTP's share no base; anything of ours passes.
-            if type(error).__module__.partition(".")[0] not in {
-                "datasets",
-                "pyarrow",
-                "httpx",
-                "huggingface_hub",
-            }:
-                raise
+            # Its own errors, Arrow's and HTTP's share no base, and odd data makes it fail in any way.
             raise unreadable(where, error) from error
 
 
@@ -72,12 +66,21 @@ def open_local(files: LocalFiles, split: str, cache: Path) -> Any:
     with reading(where) as datasets:
         if files.kind == "saved":
             return datasets.load_from_disk(str(paths[0]))
-        if not any(path.stat().st_size for path in paths):
-            raise DataError(f"{where} is empty: its files hold nothing.")
+        if not any(_holds_rows(files.kind, path) for path in paths):
+            raise DataError(f"{where} is empty.", subset=split)
         named = {split: [str(path) for path in paths]}
         builder = datasets.load_dataset_builder(files.kind, data_files=named, cache_dir=str(cache))
         builder.download_and_prepare()
         return builder.as_dataset(split)
+
+
+def _holds_rows(kind: str, path: Path) -> bool:
+    # The library's readers fail on a file without rows, in words that do not say so.
+    if kind != "parquet" or not path.stat().st_size:
+        return path.stat().st_size > 0
+    import pyarrow.parquet as pq  # noqa: PLC0415 - see `library`
+
+    return bool(pq.read_metadata(path).num_rows)
 
 
 def kind_of(builder: Any) -> str:
@@ -98,11 +101,17 @@ def _quiet(datasets: Any) -> Iterator[None]:
     )
 
     ours, hubs = datasets.are_progress_bars_disabled(), are_progress_bars_disabled()
+    loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
     datasets.disable_progress_bars()
     disable_progress_bars()
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)  # what it logs, it also raises; then it is told once, by us
     try:
         yield
     finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
         if not ours:
             datasets.enable_progress_bars()
         if not hubs:
@@ -111,9 +120,11 @@ def _quiet(datasets: Any) -> Iterator[None]:
 
 @contextmanager
 def _at(datasets: Any, endpoint: str | None) -> Iterator[None]:
-    before = datasets.config.HF_ENDPOINT
-    datasets.config.HF_ENDPOINT = (endpoint or before).rstrip("/")
+    config = datasets.config
+    before = config.HF_ENDPOINT, config.HF_UPDATE_DOWNLOAD_COUNTS
+    # The counter is a request to another host for every dataset opened, local ones too.
+    config.HF_ENDPOINT, config.HF_UPDATE_DOWNLOAD_COUNTS = (endpoint or before[0]).rstrip("/"), False
     try:
         yield
     finally:
-        datasets.config.HF_ENDPOINT = before
+        config.HF_ENDPOINT, config.HF_UPDATE_DOWNLOAD_COUNTS = before

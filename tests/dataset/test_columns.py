@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vlm_runner.dataset import findings
+from vlm_runner.dataset.columns import KEYS, Layout, choose, output_value
+from vlm_runner.errors import DataError
+from vlm_runner.spec import Columns
+
+ONE = {"rationale": "r", "eval_items": "e", "eval_reason": "why", "plan": "p"}
+NOTHING = dict.fromkeys(KEYS, "")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ([ONE, ONE], [ONE, ONE]),
+        (ONE, [ONE]),
+        ((ONE,), [ONE]),
+        (json.dumps([ONE]), [ONE]),
+        (json.dumps(ONE), [ONE]),
+        ([json.dumps(ONE), ONE], [ONE, ONE]),
+        ([], []),
+        (None, []),
+        ("", []),
+        (" \n", []),
+        ("[]", []),
+        ({"plan": "p"}, [NOTHING | {"plan": "p"}]),
+        ({"plan": None, "rationale": ""}, [NOTHING]),
+        ("no labels", [NOTHING | {"eval_reason": "no labels"}]),
+        ("{not json", [NOTHING | {"eval_reason": "{not json"}]),
+        ('["see above"]', [NOTHING | {"eval_reason": '["see above"]'}]),
+        (
+            {"eval_items": ["1.1.1", "1.4.3"], "plan": ["a", "b"]},
+            [NOTHING | {"eval_items": "1.1.1, 1.4.3", "plan": "a\nb"}],
+        ),
+        ({"eval_items": 3, "more": 1}, [NOTHING | {"eval_items": "3"}]),
+        ([None, ONE], [ONE]),
+        (
+            [ONE, 3, {"other": 1}],
+            [ONE, NOTHING | {"eval_reason": "3"}, NOTHING | {"eval_reason": '{"other": 1}'}],
+        ),
+    ],
+)
+def test_findings_come_in_one_form(value: object, expected: list[dict[str, str]]) -> None:
+    assert findings(value) == expected
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*KEYS, "x"]), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(json_values)
+def test_whatever_a_cell_holds_its_findings_are_four_texts_each(value: object) -> None:
+    for found in (findings(value), findings(json.dumps(value))):
+        assert all(tuple(finding) == KEYS for finding in found)
+        assert all(isinstance(text, str) for finding in found for text in finding.values())
+
+
+@pytest.mark.parametrize("text", ["an answer", "[1] see above", "", '{"question": "x"}', "[1, 2]"])
+def test_a_plain_answer_stays_as_it_is(text: str) -> None:
+    assert output_value(text) == text
+
+
+@pytest.mark.parametrize("value", [{"answer": "x"}, [{"answer": "x"}], 3, [1, 2]])
+def test_what_is_no_finding_stays_as_it_is(value: object) -> None:
+    assert output_value(value) == value
+
+
+def test_deep_json_is_no_trap() -> None:
+    assert output_value("[" * 100_000) == "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("columns", "layout"),
+    [
+        (("image", "html", "output"), Layout("image", "html", "output")),
+        (("id", "screenshot", "source", "findings"), Layout("screenshot", "source", "findings")),
+        (("Image", "HTML", "Outputs"), Layout("Image", "HTML", "Outputs")),
+        (("images", "code", "image", "html", "output", "outputs"), Layout("image", "html", "output")),
+    ],
+)
+def test_columns_are_found_by_their_usual_names(columns: tuple[str, ...], layout: Layout) -> None:
+    assert choose(columns, Columns(), required=("html", "output"), where="x") == layout
+
+
+def test_a_given_name_wins() -> None:
+    chosen = choose(
+        ("image", "photo", "html", "output"), Columns(image="photo"), required=("html", "output"), where="x"
+    )
+
+    assert chosen.image == "photo"
+
+
+def test_what_is_not_required_may_be_missing() -> None:
+    assert choose(("image", "question"), Columns(), required=(), where="x") == Layout("image", None, None)
+
+
+@pytest.mark.parametrize(
+    ("columns", "given_ones", "role"),
+    [
+        (("html", "output"), Columns(), "image"),
+        (("image", "output"), Columns(), "html"),
+        (("image", "html"), Columns(), "output"),
+        (("image", "html", "output"), Columns(html="dom"), "html"),
+    ],
+)
+def test_a_missing_column_is_named_with_those_there_are(columns: Any, given_ones: Columns, role: str) -> None:
+    with pytest.raises(DataError) as caught:
+        choose(columns, given_ones, required=("html", "output"), where="Split 'train' of x")
+
+    assert ", ".join(columns) in caught.value.message
+    assert f"columns = {{ {role} = " in str(caught.value)

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from vlm_runner.dataset.fingerprint import MISSING, FileDigests, digest_of_rows
+from vlm_runner.dataset.local import find_files, split_of
+from vlm_runner.errors import DataError
+
+OLD = 1_000_000_000
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+
+
+@pytest.mark.parametrize(
+    ("path", "split"),
+    [
+        ("train-00000-of-00001", "train"),
+        ("data/validation-00000-of-00001", "validation"),
+        ("val/rows", "validation"),
+        ("dev", "validation"),
+        ("test_rows", "test"),
+        ("rows.training", "train"),
+        ("trains", None),
+        ("contest", None),
+        ("train/test", "test"),
+    ],
+)
+def test_names_tell_the_split(path: str, split: str | None) -> None:
+    assert split_of(Path(path)) == split
+
+
+@pytest.mark.parametrize(
+    ("names", "kind", "splits"),
+    [
+        (["a.parquet", "b.parquet"], "parquet", {"train": 2}),
+        (["train-0.parquet", "val-0.parquet", "README.md"], "parquet", {"train": 1, "validation": 1}),
+        (["train.jsonl", "images/0.png", "settings.json"], "json", {"train": 1}),
+        (["rows.json"], "json", {"train": 1}),
+        ([".cache/x.csv", "rows.csv"], "csv", {"train": 1}),
+        (["train/metadata.jsonl", "train/0.png", "train/test.png"], "imagefolder", {"train": 3}),
+        (["0.png", "1.jpg"], "imagefolder", {"train": 2}),
+    ],
+)
+def test_a_folder_is_read_for_what_it_holds(
+    tmp_path: Path, names: list[str], kind: str, splits: dict[str, int]
+) -> None:
+    touch(tmp_path, *names)
+
+    found = find_files(tmp_path)
+
+    assert found.kind == kind
+    assert {split: len(files) for split, files in found.splits.items()} == splits
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([], "holds no rows"),
+        (["rows.pkl"], "holds no rows"),
+        (["a.parquet", "b.jsonl"], "several formats: json, parquet"),
+    ],
+)
+def test_a_folder_that_cannot_be_read_is_told_so(tmp_path: Path, names: list[str], said: str) -> None:
+    touch(tmp_path, *names)
+
+    with pytest.raises(DataError, match=said):
+        find_files(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["rows.pkl", "rows.py", "rows.tar", "rows"])
+def test_only_plain_data_files_are_read(tmp_path: Path, name: str) -> None:
+    touch(tmp_path, name)
+
+    with pytest.raises(DataError, match="no dataset"):
+        find_files(tmp_path / name)
+
+
+def test_digests_are_remembered_until_a_file_changes(tmp_path: Path) -> None:
+    file, store = tmp_path / "a", tmp_path / "store" / "s.json"
+    file.write_bytes(b"one")
+    os.utime(file, (OLD, OLD))
+    first = FileDigests(store).of([file])
+    known = store.read_text()
+
+    again = FileDigests(store).of([file])
+    file.write_bytes(b"two")
+    changed = FileDigests(store).of([file])
+
+    assert again == first
+    assert str(file) in known
+    assert changed != first
+
+
+def test_a_file_changed_just_now_is_not_remembered(tmp_path: Path) -> None:
+    file, store = tmp_path / "a", tmp_path / "s.json"
+    file.write_bytes(b"one")
+
+    FileDigests(store).of([file])
+
+    assert store.read_text() == "{}"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{broken"])
+def test_a_broken_memory_is_no_harm(tmp_path: Path, text: str) -> None:
+    store = tmp_path / "s.json"
+    store.write_text(text)
+
+    assert FileDigests(store).of([tmp_path / "none"]) == {tmp_path / "none": MISSING}
+
+
+def test_rows_have_digests_of_their_own() -> None:
+    assert digest_of_rows(range(3)) == "0:3"
+    assert digest_of_rows([0, 2]) != digest_of_rows([0, 3])
