@@ -52,6 +52,10 @@ def test_the_answer_holds_all_parts_of_the_finding() -> None:
     )
 
 
+def test_the_preset_names_the_columns_that_it_needs() -> None:
+    assert compile_prompt(PromptSpec(preset="accessibility")).columns == {"html", "output"}
+
+
 def test_findings_are_numbered_and_empty_parts_left_out() -> None:
     answer = accessibility(output=[FINDING, FINDING | {"eval_items": "", "plan": ""}])
 

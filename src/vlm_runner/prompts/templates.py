@@ -167,7 +167,7 @@ def _compile(name: str, text: str) -> _Part:
 def _environment() -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(
         undefined=StrictUndefined,
-        autoescape=False,
+        autoescape=False,  # the output is plain text; escaping would change the data
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=_printable,
