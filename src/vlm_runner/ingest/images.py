@@ -7,23 +7,23 @@ Bytes come from strangers: format, size and pixels are checked before anything i
 from __future__ import annotations
 
 import io
-import struct
 import warnings
-import zlib
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
+
+from vlm_runner.ingest.inspect import inspect
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 MAX_PIXELS: Final = 89_478_485
 """Pillow's own line between an image and a decompression bomb."""
 MAX_SOURCE_BYTES: Final = 128 * 1024 * 1024
 READABLE: Final = ("PNG", "JPEG", "WEBP", "GIF")
 """What Pillow is allowed to open: its other decoders are where its security advisories are."""
 EXTENSIONS: Final = {"png": "png", "jpeg": "jpg", "webp": "webp", "gif": "gif"}
+ORIENTATION: Final = 0x0112
 
 
 class Way(StrEnum):
@@ -64,7 +64,15 @@ class UnusableImage(ValueError):
         self.hint = hint
 
 
-def prepare(body: bytes, limits: ImageLimits, *, keep_format: bool, fit: bool) -> Prepared:
+class Convert(Protocol):
+    """`convert`, in this process or in one that may die of it."""
+
+    def __call__(self, body: bytes, limits: ImageLimits, *, keep_format: bool, fit: bool) -> Prepared: ...
+
+
+def prepare(
+    body: bytes, limits: ImageLimits, *, keep_format: bool, fit: bool, convert: Convert | None = None
+) -> Prepared:
     """
     The image as it goes to S3. Takes CPU time when it converts: call it in a worker thread.
 
@@ -74,67 +82,36 @@ def prepare(body: bytes, limits: ImageLimits, *, keep_format: bool, fit: bool) -
     if not body:
         raise UnusableImage("the image is empty")
     if len(body) > MAX_SOURCE_BYTES:
-        raise UnusableImage(f"the image has {len(body)} bytes; {MAX_SOURCE_BYTES} are the most that is read")
-    size = verified_png(body)
-    if size is not None and _within(size, len(body), limits):
-        return Prepared(body, "png", *size, Way.PASSED_THROUGH)
-    return _convert(body, limits, keep_format=keep_format, fit=fit)
+        raise UnusableImage(
+            f"the image has {len(body)} bytes; {MAX_SOURCE_BYTES} are the most that is read",
+            "Downscale it in the dataset.",
+        )
+    seen = inspect(body)
+    if (
+        seen is not None
+        and seen.certain
+        and _may_pass(seen.format, limits, keep_format=keep_format)
+        and limits.min_side <= min(seen.width, seen.height)
+        and max(seen.width, seen.height) <= limits.max_side
+        and len(body) <= limits.max_bytes
+        and seen.width * seen.height <= MAX_PIXELS
+    ):
+        return Prepared(body, seen.format, seen.width, seen.height, Way.PASSED_THROUGH)
+    return (convert or convert_here)(body, limits, keep_format=keep_format, fit=fit)
 
 
-def verified_png(body: bytes) -> tuple[int, int] | None:  # noqa: PLR0911 - one way out a defect
-    """
-    Width and height, if `body` is a whole and plain PNG that needs no conversion; else None.
-
-    Every chunk's checksum is verified, which finds what Pillow's `verify` misses. None for an animated
-    PNG, for one with an EXIF orientation, for 16 bits a channel, and for trailing bytes.
-    """
-    if not body.startswith(PNG_SIGNATURE):
-        return None
-    view, position, size, data = memoryview(body), len(PNG_SIGNATURE), None, False
-    while position + 12 <= len(body):
-        length, kind = struct.unpack_from(">I4s", body, position)
-        end = position + 12 + length
-        if end > len(body):
-            return None
-        (expected,) = struct.unpack_from(">I", body, end - 4)
-        if zlib.crc32(view[position + 4 : end - 4]) != expected:
-            return None
-        if size is None:
-            size = _header(kind, body[position + 8 : end - 4])
-            if size is None:
-                return None
-        elif kind in {b"acTL", b"eXIf", b"IHDR"}:
-            return None
-        data = data or kind == b"IDAT"
-        position = end
-        if kind == b"IEND":
-            return size if data and length == 0 and position == len(body) else None
-    return None
+def _may_pass(image_format: str, limits: ImageLimits, *, keep_format: bool) -> bool:
+    return image_format == "png" or (keep_format and image_format in limits.formats)
 
 
-def _header(kind: bytes, data: bytes) -> tuple[int, int] | None:
-    if kind != b"IHDR" or len(data) != 13:
-        return None
-    width, height, depth, colour, compression, filtering, interlace = struct.unpack(">IIBBBBB", data)
-    plain = colour in {0, 2, 3, 4, 6} and depth <= 8 and (compression, filtering) == (0, 0) and interlace <= 1
-    return (width, height) if plain and width > 0 and height > 0 else None
-
-
-def _within(size: tuple[int, int], length: int, limits: ImageLimits) -> bool:
-    return (
-        limits.min_side <= min(size)
-        and max(size) <= limits.max_side
-        and length <= limits.max_bytes
-        and size[0] * size[1] <= MAX_PIXELS
-    )
-
-
-def _convert(body: bytes, limits: ImageLimits, *, keep_format: bool, fit: bool) -> Prepared:
+def convert_here(body: bytes, limits: ImageLimits, *, keep_format: bool, fit: bool) -> Prepared:
+    """Decode the image, and write it as PNG unless it can stay as it is; see `prepare`."""
     from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - only where something must be converted
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
+            # Of damaged metadata, which decide nothing; of large images, which are measured below.
+            warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(body), formats=READABLE) as image:
                 return _render(image, body, limits, keep_format=keep_format, fit=fit)
     except UnusableImage:
@@ -144,17 +121,50 @@ def _convert(body: bytes, limits: ImageLimits, *, keep_format: bool, fit: bool) 
             "the image is no PNG, JPEG, WebP or GIF, or its header is damaged",
             "Convert it to PNG in the dataset.",
         ) from None
+    except MemoryError:
+        raise UnusableImage("decoding the image takes too much memory", "Downscale it.") from None
     # On damaged files Pillow raises far more than it documents (SyntaxError, TypeError, struct.error, ...).
     except Exception as error:
-        raise UnusableImage(f"the image cannot be decoded ({type(error).__name__}: {error})") from error
+        said = " ".join(str(error).split())[:200]
+        raise UnusableImage(
+            f"the image cannot be decoded ({type(error).__name__}: {said})", "Replace it, or leave the row out."
+        ) from error
 
 
 def _render(image: Image, body: bytes, limits: ImageLimits, *, keep_format: bool, fit: bool) -> Prepared:
     from PIL import ImageOps  # noqa: PLC0415
 
+    oversize = _check_size(image, body, limits, fit=fit)
+    original = (image.format or "").lower()
+    still = getattr(image, "n_frames", 1) == 1
+    image.load()
+    upright = image.getexif().get(ORIENTATION, 1) == 1
+    if (
+        still
+        and upright
+        and not oversize
+        and _may_pass(original, limits, keep_format=keep_format)
+        and image.mode != "CMYK"
+        and inspect(body) is not None
+    ):
+        return Prepared(body, original, *image.size, Way.PASSED_THROUGH)
+    plain = _plain_mode(image if upright else ImageOps.exif_transpose(image))
+    if max(plain.size) > limits.max_side:
+        plain.thumbnail((limits.max_side, limits.max_side))
+    return _encode(plain, limits, fit=fit)
+
+
+def _check_size(image: Image, body: bytes, limits: ImageLimits, *, fit: bool) -> bool:
+    """True where the image is larger than the model takes, and may be made smaller."""
     if image.width * image.height > MAX_PIXELS:
         raise UnusableImage(
-            f"the image has {image.width}x{image.height} pixels, which is a decompression bomb or close to it"
+            f"the image has {image.width}x{image.height} pixels, which is a decompression bomb or close to it",
+            "Downscale it in the dataset.",
+        )
+    if min(image.size) < limits.min_side:
+        raise UnusableImage(
+            f"the image is {image.width}x{image.height} pixels; the model wants {limits.min_side} a side",
+            "Replace it, or leave the row out.",
         )
     oversize = max(image.size) > limits.max_side or len(body) > limits.max_bytes
     if oversize and not fit:
@@ -163,44 +173,37 @@ def _render(image: Image, body: bytes, limits: ImageLimits, *, keep_format: bool
             f"{limits.max_side} pixels a side and {limits.max_bytes} bytes",
             "Set fit = true under [images] to downscale.",
         )
-    if min(image.size) < limits.min_side:
-        raise UnusableImage(
-            f"the image is {image.width}x{image.height} pixels; the model wants {limits.min_side} a side"
-        )
-    original = (image.format or "").lower()
-    turned = image.getexif().get(0x0112, 1) != 1
-    animated = getattr(image, "n_frames", 1) > 1
-    image.load()
-    if keep_format and original in limits.formats and not (oversize or turned or animated):
-        return Prepared(body, original, *image.size, Way.PASSED_THROUGH)
-    upright = ImageOps.exif_transpose(image)
-    plain = _plain_mode(upright)
-    if max(plain.size) > limits.max_side:
-        plain.thumbnail((limits.max_side, limits.max_side))
-    return _encode(plain, limits, fit=fit)
+    return oversize
 
 
 def _plain_mode(image: Image) -> Image:
-    """RGB, or RGBA where something is transparent; what every decoder shows alike."""
+    """L or RGB, or RGBA where something may be transparent; what every decoder shows alike."""
     if image.mode in {"RGB", "RGBA", "L"} and "transparency" not in image.info:
         return image
-    if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
+    if image.mode.startswith("I"):
         return _eight_bits(image)
-    transparent = image.mode in {"LA", "PA", "La", "RGBa"} or "transparency" in image.info
+    if image.mode == "1" and "transparency" not in image.info:
+        return image.convert("L")
+    transparent = image.mode in {"LA", "PA"} or "transparency" in image.info
     return image.convert("RGBA" if transparent else "RGB")
 
 
 def _eight_bits(image: Image) -> Image:
-    # Pillow's own convert("L") clips 16 bits instead of scaling them.
-    return image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
+    """16 bits scaled to 8, which Pillow's own convert("L") clips."""
+    import numpy as np  # noqa: PLC0415 - see `vlm_runner.ingest.png`
+    from PIL import Image as Images  # noqa: PLC0415
+
+    scaled = (np.asarray(image).astype(np.uint32) + 128) // 257
+    made = Images.fromarray(scaled.astype(np.uint8))
+    made.info = {name: value for name, value in image.info.items() if name != "transparency"}
+    return made
 
 
 def _encode(image: Image, limits: ImageLimits, *, fit: bool) -> Prepared:
+    from vlm_runner.ingest.png import encode_png  # noqa: PLC0415
+
     while True:
-        out = io.BytesIO()
-        # Level 1 is three times as fast as Pillow's default, for files 2 % larger.
-        image.save(out, "PNG", compress_level=1, icc_profile=image.info.get("icc_profile"))
-        body = out.getvalue()
+        body = encode_png(image)
         if len(body) <= limits.max_bytes:
             return Prepared(body, "png", *image.size, Way.CONVERTED)
         if not fit:
