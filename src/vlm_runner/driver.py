@@ -7,15 +7,16 @@ Knows nothing of what the commands do, and decides nothing itself.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import anyio
 import structlog
 
 from vlm_runner.aws.session import fence
-from vlm_runner.checkpoint.lease import Claim, Fenced, LeaseTiming, load
-from vlm_runner.core.decide import decide, on_error, on_takeover
+from vlm_runner.checkpoint.lease import Claim, Fenced, LeaseTiming, Stale, load
+from vlm_runner.core.commands import RequestServing, SubmitJob
+from vlm_runner.core.decide import bears, decide, on_doubt, on_error, on_halt, plain
 from vlm_runner.core.events import (
     CancelRequested,
     Entry,
@@ -23,10 +24,18 @@ from vlm_runner.core.events import (
     JobSubmitted,
     ServingRequested,
 )
+from vlm_runner.core.pace import full_jitter
 from vlm_runner.core.run import Phase, Run
 from vlm_runner.core.signals import HeldElsewhere, Trouble
 from vlm_runner.core.transitions import accepts, evolve
-from vlm_runner.errors import VlmRunnerError
+from vlm_runner.errors import (
+    AwsRefused,
+    AwsUnavailable,
+    CredentialsError,
+    RunTaken,
+    UncertainCreate,
+    VlmRunnerError,
+)
 from vlm_runner.groups import task_group
 from vlm_runner.steps.perform import perform
 
@@ -36,15 +45,36 @@ if TYPE_CHECKING:
 
     from vlm_runner.bus import Bus
     from vlm_runner.checkpoint.base import CheckpointStore
-    from vlm_runner.checkpoint.document import Holder
+    from vlm_runner.checkpoint.document import Checkpoint, Holder
     from vlm_runner.clock import Clock
     from vlm_runner.core.commands import Command
     from vlm_runner.steps.ports import Ports
 
 log = structlog.get_logger("vlm_runner")
 
-RELEASE_SECONDS = 10.0
-"""For letting go of the lease while being stopped; a successor that finds it held waits it out."""
+HURRIED_SECONDS = 15.0
+"""For saves while being stopped; an orchestrator kills some 30 seconds after it asks."""
+
+LONGEST_PAUSE = 30.0
+"""Seconds between two tries of what did not work."""
+
+
+class StillBilling(RunTaken):
+    """Something was bought that could neither be recorded nor deleted."""
+
+    exit_code = 104
+
+
+@dataclass(frozen=True, slots=True)
+class _Faults:
+    """Of the command at hand, since a command last succeeded."""
+
+    worked: bool = False
+    count: int = 0
+    since: float = 0.0
+
+    def another(self, now: float) -> _Faults:
+        return replace(self, count=self.count + 1, since=self.since if self.count else now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +105,22 @@ class Driver:
         self._giving_up: anyio.CancelScope | None = None
         self._cancel_reason: str | None = None
         self._look_now = anyio.Event()
+        self._claim: Claim | None = None
+        self._hurried = False
+        self._faults = _Faults()
+        self._last_chance_to_create = 0.0
+        self.on_claimed: Callable[[Checkpoint], None] = lambda _: None
+        """Told of the checkpoint that this process goes on from, once it may."""
 
     def look_for_cancel(self) -> None:
         """Look for the cancel mark now instead of at the next turn."""
         self._look_now.set()
+
+    def hurry(self) -> None:
+        """This process is being stopped: no save is tried for longer than that leaves."""
+        self._hurried = True
+        if self._claim is not None:
+            self._claim.hurry(HURRIED_SECONDS)
 
     async def drive(self, until: Phase | None = None) -> Run:
         """
@@ -90,7 +132,7 @@ class Driver:
             VlmRunnerError: the run halted where it is, and can be resumed.
         """
         driving = self._driving
-        claim = await Claim.acquire(
+        self._claim = claim = await Claim.acquire(
             driving.store,
             self._run_id,
             driving.holder(),
@@ -100,23 +142,27 @@ class Driver:
             waiting=lambda other: self._bus.signal(
                 self._run_id, HeldElsewhere(host=other.host, pid=other.pid)
             ),
+            troubled=lambda error: self._trouble("reaching the checkpoint", error),
         )
-        fence.set(claim.check)
         try:
+            if self._hurried:
+                claim.hurry(HURRIED_SECONDS)
+            self._last_chance_to_create = driving.clock.elapsed()
+            self.on_claimed(claim.checkpoint)
+            fence.set(claim.check)
             async with task_group() as group:
                 group.start_soon(claim.keep_renewing, name=f"lease of {self._run_id}")
                 group.start_soon(self._watch_for_cancel, name=f"cancel mark of {self._run_id}")
                 run = await self._advance(claim, until)
                 group.cancel_scope.cancel()
         finally:
-            with anyio.move_on_after(RELEASE_SECONDS, shield=True):
+            with anyio.CancelScope(shield=True):
                 await claim.release()
         return run
 
     async def _advance(self, claim: Claim, until: Phase | None) -> Run:
-        taken_over = on_takeover(claim.run)
-        if taken_over is not None:
-            await self._record(claim, taken_over)
+        if claim.inherited and (doubt := on_doubt(claim.run, "taken over")) is not None:
+            await self._record(claim, doubt)
         while not claim.run.done and not _left(claim.run, until):
             await self._step(claim)
         return claim.run
@@ -124,44 +170,90 @@ class Driver:
     async def _step(self, claim: Claim) -> None:
         run = claim.run
         if self._must_cancel(run):
-            await self._record(claim, CancelRequested(reason=self._cancel_reason or ""))
+            await self._record(claim, CancelRequested(reason=plain(self._cancel_reason or "")))
             return
-        command = decide(run, quiet=self._driving.quiet)
+        command = decide(run, quiet=self._driving.quiet, closed_for=self._closed_for())
         # A command that pays is carried to its recorded end, whatever happens to this process's tasks.
         with anyio.CancelScope(shield=not command.interruptible):
-            event = await self._perform(run, command)
+            event, error = await self._perform(claim, run, command)
             if event is not None:
                 await self._record(claim, event)
+        if error is not None:
+            await self._bear(claim, error)
+        elif event is not None:
+            self._faults = _Faults(worked=True)
 
-    async def _perform(self, run: Run, command: Command) -> Event | None:
-        """The command's event; None where it was given up because the run is to be cancelled."""
+    async def _perform(
+        self, claim: Claim, run: Run, command: Command
+    ) -> tuple[Event | None, Exception | None]:
+        """The command's event, or its error; neither where it was given up for a cancel."""
+        pays = isinstance(command, SubmitJob | RequestServing)
         try:
-            with anyio.CancelScope() as scope, self._may_give_up(command, scope):
-                return await perform(command, self._ports_of(run))
-        except Fenced:
-            raise
-        except Exception as error:
-            event = on_error(run, error)
-            if event is None:
-                raise
-            if not isinstance(error, VlmRunnerError):
-                log.exception("run.step_crashed", run_id=run.run_id, phase=run.phase.value)
-            return event
-        return None
+            with self._may_give_up(cancellable=command.cancellable):
+                event = await perform(command, self._ports_of(run))
+                self._may_have_created(pays)
+                return event, None
+        except Stale:
+            await claim.renew()
+        except Exception as error:  # noqa: BLE001 - judged, and raised again unless it is borne
+            # An error that nobody foresaw says nothing about whether the request was sent.
+            if pays and (isinstance(error, UncertainCreate) or not isinstance(error, VlmRunnerError)):
+                self._may_have_created(pays)
+                return on_doubt(run, str(error) or repr(error)), error
+            return None, error
+        return None, None
+
+    def _may_have_created(self, pays: bool) -> None:  # noqa: FBT001
+        if pays:
+            self._last_chance_to_create = self._driving.clock.elapsed()
+
+    def _closed_for(self) -> float:
+        return self._driving.clock.elapsed() - self._last_chance_to_create
+
+    async def _bear(self, claim: Claim, error: Exception) -> None:
+        """Wait a little, go on with what the error means, or raise it."""
+        driving, run = self._driving, claim.run
+        now = driving.clock.elapsed()
+        faults = self._faults = self._faults.another(now)
+        again = bears(
+            run,
+            error,
+            failing_for=now - faults.since,
+            closed_for=self._closed_for(),
+            quiet=driving.quiet,
+            worked=faults.worked,
+        )
+        if again:
+            self._trouble(f"phase {run.phase}", error)
+            with self._may_give_up(cancellable=True):
+                await driving.clock.sleep(
+                    full_jitter(faults.count, driving.clock.chance(), longest=LONGEST_PAUSE)
+                )
+            return
+        if not isinstance(error, VlmRunnerError):
+            log.error("run.step_crashed", run_id=run.run_id, phase=run.phase.value, exc_info=error)
+        event = on_error(run, error)
+        halting = on_halt(run, error) if event is None else None
+        if (told := event or halting) is not None:
+            await self._record(claim, told)
+        if event is None:
+            raise error
 
     @contextmanager
-    def _may_give_up(self, command: Command, scope: anyio.CancelScope) -> Iterator[None]:
-        self._giving_up = scope if command.cancellable else None
-        try:
-            yield
-        finally:
-            self._giving_up = None
+    def _may_give_up(self, *, cancellable: bool) -> Iterator[None]:
+        """A cancel mark that is found meanwhile ends what is within, if it is `cancellable`."""
+        with anyio.CancelScope() as scope:
+            self._giving_up = scope if cancellable and self._cancel_reason is None else None
+            try:
+                yield
+            finally:
+                self._giving_up = None
 
     def _must_cancel(self, run: Run) -> bool:
         return (
             self._cancel_reason is not None
             and run.cancelled is None
-            and accepts(run, CancelRequested(reason=self._cancel_reason))
+            and accepts(run, CancelRequested(reason=""))
         )
 
     async def _watch_for_cancel(self) -> None:
@@ -169,7 +261,7 @@ class Driver:
             try:
                 self._cancel_reason = await self._driving.store.cancel_reason(self._run_id)
             except VlmRunnerError as error:
-                self._bus.signal(self._run_id, Trouble(doing="looking for a cancel mark", message=str(error)))
+                self._trouble("looking for a cancel mark", error)
             if self._cancel_reason is not None:
                 if self._giving_up is not None:
                     self._giving_up.cancel()
@@ -208,19 +300,35 @@ class Driver:
         This process bought something and may not record it, since another one drives the run now.
 
         While the run still waits for that thing, the other finds it by its name, and it is left to it. Once
-        the run has gone past, nobody will look for it again: then it is stopped or deleted here.
+        the run has gone past, perhaps nobody looks for it again: then it is stopped or deleted here.
         """
-        checkpoint, _ = await load(self._driving.store, run.run_id)
-        if checkpoint.run.phase is run.phase:
-            return
-        ports = self._ports_of(run)
-        known = checkpoint.run.job if isinstance(event, JobSubmitted) else checkpoint.run.serving
-        if known is not None and known.arn == event.arn:
-            return
-        if isinstance(event, JobSubmitted):
-            await ports.aws.bedrock.stop_job(event.arn)
-        elif run.serving_intent is not None:
-            await ports.aws.bedrock.delete_endpoint(run.serving_intent.mode, event.arn)
+        while not await self._undone(run, event):
+            error = StillBilling(f"{event.arn} was bought by a process that lost its run, and may bill.")
+            self._trouble("undoing what may not be kept", error)
+            if self._hurried:
+                raise error
+            await self._driving.clock.sleep(LONGEST_PAUSE)
+
+    async def _undone(self, run: Run, event: JobSubmitted | ServingRequested) -> bool:
+        bedrock = self._ports_of(run).aws.bedrock
+        try:
+            checkpoint, _ = await load(self._driving.store, run.run_id, clock=self._driving.clock)
+            known = checkpoint.run.job if isinstance(event, JobSubmitted) else checkpoint.run.serving
+            if checkpoint.run.phase is run.phase or (known is not None and known.arn == event.arn):
+                return True
+            if isinstance(event, JobSubmitted) or run.serving_intent is None:
+                await bedrock.stop_job(event.arn)
+                return True
+            # What is still Creating cannot be deleted yet.
+            mode = run.serving_intent.mode
+            await bedrock.delete_endpoint(mode, event.arn)
+            return await bedrock.find_endpoint(mode, event.arn) is None
+        except (AwsUnavailable, AwsRefused, CredentialsError) as error:
+            self._trouble("undoing what may not be kept", error)
+            return False
+
+    def _trouble(self, doing: str, error: Exception) -> None:
+        self._bus.signal(self._run_id, Trouble(doing=doing, message=str(error)))
 
 
 def _left(run: Run, until: Phase | None) -> bool:

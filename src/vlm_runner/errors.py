@@ -121,6 +121,10 @@ class ModelNotReady(AwsUnavailable):
     """The endpoint is warming up."""
 
 
+class StoreUnavailable(AwsUnavailable):
+    """The checkpoint store did not take a write: a full disk, say. What was there is still there."""
+
+
 class UncertainCreate(AwsUnavailable):
     """A create was sent and its fate is unknown: the resource may exist."""
 

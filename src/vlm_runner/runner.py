@@ -27,6 +27,7 @@ from vlm_runner.errors import RunExists, RunNotFound, Stopped, UsageError
 from vlm_runner.groups import task_group
 from vlm_runner.ingest.pipeline import Bounds
 from vlm_runner.models import load_catalogue
+from vlm_runner.prompts.templates import compile_prompt
 from vlm_runner.spec import path_segment
 from vlm_runner.steps.ports import Ports
 from vlm_runner.steps.prepare import check_spec, prepare, region_for
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from vlm_runner.core.signals import Signal
     from vlm_runner.dataset.rows import Opened
     from vlm_runner.settings import Settings
-    from vlm_runner.spec import DatasetSpec, RunSpec
+    from vlm_runner.spec import RunSpec
 
 VERSION = installed_version("vlm-runner")
 
@@ -65,6 +66,7 @@ class RunHandle:
         self._finished = anyio.Event()
         self._run: Run | None = None
         self._error: BaseException | None = None
+        driver.on_claimed = lambda checkpoint: self.begin(checkpoint.run, checkpoint.history)
 
     @property
     def run(self) -> Run | None:
@@ -123,9 +125,11 @@ class RunHandle:
 
     def stop(self) -> None:
         """Drive it no more: remote work goes on, and any process may resume the run."""
+        self._driver.hurry()
         self._scope.cancel()
 
     def begin(self, run: Run, history: Iterable[Entry]) -> None:
+        """Another process may have gone on with the run since it was read: then this is called again."""
         self._run = run
         self._entries = list(history)
         self._tell()
@@ -169,7 +173,7 @@ class Runner:
         store: CheckpointStore,
         clock: Clock,
         connect: Callable[[str], Aws],
-        open_dataset: Callable[[DatasetSpec, str | None], Opened],
+        open_dataset: Callable[[RunSpec, str | None], Opened],
         group: TaskGroup,
         watchers: Iterable[Watcher] = (),
     ) -> None:
@@ -192,7 +196,7 @@ class Runner:
         clock: Clock | None = None,
         store: CheckpointStore | None = None,
         connect: Callable[[str], Aws] | None = None,
-        open_dataset: Callable[[DatasetSpec, str | None], Opened] | None = None,
+        open_dataset: Callable[[RunSpec, str | None], Opened] | None = None,
         watchers: Iterable[Watcher] = (),
     ) -> AsyncIterator[Runner]:
         """
@@ -210,22 +214,23 @@ class Runner:
 
             if store is None:
                 store = open_store(settings, lambda region: _session(settings, region, stack))
-            group = await stack.enter_async_context(task_group())
-            runner = cls(
-                settings,
-                store=store,
-                clock=clock or SystemClock(),
-                connect=connect or session,
-                open_dataset=open_dataset or _dataset_opener(settings),
-                group=group,
-                watchers=watchers,
-            )
-            try:
-                yield runner
-            finally:
-                with anyio.move_on_after(STOP_SECONDS, shield=True):
-                    await runner.stop()
-                group.cancel_scope.cancel()
+            # Inside the stack: sessions must close after the group's cancellation, not within it.
+            async with task_group() as group:
+                runner = cls(
+                    settings,
+                    store=store,
+                    clock=clock or SystemClock(),
+                    connect=connect or session,
+                    open_dataset=open_dataset or _dataset_opener(settings),
+                    group=group,
+                    watchers=watchers,
+                )
+                try:
+                    yield runner
+                finally:
+                    with anyio.move_on_after(STOP_SECONDS, shield=True):
+                        await runner.stop()
+                    group.cancel_scope.cancel()
 
     @property
     def store(self) -> CheckpointStore:
@@ -394,12 +399,13 @@ def _session(settings: Settings, region: str, stack: AsyncExitStack) -> Any:
     return session
 
 
-def _dataset_opener(settings: Settings) -> Callable[[DatasetSpec, str | None], Opened]:
-    def open_pinned(spec: DatasetSpec, revision: str | None) -> Opened:
+def _dataset_opener(settings: Settings) -> Callable[[RunSpec, str | None], Opened]:
+    def open_pinned(spec: RunSpec, revision: str | None) -> Opened:
         from vlm_runner.dataset.source import open_dataset  # noqa: PLC0415 - 1.5 s of CPU
 
-        pinned = spec if revision is None else spec.model_copy(update={"revision": revision})
+        pinned = spec.dataset if revision is None else spec.dataset.model_copy(update={"revision": revision})
         token = settings.hf_token.get_secret_value() if settings.hf_token is not None else None
-        return open_dataset(pinned, token=token, endpoint=settings.hf_endpoint)
+        required = compile_prompt(spec.prompt).columns & {"html", "output"}
+        return open_dataset(pinned, token=token, endpoint=settings.hf_endpoint, required=required)
 
     return open_pinned

@@ -137,6 +137,13 @@ class BedrockControl:
             answer = await client.list_tags_for_resource(resourceARN=arn)
         return {str(tag["key"]): str(tag["value"]) for tag in answer.get("tags", ())}
 
+    async def tag(self, arn: str, tags: Mapping[str, str]) -> None:
+        client = await self._reader()
+        with translated("TagResource"):
+            await client.tag_resource(
+                resourceARN=arn, tags=[{"key": key, "value": value} for key, value in tags.items()]
+            )
+
 
 def _job(answer: Mapping[str, Any]) -> Job:
     validators: list[dict[str, Any]] = answer.get("validationMetrics") or [{}]

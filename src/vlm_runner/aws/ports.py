@@ -39,6 +39,9 @@ class Objects(Protocol):
     async def put(self, key: str, body: bytes, *, content_type: str) -> None:
         """Store `body`; S3 verifies a checksum of it."""
 
+    async def put_once(self, key: str, body: bytes, *, content_type: str) -> None:
+        """As `put`, by the fastest way and sent once: for whoever paces and repeats many uploads."""
+
     async def put_if(self, key: str, body: bytes, *, replacing: str | None) -> str | None:
         """
         Store if the object's ETag still is `replacing` (None: if there is no object); return the new ETag.
@@ -47,8 +50,12 @@ class Objects(Protocol):
         that an earlier copy of this very request was not stored.
         """
 
-    async def put_stream(self, key: str, chunks: AsyncIterator[bytes], *, content_type: str) -> int:
-        """Store the concatenation of `chunks`, at any size in little memory; return its bytes."""
+    async def concatenate(self, key: str, parts: Sequence[tuple[str, int]], *, content_type: str) -> None:
+        """
+        Store the concatenation of objects, given by key and size, without its last byte.
+
+        At any size in little memory; what S3 can copy by itself does not travel.
+        """
 
     async def get(self, key: str) -> StoredObject | None: ...
 
@@ -152,6 +159,9 @@ class Bedrock(Protocol):
     def list_endpoints(self, mode: ServingMode, name_contains: str) -> AsyncIterator[Endpoint]: ...
 
     async def tags(self, arn: str) -> Mapping[str, str]: ...
+
+    async def tag(self, arn: str, tags: Mapping[str, str]) -> None:
+        """Add or change tags; those that are not named stay."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,8 +41,8 @@ class CheckpointStore(Protocol):
 
         Raises:
             Replaced: it was not, or AWS cannot tell at the moment.
-            AwsUnavailable: whether it was written is unknown.
-            OSError: the disk refused; the old document is intact.
+            AwsUnavailable: whether it was written is unknown, or (StoreUnavailable) the disk refused; the
+                old document or the new one is there, whole.
         """
 
     async def run_ids(self) -> list[str]: ...

@@ -54,7 +54,7 @@ def to_bytes(checkpoint: Checkpoint) -> bytes:
     table = checkpoint.model_dump(mode="json", by_alias=True)
     table.pop("sha256", None)
     table["sha256"] = _checksum(table)
-    return json.dumps(table, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    return json.dumps(table, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"
 
 
 def from_bytes(body: bytes, *, where: str) -> Checkpoint:

@@ -8,6 +8,7 @@ dead, else only after it has itself seen the document unchanged for the lease ti
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -16,15 +17,21 @@ import anyio
 
 from vlm_runner.checkpoint.base import CheckpointStore, Replaced, Stored
 from vlm_runner.checkpoint.document import Checkpoint, Holder, from_bytes, to_bytes
+from vlm_runner.clock import SystemClock
 from vlm_runner.core.pace import full_jitter
-from vlm_runner.errors import AwsUnavailable, RunNotFound, RunTaken
+from vlm_runner.errors import AwsUnavailable, CredentialsError, RunNotFound, RunTaken, VlmRunnerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from vlm_runner.clock import Clock
     from vlm_runner.core.events import Entry
     from vlm_runner.core.run import Run
+
+
+TAKING_SECONDS = 60.0
+RELEASE_SECONDS = 10.0
+"""For letting go of the lease while being stopped; a successor that finds it held waits it out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,8 @@ class LeaseTiming:
     clock_rate_error: float = 0.10
     margin: float = 5.0
     look_every: float = 2.0
+    persistence: float = 900.0
+    """For how long a save is tried while the store does not answer; nothing is paid for meanwhile."""
 
     @property
     def patience(self) -> float:
@@ -51,63 +60,109 @@ class Fenced(RunTaken):
     """Another process has taken this run over; whatever this one does now is not recorded."""
 
 
+class Stale(VlmRunnerError):
+    """The lease may have run out: nothing is paid for until it is renewed."""
+
+    exit_code = 75
+
+
+class Unsaved(VlmRunnerError):
+    """The store did not say whether it took a write, for longer than a process can wait."""
+
+    exit_code = 75
+
+
 async def compare_and_swap(
-    store: CheckpointStore, checkpoint: Checkpoint, replacing: str | None, *, clock: Clock, give_up_at: float
+    store: CheckpointStore,
+    checkpoint: Checkpoint,
+    replacing: str | None,
+    *,
+    clock: Clock,
+    give_up_at: Callable[[], float],
+    troubled: Callable[[Exception], None] = lambda _: None,
 ) -> str:
     """
     Save `checkpoint` over version `replacing`, and find out for certain whether it was saved.
 
-    Every copy that is sent is the same bytes under the same condition, so at most one can take effect.
+    Every copy that is sent is the same bytes under the same condition, so at most one can take effect,
+    however late it arrives; a copy of hours ago meets a version that never comes back.
 
     Raises:
-        Fenced: another write came between, or `give_up_at` (`clock.elapsed`) passed without an answer.
+        Fenced: another write came between.
+        Unsaved: `give_up_at` (`clock.elapsed`) passed without an answer.
     """
     body = to_bytes(checkpoint)
     run_id = checkpoint.run.run_id
     attempt = 0
     while True:
-        try:
+        with _borne(troubled):
             return await store.write(run_id, body, replacing=replacing)
-        except (Replaced, AwsUnavailable):
-            pass
-        try:
+        with _borne(troubled):
             found = await store.read(run_id)
-        except AwsUnavailable:
-            pass
-        else:
             if found is not None and _write_id(found) == checkpoint.write_id:
                 return found.version
             if (found.version if found is not None else None) != replacing:
                 raise Fenced(f"Run {run_id} is driven by another process now.")
-        if clock.elapsed() >= give_up_at:
-            raise Fenced(f"The checkpoint of run {run_id} could not be saved in time.")
+        if clock.elapsed() >= give_up_at():
+            raise Unsaved(
+                f"The checkpoint of run {run_id} could not be saved in {store.uri}.",
+                hint=f"Once that is mended: vlm-runner resume {run_id}",
+            )
         await clock.sleep(full_jitter(attempt, clock.chance()))
         attempt += 1
+
+
+@contextlib.contextmanager
+def _borne(troubled: Callable[[Exception], None]) -> Iterator[None]:
+    """What may pass is told, and tried again. Credentials that expired may be renewed any minute."""
+    try:
+        yield
+    except Replaced:
+        pass
+    except (AwsUnavailable, CredentialsError) as error:
+        troubled(error)
 
 
 def _write_id(found: Stored) -> str:
     return from_bytes(found.body, where="the checkpoint").write_id
 
 
-async def load(store: CheckpointStore, run_id: str) -> tuple[Checkpoint, str]:
+async def load(
+    store: CheckpointStore, run_id: str, *, clock: Clock | None = None, attempts: int = 5
+) -> tuple[Checkpoint, str]:
     """
     The checkpoint and its version.
 
     Raises:
         RunNotFound: there is none.
         CheckpointError: it cannot be read.
+        AwsUnavailable: the store did not answer, `attempts` times.
     """
-    stored = await store.read(run_id)
+    clock = clock or SystemClock()
+    for attempt in range(1, attempts):
+        try:
+            stored = await store.read(run_id)
+            break
+        except AwsUnavailable:
+            await clock.sleep(full_jitter(attempt, clock.chance()))
+    else:
+        stored = await store.read(run_id)
     if stored is None:
         raise RunNotFound(f"No run '{run_id}' in {store.uri}.", hint="See what there is: vlm-runner list")
     return from_bytes(stored.body, where=store.locate(run_id)), stored.version
 
 
 async def create(store: CheckpointStore, first: Entry, run: Run, *, clock: Clock) -> bool:
-    """Save a run's first checkpoint, held by nobody; False where the run exists already."""
+    """
+    Save a run's first checkpoint, held by nobody; False where the run exists already.
+
+    Raises:
+        Unsaved: the store did not answer for a minute.
+    """
     checkpoint = Checkpoint(write_id=uuid.uuid4().hex, run=run, history=(first,))
+    give_up_at = clock.elapsed() + 60
     try:
-        await compare_and_swap(store, checkpoint, None, clock=clock, give_up_at=clock.elapsed() + 60)
+        await compare_and_swap(store, checkpoint, None, clock=clock, give_up_at=lambda: give_up_at)
     except Fenced:
         return False
     return True
@@ -130,13 +185,19 @@ class Claim:
         checkpoint: Checkpoint,
         version: str,
         deadline: float,
+        inherited: bool,
+        troubled: Callable[[Exception], None],
     ) -> None:
+        self.inherited = inherited
+        """The process before did not let go: what it had in flight is not known."""
         self._store = store
         self._clock = clock
         self._timing = timing
         self._checkpoint = checkpoint
         self._version = version
         self._deadline = deadline
+        self._troubled = troubled
+        self._hurry: float | None = None
         self._writing = anyio.Lock()
 
     @classmethod
@@ -150,6 +211,7 @@ class Claim:
         timing: LeaseTiming,
         is_dead: Callable[[Holder], bool] = lambda _: False,
         waiting: Callable[[Holder], None] = lambda _: None,
+        troubled: Callable[[Exception], None] = lambda _: None,
     ) -> Self:
         """
         Take the run, now or as soon as its holder is gone.
@@ -157,17 +219,28 @@ class Claim:
         Raises:
             RunNotFound: there is no such run.
             CheckpointError: it cannot be read by this version; it is left untouched.
+            AwsUnavailable, Unsaved: the store does not answer.
         """
         seen: str | None = None
         since = clock.elapsed()
         while True:
-            checkpoint, version = await load(store, run_id)
+            checkpoint, version = await load(store, run_id, clock=clock)
             if version != seen:
                 seen, since = version, clock.elapsed()
             current = checkpoint.holder
             patient = clock.elapsed() - since >= timing.patience
             if current is None or patient or is_dead(current):
-                claim = await cls._take(store, checkpoint, version, holder=holder, clock=clock, timing=timing)
+                # A write that may have landed must be known to have: else nobody lets go of it.
+                with anyio.CancelScope(shield=True):
+                    claim = await cls._take(
+                        store,
+                        checkpoint,
+                        version,
+                        holder=holder,
+                        clock=clock,
+                        timing=timing,
+                        troubled=troubled,
+                    )
                 if claim is not None:
                     return claim
                 continue
@@ -184,17 +257,32 @@ class Claim:
         holder: Holder,
         clock: Clock,
         timing: LeaseTiming,
+        troubled: Callable[[Exception], None],
     ) -> Self | None:
         began = clock.elapsed()
+        deadline = began + timing.time_to_live - timing.guard
         mine = _next(checkpoint, epoch=checkpoint.epoch + 1, holder=holder)
         try:
             saved = await compare_and_swap(
-                store, mine, version, clock=clock, give_up_at=began + timing.time_to_live - timing.guard
+                store,
+                mine,
+                version,
+                clock=clock,
+                give_up_at=lambda: began + TAKING_SECONDS,
+                troubled=troubled,
             )
         except Fenced:
             return None
-        deadline = began + timing.time_to_live - timing.guard
-        return cls(store, clock, timing, checkpoint=mine, version=saved, deadline=deadline)
+        return cls(
+            store,
+            clock,
+            timing,
+            checkpoint=mine,
+            version=saved,
+            deadline=deadline,
+            inherited=checkpoint.holder is not None,
+            troubled=troubled,
+        )
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -209,23 +297,27 @@ class Claim:
         Called between signing and sending of whatever pays.
 
         Raises:
-            Fenced: the lease may have run out; a process that slept must not buy.
+            Stale: the lease may have run out; a process that slept must not buy.
         """
         if self._clock.elapsed() >= self._deadline:
-            raise Fenced(f"The lease of run {self.run.run_id} ran out while this process was not looking.")
+            raise Stale(f"The lease of run {self.run.run_id} ran out while this process was not looking.")
+
+    def hurry(self, seconds: float) -> None:
+        """Let saves that are under way, and later ones, give up within `seconds` from now."""
+        self._hurry = self._clock.elapsed() + seconds
 
     async def commit(self, run: Run, entry: Entry) -> None:
-        """Save the run after `entry`. Raises Fenced, and then nothing was saved."""
+        """Save the run after `entry`. Raises Fenced, and then nothing was saved; Unsaved, and it may be."""
         async with self._writing:
             await self._save(_next(self._checkpoint, run=run, history=(*self._checkpoint.history, entry)))
 
     async def renew(self) -> None:
-        """Say that this process is alive. Raises Fenced."""
+        """Say that this process is alive. Raises Fenced, Unsaved."""
         async with self._writing:
             await self._save(_next(self._checkpoint))
 
     async def keep_renewing(self) -> None:
-        """Renew for ever; ends only by cancellation or Fenced."""
+        """Renew for ever; ends only by cancellation, Fenced or Unsaved."""
         while True:
             spread = 0.8 + 0.4 * self._clock.chance()
             await self._clock.sleep(self._timing.renew_every * spread)
@@ -233,18 +325,30 @@ class Claim:
 
     async def release(self) -> None:
         """Let go, so that a successor need not wait. Failing is harmless: the successor waits."""
+        self.hurry(RELEASE_SECONDS)
         async with self._writing:
             try:
                 await self._save(_next(self._checkpoint, holder=None))
-            except Fenced:
-                return
+            except VlmRunnerError as error:
+                if not isinstance(error, Fenced):
+                    self._troubled(error)
 
     async def _save(self, checkpoint: Checkpoint) -> None:
         began = self._clock.elapsed()
+
+        def give_up_at() -> float:
+            late = began + self._timing.persistence
+            return late if self._hurry is None else min(late, self._hurry)
+
         # A write that was sent must be followed to its end, or this process no longer knows its version.
         with anyio.CancelScope(shield=True):
             self._version = await compare_and_swap(
-                self._store, checkpoint, self._version, clock=self._clock, give_up_at=self._deadline
+                self._store,
+                checkpoint,
+                self._version,
+                clock=self._clock,
+                give_up_at=give_up_at,
+                troubled=self._troubled,
             )
         self._checkpoint = checkpoint
         self._deadline = began + self._timing.time_to_live - self._timing.guard

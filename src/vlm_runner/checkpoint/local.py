@@ -20,7 +20,7 @@ from anyio import to_thread
 from filelock import FileLock
 
 from vlm_runner.checkpoint.base import Replaced, Stored
-from vlm_runner.errors import CheckpointError
+from vlm_runner.errors import CheckpointError, StoreUnavailable
 from vlm_runner.spec import path_segment
 
 STATE, CANCEL, LOCK = "state.json", "cancel.json", "state.lock"
@@ -42,14 +42,24 @@ class LocalStore:
         return await to_thread.run_sync(_read, self._folder(run_id) / STATE)
 
     async def write(self, run_id: str, body: bytes, *, replacing: str | None) -> str:
-        return await to_thread.run_sync(partial(_swap, self._folder(run_id), body, replacing))
+        folder = self._folder(run_id)
+        try:
+            return await to_thread.run_sync(partial(_swap, folder, body, replacing))
+        except OSError as error:
+            raise StoreUnavailable(
+                f"{folder / STATE} cannot be written: {error.strerror or error}."
+            ) from error
 
     async def run_ids(self) -> list[str]:
         return await to_thread.run_sync(_list, self._root / "runs")
 
     async def request_cancel(self, run_id: str, reason: str) -> None:
         body = json.dumps({"reason": reason}).encode()
-        await to_thread.run_sync(partial(_write_once, self._folder(run_id) / CANCEL, body))
+        path = self._folder(run_id) / CANCEL
+        try:
+            await to_thread.run_sync(partial(_write_once, path, body))
+        except OSError as error:
+            raise StoreUnavailable(f"{path} cannot be written: {error.strerror or error}.") from error
 
     async def cancel_reason(self, run_id: str) -> str | None:
         stored = await to_thread.run_sync(_read, self._folder(run_id) / CANCEL)

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 from vlm_runner.checkpoint.base import Replaced, Stored
 from vlm_runner.checkpoint.local import CANCEL, STATE, reason_in
+from vlm_runner.errors import StoreUnavailable
 from vlm_runner.spec import path_segment
 
 if TYPE_CHECKING:
     from vlm_runner.aws.ports import Objects
+
+MARK_ATTEMPTS = 5
 
 
 class S3Store:
@@ -50,8 +53,14 @@ class S3Store:
         ]
 
     async def request_cancel(self, run_id: str, reason: str) -> None:
-        body = json.dumps({"reason": reason}).encode()
-        await self._objects.put_if(self._key(run_id, CANCEL), body, replacing=None)
+        body, key = json.dumps({"reason": reason}).encode(), self._key(run_id, CANCEL)
+        for _ in range(MARK_ATTEMPTS):
+            if await self._objects.put_if(key, body, replacing=None) is not None:
+                return
+            # S3 says no to a write that another one overlaps, even if that one fails (409).
+            if await self._objects.get(key) is not None:
+                return
+        raise StoreUnavailable(f"S3 took no cancel mark for run {run_id}.", hint="Try again.")
 
     async def cancel_reason(self, run_id: str) -> str | None:
         found = await self._objects.get(self._key(run_id, CANCEL))

@@ -47,7 +47,6 @@ class WriteRecords(Command):
 @dataclass(frozen=True, slots=True)
 class SubmitJob(Command):
     intent: JobIntended
-    attempt: int
     interruptible: ClassVar[bool] = False
     cancellable: ClassVar[bool] = False
 
@@ -61,7 +60,6 @@ class AwaitJob(Command):
 class RequestServing(Command):
     intent: ServingIntended
     uid: str
-    attempt: int
     interruptible: ClassVar[bool] = False
     cancellable: ClassVar[bool] = False
 
@@ -88,9 +86,20 @@ class Release(Command):
     mode: ServingMode | None
     endpoint_name: str | None
     endpoint_arn: str | None
-    sweep_until: datetime | None
-    """A create of unknown fate may still arrive until then: look again, and delete again."""
+    sweep_for: float = 0.0
+    """Seconds for which a create of unknown fate may still arrive: look again, and delete again."""
     cancellable: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver(Command):
+    """Leave the endpoint to the user, with its expiry written on it."""
+
+    mode: ServingMode
+    arn: str
+    name: str
+    delete_command: str
+    expires_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

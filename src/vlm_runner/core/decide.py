@@ -10,6 +10,7 @@ from vlm_runner.core.commands import (
     AwaitEndpoint,
     AwaitJob,
     Command,
+    HandOver,
     Record,
     Release,
     RequestServing,
@@ -20,15 +21,22 @@ from vlm_runner.core.commands import (
     WriteReport,
 )
 from vlm_runner.core.events import (
+    CreateRefused,
     CreateUncertain,
     Event,
-    HandedOver,
     JobIntended,
     RunFailed,
     ServingIntended,
 )
 from vlm_runner.core.run import Phase, Run
-from vlm_runner.errors import AwsUnavailable, DataError, VlmRunnerError
+from vlm_runner.errors import (
+    AwsRefused,
+    AwsUnavailable,
+    ConfigurationError,
+    CredentialsError,
+    DataError,
+    VlmRunnerError,
+)
 from vlm_runner.spec import ServingMode, seconds_of
 
 T = TypeVar("T")
@@ -42,29 +50,44 @@ clock that runs ahead, plus slack.
 """
 
 
-def decide(run: Run, *, quiet: timedelta = QUIET) -> Command:  # noqa: C901, PLR0911, PLR0912 - one line a phase
-    """The next command. Raises ValueError for a run that is DONE."""
+PATIENCE = 900.0
+"""Seconds for which a passing fault is tried again before it means anything."""
+
+LONGEST_REASON = 2000
+"""Characters: every save writes the whole history again."""
+
+
+def decide(run: Run, *, quiet: timedelta = QUIET, closed_for: float = 0.0) -> Command:  # noqa: C901, PLR0911, PLR0912 - one line a phase
+    """
+    The next command.
+
+    `closed_for` is the number of seconds, by this process's own clock, since the last moment in which
+    anybody may have signed a create of this run.
+
+    Raises:
+        ValueError: the run is DONE.
+    """
     match run.phase:
         case Phase.STAGING:
             return StageImages(run)
         case Phase.RECORDING:
             return WriteRecords(run)
         case Phase.SUBMITTING:
-            if run.job_intent is None:
+            if run.job_intent is None or run.refused_job is not None:
                 return Record(intend_job(run))
-            return SubmitJob(run.job_intent, attempt=run.uncertain_creates)
+            return SubmitJob(run.job_intent)
         case Phase.TRAINING:
             return AwaitJob(_known(run.job).arn)
         case Phase.REQUESTING:
-            if run.serving_intent is None:
+            if run.serving_intent is None or run.refused_serving is not None:
                 return Record(intend_serving(run))
-            return RequestServing(run.serving_intent, run.uid, attempt=run.uncertain_creates)
+            return RequestServing(run.serving_intent, run.uid)
         case Phase.WARMING:
             return AwaitEndpoint(_known(run.serving_intent).mode, _known(run.serving).arn)
         case Phase.TESTING:
             return RunTests(run, _known(run.serving).arn)
         case Phase.RELEASING:
-            return hand_over(run) or release(run, quiet)
+            return hand_over(run) or release(run, max(0.0, quiet.total_seconds() - closed_for))
         case Phase.REPORTING:
             return WriteReport(run)
         case Phase.DONE:
@@ -73,33 +96,82 @@ def decide(run: Run, *, quiet: timedelta = QUIET) -> Command:  # noqa: C901, PLR
             assert_never(run.phase)
 
 
+def bears(  # noqa: D417 - the rest says itself
+    run: Run, error: Exception, *, failing_for: float, closed_for: float, quiet: timedelta, worked: bool
+) -> bool:
+    """
+    Whether the same command is to be tried again, a little later.
+
+    A refusal is the last word, unless a create is of unknown fate: the quota that is used up may be used
+    by that very create. Then it is asked for until nothing can come any more.
+
+    Args:
+        worked: some command has succeeded in this process, so its credentials were good.
+    """
+    if isinstance(error, AwsUnavailable):
+        return failing_for < PATIENCE
+    if isinstance(error, CredentialsError):
+        return worked and failing_for < PATIENCE
+    if isinstance(error, AwsRefused):
+        return run.uncertain and closed_for < quiet.total_seconds()
+    return False
+
+
 def on_error(run: Run, error: Exception) -> Event | None:
     """
-    What an error out of a step means for the run: an event to go on with, or None to halt where it is.
+    What an error that was borne long enough means for the run: an event to go on with, or None to halt.
 
     A halted run is resumable, and nothing of it bills. So whatever can be mended from outside (a role, a
     quota, a network) halts the run as long as nothing bills; bad data cannot be mended, since the data of
-    a run is pinned; and where something bills, everything but a passing fault leads to its release.
+    a run is pinned; and where something bills, or may, everything leads to its release.
     """
-    if run.phase in {Phase.RELEASING, Phase.REPORTING} or isinstance(error, AwsUnavailable):
+    if run.phase in {Phase.RELEASING, Phase.REPORTING}:
         return None
-    if run.phase in {Phase.WARMING, Phase.TESTING} or isinstance(error, DataError):
+    may_have_rented = run.phase is Phase.REQUESTING and run.uncertain and not isinstance(error, AwsRefused)
+    if run.phase in {Phase.WARMING, Phase.TESTING} or may_have_rented or isinstance(error, DataError):
         code = error.exit_code if isinstance(error, VlmRunnerError) else 1
-        return RunFailed(error=type(error).__name__, reason=str(error) or repr(error), exit_code=code)
+        code = 100 if code == AwsUnavailable.exit_code else code
+        return RunFailed(error=type(error).__name__, reason=plain(str(error) or repr(error)), exit_code=code)
     return None
 
 
-def on_takeover(run: Run) -> Event | None:
+def on_halt(run: Run, error: Exception) -> Event | None:
     """
-    What another process may have left in flight when this one took over.
+    What to record before halting: that nothing was created after all, where that is certain.
 
-    Its create may have been sent and not recorded, or may still be on its way.
+    To be asked only after `bears` said no.
     """
-    if run.phase is Phase.SUBMITTING and run.job_intent is not None and run.uncertain_job is None:
-        return CreateUncertain(what="job", cause="takeover")
-    if run.phase is Phase.REQUESTING and run.serving_intent is not None and run.uncertain_serving is None:
-        return CreateUncertain(what="serving", cause="takeover")
+    definite = isinstance(error, AwsRefused) or (
+        isinstance(error, AwsUnavailable | ConfigurationError) and not run.uncertain
+    )
+    if not definite:
+        return None
+    if run.phase is Phase.SUBMITTING and run.job_intent is not None and run.refused_job is None:
+        return CreateRefused(what="job", reason=plain(str(error)))
+    if run.phase is Phase.REQUESTING and run.serving_intent is not None and run.refused_serving is None:
+        return CreateRefused(what="serving", reason=plain(str(error)))
     return None
+
+
+def on_doubt(run: Run, cause: str) -> Event | None:
+    """
+    A create was sent, or may have been, and its fate is unknown; None where that is recorded already.
+
+    Asked where an answer was lost, and by a process that takes a run over from one that did not let go.
+    """
+    if run.phase is Phase.SUBMITTING and run.job_intent is not None:
+        known = run.uncertain_job is not None or run.refused_job is not None
+        return None if known else CreateUncertain(what="job", cause=plain(cause))
+    if run.phase is Phase.REQUESTING and run.serving_intent is not None:
+        known = run.uncertain_serving is not None or run.refused_serving is not None
+        return None if known else CreateUncertain(what="serving", cause=plain(cause))
+    return None
+
+
+def plain(text: str) -> str:
+    """`text` as a checkpoint can hold it: whole characters, and not too many."""
+    whole = text.encode(errors="replace").decode()
+    return whole if len(whole) <= LONGEST_REASON else whole[: LONGEST_REASON - 1] + "…"
 
 
 def intend_job(run: Run) -> JobIntended:
@@ -146,30 +218,28 @@ def intend_serving(run: Run) -> ServingIntended:
     return ServingIntended(mode=mode, name=name, token=token, request=request)
 
 
-def hand_over(run: Run) -> Command | None:
+def hand_over(run: Run) -> HandOver | None:
     """Leave the endpoint to the user if the spec says so and the run went well."""
     keep = run.spec.serving.keep
     well = run.reason is None and run.cancelled is None
     if keep is False or not well or run.serving is None or run.serving_intent is None:
         return None
-    expires = None if keep is True else run.updated_at + timedelta(seconds=seconds_of(keep))
-    return Record(
-        HandedOver(
-            arn=run.serving.arn,
-            name=run.serving_intent.name,
-            delete_command=delete_command(run.serving_intent.mode, run.serving.arn, run.region),
-            expires_at=expires,
-        )
+    return HandOver(
+        mode=run.serving_intent.mode,
+        arn=run.serving.arn,
+        name=run.serving_intent.name,
+        delete_command=delete_command(run.serving_intent.mode, run.serving.arn, run.region),
+        expires_at=None if keep is True else run.updated_at + timedelta(seconds=seconds_of(keep)),
     )
 
 
-def release(run: Run, quiet: timedelta) -> Release:
-    """Everything of this run that may cost, and until when more of it may still appear."""
+def release(run: Run, quiet_for: float) -> Release:
+    """Everything of this run that may cost, and for how long more of it may still appear."""
     intent = run.serving_intent
     job = run.job_intent if run.may_train else None
     unsure_job = job is not None and run.job is None
-    unsure_serving = intent is not None and (run.uncertain_serving is not None or run.serving is None)
-    closed = run.rented_until or run.updated_at
+    never_rented = run.serving is None and run.refused_serving is None
+    unsure_serving = intent is not None and (run.uncertain_serving is not None or never_rented)
     return Release(
         uid=run.uid,
         job_name=job.name if job is not None else None,
@@ -177,7 +247,7 @@ def release(run: Run, quiet: timedelta) -> Release:
         mode=intent.mode if intent is not None else None,
         endpoint_name=intent.name if intent is not None else None,
         endpoint_arn=run.serving.arn if run.serving is not None else None,
-        sweep_until=closed + quiet if unsure_job or unsure_serving else None,
+        sweep_for=quiet_for if unsure_job or unsure_serving else 0.0,
     )
 
 

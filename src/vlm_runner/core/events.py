@@ -141,6 +141,14 @@ class CreateUncertain(Value, frozen=True):
     cause: str
 
 
+class CreateRefused(Value, frozen=True):
+    """AWS said no to a create, and nothing of it exists or can still come: nothing bills."""
+
+    kind: Literal["create_refused"] = "create_refused"
+    what: Literal["job", "serving"]
+    reason: str
+
+
 class EndpointReady(Value, frozen=True):
     """The throughput is InService, or the deployment Active."""
 
@@ -229,6 +237,7 @@ Event = Annotated[
     | ServingIntended
     | ServingRequested
     | CreateUncertain
+    | CreateRefused
     | EndpointReady
     | EndpointFailed
     | TestsAnswered

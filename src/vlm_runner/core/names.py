@@ -20,6 +20,8 @@ Kind = Literal["job", "model", "throughput", "deployment"]
 TAG_UID = "vlm-runner:run-uid"
 TAG_RUN = "vlm-runner:run-id"
 TAG_EXPIRES = "vlm-runner:expires-at"
+NEVER = "never"
+"""The value of TAG_EXPIRES on what was left to its user without an end."""
 NAME_PREFIX = "vr-"
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from vlm_runner.core.events import (
     CancelRequested,
+    CreateRefused,
     CreateUncertain,
     DatasetFacts,
     EndpointFailed,
@@ -76,9 +77,8 @@ class Run(Value, frozen=True):
     endpoint_failure: EndpointFailed | None = None
     uncertain_job: CreateUncertain | None = None
     uncertain_serving: CreateUncertain | None = None
-    uncertain_creates: int = 0
-    rented_until: datetime | None = None
-    """When the run left REQUESTING: a create signed before can still arrive for some minutes."""
+    refused_job: CreateRefused | None = None
+    refused_serving: CreateRefused | None = None
     tests: TestsAnswered | None = None
     cancelled: CancelRequested | None = None
     failure: RunFailed | None = None
@@ -150,15 +150,21 @@ class Run(Value, frozen=True):
 
     @property
     def may_bill(self) -> bool:
-        """True from the intent to rent until the release, or the hand-over, is recorded and beyond it."""
-        if self.released is not None:
-            return False
-        return self.handed_over is not None or self.serving_intent is not None
+        """True from the intent to rent until its refusal or release is recorded; for ever if handed over."""
+        return self.serving_intent is not None and self.refused_serving is None and self.released is None
 
     @property
     def may_train(self) -> bool:
         """True while a customization job of this run may exist and not have ended."""
-        return self.job_intent is not None and self.model is None and self.job_failure is None
+        ended = self.model is not None or self.job_failure is not None or self.refused_job is not None
+        return self.job_intent is not None and not ended
+
+    @property
+    def uncertain(self) -> bool:
+        """True where a create of the present phase may have been sent, and nobody knows what became of it."""
+        if self.phase is Phase.SUBMITTING:
+            return self.uncertain_job is not None
+        return self.phase is Phase.REQUESTING and self.uncertain_serving is not None
 
     @property
     def exit_code(self) -> int:

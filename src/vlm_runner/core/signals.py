@@ -21,7 +21,12 @@ class StagingProgress(Value, frozen=True):
     converted: int
     skipped: int
     in_flight: int
+    concurrency: int = 0
+    """How many uploads may be in flight: it follows what S3 bears."""
+    rate: float = 0.0
+    """Rows a second, of those that this process staged."""
     seconds: float
+    seconds_left: float | None = None
 
 
 class RemoteStatusChanged(Value, frozen=True):

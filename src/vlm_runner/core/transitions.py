@@ -28,6 +28,7 @@ TRANSITIONS: Final[Table] = {
     (Phase.RECORDING, "run_failed"): Phase.REPORTING,
     (Phase.SUBMITTING, "job_intended"): Phase.SUBMITTING,
     (Phase.SUBMITTING, "create_uncertain"): Phase.SUBMITTING,
+    (Phase.SUBMITTING, "create_refused"): Phase.SUBMITTING,
     (Phase.SUBMITTING, "job_submitted"): Phase.TRAINING,
     (Phase.SUBMITTING, "cancel_requested"): Phase.RELEASING,
     (Phase.SUBMITTING, "run_failed"): Phase.RELEASING,
@@ -37,6 +38,7 @@ TRANSITIONS: Final[Table] = {
     (Phase.TRAINING, "run_failed"): Phase.RELEASING,
     (Phase.REQUESTING, "serving_intended"): Phase.REQUESTING,
     (Phase.REQUESTING, "create_uncertain"): Phase.REQUESTING,
+    (Phase.REQUESTING, "create_refused"): Phase.REQUESTING,
     (Phase.REQUESTING, "serving_requested"): Phase.WARMING,
     (Phase.REQUESTING, "cancel_requested"): Phase.RELEASING,
     (Phase.REQUESTING, "run_failed"): Phase.RELEASING,
@@ -48,7 +50,6 @@ TRANSITIONS: Final[Table] = {
     (Phase.TESTING, "endpoint_failed"): Phase.RELEASING,
     (Phase.TESTING, "cancel_requested"): Phase.RELEASING,
     (Phase.TESTING, "run_failed"): Phase.RELEASING,
-    (Phase.RELEASING, "create_uncertain"): Phase.RELEASING,
     (Phase.RELEASING, "cancel_requested"): Phase.RELEASING,
     (Phase.RELEASING, "released"): Phase.REPORTING,
     (Phase.RELEASING, "handed_over"): Phase.REPORTING,
@@ -63,11 +64,9 @@ WITHOUT_SERVING: Final[Table] = TRANSITIONS | {
 FIELDS: Final[Mapping[str, str]] = {
     "images_staged": "images",
     "records_written": "records",
-    "job_intended": "job_intent",
     "job_submitted": "job",
     "job_completed": "model",
     "job_failed": "job_failure",
-    "serving_intended": "serving_intent",
     "serving_requested": "serving",
     "endpoint_ready": "endpoint",
     "endpoint_failed": "endpoint_failure",
@@ -78,7 +77,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "handed_over": "handed_over",
     "report_written": "report",
 }
-"""Where the run keeps each fact; `create_uncertain` is kept by what it is about."""
+"""Where the run keeps each fact; those about a create are kept by what it was to create."""
 
 
 class IllegalTransition(ValueError):
@@ -107,13 +106,17 @@ def evolve(run: Run, entry: Entry) -> Run:
     if entry.sequence != run.sequence + 1:
         raise IllegalTransition(f"run {run.run_id}: entry {entry.sequence} follows {run.sequence}")
     changes: dict[str, object] = {"phase": phase, "updated_at": entry.at, "sequence": entry.sequence}
-    if event.kind == "create_uncertain":
-        changes[f"uncertain_{event.what}"] = event
-        changes["uncertain_creates"] = run.uncertain_creates + 1
-    else:
-        changes[FIELDS[event.kind]] = event
-    if run.phase is Phase.REQUESTING and phase is not Phase.REQUESTING:
-        changes["rented_until"] = entry.at
+    match event.kind:
+        case "create_uncertain":
+            changes[f"uncertain_{event.what}"] = event
+        case "create_refused":
+            changes |= {f"uncertain_{event.what}": None, f"refused_{event.what}": event}
+        case "job_intended":
+            changes |= {"job_intent": event, "refused_job": None}
+        case "serving_intended":
+            changes |= {"serving_intent": event, "refused_serving": None}
+        case _:
+            changes[FIELDS[event.kind]] = event
     return run.model_copy(update=changes)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-from vlm_runner.core.events import CreateUncertain, JobCompleted, JobFailed, JobSubmitted
-from vlm_runner.core.pace import full_jitter
+from vlm_runner.core.decide import plain
+from vlm_runner.core.events import JobCompleted, JobFailed, JobSubmitted
 from vlm_runner.core.signals import RemoteStatusChanged
-from vlm_runner.errors import AwsRefused, UncertainCreate
+from vlm_runner.errors import AwsRefused
 from vlm_runner.steps.watching import NOT_YET_VISIBLE, looks
 
 if TYPE_CHECKING:
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 
 RUNNING = frozenset({"InProgress", "Stopping"})
 ENDED_BADLY = frozenset({"Failed", "Stopped"})
+ENDED = ENDED_BADLY | {"Completed"}
 
 
-async def submit_job(command: SubmitJob, ports: Ports) -> JobSubmitted | CreateUncertain:
+async def submit_job(command: SubmitJob, ports: Ports) -> JobSubmitted:
     """
     Create the job, or adopt the one that an earlier attempt created.
 
@@ -28,16 +30,13 @@ async def submit_job(command: SubmitJob, ports: Ports) -> JobSubmitted | CreateU
 
     Raises:
         AwsRefused: Bedrock will not create it, or a job that is not ours has its name.
+        UncertainCreate: it may have been created.
         AwsUnavailable: nothing was created, and may be later.
     """
-    await back_off(command.attempt, ports)
     if found := await _ours(command, ports):
         return JobSubmitted(arn=found.arn, adopted=True)
     try:
         return JobSubmitted(arn=await ports.aws.bedrock.create_job(command.intent.request))
-    except UncertainCreate as error:
-        ports.trouble("submitting the job", error)
-        return CreateUncertain(what="job", cause=error.message)
     except AwsRefused:
         # A refusal may only say that the name is taken: by us, a moment ago, through a lost answer.
         if found := await _ours(command, ports):
@@ -75,10 +74,10 @@ async def await_job(command: AwaitJob, ports: Ports) -> JobCompleted | JobFailed
             ports.signal(
                 RemoteStatusChanged(what="job", arn=job.arn, status=job.status, details=dict(job.details))
             )
-            if job.status not in RUNNING | ENDED_BADLY | {"Completed"}:
+            if job.status not in RUNNING | ENDED:
                 ports.trouble("watching the job", f"unknown status '{job.status}', waiting on")
         if job.status in ENDED_BADLY:
-            return JobFailed(status=job.status, reason=job.failure or "Bedrock gave no reason.")
+            return JobFailed(status=job.status, reason=plain(job.failure or "Bedrock gave no reason."))
         if job.status == "Completed" and job.model_arn is not None:
             return await _await_model(job, job.model_arn, ports)
     raise AssertionError("looks never ends by itself")
@@ -97,15 +96,17 @@ async def _await_model(job: Job, model_arn: str, ports: Ports) -> JobCompleted |
                 continue
             return JobFailed(status="Gone", reason=f"Bedrock does not know the model {model_arn} any more.")
         if model.status == "Failed":
-            return JobFailed(status="Failed", reason=model.failure or f"The model {model_arn} failed.")
+            return JobFailed(status="Failed", reason=plain(model.failure or f"The model {model_arn} failed."))
         if model.status == "Active":
             return JobCompleted(
-                model_arn=model_arn, training_loss=job.training_loss, validation_loss=job.validation_loss
+                model_arn=model_arn,
+                training_loss=_finite(job.training_loss),
+                validation_loss=_finite(job.validation_loss),
             )
         ports.signal(RemoteStatusChanged(what="model", arn=model_arn, status=model.status))
     raise AssertionError("looks never ends by itself")
 
 
-async def back_off(attempt: int, ports: Ports) -> None:
-    if attempt:
-        await ports.clock.sleep(full_jitter(attempt, ports.clock.chance()))
+def _finite(number: float | None) -> float | None:
+    """A training that diverged has a loss of NaN, which JSON cannot hold."""
+    return number if number is not None and math.isfinite(number) else None

@@ -8,6 +8,7 @@ from vlm_runner.core.commands import (
     AwaitEndpoint,
     AwaitJob,
     Command,
+    HandOver,
     Record,
     Release,
     RequestServing,
@@ -18,7 +19,7 @@ from vlm_runner.core.commands import (
     WriteReport,
 )
 from vlm_runner.steps.job import await_job, submit_job
-from vlm_runner.steps.release import release
+from vlm_runner.steps.release import hand_over, release
 from vlm_runner.steps.serving import await_endpoint, request_serving
 from vlm_runner.steps.stage import stage_images, write_all_records
 from vlm_runner.steps.test_calls import run_tests
@@ -50,6 +51,8 @@ async def perform(command: Command, ports: Ports) -> Event:  # noqa: C901, PLR09
             return await run_tests(command, ports)
         case Release():
             return await release(command, ports)
+        case HandOver():
+            return await hand_over(command, ports)
         case WriteReport(run=run):
             return await write_report(run, ports)
         case _:

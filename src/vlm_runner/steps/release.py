@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from vlm_runner.core.events import Released
+from vlm_runner.core.events import HandedOver, Released
+from vlm_runner.core.names import NEVER, TAG_EXPIRES
 from vlm_runner.core.signals import RemoteStatusChanged
 from vlm_runner.errors import AwsRefused, AwsUnavailable
-from vlm_runner.steps.job import RUNNING
+from vlm_runner.steps.job import ENDED
 from vlm_runner.steps.serving import is_ours
 from vlm_runner.steps.watching import looks
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from vlm_runner.aws.ports import Endpoint, Job
-    from vlm_runner.core.commands import Release
+    from vlm_runner.core.commands import HandOver, Release
     from vlm_runner.spec import ServingMode
     from vlm_runner.steps.ports import Ports
 
@@ -31,17 +32,33 @@ async def release(command: Release, ports: Ports) -> Released:
     Raises:
         CredentialsError: for as long as `looks` bears it, AWS did not take our credentials.
     """
-    stopped = await _stop_job(command, ports)
+    began, stopped = ports.clock.elapsed(), False
     deleted: list[str] = []
     while True:
-        deleted += await _delete_endpoints(command, ports)
-        if command.sweep_until is None or ports.clock.now() >= command.sweep_until:
-            break
-        left = (command.sweep_until - ports.clock.now()).total_seconds()
-        await ports.clock.sleep(min(ports.poll.longest, max(left, 0.1)))
-        # What was created late may be a job as well.
+        # The last pass must begin after the last moment in which a create can arrive.
+        left = command.sweep_for - (ports.clock.elapsed() - began)
         stopped = await _stop_job(command, ports) or stopped
-    return Released(deleted=tuple(dict.fromkeys(deleted)), job_stopped=stopped)
+        deleted += await _delete_endpoints(command, ports)
+        if left <= 0:
+            return Released(deleted=tuple(dict.fromkeys(deleted)), job_stopped=stopped)
+        left = command.sweep_for - (ports.clock.elapsed() - began)
+        await ports.clock.sleep(min(ports.poll.longest, max(left, 0.1)))
+
+
+async def hand_over(command: HandOver, ports: Ports) -> HandedOver:
+    """Write on the endpoint until when it is wanted, for `reap`, and let it be."""
+    expires = NEVER if command.expires_at is None else command.expires_at.isoformat(timespec="seconds")
+    try:
+        await ports.aws.bedrock.tag(command.arn, {TAG_EXPIRES: expires})
+    except AwsRefused as error:
+        # The checkpoint says the same to whoever can read it.
+        ports.trouble("tagging the endpoint with its expiry", error)
+    return HandedOver(
+        arn=command.arn,
+        name=command.name,
+        delete_command=command.delete_command,
+        expires_at=command.expires_at,
+    )
 
 
 async def _stop_job(command: Release, ports: Ports) -> bool:
@@ -54,13 +71,13 @@ async def _stop_job(command: Release, ports: Ports) -> bool:
         job = await ports.aws.bedrock.find_job(name)
         if job is None or job.token != command.job_token:
             return None
-        if job.status == "InProgress":
+        if job.status not in ENDED | {"Stopping"}:
             await ports.aws.bedrock.stop_job(job.arn)
             asked = True
         return job
 
     async for job in looks(ports, "stopping the job", _bearing(look, "stopping the job")):
-        if job is None or job.status not in RUNNING:
+        if job is None or job.status in ENDED:
             break
         ports.signal(RemoteStatusChanged(what="job", arn=job.arn, status=job.status))
     return asked
@@ -92,8 +109,8 @@ async def _find_all(mode: ServingMode, name: str, command: Release, ports: Ports
     bedrock = ports.aws.bedrock
     known = [await bedrock.find_endpoint(mode, key) for key in (command.endpoint_arn, name) if key]
     found = {endpoint.arn: endpoint for endpoint in known if endpoint is not None}
-    if command.sweep_until is not None:
-        found |= {endpoint.arn: endpoint async for endpoint in bedrock.list_endpoints(mode, name)}
+    # That a name is unique among throughputs is nowhere promised.
+    found |= {endpoint.arn: endpoint async for endpoint in bedrock.list_endpoints(mode, name)}
     return [
         endpoint
         for endpoint in found.values()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vlm_runner.core.events import CreateUncertain, EndpointFailed, EndpointReady, ServingRequested
+from vlm_runner.core.decide import plain
+from vlm_runner.core.events import EndpointFailed, EndpointReady, ServingRequested
 from vlm_runner.core.names import TAG_UID
 from vlm_runner.core.signals import RemoteStatusChanged
-from vlm_runner.errors import AwsRefused, UncertainCreate
-from vlm_runner.steps.job import back_off
+from vlm_runner.errors import AwsRefused
 from vlm_runner.steps.watching import NOT_YET_VISIBLE, looks
 
 if TYPE_CHECKING:
@@ -21,23 +21,20 @@ READY = frozenset({"InService", "Active"})
 WARMING = frozenset({"Creating", "Updating"})
 
 
-async def request_serving(command: RequestServing, ports: Ports) -> ServingRequested | CreateUncertain:
+async def request_serving(command: RequestServing, ports: Ports) -> ServingRequested:
     """
     Rent the throughput or deployment, or adopt the one that an earlier attempt rented.
 
     Raises:
         AwsRefused: Bedrock will not rent it (a quota, a right), or one that is not ours has its name.
+        UncertainCreate: it may have been rented.
         AwsUnavailable: nothing was rented, and may be later.
     """
-    await back_off(command.attempt, ports)
     if found := await _ours(command, ports):
         return ServingRequested(arn=found.arn, adopted=True)
     intent = command.intent
     try:
         return ServingRequested(arn=await ports.aws.bedrock.create_endpoint(intent.mode, intent.request))
-    except UncertainCreate as error:
-        ports.trouble("requesting the endpoint", error)
-        return CreateUncertain(what="serving", cause=error.message)
     except AwsRefused:
         if found := await _ours(command, ports):
             return ServingRequested(arn=found.arn, adopted=True)
@@ -86,4 +83,6 @@ async def await_endpoint(command: AwaitEndpoint, ports: Ports) -> EndpointReady 
 
 
 def _failure(endpoint: Endpoint, mode: ServingMode) -> str:
-    return f"The {mode} endpoint {endpoint.arn} failed: {endpoint.failure or 'Bedrock gave no reason.'}"
+    return plain(
+        f"The {mode} endpoint {endpoint.arn} failed: {endpoint.failure or 'Bedrock gave no reason.'}"
+    )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from vlm_runner.core.events import (
     CancelRequested,
+    CreateRefused,
     CreateUncertain,
     EndpointFailed,
     EndpointReady,
@@ -58,6 +59,8 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line a 
             return f"endpoint {'adopted' if adopted else 'rented'}, it bills from now: {arn}"
         case CreateUncertain(what=what, cause=cause):
             return f"not sure whether the {what} was created ({cause}); looking for it"
+        case CreateRefused(what=what, reason=reason):
+            return f"the {what} was not created: {reason}"
         case EndpointReady():
             return "the endpoint is ready"
         case EndpointFailed(reason=reason):
