@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vlm_runner.core.signals import Signal
     from vlm_runner.dataset.rows import Opened
     from vlm_runner.models import Catalogue
-    from vlm_runner.spec import DatasetSpec
+    from vlm_runner.spec import RunSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Ports:
     aws: Aws
     clock: Clock
     catalogue: Catalogue
-    open_dataset: Callable[[DatasetSpec, str | None], Opened]
+    open_dataset: Callable[[RunSpec, str | None], Opened]
     """Blocking; the second argument is the pinned revision, None for whatever the spec says."""
     signal: Callable[[Signal], None]
     poll: PollPace = field(default_factory=PollPace)

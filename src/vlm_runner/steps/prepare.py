@@ -81,7 +81,7 @@ async def prepare(spec: RunSpec, run_id: str, uid: str, version: str, ports: Por
     caller = await ports.aws.account.caller()
     check_role(spec, caller)
     await check_alive(profile, ports)
-    opened = await to_thread.run_sync(ports.open_dataset, spec.dataset, None)
+    opened = await to_thread.run_sync(ports.open_dataset, spec, None)
     check_counts(opened, profile)
     return RunCreated(
         run_id=run_id,

@@ -1,0 +1,239 @@
+"""What an end-to-end test has on its table: a sandbox, the real command line, plain boto3, and datasets."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+from urllib.request import Request, urlopen
+
+import boto3
+import structlog
+from botocore.config import Config
+from PIL import Image
+
+from vlm_runner.cli import main
+
+ACCOUNT = "123456789012"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/bedrock-sft"
+LLAMA = "meta.llama3-2-11b-instruct-v1:0:128k"
+NOVA = "amazon.nova-lite-v1:0:300k"
+
+
+@dataclass
+class Laptop:
+    """One sandbox at a speed, and a folder."""
+
+    home: Path
+    url: str
+    server: subprocess.Popen[bytes]
+    region: str = "us-east-1"
+    speed: float = 3600
+    runners: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @classmethod
+    def start(
+        cls, home: Path, *, speed: float, as_of: str | None = None, region: str = "us-east-1"
+    ) -> Laptop:
+        home.mkdir(parents=True, exist_ok=True)
+        ready = home / "ready"
+        command = [sys.executable, "-m", "vlm_runner", "sandbox", "serve", "--port", "0"]
+        command += ["--ready-file", str(ready), "--speed", str(speed)]
+        command += ["--as-of", as_of] if as_of else []
+        with (home / "sandbox.log").open("wb") as log:
+            server = subprocess.Popen(command, stdout=log, stderr=log)
+        until(ready.exists, "the sandbox to listen")
+        return cls(home, ready.read_text().strip(), server, region, speed)
+
+    def anew(self, home: Path, speed: float) -> Laptop:
+        """The same sandbox, emptied, for another test in another folder."""
+        self.ask("reset", {})
+        self.ask("faults", method="DELETE")
+        self.ask("clock", {"speed": speed})
+        return dataclasses.replace(self, home=home, speed=speed, runners=[])
+
+    def stop(self) -> None:
+        self.kill_runners()
+        self.server.send_signal(signal.SIGTERM)
+        self.server.wait(20)
+
+    def kill_runners(self) -> None:
+        for runner in self.runners:
+            if runner.poll() is None:
+                runner.kill()
+            runner.wait(20)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "VLM_"))}
+        return clean | {
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test-secret-canary",
+            "AWS_ENDPOINT_URL": self.url,
+            "VLM_RUNNER_CHECKPOINT_URI": str(self.home / "store"),
+            "VLM_RUNNER_POLL__FIRST": "0.05",
+            "VLM_RUNNER_POLL__LONGEST": "0.2",
+            "VLM_RUNNER_POLL__CANCEL_EVERY": "0.1",
+        }
+
+    def cli(self, *words: str, timeout: float = 90, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "vlm_runner", *words],
+            env=self.environment | environment,
+            cwd=self.home,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    def here(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """As `cli`, in this process, which has long imported what each new one takes a second for."""
+        out, err, before, folder = io.StringIO(), io.StringIO(), dict(os.environ), Path.cwd()
+        os.environ.clear()
+        os.environ.update(self.environment | environment)
+        os.chdir(self.home)
+        code: int | str | None = 0
+        try:
+            with (
+                mock.patch.object(sys, "argv", ["vlm-runner", *words]),
+                contextlib.redirect_stdout(out),
+                contextlib.redirect_stderr(err),
+            ):
+                main()
+        except SystemExit as end:
+            code = end.code
+        finally:
+            os.chdir(folder)
+            os.environ.clear()
+            os.environ.update(before)
+            structlog.reset_defaults()
+        assert isinstance(code, int)
+        return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+    def cli_in_background(self, *words: str) -> subprocess.Popen[bytes]:
+        with (self.home / "runner.log").open("ab") as log:
+            runner = subprocess.Popen(
+                [sys.executable, "-m", "vlm_runner", *words],
+                env=self.environment,
+                cwd=self.home,
+                stdout=log,
+                stderr=log,
+            )
+        self.runners.append(runner)
+        return runner
+
+    def boto(self, service: str) -> Any:
+        return boto3.client(
+            service,
+            region_name=self.region,
+            endpoint_url=self.url,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            config=Config(s3={"addressing_style": "path"}),
+        )
+
+    def ask(self, path: str, body: object | None = None, method: str | None = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"content-type": "application/json"}
+        request = Request(f"{self.url}/_sandbox/{path}", data, headers, method=method)
+        with urlopen(request, timeout=10) as response:
+            return json.load(response)
+
+    def paid(self, kind: str) -> list[dict[str, Any]]:
+        return [entry for entry in self.ask("ledger")["entries"] if entry["kind"] == kind]
+
+    def assert_paid_once_and_over(self) -> None:
+        jobs, throughputs = self.paid("customization_job"), self.paid("provisioned_throughput")
+        assert (len(jobs), len(throughputs)) == (1, 1)
+        assert not throughputs[0]["still_billing"]
+        assert not self.boto("bedrock").list_provisioned_model_throughputs()["provisionedModelSummaries"]
+
+    def status(self, run_id: str) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(self.cli("status", run_id, "--json").stdout)
+        return answer
+
+    def phase(self, run_id: str) -> str | None:
+        """Straight from the file: a look that costs no process."""
+        state = self.home / "store" / "runs" / run_id / "state.json"
+        return str(json.loads(state.read_text())["run"]["phase"]) if state.exists() else None
+
+    def await_phase(self, run_id: str, phase: str, runner: subprocess.Popen[bytes]) -> None:
+        """Until a runner in the background has come so far."""
+
+        def there() -> bool:
+            assert runner.poll() is None, (self.home / "runner.log").read_text()
+            return self.phase(run_id) == phase
+
+        until(there, f"run {run_id} to be {phase}")
+
+    def spec(self, source: Path, name: str = "run.toml", **changes: str) -> Path:
+        """A spec for Nova Lite; `changes` are whole TOML lines by section, replacing the default ones."""
+        sections = {
+            "dataset": f'source = "{source}"\nvalidation_split = "validation"',
+            "model": f'base = "{NOVA}"',
+            "training": f'role_arn = "{ROLE}"\nhyperparameters = {{ epochCount = 2 }}',
+            "serving": 'mode = "provisioned"',
+            "test": "rows = 2",
+            "aws": f'region = "{self.region}"',
+        } | changes
+        path = self.home / name
+        path.write_text("\n".join(f"[{section}]\n{lines}" for section, lines in sections.items()))
+        return path
+
+
+def until(true: Any, what: str, seconds: float = 60) -> None:
+    """Real processes need real time; a condition ends the wait, never a guess."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.02)
+
+
+def finding(number: int) -> dict[str, str]:
+    return {
+        "rationale": f"The page number {number} hides its purpose.",
+        "eval_items": "WCAG 1.1.1",
+        "eval_reason": f'<img src="{number}.png"> has no alternative text.',
+        "plan": f"Add alt text number {number}.",
+    }
+
+
+def picture(number: int, kind: str = "PNG") -> bytes:
+    """A small page-like image that no other number has."""
+    image = Image.new("RGB", (120, 90), (number * 37 % 256, number * 91 % 256, 200))
+    image.paste((250, 250, number % 250), (10, 10, 60, 20 + number % 60))
+    out = io.BytesIO()
+    image.save(out, kind)
+    return out.getvalue()
+
+
+def notebook_dataset(folder: Path, rows: int, held_out: int = 4, kind: str = "PNG") -> Path:
+    """A parquet folder in the notebook's schema: image, html, outputs (here a list of findings)."""
+    from datasets import Dataset, Features, List, Value
+    from datasets import Image as ImageFeature
+
+    text = Value("string")
+    output = List({"rationale": text, "eval_items": text, "eval_reason": text, "plan": text})
+    features = Features({"image": ImageFeature(), "html": text, "outputs": output})
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, start, count in (("train", 0, rows), ("validation", rows, held_out)):
+        table = [
+            {
+                "image": {"bytes": picture(number, kind), "path": f"{number}.{kind.lower()}"},
+                "html": f"<main><h1>Page {number}</h1><img src='{number}.png'></main>",
+                "outputs": [finding(number)] if number % 5 else [],
+            }
+            for number in range(start, start + count)
+        ]
+        Dataset.from_list(table, features=features).to_parquet(folder / f"{split}.parquet")
+    return folder

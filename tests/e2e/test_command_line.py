@@ -1,0 +1,151 @@
+"""What every command promises."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+
+from vlm_runner.cli import cli
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from .laptop import Laptop
+
+HEAVY = (
+    "aioboto3",
+    "botocore",
+    "datasets",
+    "pyarrow",
+    "numpy",
+    "PIL",
+    "pydantic",
+    "rich",
+    "structlog",
+    "anyio",
+)
+
+
+def commands(
+    group: click.Group, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    for name, command in group.commands.items():
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+
+
+@pytest.mark.parametrize(("path", "command"), [pytest.param(p, c, id=" ".join(p)) for p, c in commands(cli)])
+def test_every_command_has_help_with_an_example(path: tuple[str, ...], command: click.Command) -> None:
+    assert command.help is not None
+    assert "Example:\n" in command.help
+    assert f"vlm-runner {' '.join(path)}" in command.help
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """
+    So it answers at once; a command loads what it needs.
+    """
+    code = f"import sys, vlm_runner.cli; print([name for name in {HEAVY!r} if name in sys.modules])"
+
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert loaded.stdout.strip() == "[]"
+
+
+def test_importing_the_library_loads_nothing_heavy_and_configures_nothing() -> None:
+    code = (
+        "import sys, logging, signal; before = signal.getsignal(signal.SIGINT); import vlm_runner;"
+        f"print([n for n in {HEAVY!r} if n in sys.modules], logging.root.handlers,"
+        "signal.getsignal(signal.SIGINT) is before)"
+    )
+
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert loaded.stdout.strip() == "[] [] True"
+
+
+def test_init_writes_a_spec_that_start_understands(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from vlm_runner.spec import RunSpec
+
+    path = tmp_path / "run.toml"
+    written = CliRunner().invoke(cli, ["init", str(path), "--source", 'odd "name"'])
+
+    assert written.exit_code == 0
+    spec = RunSpec.from_toml(path)
+    assert spec.dataset.source == 'odd "name"'
+    assert spec.model.base == "amazon.nova-lite-v1:0:300k"
+    assert spec.training.hyperparameters == {"epochCount": "2", "learningRate": "0.00001"}
+
+
+def test_stdout_holds_one_result_and_the_log_is_json_lines(laptop: Laptop, pages: Path) -> None:
+    done = laptop.cli("start", str(laptop.spec(pages)), "--yes", "--run-id", "cats", "--json")
+
+    result = json.loads(done.stdout)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    transitions = [line for line in lines if line["event"] == "run.advanced"]
+    assert result["outcome"] == "succeeded"
+    assert [line["sequence"] for line in transitions] == list(range(1, len(transitions) + 1))
+    assert transitions[-1]["phase"] == "done"
+    assert {line["run_id"] for line in lines} == {"cats"}
+    assert not re.search(r"\x1b", done.stdout + done.stderr)
+    assert "test-secret-canary" not in done.stdout + done.stderr
+
+
+def test_events_tell_the_history_once_and_go_on_from_a_number(laptop: Laptop, pages: Path) -> None:
+    laptop.cli("start", str(laptop.spec(pages)), "--yes", "--run-id", "cats")
+
+    whole = [json.loads(line) for line in laptop.cli("events", "cats").stdout.splitlines()]
+    rest = [
+        json.loads(line) for line in laptop.cli("events", "cats", "-f", "--after", "5").stdout.splitlines()
+    ]
+
+    assert [entry["sequence"] for entry in whole] == list(range(1, len(whole) + 1))
+    assert whole[0]["event"]["kind"] == "run_created"
+    assert whole[-1]["event"]["kind"] == "report_written"
+    assert rest == whole[5:]
+
+
+def test_status_and_list_show_what_is_there(laptop: Laptop, pages: Path) -> None:
+    laptop.cli("start", str(laptop.spec(pages)), "--yes", "--run-id", "cats")
+
+    status = laptop.cli("status", "cats")
+    listed = json.loads(laptop.cli("list", "--json").stdout)
+    missing = laptop.cli("status", "dogs")
+
+    assert status.returncode == 0
+    assert "Run cats succeeded." in status.stdout
+    assert [(row["run_id"], row["state"], row["may_bill"]) for row in listed] == [("cats", "SUCCEEDED", [])]
+    assert missing.returncode == 102
+    assert "No run 'dogs'" in missing.stderr
+
+
+def test_a_detached_run_goes_on_without_its_terminal(laptop: Laptop, pages: Path) -> None:
+    from .laptop import until
+
+    started = laptop.cli("start", str(laptop.spec(pages)), "--yes", "--detach", "--run-id", "cats")
+
+    assert started.returncode == 0, started.stderr
+    assert started.stdout == "cats\n"
+    until(lambda: laptop.phase("cats") == "done", "the detached run to end")
+    laptop.assert_paid_once_and_over()
+
+
+def test_resume_until_a_phase_stops_there(laptop: Laptop, pages: Path) -> None:
+    laptop.cli("start", str(laptop.spec(pages)), "--yes", "--run-id", "cats", "--timeout", "0s")
+
+    halfway = laptop.cli("resume", "cats", "--until", "recording", "--json")
+
+    assert halfway.returncode == 101, halfway.stderr
+    assert json.loads(halfway.stdout)["phase"] == "submitting"
+    assert laptop.paid("customization_job") == []
+    assert laptop.cli("resume", "cats").returncode == 0
