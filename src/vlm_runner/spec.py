@@ -104,6 +104,15 @@ class DatasetSpec(Section, frozen=True):
     split: str = "train"
     validation_split: str | None = None
     validation_fraction: float | None = Field(default=None, gt=0, lt=1)
+    validation_column: str | None = None
+    """A column that says of each row whether it is held out: where it holds one of `validation_values`."""
+    validation_values: tuple[str, ...] = ("validation", "valid", "val", "dev")
+    seed: str = "vlm-runner"
+    """Of the choice that `validation_fraction` makes: another seed holds back other rows."""
+    group_column: str | None = None
+    """Rows with the same value here stay together, on one side of `validation_fraction`."""
+    drop_duplicates: bool = False
+    """Leave out rows whose image and columns are all as in an earlier row."""
     columns: Columns = Columns()
     max_rows: int | None = Field(default=None, ge=1)
     on_bad_row: Literal["fail", "skip"] = "fail"
@@ -111,8 +120,11 @@ class DatasetSpec(Section, frozen=True):
 
     @model_validator(mode="after")
     def _one_validation(self) -> Self:
-        if self.validation_split is not None and self.validation_fraction is not None:
-            raise ValueError("give validation_split or validation_fraction, not both")
+        ways = (self.validation_split, self.validation_fraction, self.validation_column)
+        if sum(way is not None for way in ways) > 1:
+            raise ValueError("give one of validation_split, validation_fraction and validation_column")
+        if self.group_column is not None and self.validation_fraction is None:
+            raise ValueError("group_column keeps rows together in validation_fraction, which is not given")
         if self.validation_split == self.split:
             raise ValueError(
                 f"validation_split is '{self.split}' too: a model must not be judged by its lessons"
@@ -127,11 +139,15 @@ class PromptSpec(Section, frozen=True):
     system: str | None = None
     user: str | None = None
     assistant: str | None = None
+    strip: tuple[str, ...] = ()
+    """Words that are taken out of what the templates render, in any case."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if self.preset is None and (self.user is None or self.assistant is None):
             raise ValueError('give preset = "accessibility", or both user and assistant templates')
+        if any(not word.strip() for word in self.strip):
+            raise ValueError("strip holds an empty word")
         return self
 
 

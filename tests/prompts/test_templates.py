@@ -110,7 +110,7 @@ def test_the_qa_preset_asks_and_answers() -> None:
 
 
 def test_an_unknown_preset_is_answered_with_those_there_are() -> None:
-    with pytest.raises(ConfigurationError, match="accessibility, qa"):
+    with pytest.raises(ConfigurationError, match="accessibility, messages, qa"):
         compile_prompt(PromptSpec(preset="accesibility"))
 
 

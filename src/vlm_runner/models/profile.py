@@ -127,6 +127,7 @@ class TextRules(Sourced, frozen=True):
     system_required: bool
     same_bucket: bool = False
     schema_version: str
+    schema_required: bool = False
 
 
 class Hyperparameter(Sourced, frozen=True):

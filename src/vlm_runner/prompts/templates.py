@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, UndefinedError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -38,6 +39,17 @@ class Rendered:
     assistant: str
 
 
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """Why a part of a row cannot be rendered; `reason` is half a sentence."""
+
+    kind: Literal["missing", "empty", "surrogate", "unknown", "fails"]
+    reason: str
+    field: str
+    hint: str | None = None
+    cause: Exception | None = None
+
+
 class _PrintsNone(Exception):
     """A template printed None, which would put the word "None" into a lesson."""
 
@@ -47,37 +59,43 @@ class _Part:
     name: str
     template: Template
     columns: frozenset[str]
+    strip: tuple[str, ...]
 
-    def render(self, fields: Mapping[str, Any], subset: str, row: int) -> str:
+    def attempt(self, fields: Mapping[str, Any]) -> str | Flaw:
+        """The text, or what is wrong with it."""
         try:
-            text = self.template.render({"row": fields, **fields})
+            text = _without(self.template.render({"row": fields, **fields}), self.strip)
             text.encode("utf-8")
         except _PrintsNone:
-            raise RowError(
-                subset, row, self._empty(fields), "is missing, and the template prints it"
-            ) from None
+            return Flaw("missing", "is missing, and the template prints it", self._empty(fields))
         except UndefinedError as error:
-            raise self._undefined(error, fields, subset, row) from None
+            there = f"There are the columns {', '.join(sorted(fields))}."
+            return Flaw("unknown", str(error), self.name, there, error)
         except UnicodeEncodeError:
-            raise RowError(subset, row, self.name, "holds half a character (a lone surrogate)") from None
+            return Flaw("surrogate", "holds half a character (a lone surrogate)", self.name)
         except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
-            raise ConfigurationError(
-                f"The {self.name} template cannot be rendered for {subset} row {row}: {error}."
-            ) from error
-        if not text.strip():
-            raise RowError(subset, row, self.name, "is empty once rendered")
-        return text
+            return Flaw("fails", str(error), self.name, None, error)
+        return text if text.strip() else Flaw("empty", "is empty once rendered", self.name)
+
+    def render(self, fields: Mapping[str, Any], subset: str, row: int) -> str:
+        text = self.attempt(fields)
+        if isinstance(text, str):
+            return text
+        match text.kind:
+            case "unknown":
+                raise ConfigurationError(
+                    f"The {self.name} template names what {subset} row {row} does not have: {text.reason}.",
+                    hint=text.hint,
+                )
+            case "fails":
+                raise ConfigurationError(
+                    f"The {self.name} template cannot be rendered for {subset} row {row}: {text.reason}."
+                ) from text.cause
+            case _:
+                raise RowError(subset, row, text.field, text.reason)
 
     def _empty(self, fields: Mapping[str, Any]) -> str:
         return ", ".join(sorted(name for name in self.columns if fields.get(name, "") is None)) or self.name
-
-    def _undefined(
-        self, error: UndefinedError, fields: Mapping[str, Any], subset: str, row: int
-    ) -> ConfigurationError:
-        return ConfigurationError(
-            f"The {self.name} template names what {subset} row {row} does not have: {error}.",
-            hint=f"There are the columns {', '.join(sorted(fields))}.",
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +125,11 @@ class Prompt:
         question = self.render_question(fields, subset=subset, row=row)
         return Rendered(question.system, question.user, self._assistant.render(fields, subset, row))
 
+    def parts(self, fields: Mapping[str, Any]) -> dict[str, str | Flaw]:
+        """As `render`, but every part is tried, and none raises: by the names system, user and assistant."""
+        parts = [part for part in (self._system, self._user, self._assistant) if part is not None]
+        return {part.name: part.attempt(fields) for part in parts}
+
     def render_question(self, fields: Mapping[str, Any], *, subset: str, row: int) -> Question:
         """As `render`, without the answer: for test calls."""
         system = None if self._system is None else self._system.render(fields, subset, row)
@@ -123,9 +146,10 @@ def compile_prompt(spec: PromptSpec) -> Prompt:
     texts = preset(spec.preset) if spec.preset is not None else {}
     own = {"system": spec.system, "user": spec.user, "assistant": spec.assistant}
     texts |= {name: text for name, text in own.items() if text is not None}
-    parts = {name: _compile(name, text) for name, text in texts.items()}
+    parts = {name: _compile(name, text, spec.strip) for name, text in texts.items()}
+    stripped = {"strip": list(spec.strip)} if spec.strip else {}
     return Prompt(
-        fingerprint=hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest(),
+        fingerprint=hashlib.sha256(json.dumps(texts | stripped, sort_keys=True).encode()).hexdigest(),
         columns=frozenset().union(*(part.columns for part in parts.values())) - {"row"},
         _system=parts.get("system"),
         _user=parts["user"],
@@ -152,16 +176,28 @@ def preset_names() -> list[str]:
     return sorted(item.name for item in (files("vlm_runner.prompts") / "presets").iterdir() if item.is_dir())
 
 
-def _compile(name: str, text: str) -> _Part:
+def _compile(name: str, text: str, strip: tuple[str, ...]) -> _Part:
     environment = _environment()
     try:
         named = meta.find_undeclared_variables(environment.parse(text))
-        return _Part(name, environment.from_string(text), frozenset(named))
+        return _Part(name, environment.from_string(text), frozenset(named), strip)
     except TemplateSyntaxError as error:
         raise ConfigurationError(
             f"The {name} template has a syntax error in line {error.lineno}: {error.message}.",
             hint=f"Repair prompt.{name} in the spec; see the Jinja2 template documentation.",
         ) from error
+
+
+def _without(text: str, words: tuple[str, ...]) -> str:
+    """`text` without `words`, in any case; also without those that taking one out has put together."""
+    if not words:
+        return text
+    pattern = re.compile(
+        "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)), re.IGNORECASE
+    )
+    while (shorter := pattern.sub("", text)) != text:
+        text = shorter
+    return text
 
 
 def _environment() -> ImmutableSandboxedEnvironment:

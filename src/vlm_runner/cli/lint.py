@@ -1,0 +1,300 @@
+"""lint: every row and image against the model's rules."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vlm_runner.cli.options import Where, json_option, settings_for, where_options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from vlm_runner.lint import Finding, Report
+    from vlm_runner.lint.jsonl import Lines
+    from vlm_runner.models import Catalogue, ModelProfile
+    from vlm_runner.settings import Settings
+    from vlm_runner.spec import RunSpec
+
+SHOWN = 5
+"""Findings of one code that the table shows; --json and --sarif have all."""
+
+
+@click.command()
+@click.argument("source", metavar="SPEC|JSONL")
+@click.option("--model", metavar="ID", help="The base model, for a JSONL file.")
+@click.option("--validation", metavar="JSONL", help="The validation file beside a JSONL file.")
+@click.option("--images", metavar="s3|none|FOLDER", help="Where a JSONL file's images are looked at.")
+@click.option("--fix", is_flag=True, help="Write what the spec can do about it into the spec.")
+@click.option("--all", "every", is_flag=True, help="Show every finding, not the first of each code.")
+@click.option("--sarif", type=click.Path(dir_okay=False), help="Write SARIF 2.1.0 there; - is stdout.")
+@json_option
+@where_options
+def lint(
+    source: str,
+    model: str | None,
+    validation: str | None,
+    images: str | None,
+    *,
+    fix: bool,
+    every: bool,
+    sarif: str | None,
+    as_json: bool,
+    **flags: Any,
+) -> None:
+    """Report every finding in the dataset of SPEC, or in a Bedrock JSONL file. Exits with 3 on errors.
+
+    Needs no AWS, unless the JSONL file or its images are to be read from S3. Nothing is changed; --fix
+    writes into the spec, never into the data.
+
+    \b
+    Example:
+        vlm-runner lint run.toml
+        vlm-runner lint run.toml --fix
+        vlm-runner lint data/train.jsonl --model amazon.nova-lite-v1:0:300k --images ./copy
+        vlm-runner lint s3://bucket/data/train.jsonl --model amazon.nova-lite-v1:0:300k --sarif out.sarif
+    """
+    from vlm_runner.errors import UsageError
+    from vlm_runner.models import load_catalogue
+
+    where = Where(**flags)
+    settings = settings_for(where)
+    catalogue = load_catalogue(settings.catalogue)
+    fixed: list[str] = []
+    if model is None and source.endswith(".jsonl"):
+        raise UsageError("A JSONL file does not say for which model it is.", hint="Give --model ID.")
+    if model is not None:
+        if fix:
+            raise UsageError("--fix writes into a spec, and this is none.")
+        report = lint_file(source, validation, images, catalogue.find(model), settings)
+    else:
+        report, fixed = lint_spec(source, where, catalogue, fix=fix)
+    _show(report, source, fixed, lines=model is not None, every=every, sarif_file=sarif, as_json=as_json)
+    sys.exit(3 if report.failed else 0)
+
+
+def lint_spec(source: str, where: Where, catalogue: Catalogue, *, fix: bool) -> tuple[Report, list[str]]:
+    """The report, after fixing if asked to; and what was fixed."""
+    from pathlib import Path
+
+    from vlm_runner.lint.fix import fixes, rewritten
+    from vlm_runner.spec import RunSpec
+
+    path = Path(source)
+    spec = RunSpec.from_toml(path)
+    profile = catalogue.find(spec.model.base)
+    report = look(spec, profile, settings_for(where, spec_region=spec.aws.region))
+    values = fixes(report, profile) if fix else {}
+    if not values:
+        return report, []
+    path.write_text(rewritten(path.read_text(encoding="utf-8"), values), encoding="utf-8")
+    spec = RunSpec.from_toml(path)
+    said = [f"[{section}] {key} = {value}: {what}" for (section, key), (value, what) in values.items()]
+    return look(spec, profile, settings_for(where, spec_region=spec.aws.region)), said
+
+
+def look(spec: RunSpec, profile: ModelProfile, settings: Settings) -> Report:
+    """Open the dataset and lint it, with a line of progress on a terminal."""
+    import datetime as dt
+
+    from vlm_runner.dataset import open_dataset
+    from vlm_runner.lint import lint_dataset
+
+    token = settings.hf_token.get_secret_value() if settings.hf_token is not None else None
+    opened = open_dataset(spec.dataset, token=token, endpoint=settings.hf_endpoint)
+    rows = opened.train.num_rows + (opened.validation.num_rows if opened.validation is not None else 0)
+    with _counting(rows) as progress:
+        return lint_dataset(
+            opened,
+            spec,
+            profile,
+            today=dt.datetime.now(dt.UTC).date(),
+            region=settings.region,
+            progress=progress,
+        )
+
+
+def _counting(rows: int) -> Any:
+    from contextlib import contextmanager
+
+    @contextmanager
+    def counting() -> Iterator[Callable[[int], None] | None]:
+        if not sys.stderr.isatty():
+            yield None
+            return
+
+        def show(done: int) -> None:
+            if done % 100 == 0 or done == rows:
+                click.echo(f"\rLooked at {done:,} of {rows:,} rows", nl=False, err=True)
+
+        yield show
+        click.echo("\r" + " " * 50 + "\r", nl=False, err=True)
+
+    return counting()
+
+
+def lint_file(
+    source: str, validation: str | None, images: str | None, profile: ModelProfile, settings: Settings
+) -> Report:
+    """Lint JSONL files; AWS is only imported if one of them, or the images, are there."""
+    names = [name for name in (source, validation) if name]
+    remote = images == "s3" or (images is None and source.startswith("s3://"))
+    if remote or any(name.startswith("s3://") for name in names):
+        return _with_s3(names, profile, settings, images=images, read_images=remote)
+    return _lint_lines([_local(name) for name in names], profile, _folder(images), None)
+
+
+def _folder(images: str | None) -> Callable[[str, str], bytes | None] | None:
+    from pathlib import Path
+
+    from vlm_runner.errors import UsageError
+
+    if images is None or images in {"none", "s3"}:
+        return None
+    root = Path(images).resolve()
+    if not root.is_dir():
+        raise UsageError(f"There is no folder {images}.")
+
+    def fetch(_: str, key: str) -> bytes | None:
+        path = (root / key).resolve()
+        return path.read_bytes() if path.is_relative_to(root) and path.is_file() else None
+
+    return fetch
+
+
+def _local(name: str) -> Lines:
+    from pathlib import Path
+
+    from vlm_runner.errors import UsageError
+    from vlm_runner.lint.jsonl import Lines
+
+    path = Path(name)
+    try:
+        return Lines(name=name, bucket=None, stream=path.open("rb"), subset=_stem(path))
+    except OSError as error:
+        raise UsageError(f"{name} cannot be read: {error.strerror}.") from None
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".jsonl") or "train"
+
+
+def _lint_lines(
+    files: list[Lines],
+    profile: ModelProfile,
+    fetch: Callable[[str, str], bytes | None] | None,
+    account: str | None,
+) -> Report:
+    from vlm_runner.lint import lint_jsonl
+
+    try:
+        return lint_jsonl(files, profile, fetch=fetch, account=account)
+    finally:
+        for file in files:
+            file.stream.close()
+
+
+def _with_s3(
+    names: list[str], profile: ModelProfile, settings: Settings, *, images: str | None, read_images: bool
+) -> Report:
+    """Objects are read on an event loop in a thread of its own; the rules run in others."""
+    import tempfile
+
+    from anyio.from_thread import start_blocking_portal
+
+    from vlm_runner.aws.session import AwsSession
+    from vlm_runner.errors import ConfigurationError, UsageError
+    from vlm_runner.lint.jsonl import Lines
+
+    if settings.region is None:
+        raise ConfigurationError("No AWS region.", hint=f"Use --region {profile.regions[0]}.")
+    session = AwsSession(region=settings.region, profile=settings.profile, endpoint_url=settings.endpoint_url)
+
+    async def read(bucket: str, key: str) -> bytes | None:
+        found = await session.objects(bucket, owner=None).get(key)
+        return None if found is None else found.body
+
+    async def download(bucket: str, key: str, into: Any) -> None:
+        async for chunk in session.objects(bucket, owner=None).read(key):
+            into.write(chunk)
+
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(session):
+
+        def fetch(bucket: str, key: str) -> bytes | None:
+            return portal.call(read, bucket, key)
+
+        files = []
+        for name in names:
+            if not name.startswith("s3://"):
+                files.append(_local(name))
+                continue
+            bucket, _, key = name.removeprefix("s3://").partition("/")
+            if not key:
+                raise UsageError(f"'{name}' names no object.")
+            stream = tempfile.TemporaryFile()  # noqa: SIM115 - closed by _lint_lines
+            portal.call(download, bucket, key, stream)
+            stream.seek(0)
+            subset = key.rpartition("/")[2].removesuffix(".jsonl") or "train"
+            files.append(Lines(name=name, bucket=bucket, stream=stream, subset=subset))
+        account = portal.call(session.account.caller).account
+        return _lint_lines(files, profile, fetch if read_images else _folder(images), account)
+
+
+def _show(
+    report: Report,
+    source: str,
+    fixed: list[str],
+    *,
+    lines: bool,
+    every: bool,
+    sarif_file: str | None,
+    as_json: bool,
+) -> None:
+    import json
+    from importlib.metadata import version
+    from pathlib import Path
+
+    from vlm_runner.cli import printing
+    from vlm_runner.lint.sarif import sarif
+
+    if sarif_file is not None:
+        log = sarif(report, version=version("vlm-runner"), uri=source, lines=lines)
+        if sarif_file == "-":
+            printing.result_json(log)
+            return
+        Path(sarif_file).write_text(json.dumps(log, ensure_ascii=False, indent=1), encoding="utf-8")
+    for line in fixed:
+        printing.say(f"Wrote into the spec: {line}")
+    if as_json:
+        printing.result_json(report.as_json() | {"fixed": fixed})
+    else:
+        printing.result(table(report, every=every))
+
+
+def table(report: Report, *, every: bool = False) -> str:
+    """Findings by code, the worst first, each code with its rule and its fix."""
+    from vlm_runner.lint import RULES, Severity
+    from vlm_runner.lint.rows import order
+
+    groups: dict[tuple[str, Severity], list[Finding]] = {}
+    for finding in sorted(report.findings, key=order):
+        groups.setdefault((finding.code, finding.severity), []).append(finding)
+    lines = []
+    for (code, severity), found in groups.items():
+        lines.append(f"{severity.value:<8}{code}  {RULES[code].title} ({len(found)})")
+        for finding in found if every else found[:SHOWN]:
+            lines.append(f"          {finding.where or 'spec'}: {finding.message}")
+        if len(found) > SHOWN and not every:
+            lines.append(f"          … and {len(found) - SHOWN:,} more; see --all or --json")
+        lines += [f"          why: {found[0].why}", f"          fix: {found[0].fix}"]
+    counts = ", ".join(f"{report.count(severity):,} {severity.value}s" for severity in Severity)
+    for name, census in report.census.items():
+        lines.append(
+            f"{name}: {census.rows:,} rows, {census.images:,} images, {census.image_bytes:,} bytes, "
+            f"about {census.tokens:,} tokens (longest record {census.longest:,})"
+        )
+    lines.append(f"{report.model}: {counts}.")
+    return "\n".join(lines)

@@ -1,0 +1,345 @@
+"""Lint what a spec names: every row of its dataset, as the run would send it."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from vlm_runner.errors import ConfigurationError, RowError
+from vlm_runner.lint.finding import Census, Report, Severity
+from vlm_runner.lint.images import EXTENSIONS, Facts, Flawed, check_size, inspect, strict_pillow
+from vlm_runner.lint.parallel import each
+from vlm_runner.lint.rows import Identity, Relations, check_counts, digest
+from vlm_runner.lint.rules import rule
+from vlm_runner.lint.texts import check_text
+from vlm_runner.lint.tokens import CHARACTERS_A_TOKEN, text_tokens
+from vlm_runner.models import Lifecycle
+from vlm_runner.prompts.templates import Flaw, compile_prompt
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Iterator
+
+    from vlm_runner.dataset.rows import Opened, Row, Subset
+    from vlm_runner.lint.finding import Finding
+    from vlm_runner.models import ModelProfile
+    from vlm_runner.prompts.templates import Prompt
+    from vlm_runner.spec import RunSpec
+
+NEARLY = 0.85
+"""Of the token limit: above it an estimate may be wrong."""
+TEST_ROWS = 64
+
+# What `dataset.images` says of an image that is not there.
+_ABSENT = (
+    ("I105", re.compile(r"holds \d+ images")),
+    ("I104", re.compile(r"lies outside|is no path|has no files beside")),
+    ("I103", re.compile(r"cannot be read from")),
+    ("I102", re.compile(r"is empty")),
+    ("I101", re.compile(r"is missing")),
+    ("I106", re.compile(r".")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One row, looked at."""
+
+    row: int
+    findings: tuple[Finding, ...]
+    identity: Identity | None = None
+    size: int = 0
+    converted: bool = False
+    text_tokens: int = 0
+    image_tokens: int = 0
+    prompt_tokens: int = 0
+
+
+def lint_dataset(
+    opened: Opened,
+    spec: RunSpec,
+    profile: ModelProfile,
+    *,
+    today: dt.date,
+    region: str | None = None,
+    threads: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Report:
+    """
+    Every finding about the dataset of `spec`, in one pass, in flat memory. Blocks.
+
+    `progress` is called with the number of rows done.
+
+    Raises:
+        ConfigurationError: the templates do not parse.
+    """
+    prompt = compile_prompt(spec.prompt)
+    report = Report(model=profile.base_id, source=spec.dataset.source)
+    report.findings += check_spec(spec, profile, today=today, region=region)
+    relations, done = Relations(), 0
+    with strict_pillow():
+        for subset, held_out in ((opened.train, False), (opened.validation, True)):
+            if subset is None:
+                continue
+            census = report.census[subset.name] = Census()
+            work = partial(_check, subset=subset, spec=spec, profile=profile, prompt=prompt)
+            for checked in each(subset.scan(), work, threads=threads):
+                report.findings += checked.findings
+                if checked.identity is not None:
+                    report.findings += relations.check(
+                        checked.identity, subset=subset.name, row=checked.row, held_out=held_out
+                    )
+                count(census, checked)
+                done += 1
+                if progress is not None:
+                    progress(done)
+    report.findings = _each_template_once(report.findings)
+    report.findings += relations.check_answers(opened.train.name)
+    report.findings += check_counts(
+        report,
+        profile,
+        train=opened.train.name,
+        validation=opened.validation.name if opened.validation is not None else None,
+        skip=spec.dataset.on_bad_row == "skip",
+    )
+    report.findings += _advice(spec, profile, report.census[opened.train.name].usable)
+    return report
+
+
+def count(census: Census, checked: Checked) -> None:
+    census.rows += 1
+    if any(finding.severity is Severity.ERROR for finding in checked.findings):
+        return
+    census.usable += 1
+    census.images += 1
+    census.image_bytes += checked.size
+    census.converted += checked.converted
+    census.text_tokens += checked.text_tokens
+    census.image_tokens += checked.image_tokens
+    census.longest = max(census.longest, checked.text_tokens + checked.image_tokens)
+    if len(census.prompt_tokens) < TEST_ROWS:
+        census.prompt_tokens.append(checked.prompt_tokens)
+
+
+def check_spec(
+    spec: RunSpec, profile: ModelProfile, *, today: dt.date, region: str | None
+) -> Iterator[Finding]:
+    """What the spec alone tells."""
+    for name, value in spec.training.hyperparameters.items():
+        try:
+            profile.check_hyperparameters({name: value})
+        except ConfigurationError as error:
+            known = profile.hyperparameters.get(name)
+            yield rule("S501").found(
+                error.message.rstrip("."),
+                field=f"training.hyperparameters.{name}",
+                source=known.source_of("maximum") if known is not None else None,
+                fix=error.hint,
+            )
+    dates = profile.lifecycle
+    match profile.lifecycle_on(today):
+        case Lifecycle.EOL:
+            yield rule("S502").found(
+                f"the end of life of {profile.name} was {dates.end_of_life}",
+                field="model.base",
+                source=dates.source_of("end_of_life"),
+            )
+        case Lifecycle.LEGACY:
+            yield rule("S503").found(
+                f"{profile.name} is Legacy since {dates.legacy}",
+                field="model.base",
+                source=dates.source_of("legacy"),
+            )
+        case Lifecycle.ACTIVE:
+            pass
+    if spec.serving.mode.value not in profile.serving.modes:
+        yield rule("S504").found(
+            f"{profile.name} is served as {', '.join(profile.serving.modes)}, not '{spec.serving.mode}'",
+            field="serving.mode",
+            source=profile.serving.source_of("modes"),
+        )
+    if region is not None and region not in profile.regions:
+        yield rule("S507").found(
+            f"{profile.name} is fine-tuned in {', '.join(profile.regions)}, not in {region}",
+            field="aws.region",
+        )
+
+
+def _advice(spec: RunSpec, profile: ModelProfile, rows: int) -> Iterator[Finding]:
+    advice, given = profile.advice, spec.training.hyperparameters.get("epochCount", "")
+    if advice is None or not given.isdecimal():
+        return
+    most = 2 if rows <= advice.two_epochs_up_to_records else 1
+    if advice.duplicate_below_records <= rows and int(given) > most:
+        yield rule("S508").found(
+            f"epochCount is {given}; {most} is advised for {rows:,} records",
+            field="training.hyperparameters.epochCount",
+            source=advice.source_of("two_epochs_up_to_records"),
+        )
+
+
+def _check(
+    row: Row | RowError, *, subset: Subset, spec: RunSpec, profile: ModelProfile, prompt: Prompt
+) -> Checked:
+    if isinstance(row, RowError):
+        code = next(code for code, pattern in _ABSENT if pattern.search(row.reason))
+        found = rule(code).found(row.reason, subset=subset.name, row=row.row, field=row.field, fixes="skip")
+        return Checked(row.row or 0, (found,))
+    look = _Look(row, subset, spec, profile)
+    facts = look.image()
+    return look.record(prompt, facts)
+
+
+class _Look:
+    """At one row."""
+
+    def __init__(self, row: Row, subset: Subset, spec: RunSpec, profile: ModelProfile) -> None:
+        self._row, self._subset, self._spec, self._profile = row, subset, spec, profile
+        self._found: list[Finding] = []
+
+    def _say(self, code: str, message: str, field: str, **more: Any) -> None:
+        self._found.append(
+            rule(code).found(message, subset=self._subset.name, row=self._row.index, field=field, **more)
+        )
+
+    def image(self) -> Facts | None:
+        field = self._subset.layout.image
+        try:
+            facts = inspect(self._row.image)
+        except Flawed as flaw:
+            self._say(flaw.code, str(flaw), field, fixes="skip")
+            return None
+        for code, words in facts.odd:
+            self._say(code, words, field)
+        name = (self._row.image_path or "").rpartition(".")[2].lower()
+        if EXTENSIONS.get(name, facts.format) != facts.format:
+            self._say("I145", f"'{self._row.image_path}' is {facts.format}", field)
+        at = {"subset": self._subset.name, "row": self._row.index, "field": field}
+        before = len(self._found)
+        self._found += check_size(facts, self._profile, self._spec.images, **at)  # type: ignore[arg-type]
+        if before == len(self._found) and self._converts(facts):
+            self._check_growth(facts, field)
+        return facts
+
+    def _converts(self, facts: Facts) -> bool:
+        keeps = self._spec.images.format == "keep" and facts.format in self._profile.images.formats
+        return not (facts.plain and (keeps or facts.format == "png"))
+
+    def _check_growth(self, facts: Facts, field: str) -> None:
+        """A converted image may be larger than it was; only a very large one can be too large."""
+        limit = self._profile.images.max_bytes
+        if self._spec.images.fit or facts.width * facts.height * 4 < limit:
+            return
+        from PIL import Image, ImageOps  # noqa: PLC0415 - rare
+
+        out = io.BytesIO()
+        with Image.open(io.BytesIO(self._row.image)) as image:
+            upright = ImageOps.exif_transpose(image)
+            plain = upright if upright.mode in {"RGB", "RGBA", "L"} else upright.convert("RGB")
+            plain.save(out, "PNG", compress_level=1)
+        if len(out.getvalue()) > limit:
+            self._say(
+                "I138",
+                f"{len(out.getvalue()):,} bytes as PNG; {self._profile.name} takes {limit:,}",
+                field,
+                source=self._profile.images.source_of("max_bytes"),
+                fix='Set format = "keep" or fit = true under [images].',
+                fixes="fit",
+            )
+
+    def record(self, prompt: Prompt, facts: Facts | None) -> Checked:
+        parts = prompt.parts(self._row.fields)
+        texts = {name: part for name, part in parts.items() if isinstance(part, str)}
+        for name, part in parts.items():
+            if isinstance(part, Flaw):
+                self._flaw(name, part)
+            else:
+                at = {"subset": self._subset.name, "row": self._row.index, "field": name}
+                self._found += check_text(part, self._profile, **at)  # type: ignore[arg-type]
+        self._values(prompt)
+        words = sum(map(text_tokens, texts.values()))
+        pixels = self._pixels(facts)
+        if facts is not None:
+            self._tokens(texts, words, pixels)
+        identity = None
+        if facts is not None and len(texts) == len(parts):
+            picture = digest(self._row.image)
+            question = digest(picture, texts.get("system", ""), texts["user"])
+            identity = Identity(picture, question, digest(texts["assistant"]))
+        asked = sum(text_tokens(text) for name, text in texts.items() if name != "assistant")
+        return Checked(
+            row=self._row.index,
+            findings=tuple(self._found),
+            identity=identity,
+            size=len(self._row.image),
+            converted=facts is not None and self._converts(facts),
+            text_tokens=words,
+            image_tokens=pixels,
+            prompt_tokens=asked + pixels,
+        )
+
+    def _pixels(self, facts: Facts | None) -> int:
+        if facts is None:
+            return 0
+        longest = self._profile.images.max_side or self._profile.inference.max_image_side
+        scale = min(1.0, longest / max(facts.width, facts.height)) if self._spec.images.fit else 1.0
+        return self._profile.image_tokens(max(1, int(facts.width * scale)), max(1, int(facts.height * scale)))
+
+    def _flaw(self, name: str, flaw: Flaw) -> None:
+        codes = {"missing": "T201", "surrogate": "T207", "unknown": "S506", "fails": "S505"}
+        empty = {"system": "T204", "user": "T202", "assistant": "T203"}
+        code = empty[name] if flaw.kind == "empty" else codes[flaw.kind]
+        fixes = None if flaw.kind in {"unknown", "fails"} else "skip"
+        self._say(code, flaw.reason, flaw.field or name, fixes=fixes, fix=flaw.hint)
+
+    def _values(self, prompt: Prompt) -> None:
+        fields = self._row.fields
+        if "output" in prompt.columns and fields.get("output") == []:
+            self._say("T205", "the list of findings is empty", self._subset.layout.output or "output")
+        html = fields.get("html")
+        if "html" in prompt.columns and html is not None and not isinstance(html, str):
+            self._say("T206", f"holds a {type(html).__name__}", self._subset.layout.html or "html")
+
+    def _tokens(self, texts: dict[str, str], words: int, pixels: int) -> None:
+        limit, source = self._profile.tokens.per_record, self._profile.tokens.source_of("per_record")
+        total, html = words + pixels, self._row.fields.get("html")
+        over = total - limit
+        cut = max(0, len(html) - over * CHARACTERS_A_TOKEN) if isinstance(html, str) else 0
+        fix = f"Cut {over:,} tokens, about {over * CHARACTERS_A_TOKEN:,} characters"
+        fix += f": write {{{{ html[:{cut}] }}}} in the user template." if cut else "."
+        said = f"about {total:,} tokens ({words:,} of text, {pixels:,} of the image); the limit is {limit:,}"
+        if isinstance(html, str) and text_tokens(html) > limit:
+            alone = f"the HTML alone has about {text_tokens(html):,} tokens; the limit is {limit:,}"
+            room = max(0, limit - (total - text_tokens(html))) * CHARACTERS_A_TOKEN
+            shorter = f"Write {{{{ html[:{room}] }}}} in the user template."
+            self._say(
+                "T232", alone, self._subset.layout.html or "html", source=source, fix=shorter, fixes="skip"
+            )
+        elif over > 0:
+            self._say("T230", said, "user", source=source, fix=fix, fixes="skip")
+        elif total > limit * NEARLY:
+            self._say("T231", said, "user", source=source)
+        most = self._profile.inference.max_output_tokens
+        if text_tokens(texts.get("assistant", "")) > most:
+            self._say(
+                "T241",
+                f"about {text_tokens(texts['assistant']):,} tokens; {self._profile.name} answers {most:,} at most",
+                "assistant",
+                source=self._profile.inference.source_of("max_output_tokens"),
+            )
+
+
+def _each_template_once(findings: list[Finding]) -> list[Finding]:
+    """A template that names no column of the dataset fails in every row; its first row tells."""
+    kept, told = [], set()
+    for finding in findings:
+        key = (finding.code, finding.field, finding.subset)
+        if finding.code in {"S505", "S506"}:
+            if key in told:
+                continue
+            told.add(key)
+        kept.append(finding)
+    return kept

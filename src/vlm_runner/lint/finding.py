@@ -1,0 +1,100 @@
+"""What lint says: findings, and what it counted on the way."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Severity(StrEnum):
+    ERROR = "error"
+    """The job, or the run before it, would fail."""
+    WARNING = "warning"
+    """It would work, and probably not as meant."""
+    NOTE = "note"
+    """What will be done with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    code: str
+    severity: Severity
+    message: str
+    """Half a sentence: what is wrong."""
+    why: str
+    """The rule, with its source."""
+    fix: str
+    subset: str | None = None
+    row: int | None = None
+    """From 0, in the subset or the JSONL file."""
+    field: str | None = None
+    fixes: str | None = None
+    """The transform of the spec that mends it: fit, skip, strip, drop_duplicates, png."""
+
+    @property
+    def where(self) -> str:
+        row = None if self.row is None else f"row {self.row}"
+        return ", ".join(part for part in (self.subset, row, self.field) if part)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self) | {"severity": self.severity.value}
+
+
+@dataclass(slots=True)
+class Census:
+    """What a subset holds, counted while it was looked at."""
+
+    rows: int = 0
+    usable: int = 0
+    """Rows without an error of their own."""
+    images: int = 0
+    image_bytes: int = 0
+    converted: int = 0
+    text_tokens: int = 0
+    image_tokens: int = 0
+    longest: int = 0
+    """Tokens of the longest record."""
+    prompt_tokens: list[int] = field(default_factory=list[int])
+    """Of the first records: what test calls will send."""
+
+    @property
+    def tokens(self) -> int:
+        """An estimate of what one epoch trains on."""
+        return self.text_tokens + self.image_tokens
+
+    def as_json(self) -> dict[str, int]:
+        counted = asdict(self)
+        counted.pop("prompt_tokens")
+        return counted | {"tokens": self.tokens}
+
+
+@dataclass(slots=True)
+class Report:
+    """All findings, in the order of rows, and a census of each subset by its name."""
+
+    model: str
+    source: str
+    findings: list[Finding] = field(default_factory=list[Finding])
+    census: dict[str, Census] = field(default_factory=dict[str, Census])
+
+    def count(self, severity: Severity) -> int:
+        return sum(finding.severity is severity for finding in self.findings)
+
+    @property
+    def failed(self) -> bool:
+        return any(finding.severity is Severity.ERROR for finding in self.findings)
+
+    @property
+    def codes(self) -> Counter[str]:
+        return Counter(finding.code for finding in self.findings)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "source": self.source,
+            "counts": {severity.value: self.count(severity) for severity in Severity},
+            "census": {name: census.as_json() for name, census in self.census.items()},
+            "findings": [finding.as_json() for finding in self.findings],
+        }

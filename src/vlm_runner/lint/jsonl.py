@@ -1,0 +1,404 @@
+"""Lint records that exist already: a Bedrock JSONL file, and the images it names."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from vlm_runner.lint.dataset import NEARLY, Checked, count
+from vlm_runner.lint.finding import Census, Report, Severity
+from vlm_runner.lint.images import Flawed, check_size, inspect, strict_pillow
+from vlm_runner.lint.parallel import each
+from vlm_runner.lint.rows import Identity, Relations, check_counts, digest
+from vlm_runner.lint.rules import rule
+from vlm_runner.lint.texts import check_text
+from vlm_runner.lint.tokens import CHARACTERS_A_TOKEN, text_tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from vlm_runner.lint.finding import Finding
+    from vlm_runner.models import ModelProfile
+
+LONGEST_LINE = 64 * 1024 * 1024
+NAME = re.compile(r"[\w\-/.]+", re.ASCII)
+IMAGE_URI = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/([\w\-/.]+)", re.ASCII)
+OWNER = re.compile(r"[0-9]{12}")
+KEYS = frozenset({"schemaVersion", "system", "messages"})
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """One JSONL file: its name, its bucket where it lies in S3, and its bytes."""
+
+    name: str
+    bucket: str | None
+    stream: BinaryIO
+    subset: str
+
+
+class _Bad(Exception):
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def lint_jsonl(
+    files: Sequence[Lines],
+    profile: ModelProfile,
+    *,
+    fetch: Callable[[str, str], bytes | None] | None,
+    account: str | None = None,
+    threads: int | None = None,
+) -> Report:
+    """
+    Every finding about a training file and, if given, a validation file. Blocks.
+
+    `fetch` reads an image; None: images are not looked at, and the report says so.
+    """
+    report = Report(model=profile.base_id, source=files[0].name)
+    relations = Relations()
+    with strict_pillow():
+        for place, file in enumerate(files):
+            census = report.census[file.subset] = Census()
+            report.findings += _check_name(file)
+            work = partial(_check, file=file, profile=profile, fetch=fetch, account=account)
+            for checked in each(enumerate(_lines(file.stream)), work, threads=threads):
+                report.findings += checked.findings
+                if checked.identity is not None:
+                    report.findings += relations.check(
+                        checked.identity, subset=file.subset, row=checked.row, held_out=place > 0
+                    )
+                count(census, checked)
+            if not census.rows:
+                report.findings.append(rule("J305").found("there is no record", subset=file.subset))
+    if any(census.rows for census in report.census.values()):
+        report.findings += relations.check_answers(files[0].subset)
+        names = [file.subset for file in files]
+        report.findings += [
+            finding
+            for finding in check_counts(
+                report, profile, train=names[0], validation=names[1] if len(names) > 1 else None, skip=False
+            )
+            # The advice about the spec has no place here.
+            if finding.code != "D409"
+        ]
+    if fetch is None:
+        report.findings.append(rule("J348").found("no image was looked at", subset=files[0].subset))
+    return report
+
+
+def _check_name(file: Lines) -> Iterator[Finding]:
+    if not file.name.endswith(".jsonl"):
+        yield rule("J301").found(f"the file is named '{file.name}'", subset=file.subset)
+    key = file.name.removeprefix("s3://").partition("/")[2] if file.bucket else file.name.rpartition("/")[2]
+    if not NAME.fullmatch(key):
+        yield rule("J302").found(f"the file is named '{key}'", subset=file.subset)
+
+
+def _lines(stream: BinaryIO) -> Iterator[bytes]:
+    """Without their line feeds; a line too long to read comes cut off."""
+    while line := stream.readline(LONGEST_LINE + 1):
+        yield line
+        while line and not line.endswith(b"\n") and len(line) > LONGEST_LINE:
+            line = stream.readline(LONGEST_LINE + 1)
+
+
+def _check(
+    item: tuple[int, bytes],
+    *,
+    file: Lines,
+    profile: ModelProfile,
+    fetch: Callable[[str, str], bytes | None] | None,
+    account: str | None,
+) -> Checked:
+    look = _Record(item[0], file, profile, fetch, account)
+    try:
+        return look.check(item[1])
+    except _Bad as bad:
+        look.say(bad.code, str(bad))
+        return Checked(item[0], tuple(look.found))
+    except RecursionError:
+        look.say("J346", "the record is nested too deeply")
+        return Checked(item[0], tuple(look.found))
+
+
+class _Record:
+    """One line."""
+
+    def __init__(
+        self,
+        row: int,
+        file: Lines,
+        profile: ModelProfile,
+        fetch: Callable[[str, str], bytes | None] | None,
+        account: str | None,
+    ) -> None:
+        self.row, self.file, self.profile, self.fetch, self.account = row, file, profile, fetch, account
+        self.found: list[Finding] = []
+        self._pictures: list[bytes] = []
+        self._texts: list[tuple[str, str]] = []
+        self._size = self._image_tokens = self._images = 0
+
+    def say(self, code: str, message: str, field: str | None = None, **more: Any) -> None:
+        self.found.append(
+            rule(code).found(message, subset=self.file.subset, row=self.row, field=field, **more)
+        )
+
+    def check(self, line: bytes) -> Checked:
+        record = self._parse(line)
+        if "messages" not in record and {"prompt", "completion"} & record.keys():
+            raise _Bad("J311", "the record has 'prompt' and 'completion'")
+        if not isinstance(record.get("messages"), list):
+            raise _Bad("J312", "'messages' is missing, or no list")
+        if unknown := sorted(set(record) - KEYS):
+            self.say("J339", f"the record has {', '.join(map(repr, unknown))}")
+        self._schema(record.get("schemaVersion"))
+        self._system(record)
+        self._turns(record["messages"])
+        return self._whole()
+
+    def _parse(self, raw: bytes) -> dict[str, Any]:
+        line = raw.removesuffix(b"\n")
+        if len(line) > LONGEST_LINE:
+            raise _Bad("J307", f"the line has more than {LONGEST_LINE:,} bytes")
+        if line.endswith(b"\r"):
+            self.say("J343", "the line ends with CRLF")
+        if line.startswith(b"\xef\xbb\xbf"):
+            raise _Bad("J304", "the line begins with a byte order mark")
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise _Bad(
+                "J303", f"byte {error.start} of the line, {line[error.start]:#x}, is no UTF-8"
+            ) from None
+        if not text.strip():
+            raise _Bad("J306", "the line is empty")
+        record = self._json(text)
+        if not isinstance(record, dict):
+            raise _Bad("J310", f"the line holds a {type(record).__name__}")
+        return record
+
+    def _json(self, text: str) -> Any:
+        twice: list[str] = []
+
+        def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+            read = dict(items)
+            if len(read) < len(items):
+                names = [name for name, _ in items]
+                twice.extend(sorted({name for name in names if names.count(name) > 1}))
+            return read
+
+        def constant(name: str) -> Any:
+            raise _Bad("J341", f"the record holds {name}")
+
+        try:
+            value = json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
+        except _Bad:
+            raise
+        except ValueError as error:
+            if getattr(error, "msg", "") == "Extra data":
+                place = getattr(error, "colno", 0)
+                raise _Bad("J309", f"a second value begins at character {place}") from None
+            raise _Bad("J308", f"{error}".replace("line 1 ", "")) from None
+        if twice:
+            self.say("J340", f"{', '.join(map(repr, twice))} stands twice in one object")
+        return value
+
+    def _schema(self, version: Any) -> None:
+        wanted = self.profile.text.schema_version
+        if version is None:
+            required = self.profile.text.schema_required
+            severity = Severity.ERROR if required else Severity.NOTE
+            self.say("J313", "'schemaVersion' is missing", "schemaVersion", severity=severity)
+        elif version != wanted:
+            self.say("J314", f"'schemaVersion' is {version!r}, not '{wanted}'", "schemaVersion")
+
+    def _system(self, record: dict[str, Any]) -> None:
+        if (system := record.get("system")) is None:
+            if self.profile.text.system_required:
+                self.say(
+                    "J347", "there is no system text", "system", source=self.profile.text.source_of("system")
+                )
+            return
+        if not isinstance(system, list) or not system:
+            self.say("J315", f"'system' is {_kind(system)}", "system")
+        elif len(system) > 1:
+            self.say("J316", f"'system' holds {len(system)} items", "system")
+        else:
+            self._text(system[0], "system", empty="J317", other="J315")
+
+    def _text(self, block: Any, field: str, *, empty: str, other: str) -> None:
+        if not isinstance(block, dict) or "text" not in block:
+            self.say(other, f"holds {_kind(block)} instead of a text", field)
+        elif not isinstance(block["text"], str):
+            self.say("J328", f"the text is {_kind(block['text'])}", field)
+        elif not block["text"].strip():
+            self.say(empty, "the text is empty", field)
+        else:
+            self._texts.append((field, block["text"]))
+
+    def _turns(self, messages: list[Any]) -> None:
+        if not messages:
+            raise _Bad("J318", "'messages' is empty")
+        roles: list[str] = []
+        for place, message in enumerate(messages):
+            field = f"messages[{place}]"
+            if not isinstance(message, dict):
+                self.say("J345", f"the turn is {_kind(message)}", field)
+                roles.append("")
+                continue
+            role = message.get("role")
+            if role not in {"user", "assistant"}:
+                self.say("J321", f"the role is {role!r}"[:80], field)
+            roles.append(str(role))
+            self._content(message.get("content"), str(role), field)
+        self._order(roles)
+
+    def _order(self, roles: list[str]) -> None:
+        if roles[0] == "assistant":
+            self.say("J319", "the assistant begins", "messages[0]")
+        for place, (before, after) in enumerate(zip(roles, roles[1:], strict=False), start=1):
+            if before == after:
+                self.say("J320", f"two turns of the {after} follow each other"[:80], f"messages[{place}]")
+        if roles[-1] == "user":
+            self.say("J322", "the user has the last word", f"messages[{len(roles) - 1}]")
+
+    def _content(self, content: Any, role: str, field: str) -> None:
+        if not isinstance(content, list) or not content:
+            self.say("J323", f"'content' is {_kind(content)}", f"{field}.content")
+            return
+        had = len(self._texts)
+        for place, block in enumerate(content):
+            at = f"{field}.content[{place}]"
+            if isinstance(block, dict) and "text" in block:
+                self._text(block, at, empty="J327", other="J324")
+            elif isinstance(block, dict) and "image" in block:
+                if role == "assistant":
+                    self.say("J325", "an image in the assistant's turn", at)
+                self._image(block["image"], at)
+            elif isinstance(block, dict) and "video" in block:
+                self.say("J344", "the block is a video", at)
+            else:
+                self.say("J324", f"the block is {_kind(block)}", at)
+        if role == "assistant" and len(self._texts) == had:
+            self.say("J326", "the answer has no text", f"{field}.content")
+
+    def _image(self, image: Any, field: str) -> None:
+        self._images += 1
+        at = f"{field}.image"
+        if not isinstance(image, dict):
+            self.say("J324", f"the image is {_kind(image)}", at)
+            return
+        formats, declared = self.profile.images.formats, image.get("format")
+        if declared is None:
+            self.say("J336", "the image has no format", at)
+        elif declared not in formats:
+            self.say(
+                "J337",
+                f"format {declared!r}; {self.profile.name} takes {', '.join(formats)}"[:120],
+                at,
+                source=self.profile.images.source_of("formats"),
+            )
+        source = image.get("source")
+        location = source.get("s3Location") if isinstance(source, dict) else None
+        if not isinstance(location, dict) or not isinstance(location.get("uri"), str):
+            self.say("J330", "the image has no source.s3Location.uri", at)
+            return
+        self._owner(location, at)
+        self._object(location["uri"], declared, at)
+
+    def _owner(self, location: dict[str, Any], at: str) -> None:
+        owner = location.get("bucketOwner")
+        if owner is None:
+            return
+        if not isinstance(owner, str) or not OWNER.fullmatch(owner):
+            self.say("J333", f"bucketOwner is {owner!r}"[:80], at)
+        elif self.account is not None and owner != self.account:
+            self.say("J334", f"bucketOwner is {owner}, and the account {self.account}", at)
+
+    def _object(self, uri: str, declared: Any, at: str) -> None:
+        match = IMAGE_URI.fullmatch(uri)
+        if match is None:
+            self.say("J331", f"'{uri[:120]}'", at)
+            return
+        bucket, key = match[1], match[2]
+        if self.profile.text.same_bucket and self.file.bucket is not None and bucket != self.file.bucket:
+            self.say("J332", f"the image is in {bucket}, the records are in {self.file.bucket}", at)
+        if self.fetch is None:
+            self._pictures.append(uri.encode())
+            return
+        body = self.fetch(bucket, key)
+        if body is None:
+            self.say("J335", f"{uri} cannot be read", at)
+            return
+        self._picture(body, uri, declared, at)
+
+    def _picture(self, body: bytes, uri: str, declared: Any, at: str) -> None:
+        self._pictures.append(digest(body))
+        self._size += len(body)
+        try:
+            facts = inspect(body)
+        except Flawed as flaw:
+            self.say(flaw.code, f"{uri}: {flaw}", at, fix="Replace the object.")
+            return
+        for code, words in facts.odd:
+            self.say(code, f"{uri}: {words}", at, severity=Severity.WARNING, fix="Convert it to a plain PNG.")
+        if facts.format not in self.profile.images.formats and declared != facts.format:
+            self.say("J337", f"{uri} is {facts.format}", at, source=self.profile.images.source_of("formats"))
+        elif declared in self.profile.images.formats and declared != facts.format:
+            self.say("J338", f"{uri} is {facts.format}, not {declared}", at)
+        where: dict[str, Any] = {"subset": self.file.subset, "row": self.row, "field": at}
+        self.found += check_size(facts, self.profile, None, **where)
+        self._image_tokens += self.profile.image_tokens(facts.width, facts.height)
+
+    def _whole(self) -> Checked:
+        most = self.profile.images.per_record
+        if self._images > most:
+            self.say(
+                "J329",
+                f"{self._images} images; {self.profile.name} takes {most}",
+                "messages",
+                source=self.profile.images.source_of("per_record"),
+            )
+        if not self._images:
+            self.say("J342", "the record has no image", "messages")
+        for field, text in self._texts:
+            self.found += check_text(text, self.profile, subset=self.file.subset, row=self.row, field=field)
+        words = sum(text_tokens(text) for _, text in self._texts)
+        self._limit(words)
+        answers = [text for field, text in self._texts if field.startswith("messages[")][-1:]
+        questions = [text for _, text in self._texts[:-1]]
+        picture = digest(*self._pictures)
+        return Checked(
+            row=self.row,
+            findings=tuple(self.found),
+            identity=Identity(picture, digest(picture, *questions), digest(*answers)),
+            size=self._size,
+            text_tokens=words,
+            image_tokens=self._image_tokens,
+            prompt_tokens=words - sum(map(text_tokens, answers)) + self._image_tokens,
+        )
+
+    def _limit(self, words: int) -> None:
+        limit, total = self.profile.tokens.per_record, words + self._image_tokens
+        source = self.profile.tokens.source_of("per_record")
+        said = f"about {total:,} tokens; the limit is {limit:,}"
+        if total > limit:
+            over = total - limit
+            fix = f"Cut {over:,} tokens, about {over * CHARACTERS_A_TOKEN:,} characters."
+            self.say("T230", said, "messages", source=source, fix=fix)
+        elif total > limit * NEARLY:
+            self.say("T231", said, "messages", source=source)
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "missing"
+    if isinstance(value, dict):
+        return f"an object with {', '.join(map(repr, list(value)[:3])) or 'no keys'}"[:80]
+    names = {list: "an empty list" if value == [] else "a list", str: "a string", bool: "true or false"}
+    return names.get(type(value), f"a {type(value).__name__}")

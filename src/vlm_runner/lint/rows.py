@@ -1,0 +1,129 @@
+"""Findings that need more than one row: duplicates, leakage, counts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from vlm_runner.lint.finding import Severity
+from vlm_runner.lint.rules import rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vlm_runner.lint.finding import Finding, Report
+    from vlm_runner.models import ModelProfile
+
+
+def digest(*parts: bytes | str) -> bytes:
+    """16 bytes that stand for `parts`; a row costs its memory for as long as the dataset is read."""
+    sha = hashlib.sha256()
+    for part in parts:
+        raw = part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass")
+        sha.update(len(raw).to_bytes(8, "big"))
+        sha.update(raw)
+    return sha.digest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What one row holds, as digests."""
+
+    image: bytes
+    question: bytes
+    """Image and prompt."""
+    answer: bytes
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the rows of one subset held so far."""
+
+    rows: dict[bytes, int] = field(default_factory=dict[bytes, int])
+    questions: dict[bytes, tuple[int, bytes]] = field(default_factory=dict[bytes, tuple[int, bytes]])
+    images: dict[bytes, int] = field(default_factory=dict[bytes, int])
+    answers: Counter[bytes] = field(default_factory=Counter[bytes])
+
+
+@dataclass(slots=True)
+class Relations:
+    """Rows against the rows before them; training is looked at first."""
+
+    training: Seen = field(default_factory=Seen)
+    validation: Seen = field(default_factory=Seen)
+
+    def check(self, identity: Identity, *, subset: str, row: int, held_out: bool) -> Iterator[Finding]:
+        seen = self.validation if held_out else self.training
+        whole = digest(identity.question, identity.answer)
+        at = {"subset": subset, "row": row}
+        if whole in seen.rows:
+            yield rule("D405").found(f"the same as row {seen.rows[whole]}", fixes="drop_duplicates", **at)  # type: ignore[arg-type]
+        elif identity.question in seen.questions:
+            other, _ = seen.questions[identity.question]
+            yield rule("D406").found(f"the same image and prompt as row {other}, with another answer", **at)  # type: ignore[arg-type]
+        if held_out and whole in self.training.rows:
+            yield rule("D407").found(f"the same as training row {self.training.rows[whole]}", **at)  # type: ignore[arg-type]
+        elif held_out and identity.image in self.training.images:
+            yield rule("D408").found(
+                f"the same image as training row {self.training.images[identity.image]}", **at
+            )  # type: ignore[arg-type]
+        seen.rows.setdefault(whole, row)
+        seen.questions.setdefault(identity.question, (row, identity.answer))
+        seen.images.setdefault(identity.image, row)
+        seen.answers[identity.answer] += 1
+
+    def check_answers(self, subset: str) -> Iterator[Finding]:
+        answers = self.training.answers
+        if len(answers) == 1 and answers.total() > 4:
+            yield rule("D410").found(f"all {answers.total()} rows have the same answer", subset=subset)
+
+
+def check_counts(
+    report: Report, profile: ModelProfile, *, train: str, validation: str | None, skip: bool
+) -> Iterator[Finding]:
+    """Whether the model takes so many records; `skip`: rows that cannot be used are left out of them."""
+    records = profile.records
+
+    def count(name: str | None) -> int:
+        if name is None or name not in report.census:
+            return 0
+        return report.census[name].usable if skip else report.census[name].rows
+
+    total, held_out = count(train) + count(validation), count(validation)
+    where = {"subset": train}
+    if not total:
+        yield rule("D411").found("no row can be used", **where)
+        return
+    if total < records.minimum:
+        yield rule("D401").found(
+            f"{total:,} records; {profile.name} wants {records.minimum:,}, training and validation together",
+            source=records.source_of("minimum"), **where,
+        )  # fmt: skip
+    elif total > records.maximum:
+        ask = f" Or ask for more: quota {profile.records_quota_code}." if records.adjustable else ""
+        yield rule("D402").found(
+            f"{total:,} records; {profile.name} takes {records.maximum:,}, training and validation together",
+            source=records.source_of("maximum"),
+            fix=f"Set max_rows = {records.maximum - held_out} under [dataset].{ask}",
+            **where,
+        )
+    elif records.recommended_minimum is not None and total < records.recommended_minimum:
+        yield rule("D404").found(
+            f"{total:,} records; {records.recommended_minimum:,} are recommended",
+            source=records.source_of("recommended_minimum"), **where,
+        )  # fmt: skip
+    if records.maximum_validation is not None and held_out > records.maximum_validation:
+        yield rule("D403").found(
+            f"{held_out:,} validation records; {profile.name} takes {records.maximum_validation:,}",
+            subset=validation, source=records.source_of("maximum_validation"),
+        )  # fmt: skip
+    if validation is None:
+        yield rule("D409").found("there are no held-out rows", **where)
+
+
+def order(finding: Finding) -> tuple[int, int]:
+    """Errors first, then by row."""
+    rank = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
+    return rank[finding.severity], -1 if finding.row is None else finding.row
