@@ -226,11 +226,9 @@ def _with_s3(
         def fetch(bucket: str, key: str) -> bytes | None:
             return portal.call(read, bucket, key)
 
-        files = []
-        for name in names:
+        def opened(name: str) -> Lines:
             if not name.startswith("s3://"):
-                files.append(_local(name))
-                continue
+                return _local(name)
             bucket, _, key = name.removeprefix("s3://").partition("/")
             if not key:
                 raise UsageError(f"'{name}' names no object.")
@@ -238,7 +236,9 @@ def _with_s3(
             portal.call(download, bucket, key, stream)
             stream.seek(0)
             subset = key.rpartition("/")[2].removesuffix(".jsonl") or "train"
-            files.append(Lines(name=name, bucket=bucket, stream=stream, subset=subset))
+            return Lines(name=name, bucket=bucket, stream=stream, subset=subset)
+
+        files = [opened(name) for name in names]
         account = portal.call(session.account.caller).account
         return _lint_lines(files, profile, fetch if read_images else _folder(images), account)
 
@@ -285,8 +285,8 @@ def table(report: Report, *, every: bool = False) -> str:
     lines = []
     for (code, severity), found in groups.items():
         lines.append(f"{severity.value:<8}{code}  {RULES[code].title} ({len(found)})")
-        for finding in found if every else found[:SHOWN]:
-            lines.append(f"          {finding.where or 'spec'}: {finding.message}")
+        shown = found if every else found[:SHOWN]
+        lines += [f"          {finding.where or 'spec'}: {finding.message}" for finding in shown]
         if len(found) > SHOWN and not every:
             lines.append(f"          … and {len(found) - SHOWN:,} more; see --all or --json")
         lines += [f"          why: {found[0].why}", f"          fix: {found[0].fix}"]

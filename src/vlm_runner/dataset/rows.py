@@ -109,6 +109,20 @@ class Subset:
         fingerprint = digest_of(self.fingerprint, digest_of_rows(rows), layout)
         return replace(self, name=name or self.name, num_rows=len(rows), fingerprint=fingerprint, _rows=rows)
 
+    def chosen(self, indices: Sequence[int], *, name: str | None = None) -> Subset:
+        """Only these of this subset's own rows."""
+        return self.narrowed([self._rows[index] for index in indices], name=name)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The columns that are no images."""
+        return tuple(self._texts.column_names)
+
+    def cells(self, column: str) -> list[Any]:
+        """One column of all rows, in order."""
+        at = slice(self._rows.start, self._rows.stop) if isinstance(self._rows, range) else list(self._rows)
+        return list(self._texts.select_columns([column])[at][column])
+
     def keys(self) -> list[list[str]]:
         """Of each row a digest of its image and of its HTML, by which two rows are known to hang together."""
         return [_keys(row) for row in self.scan()]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ from vlm_runner.dataset.hub import open_hub
 from vlm_runner.dataset.images import named_files
 from vlm_runner.dataset.loading import cache_folder, open_local
 from vlm_runner.dataset.local import FORMATS, LocalFiles, find_files
-from vlm_runner.dataset.rows import Opened, Subset, Table
+from vlm_runner.dataset.rows import Opened, Row, Subset, Table
 from vlm_runner.dataset.split import divide
 from vlm_runner.errors import ConfigurationError, DataError
 from vlm_runner.spec import path_segment
@@ -64,8 +66,12 @@ def open_dataset(
     for split in wanted:
         _check_there(split, source)
     subsets = [_open_split(source, split, spec, required) for split in wanted]
+    if spec.drop_duplicates:
+        subsets = [_unique(subset) for subset in subsets]
+    if spec.validation_column is not None:
+        subsets = _held_by_column(subsets[0], spec.validation_column, spec.validation_values, source)
     if spec.validation_fraction is not None:
-        subsets = _held_back(subsets[0], spec.validation_fraction, source)
+        subsets = _held_back(subsets[0], spec, source)
     train, validation = subsets[0], subsets[1] if len(subsets) > 1 else None
     fingerprint = digest_of([subset.fingerprint for subset in subsets])
     return Opened(train, validation, source.revision, fingerprint)
@@ -191,15 +197,67 @@ def _beside(source: _Source, table: Table, layout: Layout) -> list[list[str]]:
     return sorted([relative(path, source.root), digest] for path, digest in digests.items())
 
 
-def _held_back(whole: Subset, fraction: float, source: _Source) -> list[Subset]:
-    parts = divide(whole.keys(), fraction)
+def _unique(whole: Subset) -> Subset:
+    """The first of all rows that are alike in everything."""
+    seen: set[bytes] = set()
+    kept = []
+    for row in whole.scan():
+        if isinstance(row, Row):
+            fields = json.dumps(row.fields, sort_keys=True, default=str)
+            alike = hashlib.sha256(hashlib.sha256(row.image).digest() + fields.encode()).digest()
+            if alike in seen:
+                continue
+            seen.add(alike)
+            kept.append(row.index)
+        else:
+            kept.append(row.row or 0)
+    return whole if len(kept) == whole.num_rows else whole.chosen(kept)
+
+
+def _held_by_column(whole: Subset, column: str, values: Collection[str], source: _Source) -> list[Subset]:
+    cells = _cells(whole, column, "validation_column", source)
+    held = [row for row, cell in enumerate(cells) if str(cell) in values]
+    if not held or len(held) == len(cells):
+        found = ", ".join(sorted({str(cell) for cell in cells})[:8])
+        which = "no" if not held else "every"
+        raise DataError(
+            f"In {which} row of split '{whole.split}' of {source.name}, column '{column}' holds one of "
+            f"{', '.join(values)}; it holds {found}.",
+            hint="Name the values of the held-out rows in dataset.validation_values.",
+        )
+    apart = set(held)
+    kept = [row for row in range(len(cells)) if row not in apart]
+    return [whole.chosen(kept), whole.chosen(held, name=_held_out_name(whole))]
+
+
+def _held_back(whole: Subset, spec: DatasetSpec, source: _Source) -> list[Subset]:
+    keys = whole.keys()
+    if spec.group_column is not None:
+        groups = _cells(whole, spec.group_column, "group_column", source)
+        keys = [[*key, f"group {group}"] for key, group in zip(keys, groups, strict=True)]
+    parts = divide(keys, spec.validation_fraction or 0.0, seed=spec.seed)
     if parts is None:
         raise DataError(
-            f"Split '{whole.split}' of {source.name} cannot be divided: all rows share an image or HTML.",
+            f"Split '{whole.split}' of {source.name} cannot be divided: all rows share an image, HTML or "
+            "group.",
             hint="Leave dataset.validation_fraction out, or give dataset.validation_split.",
         )
-    name = "validation" if whole.name != "validation" else "held-out"
-    return [whole.narrowed(parts[0]), whole.narrowed(parts[1], name=name)]
+    return [whole.chosen(parts[0]), whole.chosen(parts[1], name=_held_out_name(whole))]
+
+
+def _held_out_name(whole: Subset) -> str:
+    return "validation" if whole.name != "validation" else "held-out"
+
+
+def _cells(whole: Subset, column: str, setting: str, source: _Source) -> list[object]:
+    """The values of a column, row by row; a row without an image has its value too."""
+    if column not in whole.texts:
+        raise DataError(
+            f"Split '{whole.split}' of {source.name} has no column '{column}' of plain values; "
+            f"its columns are {', '.join(whole.columns)}.",
+            hint=f"Name another in dataset.{setting}.",
+        )
+    return whole.cells(column)
 
 
 def _is_plain(feature: Any) -> bool:

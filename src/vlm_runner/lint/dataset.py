@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vlm_runner.errors import ConfigurationError, RowError
-from vlm_runner.lint.finding import Census, Report, Severity
+from vlm_runner.lint.finding import Census, Place, Report, Severity
 from vlm_runner.lint.images import EXTENSIONS, Facts, Flawed, check_size, inspect, strict_pillow
 from vlm_runner.lint.parallel import each
 from vlm_runner.lint.rows import Identity, Relations, check_counts, digest
@@ -135,7 +135,7 @@ def check_spec(
             known = profile.hyperparameters.get(name)
             yield rule("S501").found(
                 error.message.rstrip("."),
-                field=f"training.hyperparameters.{name}",
+                Place(field=f"training.hyperparameters.{name}"),
                 source=known.source_of("maximum") if known is not None else None,
                 fix=error.hint,
             )
@@ -144,13 +144,13 @@ def check_spec(
         case Lifecycle.EOL:
             yield rule("S502").found(
                 f"the end of life of {profile.name} was {dates.end_of_life}",
-                field="model.base",
+                Place(field="model.base"),
                 source=dates.source_of("end_of_life"),
             )
         case Lifecycle.LEGACY:
             yield rule("S503").found(
                 f"{profile.name} is Legacy since {dates.legacy}",
-                field="model.base",
+                Place(field="model.base"),
                 source=dates.source_of("legacy"),
             )
         case Lifecycle.ACTIVE:
@@ -158,13 +158,13 @@ def check_spec(
     if spec.serving.mode.value not in profile.serving.modes:
         yield rule("S504").found(
             f"{profile.name} is served as {', '.join(profile.serving.modes)}, not '{spec.serving.mode}'",
-            field="serving.mode",
+            Place(field="serving.mode"),
             source=profile.serving.source_of("modes"),
         )
     if region is not None and region not in profile.regions:
         yield rule("S507").found(
             f"{profile.name} is fine-tuned in {', '.join(profile.regions)}, not in {region}",
-            field="aws.region",
+            Place(field="aws.region"),
         )
 
 
@@ -176,7 +176,7 @@ def _advice(spec: RunSpec, profile: ModelProfile, rows: int) -> Iterator[Finding
     if advice.duplicate_below_records <= rows and int(given) > most:
         yield rule("S508").found(
             f"epochCount is {given}; {most} is advised for {rows:,} records",
-            field="training.hyperparameters.epochCount",
+            Place(field="training.hyperparameters.epochCount"),
             source=advice.source_of("two_epochs_up_to_records"),
         )
 
@@ -186,7 +186,7 @@ def _check(
 ) -> Checked:
     if isinstance(row, RowError):
         code = next(code for code, pattern in _ABSENT if pattern.search(row.reason))
-        found = rule(code).found(row.reason, subset=subset.name, row=row.row, field=row.field, fixes="skip")
+        found = rule(code).found(row.reason, Place(subset.name, row.row, row.field), fixes="skip")
         return Checked(row.row or 0, (found,))
     look = _Look(row, subset, spec, profile)
     facts = look.image()
@@ -202,7 +202,7 @@ class _Look:
 
     def _say(self, code: str, message: str, field: str, **more: Any) -> None:
         self._found.append(
-            rule(code).found(message, subset=self._subset.name, row=self._row.index, field=field, **more)
+            rule(code).found(message, Place(self._subset.name, self._row.index, field), **more)
         )
 
     def image(self) -> Facts | None:
@@ -217,9 +217,9 @@ class _Look:
         name = (self._row.image_path or "").rpartition(".")[2].lower()
         if EXTENSIONS.get(name, facts.format) != facts.format:
             self._say("I145", f"'{self._row.image_path}' is {facts.format}", field)
-        at = {"subset": self._subset.name, "row": self._row.index, "field": field}
+        at = Place(self._subset.name, self._row.index, field)
         before = len(self._found)
-        self._found += check_size(facts, self._profile, self._spec.images, **at)  # type: ignore[arg-type]
+        self._found += check_size(facts, self._profile, self._spec.images, at)
         if before == len(self._found) and self._converts(facts):
             self._check_growth(facts, field)
         return facts
@@ -257,8 +257,8 @@ class _Look:
             if isinstance(part, Flaw):
                 self._flaw(name, part)
             else:
-                at = {"subset": self._subset.name, "row": self._row.index, "field": name}
-                self._found += check_text(part, self._profile, **at)  # type: ignore[arg-type]
+                at = Place(self._subset.name, self._row.index, name)
+                self._found += check_text(part, self._profile, at)
         self._values(prompt)
         words = sum(map(text_tokens, texts.values()))
         pixels = self._pixels(facts)
@@ -326,7 +326,7 @@ class _Look:
         if text_tokens(texts.get("assistant", "")) > most:
             self._say(
                 "T241",
-                f"about {text_tokens(texts['assistant']):,} tokens; {self._profile.name} answers {most:,} at most",
+                f"about {text_tokens(texts['assistant']):,} tokens; the model answers {most:,} at most",
                 "assistant",
                 source=self._profile.inference.source_of("max_output_tokens"),
             )

@@ -18,6 +18,14 @@ class Severity(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    subset: str | None = None
+    row: int | None = None
+    """From 0, in the subset or the JSONL file."""
+    field: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     code: str
     severity: Severity

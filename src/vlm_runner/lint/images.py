@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
-    from vlm_runner.lint.finding import Finding
+    from vlm_runner.lint.finding import Finding, Place
     from vlm_runner.models import ModelProfile
     from vlm_runner.spec import ImagesSpec
 
@@ -199,8 +199,6 @@ def _decoded(body: bytes, odd: tuple[tuple[str, str], ...]) -> Facts:
     known = _known(body)
     try:
         with Image.open(io.BytesIO(body), formats=READABLE) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise Flawed("I134", f"the image is {image.width:,}x{image.height:,} pixels")
             return _facts(image, len(body), odd)
     except Flawed:
         raise
@@ -219,6 +217,8 @@ def _decoded(body: bytes, odd: tuple[tuple[str, str], ...]) -> Facts:
 
 
 def _facts(image: Image, size: int, odd: tuple[tuple[str, str], ...]) -> Facts:
+    if image.width * image.height > MAX_PIXELS:
+        raise Flawed("I134", f"the image is {image.width:,}x{image.height:,} pixels")
     found, original = list(odd), (image.format or "").lower()
     if (frames := getattr(image, "n_frames", 1)) > 1:
         found.append(("I143", f"{frames} frames"))
@@ -269,14 +269,14 @@ def _name(kind: bytes) -> str:
 
 
 def check_size(
-    facts: Facts, profile: ModelProfile, images: ImagesSpec | None, *, subset: str, row: int, field: str
+    facts: Facts, profile: ModelProfile, images: ImagesSpec | None, at: Place
 ) -> Iterator[Finding]:
     """
     Findings about an image's bytes and sides.
 
     `images` is how the spec treats it; None: it is sent as it is.
     """
-    rules, at = profile.images, {"subset": subset, "row": row, "field": field}
+    rules = profile.images
     fit = images is not None and images.fit
     mend = (
         None
@@ -289,23 +289,23 @@ def check_size(
         if pixels > longest and not fit:
             yield rule(code).found(
                 f"{pixels:,} pixels {word}; {profile.name} takes {longest:,}",
-                source=side, fix=mend, fixes="fit" if images is not None else None, **at,  # type: ignore[arg-type]
+                source=side, fix=mend, fixes="fit" if images is not None else None, at=at,
             )  # fmt: skip
     if facts.size > rules.max_bytes and not fit:
         yield rule("I130").found(
             f"{facts.size:,} bytes; {profile.name} takes {rules.max_bytes:,}",
-            source=rules.source_of("max_bytes"), fix=mend, fixes="fit" if images is not None else None, **at,  # type: ignore[arg-type]
+            source=rules.source_of("max_bytes"), fix=mend, fixes="fit" if images is not None else None, at=at,
         )  # fmt: skip
     least = rules.min_side or 1
     if min(facts.width, facts.height) < least:
         yield rule("I133").found(
             f"{facts.width}x{facts.height} pixels; {profile.name} wants {least} a side",
-            source=rules.source_of("min_side"), fixes="skip" if images is not None else None, **at,  # type: ignore[arg-type]
+            source=rules.source_of("min_side"), fixes="skip" if images is not None else None, at=at,
         )  # fmt: skip
     limits = profile.inference
     if facts.size > limits.max_image_bytes or max(facts.width, facts.height) > limits.max_image_side:
         yield rule("I150").found(
             f"{facts.width:,}x{facts.height:,} pixels, {facts.size:,} bytes; a call takes "
             f"{limits.max_image_side:,} a side and {limits.max_image_bytes:,} bytes",
-            source=limits.source_of("max_image_bytes"), **at,  # type: ignore[arg-type]
+            source=limits.source_of("max_image_bytes"), at=at,
         )  # fmt: skip

@@ -6,10 +6,11 @@ import json
 import re
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from vlm_runner.lint.dataset import NEARLY, Checked, count
-from vlm_runner.lint.finding import Census, Report, Severity
+from vlm_runner.lint.finding import Census, Place, Report, Severity
 from vlm_runner.lint.images import Flawed, check_size, inspect, strict_pillow
 from vlm_runner.lint.parallel import each
 from vlm_runner.lint.rows import Identity, Relations, check_counts, digest
@@ -74,7 +75,7 @@ def lint_jsonl(
                     )
                 count(census, checked)
             if not census.rows:
-                report.findings.append(rule("J305").found("there is no record", subset=file.subset))
+                report.findings.append(rule("J305").found("there is no record", Place(file.subset)))
     if any(census.rows for census in report.census.values()):
         report.findings += relations.check_answers(files[0].subset)
         names = [file.subset for file in files]
@@ -87,16 +88,16 @@ def lint_jsonl(
             if finding.code != "D409"
         ]
     if fetch is None:
-        report.findings.append(rule("J348").found("no image was looked at", subset=files[0].subset))
+        report.findings.append(rule("J348").found("no image was looked at", Place(files[0].subset)))
     return report
 
 
 def _check_name(file: Lines) -> Iterator[Finding]:
     if not file.name.endswith(".jsonl"):
-        yield rule("J301").found(f"the file is named '{file.name}'", subset=file.subset)
+        yield rule("J301").found(f"the file is named '{file.name}'", Place(file.subset))
     key = file.name.removeprefix("s3://").partition("/")[2] if file.bucket else file.name.rpartition("/")[2]
     if not NAME.fullmatch(key):
-        yield rule("J302").found(f"the file is named '{key}'", subset=file.subset)
+        yield rule("J302").found(f"the file is named '{key}'", Place(file.subset))
 
 
 def _lines(stream: BinaryIO) -> Iterator[bytes]:
@@ -144,9 +145,7 @@ class _Record:
         self._size = self._image_tokens = self._images = 0
 
     def say(self, code: str, message: str, field: str | None = None, **more: Any) -> None:
-        self.found.append(
-            rule(code).found(message, subset=self.file.subset, row=self.row, field=field, **more)
-        )
+        self.found.append(rule(code).found(message, Place(self.file.subset, self.row, field), **more))
 
     def check(self, line: bytes) -> Checked:
         record = self._parse(line)
@@ -261,7 +260,7 @@ class _Record:
     def _order(self, roles: list[str]) -> None:
         if roles[0] == "assistant":
             self.say("J319", "the assistant begins", "messages[0]")
-        for place, (before, after) in enumerate(zip(roles, roles[1:], strict=False), start=1):
+        for place, (before, after) in enumerate(pairwise(roles), start=1):
             if before == after:
                 self.say("J320", f"two turns of the {after} follow each other"[:80], f"messages[{place}]")
         if roles[-1] == "user":
@@ -351,8 +350,7 @@ class _Record:
             self.say("J337", f"{uri} is {facts.format}", at, source=self.profile.images.source_of("formats"))
         elif declared in self.profile.images.formats and declared != facts.format:
             self.say("J338", f"{uri} is {facts.format}, not {declared}", at)
-        where: dict[str, Any] = {"subset": self.file.subset, "row": self.row, "field": at}
-        self.found += check_size(facts, self.profile, None, **where)
+        self.found += check_size(facts, self.profile, None, Place(self.file.subset, self.row, at))
         self._image_tokens += self.profile.image_tokens(facts.width, facts.height)
 
     def _whole(self) -> Checked:
@@ -367,7 +365,7 @@ class _Record:
         if not self._images:
             self.say("J342", "the record has no image", "messages")
         for field, text in self._texts:
-            self.found += check_text(text, self.profile, subset=self.file.subset, row=self.row, field=field)
+            self.found += check_text(text, self.profile, Place(self.file.subset, self.row, field))
         words = sum(text_tokens(text) for _, text in self._texts)
         self._limit(words)
         answers = [text for field, text in self._texts if field.startswith("messages[")][-1:]

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from vlm_runner.lint.finding import Severity
+from vlm_runner.lint.finding import Place, Severity
 from vlm_runner.lint.rules import rule
 
 if TYPE_CHECKING:
@@ -57,18 +57,18 @@ class Relations:
     def check(self, identity: Identity, *, subset: str, row: int, held_out: bool) -> Iterator[Finding]:
         seen = self.validation if held_out else self.training
         whole = digest(identity.question, identity.answer)
-        at = {"subset": subset, "row": row}
+        at = Place(subset, row)
         if whole in seen.rows:
-            yield rule("D405").found(f"the same as row {seen.rows[whole]}", fixes="drop_duplicates", **at)  # type: ignore[arg-type]
+            yield rule("D405").found(f"the same as row {seen.rows[whole]}", fixes="drop_duplicates", at=at)
         elif identity.question in seen.questions:
             other, _ = seen.questions[identity.question]
-            yield rule("D406").found(f"the same image and prompt as row {other}, with another answer", **at)  # type: ignore[arg-type]
+            yield rule("D406").found(f"the same image and prompt as row {other}, with another answer", at=at)
         if held_out and whole in self.training.rows:
-            yield rule("D407").found(f"the same as training row {self.training.rows[whole]}", **at)  # type: ignore[arg-type]
+            yield rule("D407").found(f"the same as training row {self.training.rows[whole]}", at=at)
         elif held_out and identity.image in self.training.images:
             yield rule("D408").found(
-                f"the same image as training row {self.training.images[identity.image]}", **at
-            )  # type: ignore[arg-type]
+                f"the same image as training row {self.training.images[identity.image]}", at=at
+            )
         seen.rows.setdefault(whole, row)
         seen.questions.setdefault(identity.question, (row, identity.answer))
         seen.images.setdefault(identity.image, row)
@@ -77,7 +77,7 @@ class Relations:
     def check_answers(self, subset: str) -> Iterator[Finding]:
         answers = self.training.answers
         if len(answers) == 1 and answers.total() > 4:
-            yield rule("D410").found(f"all {answers.total()} rows have the same answer", subset=subset)
+            yield rule("D410").found(f"all {answers.total()} rows have the same answer", Place(subset))
 
 
 def check_counts(
@@ -92,14 +92,14 @@ def check_counts(
         return report.census[name].usable if skip else report.census[name].rows
 
     total, held_out = count(train) + count(validation), count(validation)
-    where = {"subset": train}
+    where = Place(train)
     if not total:
-        yield rule("D411").found("no row can be used", **where)
+        yield rule("D411").found("no row can be used", at=where)
         return
     if total < records.minimum:
         yield rule("D401").found(
             f"{total:,} records; {profile.name} wants {records.minimum:,}, training and validation together",
-            source=records.source_of("minimum"), **where,
+            source=records.source_of("minimum"), at=where,
         )  # fmt: skip
     elif total > records.maximum:
         ask = f" Or ask for more: quota {profile.records_quota_code}." if records.adjustable else ""
@@ -107,20 +107,20 @@ def check_counts(
             f"{total:,} records; {profile.name} takes {records.maximum:,}, training and validation together",
             source=records.source_of("maximum"),
             fix=f"Set max_rows = {records.maximum - held_out} under [dataset].{ask}",
-            **where,
+            at=where,
         )
     elif records.recommended_minimum is not None and total < records.recommended_minimum:
         yield rule("D404").found(
             f"{total:,} records; {records.recommended_minimum:,} are recommended",
-            source=records.source_of("recommended_minimum"), **where,
+            source=records.source_of("recommended_minimum"), at=where,
         )  # fmt: skip
     if records.maximum_validation is not None and held_out > records.maximum_validation:
         yield rule("D403").found(
             f"{held_out:,} validation records; {profile.name} takes {records.maximum_validation:,}",
-            subset=validation, source=records.source_of("maximum_validation"),
+            at=Place(validation), source=records.source_of("maximum_validation"),
         )  # fmt: skip
     if validation is None:
-        yield rule("D409").found("there are no held-out rows", **where)
+        yield rule("D409").found("there are no held-out rows", at=where)
 
 
 def order(finding: Finding) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vlm_runner.lint.finding import Finding, Severity
+from vlm_runner.lint.finding import Finding, Place, Severity
 
 if TYPE_CHECKING:
     from vlm_runner.models.profile import Source
@@ -37,10 +37,8 @@ class Rule:
     def found(
         self,
         message: str,
+        at: Place,
         *,
-        subset: str | None = None,
-        row: int | None = None,
-        field: str | None = None,
         source: Source | None = None,
         fix: str | None = None,
         fixes: str | None = None,
@@ -54,9 +52,9 @@ class Rule:
             message=message,
             why=f"{self.why} [{said}]",
             fix=fix or self.fix,
-            subset=subset,
-            row=row,
-            field=field,
+            subset=at.subset,
+            row=at.row,
+            field=at.field,
             fixes=fixes,
         )
 

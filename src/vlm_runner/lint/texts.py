@@ -10,7 +10,7 @@ from vlm_runner.lint.rules import rule
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vlm_runner.lint.finding import Finding
+    from vlm_runner.lint.finding import Finding, Place
     from vlm_runner.models import ModelProfile
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -25,9 +25,8 @@ SPECIAL = ("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end
 PLACEHOLDERS = ("<image>", "<video>")
 
 
-def check_text(text: str, profile: ModelProfile, *, subset: str, row: int, field: str) -> Iterator[Finding]:
+def check_text(text: str, profile: ModelProfile, at: Place) -> Iterator[Finding]:
     """Findings about one rendered text; each code at most once, with its first place."""
-    at = {"subset": subset, "row": row, "field": field}
     for code, pattern, what in (
         ("T207", _SURROGATE, "lone surrogate"),
         ("T208", _CONTROL, "control character"),
@@ -36,16 +35,16 @@ def check_text(text: str, profile: ModelProfile, *, subset: str, row: int, field
     ):
         if match := pattern.search(text):
             message = f"{what} U+{ord(match[0]):04X} at character {match.start()}"
-            yield rule(code).found(message, **at)  # type: ignore[arg-type]
+            yield rule(code).found(message, at=at)
     for code, character, what in (("T211", "\ufeff", "U+FEFF"), ("T212", "\ufffd", "U+FFFD")):
         if (place := text.find(character)) >= 0:
-            yield rule(code).found(f"{text.count(character)} times {what}, first at character {place}", **at)  # type: ignore[arg-type]
+            yield rule(code).found(f"{text.count(character)} times {what}, first at character {place}", at=at)
     if "\r\n" in text and _BARE_LF.search(text):
-        yield rule("T210").found("CRLF and LF line ends in one text", **at)  # type: ignore[arg-type]
+        yield rule("T210").found("CRLF and LF line ends in one text", at=at)
     yield from _words(text, profile, at)
 
 
-def _words(text: str, profile: ModelProfile, at: dict[str, object]) -> Iterator[Finding]:
+def _words(text: str, profile: ModelProfile, at: Place) -> Iterator[Finding]:
     lowered = text.lower()
     reserved = {word.lower() for word in profile.text.reserved}
     for word in profile.text.reserved:
@@ -55,7 +54,7 @@ def _words(text: str, profile: ModelProfile, at: dict[str, object]) -> Iterator[
                 source=profile.text.source_of("reserved"),
                 fix=f'Take it out, or set strip = ["{word}"] under [prompt].',
                 fixes="strip",
-                **at,  # type: ignore[arg-type]
+                at=at,
             )
     for code, words in (("T221", SPECIAL), ("T222", PLACEHOLDERS)):
         for word in words:
@@ -64,7 +63,7 @@ def _words(text: str, profile: ModelProfile, at: dict[str, object]) -> Iterator[
                     f"'{word}' at character {place}: …{_around(text, place, len(word))}…",
                     fix=f'Take it out, or set strip = ["{word}"] under [prompt].',
                     fixes="strip",
-                    **at,  # type: ignore[arg-type]
+                    at=at,
                 )
 
 
