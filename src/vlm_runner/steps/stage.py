@@ -147,7 +147,6 @@ def transform_fingerprint(run: Run, profile: ModelProfile, prompt: Prompt, subse
     parts = {
         "dataset": run.dataset.fingerprint,
         "subset": subset,
-        "bad_rows": run.spec.dataset.on_bad_row,
         "prompt": prompt.fingerprint,
         "images": run.spec.images.model_dump(mode="json"),
         "limits": [limits.max_bytes, limits.min_side, limits.max_side, list(limits.formats)],
