@@ -343,6 +343,7 @@ class Runner:
             bounds=Bounds(
                 concurrency=self._settings.upload.concurrency,
                 in_flight_bytes=self._settings.upload.in_flight_bytes,
+                verify=self._settings.upload.verify,
             ),
         )
 
@@ -394,6 +395,7 @@ def _session(settings: Settings, region: str, stack: AsyncExitStack) -> Any:
         profile=settings.profile,
         endpoint_url=settings.endpoint_url,
         connections=max(16, settings.upload.concurrency),
+        engine=settings.upload.engine,
     )
     stack.push_async_exit(session)
     return session

@@ -41,6 +41,8 @@ KINDS: Final[Mapping[str, type[VlmRunnerError]]] = {
     "ModelTimeoutException": AwsUnavailable,
     "ModelErrorException": AwsUnavailable,
     "OperationAborted": AwsUnavailable,
+    "BadDigest": AwsUnavailable,  # what arrived is not what was sent
+    "XAmzContentSHA256Mismatch": AwsUnavailable,
     # throttled
     "RequestLimitExceeded": Throttled,
     "SlowDown": Throttled,
@@ -129,14 +131,15 @@ def translate(error: Exception, operation: str, *, create: bool) -> Exception:
     from botocore import exceptions  # noqa: PLC0415 - half a second that --help need not pay
 
     if isinstance(error, exceptions.ClientError):
-        return _answered(error.response, operation, create=create)
+        return answered(error.response, operation, create=create)
     for classes, make in _unanswered(exceptions):
         if isinstance(error, classes):
             return make(error, operation, create)
     return error
 
 
-def _answered(response: Mapping[str, Any], operation: str, *, create: bool) -> VlmRunnerError:
+def answered(response: Mapping[str, Any], operation: str, *, create: bool) -> VlmRunnerError:
+    """The error of ours for AWS's answer, in the form that botocore gives it."""
     error = response.get("Error", {})
     code, message = str(error.get("Code", "")), str(error.get("Message", "")).strip()
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))

@@ -10,12 +10,15 @@ import anyio
 from vlm_runner.aws.errors import translated
 from vlm_runner.aws.ports import ListedObject, StoredObject
 from vlm_runner.errors import Conflict, NotFound
+from vlm_runner.groups import task_group
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-PART_BYTES = 8 * 1024 * 1024
-"""S3 wants at least 5 MiB for all parts of an upload but the last (user guide, multipart limits)."""
+PART_BYTES = 5 * 1024 * 1024
+"""The least for all parts of an upload but the last (user guide, multipart limits)."""
+
+PARTS_AT_ONCE = 4
 
 READ_BYTES = 1024 * 1024
 
@@ -24,10 +27,19 @@ Client = Any
 
 
 class S3Objects:
-    """`client` returns the shared client, which is made on first use."""
+    """
+    `client` returns the shared client, which is made on first use; `once` one that repeats nothing.
+    """
 
-    def __init__(self, client: Callable[[], Awaitable[Client]], bucket: str, owner: str | None) -> None:
+    def __init__(
+        self,
+        client: Callable[[], Awaitable[Client]],
+        once: Callable[[], Awaitable[Client]],
+        bucket: str,
+        owner: str | None,
+    ) -> None:
         self._client = client
+        self._once = once
         self._bucket = bucket
         self._where = {"Bucket": bucket} | ({"ExpectedBucketOwner": owner} if owner else {})
 
@@ -36,7 +48,12 @@ class S3Objects:
         return self._bucket
 
     async def put(self, key: str, body: bytes, *, content_type: str) -> None:
-        client = await self._client()
+        await self._put(await self._client(), key, body, content_type)
+
+    async def put_once(self, key: str, body: bytes, *, content_type: str) -> None:
+        await self._put(await self._once(), key, body, content_type)
+
+    async def _put(self, client: Client, key: str, body: bytes, content_type: str) -> None:
         with translated(f"PutObject s3://{self._bucket}/{key}"):
             # aiohttp warns about raw bytes over 1 MiB.
             await client.put_object(**self._where, Key=key, Body=BytesIO(body), ContentType=content_type)
@@ -58,32 +75,63 @@ class S3Objects:
             return None
         return str(answer["ETag"])
 
-    async def put_stream(self, key: str, chunks: AsyncIterator[bytes], *, content_type: str) -> int:
-        parts = _parts(chunks)
-        first = await anext(parts, b"")
-        if len(first) < PART_BYTES:
-            await self.put(key, first, content_type=content_type)
-            return len(first)
-        return await self._multipart(key, first, parts, content_type)
-
-    async def _multipart(self, key: str, first: bytes, rest: AsyncIterator[bytes], content_type: str) -> int:
+    async def concatenate(
+        self, key: str, parts: Sequence[tuple[str, int]], *, cut: int, content_type: str
+    ) -> None:
+        groups = _groups(parts)
+        if len(groups) == 1:
+            await self.put(key, await self._joined(groups[0], cut), content_type=content_type)
+            return
         client = await self._client()
         with translated(f"multipart upload of s3://{self._bucket}/{key}"):
-            made = await client.create_multipart_upload(**self._where, Key=key, ContentType=content_type)
+            made = await client.create_multipart_upload(
+                **self._where, Key=key, ContentType=content_type, ChecksumAlgorithm="CRC32"
+            )
             upload = {**self._where, "Key": key, "UploadId": made["UploadId"]}
             try:
-                done = [await _part(client, upload, 1, first)]
-                total = len(first)
-                async for part in rest:
-                    done.append(await _part(client, upload, len(done) + 1, part))
-                    total += len(part)
+                done = await self._upload_parts(client, upload, groups, cut)
                 await client.complete_multipart_upload(**upload, MultipartUpload={"Parts": done})
             except BaseException:
                 # Parts that are left behind are billed as storage.
                 with anyio.move_on_after(10, shield=True):
                     await client.abort_multipart_upload(**upload)
                 raise
-        return total
+
+    async def _upload_parts(
+        self, client: Client, upload: dict[str, Any], groups: list[list[str]], cut: int
+    ) -> list[dict[str, Any]]:
+        done: dict[int, dict[str, Any]] = {}
+        waiting = iter(enumerate(groups, 1))
+
+        async def work() -> None:
+            for number, group in waiting:
+                last = number == len(groups)
+                if len(group) == 1 and not (last and cut):
+                    done[number] = await self._copied_part(client, upload, number, group[0])
+                else:
+                    body = await self._joined(group, cut if last else 0)
+                    done[number] = await _sent_part(client, upload, number, body)
+
+        async with task_group() as workers:
+            for _ in range(PARTS_AT_ONCE):
+                workers.start_soon(work)
+        return [done[number] for number in sorted(done)]
+
+    async def _copied_part(
+        self, client: Client, upload: dict[str, Any], number: int, source: str
+    ) -> dict[str, Any]:
+        owner = upload.get("ExpectedBucketOwner")
+        answer = await client.upload_part_copy(
+            **upload,
+            **({"ExpectedSourceBucketOwner": owner} if owner else {}),
+            PartNumber=number,
+            CopySource={"Bucket": self._bucket, "Key": source},
+        )
+        return _part(number, answer["CopyPartResult"])
+
+    async def _joined(self, keys: list[str], cut: int) -> bytes:
+        whole = b"".join([chunk for key in keys async for chunk in self.read(key)])
+        return whole[: len(whole) - cut]
 
     async def get(self, key: str) -> StoredObject | None:
         client = await self._client()
@@ -120,24 +168,26 @@ class S3Objects:
             await client.delete_object(**self._where, Key=key)
 
 
-async def _part(client: Client, upload: dict[str, Any], number: int, body: bytes) -> dict[str, Any]:
+async def _sent_part(client: Client, upload: dict[str, Any], number: int, body: bytes) -> dict[str, Any]:
     answer = await client.upload_part(
         **upload, PartNumber=number, Body=BytesIO(body), ChecksumAlgorithm="CRC32"
     )
-    return (
-        {"PartNumber": number, "ETag": answer["ETag"], "ChecksumCRC32": answer.get("ChecksumCRC32")}
-        if (answer.get("ChecksumCRC32"))
-        else {"PartNumber": number, "ETag": answer["ETag"]}
-    )
+    return _part(number, answer)
 
 
-async def _parts(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes in pieces of PART_BYTES; only the last is shorter."""
-    buffer = bytearray()
-    async for chunk in chunks:
-        buffer += chunk
-        while len(buffer) >= PART_BYTES:
-            yield bytes(buffer[:PART_BYTES])
-            del buffer[:PART_BYTES]
-    if buffer:
-        yield bytes(buffer)
+def _part(number: int, answer: dict[str, Any]) -> dict[str, Any]:
+    checksum = {"ChecksumCRC32": answer["ChecksumCRC32"]} if answer.get("ChecksumCRC32") else {}
+    return {"PartNumber": number, "ETag": answer["ETag"], **checksum}
+
+
+def _groups(parts: Sequence[tuple[str, int]]) -> list[list[str]]:
+    """Neighbours, until they are large enough for a part; one that is so by itself can be copied."""
+    groups: list[list[str]] = []
+    size = PART_BYTES
+    for key, length in parts:
+        if size >= PART_BYTES:
+            groups.append([])
+            size = 0
+        groups[-1].append(key)
+        size += length
+    return groups

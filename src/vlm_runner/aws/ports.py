@@ -50,9 +50,11 @@ class Objects(Protocol):
         that an earlier copy of this very request was not stored.
         """
 
-    async def concatenate(self, key: str, parts: Sequence[tuple[str, int]], *, content_type: str) -> None:
+    async def concatenate(
+        self, key: str, parts: Sequence[tuple[str, int]], *, cut: int, content_type: str
+    ) -> None:
         """
-        Store the concatenation of objects, given by key and size, without its last byte.
+        Store the concatenation of objects, given by key and size, without its last `cut` bytes.
 
         At any size in little memory; what S3 can copy by itself does not travel.
         """

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import anyio
 
@@ -14,13 +14,15 @@ from vlm_runner.aws.account import AwsAccount
 from vlm_runner.aws.bedrock import BedrockControl
 from vlm_runner.aws.errors import translated
 from vlm_runner.aws.objects import S3Objects
+from vlm_runner.aws.objects_obstore import ObstoreObjects
 from vlm_runner.aws.runtime import BedrockRuntime
 from vlm_runner.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
+    from vlm_runner.aws.objects_obstore import Engine
     from vlm_runner.aws.ports import Objects
 
 fence: ContextVar[Callable[[], None] | None] = ContextVar("fence", default=None)
@@ -37,7 +39,18 @@ PAYING: Final = (
     "CreateCustomModelDeployment",
 )
 
-READ_ATTEMPTS = 5
+Use = Literal["read", "pay", "bulk"]
+USES: Final[Mapping[Use, tuple[int, float, float]]] = {
+    "read": (5, 10, 60),
+    "pay": (1, 3, 20),
+    "bulk": (1, 10, 60),
+}
+"""
+Attempts, and seconds to connect and to wait for an answer.
+
+`pay` does not repeat, since it does not ask what became of the first; `bulk` because its caller repeats.
+"""
+
 INVOKE_SECONDS = 3600
 """Bedrock's inference can take up to an hour (Nova user guide: set the read timeout to 3600 seconds)."""
 
@@ -52,19 +65,21 @@ class AwsSession:
         profile: str | None = None,
         endpoint_url: str | None = None,
         connections: int = 64,
+        engine: Engine = "auto",
         app_id: str = "vlm-runner",
     ) -> None:
         self._region = region
         self._profile = profile
         self._endpoint_url = endpoint_url
         self._connections = connections
+        self._engine = engine
         self._app_id = app_id
         self._open = contextlib.AsyncExitStack()
         self._clients: dict[str, Any] = {}
         self._making = anyio.Lock()
         self._session: Any = None
         self.account = AwsAccount(self._getter("sts"), self._getter("s3"))
-        self.bedrock = BedrockControl(self._getter("bedrock"), self._getter("bedrock", pays=True))
+        self.bedrock = BedrockControl(self._getter("bedrock"), self._getter("bedrock", "pay"))
         self.runtime = BedrockRuntime(self._getter("bedrock-runtime"))
 
     @property
@@ -72,11 +87,15 @@ class AwsSession:
         return self._region
 
     def objects(self, bucket: str, *, owner: str | None) -> Objects:
-        return S3Objects(self._getter("s3"), bucket, owner)
+        client, once = self._getter("s3"), self._getter("s3", "bulk")
+        if self._engine == "aioboto3":
+            return S3Objects(client, once, bucket, owner)
+        return ObstoreObjects(client, once, self._core_session, bucket, owner, engine=self._engine)
 
     def state_objects(self, bucket: str, *, owner: str | None = None) -> Objects:
         """For checkpoints: nothing is repeated below the compare-and-swap."""
-        return S3Objects(self._getter("s3", pays=True), bucket, owner)
+        once = self._getter("s3", "pay")
+        return S3Objects(once, once, bucket, owner)
 
     async def __aenter__(self) -> Self:
         return self
@@ -86,21 +105,26 @@ class AwsSession:
     ) -> None:
         await self._open.aclose()
 
-    def _getter(self, service: str, *, pays: bool = False) -> Callable[[], Any]:
+    def _getter(self, service: str, use: Use = "read") -> Callable[[], Any]:
         async def get() -> Any:
-            return await self._client(service, pays=pays)
+            return await self._client(service, use)
 
         return get
 
-    async def _client(self, service: str, *, pays: bool) -> Any:
-        name = f"{service}/once" if pays else service
+    async def _client(self, service: str, use: Use = "read") -> Any:
+        name = f"{service}/{use}"
         async with self._making:
             if name not in self._clients:
                 with translated(f"opening {service}"):
-                    self._clients[name] = await self._make(service, pays=pays)
+                    self._clients[name] = await self._make(service, use)
             return self._clients[name]
 
-    async def _make(self, service: str, *, pays: bool) -> Any:
+    async def _core_session(self) -> Any:
+        """The session of botocore under that of aioboto3: what there is of credentials and configuration."""
+        await self._client("s3")
+        return self._session._session  # noqa: SLF001 - boto3 offers no other way to its botocore session
+
+    async def _make(self, service: str, use: Use) -> Any:
         import aioboto3  # noqa: PLC0415 - 0.7 s of CPU that --help and status need not pay
         from botocore.config import Config  # noqa: PLC0415
         from botocore.exceptions import ProfileNotFound  # noqa: PLC0415
@@ -112,10 +136,11 @@ class AwsSession:
                 raise ConfigurationError(
                     f"{error}.", hint="See what there is: aws configure list-profiles"
                 ) from error
+        attempts, connect, read = USES[use]
         config = Config(
-            retries={"mode": "standard", "total_max_attempts": 1 if pays else READ_ATTEMPTS},
-            connect_timeout=3 if pays else 10,
-            read_timeout=INVOKE_SECONDS if service == "bedrock-runtime" else 20 if pays else 60,
+            retries={"mode": "standard", "total_max_attempts": attempts},
+            connect_timeout=connect,
+            read_timeout=INVOKE_SECONDS if service == "bedrock-runtime" else read,
             max_pool_connections=self._connections,
             tcp_keepalive=True,
             user_agent_appid=self._app_id,  # type: ignore[call-arg]  # newer than the stubs

@@ -30,7 +30,7 @@ SECONDS: Final = 60.0
 START_SECONDS: Final = 60.0
 MEMORY_BYTES: Final = 4 * 1024**3
 """Of address space for one process; the largest image that is taken needs some 1.5 GB."""
-KEEP_MEMORY: Final = {"MALLOC_MMAP_THRESHOLD_": str(32 * 1024**2), "MALLOC_TRIM_THRESHOLD_": str(64 * 1024**2)}
+KEEP_MEMORY: Final = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "67108864"}
 """glibc shall not give an image's memory back and fetch it anew: measured 14 ms an image instead of 21."""
 INHERITED: Final = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TZ")
 

@@ -127,7 +127,8 @@ def convert_here(body: bytes, limits: ImageLimits, *, keep_format: bool, fit: bo
     except Exception as error:
         said = " ".join(str(error).split())[:200]
         raise UnusableImage(
-            f"the image cannot be decoded ({type(error).__name__}: {said})", "Replace it, or leave the row out."
+            f"the image cannot be decoded ({type(error).__name__}: {said})",
+            "Replace it, or leave the row out.",
         ) from error
 
 
@@ -158,7 +159,7 @@ def _check_size(image: Image, body: bytes, limits: ImageLimits, *, fit: bool) ->
     """True where the image is larger than the model takes, and may be made smaller."""
     if image.width * image.height > MAX_PIXELS:
         raise UnusableImage(
-            f"the image has {image.width}x{image.height} pixels, which is a decompression bomb or close to it",
+            f"the image has {image.width}x{image.height} pixels; {MAX_PIXELS} are the most that is decoded",
             "Downscale it in the dataset.",
         )
     if min(image.size) < limits.min_side:

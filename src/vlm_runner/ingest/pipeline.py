@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
-from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-import anyio
 from anyio import to_thread
 
 from vlm_runner.core.events import SubsetStaged
 from vlm_runner.core.names import image_key
 from vlm_runner.core.signals import StagingProgress
-from vlm_runner.errors import DataError, RowError
+from vlm_runner.errors import AwsUnavailable, DataError, RowError
 from vlm_runner.groups import task_group
 from vlm_runner.ingest import shards
+from vlm_runner.ingest.converters import Converters
 from vlm_runner.ingest.images import ImageLimits, Prepared, UnusableImage, Way, prepare
+from vlm_runner.ingest.limits import AdaptiveLimit, ByteBudget
+from vlm_runner.ingest.verify import intact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from anyio.abc import TaskGroup
+
     from vlm_runner.aws.ports import Objects
     from vlm_runner.clock import Clock
     from vlm_runner.dataset.rows import Row, Subset
-    from vlm_runner.ingest.shards import Shard
+    from vlm_runner.ingest.shards import Marker, Shard
 
-ROWS_A_READ = 16
-LISTED_SKIPS = 100
+PIECE_ROWS: Final = 16
+PIECE_BYTES: Final = 8 * 1024 * 1024
+"""A worker thread takes so much at a time: few hops between threads, and little memory."""
+LISTED_SKIPS: Final = 100
+ATTEMPTS: Final = 10
+"""Of one upload: a minute of S3 not answering is waited out, an outage ends the run, resumable."""
+LONGEST_WAIT: Final = 20.0
+TELL_EVERY: Final = 0.1
+"""Seconds between two signals: a person cannot read more, and each costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +58,8 @@ class Transform:
 class Bounds:
     concurrency: int
     in_flight_bytes: int
+    verify: bool = False
+    """Look at the images of shards that are marked as done, and stage again what is not as marked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,53 +71,33 @@ class BadRows:
 @dataclass(slots=True)
 class _Tally:
     rows_done: int = 0
+    rows_before: int = 0
     uploaded: int = 0
     passed_through: int = 0
     converted: int = 0
     bytes_uploaded: int = 0
     skipped: list[str] = field(default_factory=list[str])
     rows_skipped: int = 0
+    in_flight: int = 0
 
 
 @dataclass(slots=True)
 class _OpenShard:
     shard: Shard
+    missing: int
     lines: dict[int, bytes] = field(default_factory=dict[int, bytes])
-    missing: int = 0
+    sizes: dict[int, int] = field(default_factory=dict[int, int])
+    skipped: list[str] = field(default_factory=list[str])
 
 
-class ByteBudget:
-    """At most so many bytes at once; one piece that is larger than all of it goes alone."""
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What a row became."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._used = 0
-        self._waiting: deque[tuple[int, anyio.Event]] = deque()
-
-    async def acquire(self, size: int) -> None:
-        if not self._waiting and self._fits(size):
-            self._used += size
-            return
-        turn = anyio.Event()
-        self._waiting.append((size, turn))
-        try:
-            await turn.wait()
-        except BaseException:
-            if turn.is_set():
-                self.release(size)
-            else:
-                self._waiting.remove((size, turn))
-            raise
-
-    def release(self, size: int) -> None:
-        self._used -= size
-        while self._waiting and self._fits(self._waiting[0][0]):
-            next_size, turn = self._waiting.popleft()
-            self._used += next_size
-            turn.set()
-
-    def _fits(self, size: int) -> bool:
-        return self._used == 0 or self._used + size <= self._limit
+    index: int
+    key: str
+    prepared: Prepared
+    line: bytes
 
 
 class SubsetStaging:
@@ -130,12 +123,12 @@ class SubsetStaging:
         self._bad_rows = bad_rows
         self._clock = clock
         self._progress = progress
-        self._slots = anyio.Semaphore(bounds.concurrency)
+        self._verify = bounds.verify
+        self._slots = AdaptiveLimit(bounds.concurrency, clock)
         self._budget = ByteBudget(bounds.in_flight_bytes)
-        self._processors = anyio.CapacityLimiter(os.cpu_count() or 1)
         self._tally = _Tally()
         self._began = clock.elapsed()
-        self._in_flight = 0
+        self._told = float("-inf")
 
     async def run(self) -> SubsetStaged:
         """
@@ -147,13 +140,15 @@ class SubsetStaging:
             AwsRefused, AwsUnavailable: S3 did not take something; what is marked stays done.
         """
         plan = shards.plan(self._subset.num_rows)
-        keys = [item.key async for item in self._objects.list(self._folder)]
-        done = shards.read_markers(self._folder, keys, plan)
-        self._count_done(plan, done)
-        async with task_group() as group:
-            for shard in plan:
-                if shard.number not in done:
-                    await self._stage_shard(shard, group.start_soon)
+        done = await self._done(plan)
+        await self._count_done(plan, done)
+        pieces = self._pieces(shard for shard in plan if shard.number not in done)
+        workers = os.cpu_count() or 1
+        with Converters() as converters:
+            async with task_group() as group:
+                for _ in range(workers):
+                    group.start_soon(self._work, pieces, converters, group)
+        self._tell(last=True)
         tally = self._tally
         return SubsetStaged(
             rows=self._subset.num_rows,
@@ -166,69 +161,146 @@ class SubsetStaging:
             rows_skipped=tally.rows_skipped,
         )
 
-    def _count_done(self, plan: tuple[Shard, ...], done: dict[int, str]) -> None:
+    async def _done(self, plan: tuple[Shard, ...]) -> dict[int, Marker]:
+        listed = [item async for item in self._objects.list(self._folder)]
+        done = shards.read_markers(self._folder, listed, plan)
+        if not self._bad_rows.skip:
+            # Another run may have skipped a row here; this one must meet it, and end with its number.
+            done = {number: marker for number, marker in done.items() if marker.records == plan[number].rows}
+        if not self._verify:
+            return done
+        return await intact(self._objects, self._prefix, self._subset.name, plan, done)
+
+    async def _count_done(self, plan: tuple[Shard, ...], done: dict[int, Marker]) -> None:
         for shard in plan:
             if shard.number in done:
                 self._tally.rows_done += shard.rows
-                self._tally.rows_skipped += shard.rows - shards.records_in(done[shard.number])
+                self._tally.rows_before += shard.rows
+                self._tally.rows_skipped += shard.rows - done[shard.number].records
+                if done[shard.number].records < shard.rows and len(self._tally.skipped) < LISTED_SKIPS:
+                    await self._recall_skipped(shard)
         self._tell()
 
-    async def _stage_shard(self, shard: Shard, start: Callable[..., object]) -> None:
-        opened = _OpenShard(shard, missing=shard.rows)
-        rows = self._subset.rows(shard.start, shard.stop)
-        while batch := await to_thread.run_sync(_take, rows, ROWS_A_READ):
-            for row in batch:
-                await self._slots.acquire()
-                await self._budget.acquire(len(row.image))
-                self._in_flight += 1
-                start(self._stage_row, opened, row)
+    async def _recall_skipped(self, shard: Shard) -> None:
+        stored = await self._objects.get(shards.skipped_key(self._folder, shard))
+        if stored is not None:
+            self._list_skipped(json.loads(stored.body))
 
-    async def _stage_row(self, opened: _OpenShard, row: Row) -> None:
+    def _pieces(self, todo: Iterator[Shard]) -> Iterator[tuple[_OpenShard, range]]:
+        for shard in todo:
+            opened = _OpenShard(shard, missing=shard.rows)
+            for start in range(shard.start, shard.stop, PIECE_ROWS):
+                yield opened, range(start, min(start + PIECE_ROWS, shard.stop))
+
+    async def _work(
+        self, pieces: Iterator[tuple[_OpenShard, range]], converters: Converters, group: TaskGroup
+    ) -> None:
+        for opened, rows in pieces:
+            left = rows
+            while left:
+                outcomes = await to_thread.run_sync(self._process, left, converters)
+                left = left[len(outcomes) :]
+                for outcome in outcomes:
+                    await self._begin(opened, outcome, group)
+
+    def _process(self, rows: range, converters: Converters) -> list[_Made | RowError]:
+        """In a worker thread: what the first of `rows` become, until they are many bytes."""
+        made: list[_Made | RowError] = []
+        size = 0
+        for row in self._subset.scan(rows.start, rows.stop):
+            outcome = row if isinstance(row, RowError) else self._transformed(row, converters)
+            made.append(outcome)
+            size += 0 if isinstance(outcome, RowError) else len(outcome.prepared.body) + len(outcome.line)
+            if size >= PIECE_BYTES:
+                break
+        return made
+
+    def _transformed(self, row: Row, converters: Converters) -> _Made | RowError:
+        transform, name = self._transform, self._subset.name
         try:
-            line = await self._upload(row)
+            prepared = prepare(
+                row.image,
+                transform.limits,
+                keep_format=transform.keep_format,
+                fit=transform.fit,
+                convert=converters,
+            )
+            key = image_key(self._prefix, name, row.index, prepared.extension)
+            line = transform.line(row, f"s3://{self._objects.bucket}/{key}", prepared.format)
+        except UnusableImage as error:
+            return RowError(name, row.index, "image", str(error), hint=error.hint)
         except RowError as error:
-            self._skip(error)
-        else:
-            opened.lines[row.index] = line
+            return error
+        return _Made(row.index, key, prepared, line)
+
+    async def _begin(self, opened: _OpenShard, outcome: _Made | RowError, group: TaskGroup) -> None:
+        if isinstance(outcome, RowError):
+            self._skip(opened, outcome)
+            await self._finish_row(opened)
+            return
+        await self._slots.acquire()
+        await self._budget.acquire(len(outcome.prepared.body))
+        group.start_soon(self._store, opened, outcome)
+
+    async def _store(self, opened: _OpenShard, made: _Made) -> None:
+        body, tally = made.prepared.body, self._tally
+        tally.in_flight += 1
+        try:
+            await self._put(made.key, body, f"image/{made.prepared.format}")
+            opened.lines[made.index] = made.line
+            opened.sizes[made.index] = len(body)
+            tally.uploaded += 1
+            tally.bytes_uploaded += len(body)
+            tally.passed_through += made.prepared.way is Way.PASSED_THROUGH
+            tally.converted += made.prepared.way is Way.CONVERTED
+            await self._finish_row(opened)
         finally:
-            self._in_flight -= 1
-            self._budget.release(len(row.image))
+            tally.in_flight -= 1
+            self._budget.release(len(body))
             self._slots.release()
-        self._tally.rows_done += 1
+
+    async def _put(self, key: str, body: bytes, content_type: str) -> None:
+        """
+        Store an object, as patiently and as gently as S3 asks for.
+
+        A refusal that will not pass, such as 403, ends it at once.
+        """
+        for attempt in itertools.count(1):
+            try:
+                await self._objects.put_once(key, body, content_type=content_type)
+            except AwsUnavailable:
+                self._slots.refused()
+                if attempt == ATTEMPTS:
+                    raise
+            else:
+                self._slots.succeeded()
+                return
+            longest = min(LONGEST_WAIT, 0.1 * 2**attempt)
+            await self._clock.sleep(longest * (0.5 + self._clock.chance() / 2))
+
+    async def _finish_row(self, opened: _OpenShard) -> None:
         opened.missing -= 1
         if opened.missing == 0:
             await self._mark(opened)
+        self._tally.rows_done += 1
         self._tell()
 
-    async def _upload(self, row: Row) -> bytes:
-        prepared, line, key = await to_thread.run_sync(self._prepare, row, limiter=self._processors)
-        await self._objects.put(key, prepared.body, content_type=f"image/{prepared.format}")
-        self._tally.uploaded += 1
-        self._tally.bytes_uploaded += len(prepared.body)
-        if prepared.way is Way.PASSED_THROUGH:
-            self._tally.passed_through += 1
-        else:
-            self._tally.converted += 1
-        return line
+    async def _mark(self, opened: _OpenShard) -> None:
+        if opened.skipped:
+            body = json.dumps(opened.skipped).encode()
+            await self._put(shards.skipped_key(self._folder, opened.shard), body, "application/json")
+        body = b"".join(opened.lines[index] for index in sorted(opened.lines))
+        await self._put(
+            shards.marker_key(self._folder, opened.shard, opened.sizes), body, "application/jsonl"
+        )
+        opened.lines.clear()
 
-    def _prepare(self, row: Row) -> tuple[Prepared, bytes, str]:
-        transform = self._transform
-        try:
-            prepared = prepare(
-                row.image, transform.limits, keep_format=transform.keep_format, fit=transform.fit
-            )
-        except UnusableImage as error:
-            raise RowError(self._subset.name, row.index, "image", str(error), hint=error.hint) from error
-        key = image_key(self._prefix, self._subset.name, row.index, prepared.extension)
-        line = transform.line(row, f"s3://{self._objects.bucket}/{key}", prepared.format)
-        return prepared, line, key
-
-    def _skip(self, error: RowError) -> None:
+    def _skip(self, opened: _OpenShard, error: RowError) -> None:
         if not self._bad_rows.skip:
             raise error
         self._tally.rows_skipped += 1
-        if len(self._tally.skipped) < LISTED_SKIPS:
-            self._tally.skipped.append(error.message)
+        opened.skipped.append(error.message)
+        self._list_skipped([error.message])
         most = self._bad_rows.most
         if most is not None and self._tally.rows_skipped > most:
             raise DataError(
@@ -239,13 +311,17 @@ class SubsetStaging:
                 row=error.row,
             ) from error
 
-    async def _mark(self, opened: _OpenShard) -> None:
-        lines = [opened.lines[index] for index in sorted(opened.lines)]
-        key = shards.marker_key(self._folder, opened.shard, len(lines))
-        await self._objects.put(key, b"".join(lines), content_type="application/jsonl")
+    def _list_skipped(self, messages: list[str]) -> None:
+        self._tally.skipped += messages[: LISTED_SKIPS - len(self._tally.skipped)]
 
-    def _tell(self) -> None:
-        tally = self._tally
+    def _tell(self, *, last: bool = False) -> None:
+        now = self._clock.elapsed()
+        if not last and now - self._told < TELL_EVERY:
+            return
+        self._told = now
+        tally, seconds = self._tally, now - self._began
+        rate = (tally.rows_done - tally.rows_before) / seconds if seconds > 0 else 0.0
+        left = self._subset.num_rows - tally.rows_done
         self._progress(
             StagingProgress(
                 subset=self._subset.name,
@@ -255,11 +331,10 @@ class SubsetStaging:
                 passed_through=tally.passed_through,
                 converted=tally.converted,
                 skipped=tally.rows_skipped,
-                in_flight=self._in_flight,
-                seconds=self._clock.elapsed() - self._began,
+                in_flight=tally.in_flight,
+                concurrency=self._slots.limit,
+                rate=rate,
+                seconds=seconds,
+                seconds_left=left / rate if rate > 0 else None,
             )
         )
-
-
-def _take(rows: Iterator[Row], count: int) -> list[Row]:
-    return list(itertools.islice(rows, count))

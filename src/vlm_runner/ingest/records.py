@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vlm_runner.core.names import records_key
 from vlm_runner.errors import DataError
 from vlm_runner.ingest import shards
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from vlm_runner.aws.ports import Objects
+
+LINE_FEED: Final = b"\n"
+"""What the last marker ends with. Bedrock wants no empty line at the end (troubleshooting fine-tuning)."""
 
 
 async def write_records(
@@ -25,32 +26,25 @@ async def write_records(
     """
     folder = shards.marker_prefix(prefix, subset, fingerprint)
     plan = shards.plan(rows)
-    keys = [item.key async for item in objects.list(folder)]
-    done = shards.read_markers(folder, keys, plan)
+    listed = [item async for item in objects.list(folder)]
+    done = shards.read_markers(folder, listed, plan)
     missing = [shard.number for shard in plan if shard.number not in done]
     if missing:
         raise DataError(
-            f"{subset}: {len(missing)} of {len(plan)} shards are not staged, the first is {missing[0]}."
+            f"{subset}: {len(missing)} of {len(plan)} shards are not staged, the first is {missing[0]}.",
+            hint="Stage them with: vlm-runner resume",
         )
-    records = sum(shards.records_in(key) for key in done.values())
-    if records == 0:
-        raise DataError(f"{subset}: none of its {rows} rows can be used.")
+    markers = [done[shard.number] for shard in plan if done[shard.number].records]
+    if not markers:
+        raise DataError(
+            f"{subset}: none of its {rows} rows can be used.",
+            hint="Mend the data; the run's events say what is wrong with each row.",
+        )
     key = records_key(prefix, subset)
-    lines = _without_last_line_feed(_concatenated(objects, [done[shard.number] for shard in plan]))
-    await objects.put_stream(key, lines, content_type="application/jsonl")
-    return f"s3://{objects.bucket}/{key}", records
-
-
-async def _concatenated(objects: Objects, keys: list[str]) -> AsyncIterator[bytes]:
-    for key in keys:
-        async for chunk in objects.read(key):
-            yield chunk
-
-
-async def _without_last_line_feed(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Bedrock wants no empty line at the end (user guide, troubleshooting fine-tuning)."""
-    held = b""
-    async for chunk in chunks:
-        whole = held + chunk
-        held = b"\n" if whole.endswith(b"\n") else b""
-        yield whole[: len(whole) - len(held)]
+    await objects.concatenate(
+        key,
+        [(marker.key, marker.size) for marker in markers],
+        cut=len(LINE_FEED),
+        content_type="application/jsonl",
+    )
+    return f"s3://{objects.bucket}/{key}", sum(marker.records for marker in markers)

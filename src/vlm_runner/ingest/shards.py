@@ -9,11 +9,14 @@ data, transform and prompt: one of another run of the same data is as good as ou
 from __future__ import annotations
 
 import re
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+
+    from vlm_runner.aws.ports import ListedObject
 
 
 SHARD_ROWS = 64
@@ -46,26 +49,47 @@ def marker_prefix(prefix: str, subset: str, fingerprint: str) -> str:
     return f"{prefix}data/{subset}/shards-{fingerprint[:16]}/"
 
 
-def marker_key(folder: str, shard: Shard, records: int) -> str:
-    """The number of records is in the name, so that a listing counts them."""
-    return f"{folder}{shard.start:07d}-{shard.stop:07d}-{records:05d}.jsonl"
+def marker_key(folder: str, shard: Shard, sizes: Mapping[int, int]) -> str:
+    """
+    `sizes` are the bytes of each record's image, by row.
+
+    Their number is in the name, so that a listing counts the records, and their digest, so that a listing
+    of the images verifies them.
+    """
+    return f"{folder}{shard.start:07d}-{shard.stop:07d}-{len(sizes):05d}-{sizes_digest(sizes)}.jsonl"
 
 
-_MARKER = re.compile(r"(\d{7,})-(\d{7,})-(\d{5,})\.jsonl")
+def skipped_key(folder: str, shard: Shard) -> str:
+    """Why rows of the shard were skipped, as a JSON list; there only if some were."""
+    return f"{folder}{shard.start:07d}-{shard.stop:07d}-skipped.json"
 
 
-def read_markers(folder: str, keys: Iterable[str], shards: tuple[Shard, ...]) -> dict[int, str]:
-    """For each shard that is done, its marker's key; names that fit no shard of this plan are not ours."""
+def sizes_digest(sizes: Mapping[int, int]) -> str:
+    return f"{zlib.crc32(repr(sorted(sizes.items())).encode()):08x}"
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """A shard that is done."""
+
+    key: str
+    size: int
+    """Of the object, in bytes."""
+    records: int
+    digest: str
+
+
+_MARKER = re.compile(r"(\d{7,})-(\d{7,})-(\d{5,})-([0-9a-f]{8})\.jsonl")
+
+
+def read_markers(folder: str, listed: Iterable[ListedObject], shards: tuple[Shard, ...]) -> dict[int, Marker]:
+    """For each shard that is done, its marker; names that fit no shard of this plan are not ours."""
     by_range = {(shard.start, shard.stop): shard.number for shard in shards}
-    found: dict[int, str] = {}
-    for key in keys:
-        match = _MARKER.fullmatch(key.removeprefix(folder))
+    found: dict[int, Marker] = {}
+    for item in listed:
+        match = _MARKER.fullmatch(item.key.removeprefix(folder))
         if match is not None:
             number = by_range.get((int(match[1]), int(match[2])))
             if number is not None:
-                found[number] = key
+                found[number] = Marker(item.key, item.size, int(match[3]), match[4])
     return found
-
-
-def records_in(marker_key: str) -> int:
-    return int(marker_key.rpartition("-")[2].removesuffix(".jsonl"))
