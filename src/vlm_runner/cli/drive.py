@@ -46,7 +46,7 @@ def start(
 
     where, voice = split(flags)
     spec = RunSpec.from_toml(Path(spec_file))
-    settings = settings_for(where, spec_region=spec.aws.region)
+    settings = settings_for(where, spec_region=spec.aws.region, ask_profile=True)
     if detach:
         start_detached(settings, spec, run_id, where, yes=yes, as_json=voice["as_json"])
         return

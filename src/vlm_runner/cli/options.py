@@ -50,9 +50,9 @@ def voice_options(command: F) -> F:
     return click.option("-v", "--verbose", is_flag=True, help="Say more.")(command)
 
 
-def settings_for(where: Where, *, spec_region: str | None = None) -> Settings:
+def settings_for(where: Where, *, spec_region: str | None = None, ask_profile: bool = False) -> Settings:
     """
-    Flag, then spec, then environment.
+    Flag, then spec, then environment; with `ask_profile`, then the region of the AWS profile.
 
     A region that the spec names wins over AWS_REGION: the spec is about one run, the variable about a shell.
     """
@@ -68,8 +68,13 @@ def settings_for(where: Where, *, spec_region: str | None = None) -> Settings:
         raise ConfigurationError(
             f"The environment's VLM_RUNNER_ variables do not fit: {sentence(error)}."
         ) from error
+    region = where.region or base.region or spec_region or region_from_environment()
+    if region is None and ask_profile:
+        from vlm_runner.aws.profiles import region_of_profile
+
+        region = region_of_profile(where.profile or base.profile)
     changes: dict[str, Any] = {
-        "region": where.region or base.region or spec_region or region_from_environment(),
+        "region": region,
         "hf_token": base.hf_token or hub_token_from_environment(),
     }
     given = {"profile": where.profile, "endpoint_url": where.endpoint_url, "checkpoint_uri": where.store}
