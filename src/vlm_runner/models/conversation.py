@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
+
+import orjson
 
 from vlm_runner.errors import DataError
 from vlm_runner.models.answer import Answer
 
 # Legal in JSON text, but line ends to some readers of JSONL; inside JSON they can only stand in strings.
-_LINE_ENDS = {"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+_LINE_ENDS = {
+    "\x85".encode(): b"\\u0085",
+    "\u2028".encode(): b"\\u2028",
+    "\u2029".encode(): b"\\u2029",
+}
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def record(
@@ -38,16 +46,24 @@ def line(value: dict[str, Any]) -> bytes:
     Raises:
         DataError: a text holds a lone surrogate, which no UTF-8 can carry.
     """
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for character, escape in _LINE_ENDS.items():
-        text = text.replace(character, escape)
     try:
-        return f"{text}\n".encode()
-    except UnicodeEncodeError as error:
-        raise DataError(
-            f"A text holds the lone surrogate U+{ord(text[error.start]):04X}, which is no character.",
-            hint="Repair the text in the dataset; it was cut in the middle of a character.",
-        ) from None
+        text = orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
+    except orjson.JSONEncodeError as error:
+        raise _no_text(value, error) from None
+    if not text.isascii():
+        for character, escape in _LINE_ENDS.items():
+            text = text.replace(character, escape)
+    return text
+
+
+def _no_text(value: dict[str, Any], error: Exception) -> Exception:
+    found = _SURROGATE.search(json.dumps(value, ensure_ascii=False))
+    if found is None:
+        return error
+    return DataError(
+        f"A text holds the lone surrogate U+{ord(found[0]):04X}, which is no character.",
+        hint="Repair the text in the dataset; it was cut in the middle of a character.",
+    )
 
 
 def record_line(
