@@ -1,0 +1,35 @@
+"""A clock over the loop's time: on a virtual loop, hours are free."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from datetime import UTC, datetime, timedelta
+
+import anyio
+
+EPOCH = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+class FakeClock:
+    """
+    `chance` is seeded, so that a test is the same every time.
+
+    `rate` makes this clock run faster or slower than the world's, `offset` (seconds) makes it wrong.
+    """
+
+    def __init__(self, *, seed: int = 0, rate: float = 1.0, offset: float = 0.0) -> None:
+        self._random = random.Random(seed)  # noqa: S311 - repeatable on purpose
+        self._rate, self._offset = rate, offset
+
+    def now(self) -> datetime:
+        return EPOCH + timedelta(seconds=self.elapsed())
+
+    def elapsed(self) -> float:
+        return asyncio.get_running_loop().time() * self._rate + self._offset
+
+    async def sleep(self, seconds: float) -> None:
+        await anyio.sleep(seconds / self._rate)
+
+    def chance(self) -> float:
+        return self._random.random()
