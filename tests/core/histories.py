@@ -1,0 +1,140 @@
+"""Every history that a run can have, as data; and runs in each phase."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from vlm_runner.core.decide import delete_command, intend_job, intend_serving
+from vlm_runner.core.events import (
+    CancelRequested,
+    CreateRefused,
+    CreateUncertain,
+    DatasetFacts,
+    EndpointFailed,
+    EndpointReady,
+    Entry,
+    Event,
+    HandedOver,
+    ImagesStaged,
+    JobCompleted,
+    JobFailed,
+    JobSubmitted,
+    RecordsWritten,
+    Released,
+    ReportWritten,
+    RunCreated,
+    RunFailed,
+    ServingRequested,
+    SubsetStaged,
+    TestsAnswered,
+)
+from vlm_runner.core.run import Phase, Run
+from vlm_runner.core.transitions import evolve
+from vlm_runner.testing.world import ACCOUNT, tiny_spec
+
+AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
+UID = "0" * 32
+
+
+def created(**changes: Any) -> RunCreated:
+    spec = tiny_spec(**changes.pop("sections", {}))
+    values = {
+        "run_id": "cats",
+        "uid": UID,
+        "spec": spec,
+        "spec_fingerprint": spec.fingerprint,
+        "account": ACCOUNT,
+        "region": "us-east-1",
+        "bucket": "bucket",
+        "dataset": DatasetFacts(fingerprint="f", rows=8),
+        "version": "0.1.0",
+    }
+    return RunCreated(**(values | changes))
+
+
+def begun(**changes: Any) -> Run:
+    return Run.begin(Entry(sequence=1, at=AT, event=created(**changes)))
+
+
+def after(run: Run, *events: Event) -> Run:
+    for event in events:
+        run = evolve(run, entry(run, event))
+    return run
+
+
+def entry(run: Run, event: Event) -> Entry:
+    return Entry(sequence=run.sequence + 1, at=run.updated_at + timedelta(minutes=1), event=event)
+
+
+STAGED = ImagesStaged(
+    train=SubsetStaged(
+        rows=8,
+        images_uploaded=8,
+        images_passed_through=8,
+        images_converted=0,
+        shards_skipped=0,
+        bytes_uploaded=800,
+    )
+)
+WRITTEN = RecordsWritten(train_uri="s3://bucket/data/train.jsonl", train_records=8)
+SUBMITTED = JobSubmitted(arn="arn:job")
+COMPLETED = JobCompleted(model_arn="arn:model", training_loss=0.5)
+RENTED = ServingRequested(arn="arn:endpoint")
+ANSWERED = TestsAnswered(uri="s3://bucket/answers.jsonl", asked=2, held_out=False)
+
+
+def event_of(kind: str, run: Run) -> Event:
+    """An event of this kind as a step, or the driver, would make it for `run`."""
+    what: Any = "serving" if run.phase is Phase.REQUESTING else "job"
+    made: dict[str, Any] = {
+        "images_staged": lambda: STAGED,
+        "records_written": lambda: WRITTEN,
+        "job_intended": lambda: intend_job(run),
+        "job_submitted": lambda: SUBMITTED,
+        "job_completed": lambda: COMPLETED,
+        "job_failed": lambda: JobFailed(status="Failed", reason="bad data"),
+        "serving_intended": lambda: intend_serving(run),
+        "serving_requested": lambda: RENTED,
+        "create_uncertain": lambda: CreateUncertain(what=what, cause="lost"),
+        "create_refused": lambda: CreateRefused(what=what, reason="quota"),
+        "endpoint_ready": EndpointReady,
+        "endpoint_failed": lambda: EndpointFailed(reason="no capacity"),
+        "tests_answered": lambda: ANSWERED,
+        "cancel_requested": lambda: CancelRequested(reason="enough"),
+        "run_failed": lambda: RunFailed(error="AwsUnavailable", reason="gone", exit_code=100),
+        "released": lambda: Released(deleted=("arn:endpoint",)),
+        "handed_over": lambda: HandedOver(
+            arn="arn:endpoint", name="vr-cats", delete_command=delete_command(run.spec.serving.mode, "a", "r")
+        ),
+        "report_written": lambda: ReportWritten(uri="s3://bucket/report.json"),
+    }
+    found: Event = made[kind]()
+    return found
+
+
+HAPPY = (
+    "images_staged",
+    "records_written",
+    "job_intended",
+    "job_submitted",
+    "job_completed",
+    "serving_intended",
+    "serving_requested",
+    "endpoint_ready",
+    "tests_answered",
+    "released",
+    "report_written",
+)
+
+
+def happy_runs(**changes: Any) -> list[tuple[Run, tuple[Entry, ...]]]:
+    """The run after each event of the happy path, with its history."""
+    run = begun(**changes)
+    history = (Entry(sequence=1, at=AT, event=run.created),)
+    found = [(run, history)]
+    for kind in HAPPY:
+        new = entry(run, event_of(kind, run))
+        run, history = evolve(run, new), (*history, new)
+        found.append((run, history))
+    return found

@@ -1,0 +1,281 @@
+"""What a run does next, what an error means for it, and how what it creates is named."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vlm_runner.core import names
+from vlm_runner.core.commands import HandOver, Record, Release
+from vlm_runner.core.decide import (
+    PATIENCE,
+    QUIET,
+    bears,
+    decide,
+    intend_job,
+    intend_serving,
+    on_doubt,
+    on_error,
+    on_halt,
+    plain,
+)
+from vlm_runner.core.events import CreateRefused, CreateUncertain, RunFailed
+from vlm_runner.core.pace import PollPace, full_jitter
+from vlm_runner.core.run import Phase, Run
+from vlm_runner.errors import (
+    AwsRefused,
+    AwsUnavailable,
+    CredentialsError,
+    DataError,
+    QuotaExceeded,
+    UncertainCreate,
+)
+
+from .histories import after, begun, created, event_of, happy_runs
+
+AWS_PATTERNS = {
+    "JobName": r"[a-zA-Z0-9](-*[a-zA-Z0-9\+\-\.])*",
+    "CustomModelName": r"([0-9a-zA-Z][_-]?){1,63}",
+    "ModelDeploymentName": r"([0-9a-zA-Z][_-]?){1,63}",
+    "ProvisionedModelName": r"([0-9a-zA-Z][_-]?)+",
+}
+TOKEN = r"[a-zA-Z0-9]([-a-zA-Z0-9]{0,254}[a-zA-Z0-9])?"
+RUN_IDS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}", fullmatch=True).filter(
+    lambda text: ".." not in text
+)
+KINDS: tuple[names.Kind, ...] = ("job", "model", "throughput", "deployment")
+
+
+def at(phase: Phase, *kinds: str) -> Run:
+    run = next(run for run, _ in happy_runs() if run.phase is phase)
+    for kind in kinds:
+        run = after(run, event_of(kind, run))
+    return run
+
+
+@given(RUN_IDS, st.sampled_from(KINDS))
+def test_names_fit_all_patterns_of_aws(run_id: str, kind: names.Kind) -> None:
+    name = names.resource_name(begun(run_id=run_id), kind)
+
+    assert len(name) <= 48
+    assert all(re.fullmatch(pattern, name) for pattern in AWS_PATTERNS.values())
+    assert re.fullmatch(TOKEN, names.client_request_token(begun(run_id=run_id), kind))
+
+
+@given(RUN_IDS)
+def test_names_and_tokens_are_of_the_run_and_nothing_else(run_id: str) -> None:
+    """Another process on another day derives the same; another run, kind or account does not."""
+    here, again = begun(run_id=run_id), begun(run_id=run_id)
+    others = [begun(run_id=run_id, uid="1" * 32), begun(run_id=run_id, account="210987654321")]
+
+    assert names.resource_name(here, "job") == names.resource_name(again, "job")
+    assert len({names.resource_name(here, kind) for kind in KINDS}) == len(KINDS)
+    assert len({names.client_request_token(run, "job") for run in (here, *others)}) == 3
+
+
+def test_the_request_carries_name_token_and_tags() -> None:
+    job, serving = intend_job(at(Phase.SUBMITTING)), intend_serving(at(Phase.REQUESTING))
+
+    assert (job.request["jobName"], job.request["clientRequestToken"]) == (job.name, job.token)
+    assert {"key": names.TAG_UID, "value": "0" * 32} in serving.request["tags"]
+    assert serving.request["provisionedModelName"] == serving.name
+
+
+@pytest.mark.parametrize("mode", ["provisioned", "on-demand"])
+def test_no_commitment_is_ever_asked_for(mode: str) -> None:
+    """What is committed cannot be deleted for months."""
+    run = next(
+        run for run, _ in happy_runs(sections={"serving": {"mode": mode}}) if run.phase is Phase.REQUESTING
+    )
+
+    assert "commitmentDuration" not in json.dumps(intend_serving(run).request)
+
+
+def test_requests_are_the_same_whenever_they_are_made() -> None:
+    run = at(Phase.REQUESTING)
+    later = run.model_copy(update={"updated_at": run.updated_at + timedelta(days=3)})
+
+    assert intend_serving(run) == intend_serving(later)
+
+
+def test_release_sweeps_only_where_a_create_is_of_unknown_fate() -> None:
+    sure, unsure = at(Phase.RELEASING), at(Phase.REQUESTING, "serving_intended", "create_uncertain")
+    unsure = after(unsure, *(event_of(kind, unsure) for kind in ("serving_requested", "endpoint_failed")))
+
+    assert _release(sure).sweep_for == 0
+    assert _release(unsure).sweep_for == QUIET.total_seconds()
+
+
+def test_release_does_not_wait_for_time_that_has_passed_already() -> None:
+    run = at(Phase.REQUESTING, "serving_intended", "create_uncertain", "cancel_requested")
+
+    assert _release(run, closed_for=600).sweep_for == QUIET.total_seconds() - 600
+    assert _release(run, closed_for=1e6).sweep_for == 0
+
+
+def test_cancel_between_intent_and_answer_sweeps() -> None:
+    assert _release(at(Phase.REQUESTING, "serving_intended", "cancel_requested")).sweep_for > 0
+    assert _release(at(Phase.SUBMITTING, "job_intended", "cancel_requested")).sweep_for > 0
+
+
+def test_cancel_after_a_definite_refusal_does_not_sweep() -> None:
+    run = at(Phase.REQUESTING, "serving_intended", "create_refused", "cancel_requested")
+
+    assert not run.may_bill
+    assert _release(run).sweep_for == 0
+
+
+def test_cancel_while_training_stops_the_job() -> None:
+    command = _release(at(Phase.TRAINING, "cancel_requested"))
+
+    assert command.job_name is not None
+    assert command.endpoint_name is None
+
+
+def test_a_kept_endpoint_is_handed_over_with_its_expiry() -> None:
+    runs = happy_runs(sections={"serving": {"keep": "2h"}})
+    run = next(run for run, _ in runs if run.phase is Phase.RELEASING)
+
+    command = decide(run)
+
+    assert isinstance(command, HandOver)
+    assert command.expires_at == run.updated_at + timedelta(hours=2)
+
+
+@pytest.mark.parametrize("ending", ["cancel_requested", "run_failed"])
+def test_nothing_is_kept_of_a_run_that_did_not_go_well(ending: str) -> None:
+    run = next(
+        run for run, _ in happy_runs(sections={"serving": {"keep": True}}) if run.phase is Phase.TESTING
+    )
+
+    assert isinstance(decide(after(run, event_of(ending, run))), Release)
+
+
+def test_a_done_run_has_no_next_command() -> None:
+    with pytest.raises(ValueError, match="is done"):
+        decide(happy_runs()[-1][0])
+
+
+@pytest.mark.parametrize("phase", [Phase.WARMING, Phase.TESTING])
+@pytest.mark.parametrize(
+    "error", [AwsUnavailable("x"), AwsRefused("x"), KeyError("x"), CredentialsError("x")]
+)
+def test_where_something_bills_every_error_that_lasts_leads_to_its_release(
+    phase: Phase, error: Exception
+) -> None:
+    event = on_error(at(phase), error)
+
+    assert isinstance(event, RunFailed)
+    assert after(at(phase), event).phase is Phase.RELEASING
+
+
+@pytest.mark.parametrize(
+    "phase",
+    [Phase.STAGING, Phase.RECORDING, Phase.SUBMITTING, Phase.TRAINING, Phase.REQUESTING, Phase.REPORTING],
+)
+@pytest.mark.parametrize("error", [AwsUnavailable("x"), QuotaExceeded("x"), CredentialsError("x")])
+def test_where_nothing_bills_what_can_be_mended_halts(phase: Phase, error: Exception) -> None:
+    assert on_error(at(phase), error) is None
+
+
+def test_bad_data_ends_a_run() -> None:
+    event = on_error(at(Phase.STAGING), DataError("row 3"))
+
+    assert isinstance(event, RunFailed)
+    assert event.exit_code == 3
+
+
+def test_an_unsure_rent_is_released_and_not_left_halted() -> None:
+    run = at(Phase.REQUESTING, "serving_intended", "create_uncertain")
+
+    assert isinstance(on_error(run, UncertainCreate("x")), RunFailed)
+
+
+def test_passing_faults_are_borne_for_a_while() -> None:
+    run = at(Phase.TRAINING)
+
+    assert _bears(run, AwsUnavailable("x"), failing_for=PATIENCE - 1)
+    assert not _bears(run, AwsUnavailable("x"), failing_for=PATIENCE)
+
+
+def test_credentials_that_never_worked_are_not_waited_for() -> None:
+    assert not _bears(at(Phase.STAGING), CredentialsError("x"), worked=False)
+    assert _bears(at(Phase.STAGING), CredentialsError("x"), worked=True)
+
+
+def test_a_refusal_is_the_last_word_unless_a_create_is_of_unknown_fate() -> None:
+    """The quota that is used up may be used up by that very create."""
+    intended = at(Phase.REQUESTING, "serving_intended")
+    unsure = after(intended, event_of("create_uncertain", intended))
+
+    assert not _bears(intended, QuotaExceeded("x"))
+    assert _bears(unsure, QuotaExceeded("x"), closed_for=899)
+    assert not _bears(unsure, QuotaExceeded("x"), closed_for=900)
+
+
+@pytest.mark.parametrize(
+    ("phase", "intend"), [(Phase.SUBMITTING, "job_intended"), (Phase.REQUESTING, "serving_intended")]
+)
+def test_a_definite_refusal_is_recorded_and_clears_the_doubt(phase: Phase, intend: str) -> None:
+    run = at(phase, intend, "create_uncertain")
+
+    event = on_halt(run, QuotaExceeded("no units"))
+
+    assert isinstance(event, CreateRefused)
+    assert not after(run, event).uncertain
+    assert on_halt(run, AwsUnavailable("x")) is None
+
+
+def test_doubt_is_recorded_once() -> None:
+    """However long AWS is away, the checkpoint does not grow."""
+    run = at(Phase.REQUESTING, "serving_intended")
+
+    event = on_doubt(run, "lost")
+
+    assert isinstance(event, CreateUncertain)
+    assert on_doubt(after(run, event), "lost again") is None
+    assert on_doubt(at(Phase.WARMING), "lost") is None
+
+
+@given(st.text(st.characters(exclude_categories=[]), max_size=5000))
+def test_any_reason_fits_a_checkpoint(text: str) -> None:
+    reason = RunFailed(error="E", reason=plain(text), exit_code=1).reason
+
+    assert len(reason) <= 2000
+    reason.encode()
+
+
+def test_polls_slow_down_to_one_a_minute() -> None:
+    pace = PollPace()
+    delays = [pace.delay(looks, 0.5) for looks in range(20)]
+
+    assert delays == sorted(delays)
+    assert (delays[0], delays[-1]) == (5.0, 60.0)
+    assert pace.delay(10**9, 0.5) == 60.0
+
+
+@given(st.integers(0, 10**6), st.floats(0, 1))
+def test_backing_off_is_bounded(attempt: int, chance: float) -> None:
+    assert 0 <= full_jitter(attempt, chance) <= 20
+
+
+def test_ids_differ_where_specs_differ() -> None:
+    assert names.default_run_id("a/cats", created().spec_fingerprint).startswith("cats-")
+    assert isinstance(Record(created()), Record)
+
+
+def _release(run: Run, closed_for: float = 0.0) -> Release:
+    command = decide(run, closed_for=closed_for)
+    assert isinstance(command, Release)
+    return command
+
+
+def _bears(
+    run: Run, error: Exception, *, failing_for: float = 0, closed_for: float = 0, worked: bool = True
+) -> bool:
+    return bears(run, error, failing_for=failing_for, closed_for=closed_for, quiet=QUIET, worked=worked)

@@ -1,0 +1,171 @@
+"""What the tests of this folder share: scenarios, and a run that is disturbed and then gone on with."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from vlm_runner.checkpoint.local import LocalStore
+from vlm_runner.errors import VlmRunnerError
+from vlm_runner.testing import Crash, FakeBedrock, Fault, Plan, World, run_virtual
+from vlm_runner.testing.faults import CREATES
+from vlm_runner.testing.world import outlive
+
+STORES = ("memory", "local", "s3")
+CANCEL_AT = 100.0
+"""Seconds of the loop after the beginning: while the job of the happy path is training."""
+LATE_ARRIVALS = 400.0
+
+Points = Sequence[dict[int, Fault]]
+
+OUTCOMES = {
+    "happy": {"succeeded"},
+    "job failed": {"failed"},
+    "throughput failed": {"failed"},
+    "cancelled": {"cancelled"},
+    "not seen at once": {"succeeded"},
+    "kept": {"succeeded"},
+    "on demand": {"succeeded"},
+}
+SCENARIOS = tuple(OUTCOMES)
+MUTATING = frozenset(
+    {
+        "concatenate", "create_endpoint", "create_job", "delete_endpoint", "ensure_bucket", "put", "put_if",
+        "put_once", "request_cancel", "stop_job", "tag", "write",
+    }
+)  # fmt: skip
+
+
+def world_of(scenario: str, store: str) -> World:
+    bedrock = FakeBedrock()
+    sections: dict[str, object] = {"test": {"rows": 2, "compare_base": True}}
+    match scenario:
+        case "job failed":
+            bedrock.job_ends = "Failed"
+        case "throughput failed":
+            bedrock.endpoint_ends = "Failed"
+        case "not seen at once":
+            bedrock.visible_after = 30.0
+        case "kept":
+            sections["serving"] = {"keep": "2h"}
+        case "on demand":
+            sections["serving"] = {"mode": "on-demand"}
+    where = store
+    if store == "local":
+        shared = Path("/dev/shm")
+        folder = tempfile.mkdtemp(prefix="vlm-runner-crash-", dir=shared if shared.is_dir() else None)
+        world = World(bedrock=bedrock, store=LocalStore(Path(folder)), **sections)
+        world.aws.s3.owners[folder] = "a folder to be removed"
+        return world
+    return World(bedrock=bedrock, store=where, **sections)
+
+
+async def disturbed(world: World, scenario: str, plans: Points, *, cancel_at: int | None = None) -> str:
+    """
+    One process after another, each with its faults, and a last one with none.
+
+    Returns what is wrong with what they leave, or "".
+    """
+    cancelling = (
+        asyncio.get_running_loop().create_task(_cancel_in_time(world)) if scenario == "cancelled" else None
+    )
+    for plan in plans:
+        process = world.process(Plan(plan))
+        if cancel_at is not None:
+            process.plan.choose = _cancelling(world, process, cancel_at)
+        if any(fault in {Fault.FREEZE_BEFORE, Fault.FREEZE_AFTER} for fault in plan.values()):
+            await outlive(world, process)
+            continue
+        try:
+            await world.live(process)
+        except (Crash, VlmRunnerError):
+            pass
+    last = await world.live()
+    await asyncio.sleep(LATE_ARRIVALS)
+    if cancelling is not None:
+        cancelling.cancel()
+    found = await world.violations()
+    expected = OUTCOMES[scenario] | ({"cancelled"} if cancel_at is not None else set())
+    if last.outcome not in expected:
+        found.append(f"outcome {last.outcome}: {last.reason}")
+    # A create that arrives after all was deleted makes one more, which the sweep then deletes.
+    late = sum(fault is Fault.LATE for plan in plans for fault in plan.values())
+    if world.bedrock.endpoints_created > 1 + late or _at_once(world):
+        found.append(f"endpoints: {[(paid.created, paid.ended) for paid in world.bedrock.ledger]}")
+    return "; ".join(found)
+
+
+def _at_once(world: World) -> bool:
+    """Two endpoints lived at the same time."""
+    rented = [paid for paid in world.bedrock.ledger if paid.kind != "job"]
+    return any(one.ended is None or one.ended > other.created for one, other in itertools.pairwise(rented))
+
+
+async def _cancel_in_time(world: World) -> None:
+    await asyncio.sleep(CANCEL_AT)
+    await world.cancel()
+
+
+def _cancelling(world: World, process: object, at: int) -> Callable[[str], Fault | None]:
+    count = itertools.count()
+
+    def choose(_: str) -> Fault | None:
+        if next(count) == at:
+            asyncio.get_running_loop().create_task(world.cancel())
+        return None
+
+    return choose
+
+
+def run_disturbed(scenario: str, store: str, plans: Points, *, cancel_at: int | None = None) -> str:
+    """`disturbed` on a loop of its own; what went wrong, with the way to repeat it."""
+    world = world_of(scenario, store)
+    try:
+        wrong = run_virtual(lambda: disturbed(world, scenario, plans, cancel_at=cancel_at))
+    except Exception as error:  # noqa: BLE001 - told with the points that led to it
+        wrong = f"{type(error).__name__}: {error}"
+    finally:
+        _remove(world)
+    return f"{scenario}, {store}, {plans}, cancel at {cancel_at}: {wrong}" if wrong else ""
+
+
+def _remove(world: World) -> None:
+    import shutil
+
+    for folder, note in world.aws.s3.owners.items():
+        if note == "a folder to be removed":
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def trace_of(scenario: str, store: str) -> list[str]:
+    """The calls of an undisturbed run, in order: its points."""
+    world = world_of(scenario, store)
+
+    async def main() -> list[str]:
+        cancelling = asyncio.get_running_loop().create_task(_cancel_in_time(world))
+        if scenario != "cancelled":
+            cancelling.cancel()
+        process = world.process()
+        await world.live(process)
+        return process.trace
+
+    try:
+        return run_virtual(main)
+    finally:
+        _remove(world)
+
+
+def points(trace: Iterable[str], faults: Iterable[Fault]) -> Iterator[tuple[int, Fault]]:
+    """Every point with every fault that makes a difference there."""
+    faults = tuple(faults)
+    for number, call in enumerate(trace):
+        operation = call.rpartition(".")[2]
+        for fault in faults:
+            if fault is Fault.LATE and operation not in CREATES:
+                continue
+            if fault in {Fault.CRASH_BEFORE, Fault.FREEZE_BEFORE} and operation not in MUTATING:
+                continue
+            yield number, fault
