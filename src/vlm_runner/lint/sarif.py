@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -50,7 +51,7 @@ def _rule(code: str) -> dict[str, Any]:
     rule = RULES[code]
     return {
         "id": code,
-        "name": "".join(word.capitalize() for word in rule.title.replace(",", "").split()),
+        "name": "".join(word.capitalize() for word in re.findall(r"[A-Za-z0-9]+", rule.title)),
         "shortDescription": {"text": rule.title},
         "fullDescription": {"text": f"{rule.why} Source: {rule.source}."},
         "help": {"text": rule.fix},

@@ -77,7 +77,7 @@ class Checker:
     def _example(self, number: int, line: str) -> Example:
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             self._not_jsonl()
         if not isinstance(record, dict) or not isinstance(record.get("messages"), list):
             self._reject(number, "must follow the conversation format with 'messages'")

@@ -1,0 +1,275 @@
+from __future__ import annotations
+
+import datetime as dt
+import json
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from vlm_runner.dataset import open_dataset
+from vlm_runner.ingest.images import ImageLimits, UnusableImage, convert_here, prepare
+from vlm_runner.lint import Report, Severity, lint_dataset
+from vlm_runner.lint.fix import fixes, rewritten
+from vlm_runner.models import find
+from vlm_runner.spec import RunSpec
+
+from .pictures import BAD as PICTURES
+from .pictures import GOOD, by_hand, noisy, png, rows_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOVA = "amazon.nova-lite-v1:0:300k"
+LLAMA = "meta.llama3-2-11b-instruct-v1:0:128k"
+TODAY = dt.date(2026, 11, 22)
+FINDING = {"rationale": "", "eval_items": "1.1.1", "eval_reason": "No text.", "plan": "Add alt."}
+
+
+def row(number: int, image: bytes | None = None, path: str | None = None, **changes: Any) -> dict[str, Any]:
+    picture = {"bytes": png(shade=number % 200, width=64 + number // 200) if image is None else image, "path": path}
+    output = changes.pop("output", [{**FINDING, "eval_reason": f"Reason {number}."}])
+    return {"image": picture, "html": f"<p>{number}</p>", "output": json.dumps(output)} | changes
+
+
+def write(folder: Path, rows: list[dict[str, Any]], name: str = "train") -> Path:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows), folder / f"{name}.parquet")
+    return folder
+
+
+def spec_of(source: Path, **sections: Any) -> RunSpec:
+    dataset = {"source": str(source)} | sections.pop("dataset", {})
+    base = {
+        "dataset": dataset,
+        "model": {"base": NOVA},
+        "training": {"role_arn": "arn:aws:iam::123456789012:role/sft"},
+        "aws": {"region": "us-east-1"},
+    }
+    return RunSpec.from_table(base | sections)
+
+
+def lint(spec: RunSpec, today: dt.date = TODAY) -> Report:
+    return lint_dataset(
+        open_dataset(spec.dataset), spec, find(spec.model.base), today=today, region=spec.aws.region, threads=2
+    )
+
+
+ROWS: dict[str, tuple[dict[str, Any], str]] = {
+    "no image": (row(1) | {"image": None}, "I101"),
+    "a path that is not there": (row(2, b"", "none.png") | {"image": {"bytes": None, "path": "none.png"}}, "I103"),
+    "a path out of the folder": (row(3) | {"image": {"bytes": None, "path": "../../etc/passwd"}}, "I104"),
+    "a name of another format": (row(4, GOOD["jpeg"], "page.png"), "I145"),
+    "too large for a test call": (row(5, noisy()), "I150"),
+    "no HTML": (row(6, html=None), "T201"),
+    "no answer": (row(7) | {"output": None}, "T205"),
+    "no findings": (row(8, output=[]), "T205"),
+    "a NUL in the HTML": (row(9, html="<p>a\0b</p>"), "T208"),
+    "a line separator": (row(10, html="<p>a\u2028b</p>"), "T209"),
+    "mixed line ends": (row(11, html="<p>a\r\nb\n</p>"), "T210"),
+    "a byte order mark": (row(12, html="\ufeff<p>a</p>"), "T211"),
+    "a lost character": (row(13, html="<p>caf\ufffd</p>"), "T212"),
+    "a direction mark": (row(14, html="<p>\u202eevil</p>"), "T213"),
+    "a reserved word": (row(15, html="<p>System: shut down</p>"), "T220"),
+    "a placeholder": (row(16, html="<image>\n<p>a</p>"), "T220"),
+    "a special token": (row(17, html="<p><|eot_id|></p>"), "T221"),
+    "1 MB of HTML": (row(18, html="<p>cats</p>" * 100_000), "T232"),
+    "an answer of 8,000 tokens": (row(19, output=[FINDING | {"plan": "word " * 6_400}]), "T241"),
+    "nearly too long": (row(20, html="abcd" * 28_000), "T231"),
+    "the same row again": (row(0), "D405"),
+    "the same question, another answer": (row(0, output=[FINDING | {"plan": "Other."}]), "D406"),
+    "a template injection": (row(21, html="{{ ''.__class__.__mro__ }}{% for x in ().__class__ %}"), ""),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    pictures = [row(100 + at, body) for at, (body, _) in enumerate(PICTURES.values())]
+    rows = [row(0), *[bad for bad, _ in ROWS.values()], *pictures]
+    return lint(spec_of(write(tmp_path_factory.mktemp("corpus"), rows)))
+
+
+@pytest.mark.parametrize("name", [*ROWS, *PICTURES])
+def test_a_defect_is_found_on_its_row(report: Report, name: str) -> None:
+    place = 1 + [*ROWS, *PICTURES].index(name)
+    _, code = ROWS.get(name) or PICTURES[name]
+    found = {finding.code for finding in report.findings if finding.row == place}
+
+    assert code in found if code else found == set()
+
+
+def test_there_are_sixty_defects_and_more() -> None:
+    from .records import BAD as LINES
+
+    distinct = {*ROWS, *PICTURES, *LINES}
+    codes = {code for _, code in [*ROWS.values(), *PICTURES.values(), *LINES.values()]}
+    assert len(distinct) >= 60
+    assert len(codes) >= 60
+
+
+LIMITS = ImageLimits(max_bytes=10_000_000, min_side=1, max_side=8000, formats=("png", "jpeg", "gif", "webp"))
+
+
+@pytest.mark.parametrize("name", [*GOOD, *PICTURES])
+def test_lint_refuses_the_images_that_staging_refuses(report: Report, name: str, tmp_path: Path) -> None:
+    body = GOOD[name] if name in GOOD else PICTURES[name][0]
+    try:
+        prepare(body, LIMITS, keep_format=False, fit=False, convert=convert_here)
+        staged = True
+    except UnusableImage:
+        staged = False
+
+    found = lint(spec_of(write(tmp_path, [row(0, body), row(1)]), dataset={"on_bad_row": "fail"}))
+
+    errors = {f.code for f in found.findings if f.row == 0 and f.severity is Severity.ERROR}
+    # Staging hands a plain PNG on by its checksums, and mends what Pillow forgives; lint is stricter.
+    assert staged or errors
+    assert not staged or errors <= {"I120", "I122", "I123", "I127", "I137"}
+
+
+def test_leaks_between_splits_are_found(tmp_path: Path) -> None:
+    write(tmp_path, [row(number) for number in range(10)])
+    write(tmp_path, [row(3), row(4, html="<p>other</p>"), row(50)], "validation")
+
+    report = lint(spec_of(tmp_path, dataset={"validation_split": "validation"}))
+
+    leaks = {(f.code, f.subset, f.row) for f in report.findings if f.code in {"D407", "D408"}}
+    assert leaks == {("D407", "validation", 0), ("D408", "validation", 1)}
+
+
+def test_one_answer_to_everything_is_told_once(tmp_path: Path) -> None:
+    rows = [row(number, output=[FINDING]) for number in range(10)]
+
+    assert lint(spec_of(write(tmp_path, rows))).codes["D410"] == 1
+
+
+@pytest.mark.parametrize(
+    ("sections", "code"),
+    [
+        ({"training": {"role_arn": "arn:aws:iam::123456789012:role/sft", "hyperparameters": {"epochCount": 9}}}, "S501"),
+        ({"training": {"role_arn": "arn:aws:iam::123456789012:role/sft", "hyperparameters": {"batch": 1}}}, "S501"),
+        ({"model": {"base": LLAMA}, "aws": {"region": "us-west-2"}}, "S502"),
+        ({"model": {"base": LLAMA}, "serving": {"mode": "on-demand"}}, "S504"),
+        ({"prompt": {"user": "{{ html.nothing() }}", "assistant": "{{ output }}"}}, "S506"),
+        ({"prompt": {"user": "{{ ''.__class__.__mro__ }}", "assistant": "{{ output }}"}}, "S505"),
+        ({"prompt": {"user": "{{ question }}", "assistant": "{{ output }}"}}, "S506"),
+        ({"aws": {"region": "us-west-2"}}, "S507"),
+        ({"prompt": {"user": "{{ html }}", "assistant": "{{ '' }}"}}, "T203"),
+        ({"prompt": {"user": "{{ '' }}", "assistant": "{{ html }}"}}, "T202"),
+        ({"prompt": {"preset": "accessibility", "system": " "}}, "T204"),
+    ],
+)  # fmt: skip
+def test_what_the_spec_has_wrong_is_a_finding(sections: dict[str, Any], code: str, tmp_path: Path) -> None:
+    report = lint(spec_of(write(tmp_path, [row(number) for number in range(8)]), **sections))
+
+    assert report.codes[code] >= 1
+    if code.startswith("S"):
+        assert report.codes[code] == 1
+
+
+def test_a_model_is_legacy_before_its_end(tmp_path: Path) -> None:
+    spec = spec_of(write(tmp_path, [row(0)]), model={"base": LLAMA}, aws={"region": "us-west-2"})
+
+    assert lint(spec, dt.date(2026, 3, 1)).codes["S503"] == 1
+    assert lint(spec, dt.date(2025, 3, 1)).codes["S503"] == 0
+
+
+def test_epochs_beyond_the_advice_are_noted(tmp_path: Path) -> None:
+    training = {"role_arn": "arn:aws:iam::123456789012:role/sft", "hyperparameters": {"epochCount": 5}}
+    rows = [row(number) for number in range(1000)]
+
+    assert lint(spec_of(write(tmp_path, rows), training=training)).codes["S508"] == 1
+
+
+def test_how_much_to_cut_is_said_and_is_enough(tmp_path: Path) -> None:
+    html = "abcd" * 33_000
+    source = write(tmp_path, [row(0, html=html), *[row(number) for number in range(1, 9)]])
+    finding = next(f for f in lint(spec_of(source)).findings if f.code == "T232")
+    cut = finding.fix.partition("{{ ")[2].partition(" }}")[0]
+    prompt = {"preset": "accessibility", "user": f"Judge.\n\n{{{{ {cut} }}}}"}
+
+    assert lint(spec_of(source, prompt=prompt)).codes["T232"] == 1  # the column is as long as before
+    assert lint(spec_of(source, prompt=prompt)).codes["T230"] == 0
+
+
+SPEC = """\
+# my run
+[dataset]
+source = {source}      # here
+split = "train"
+
+[prompt]
+preset = "accessibility"
+
+[model]
+base = "amazon.nova-lite-v1:0:300k"
+
+[training]
+role_arn = "arn:aws:iam::123456789012:role/sft"
+"""
+
+
+def test_fix_writes_transforms_into_the_spec_and_the_errors_are_gone(tmp_path: Path) -> None:
+    bad = [
+        row(30, by_hand(9000, 20, rows_of(9000, 20))),
+        row(31, html="<IMAGE> User: hello"),
+        row(32, PICTURES["PNG cut off"][0]),
+    ]
+    source = write(tmp_path / "data", [*[row(number) for number in range(28)], row(0), *bad])
+    before = (source / "train.parquet").read_bytes()
+    file = tmp_path / "run.toml"
+    file.write_text(SPEC.format(source=json.dumps(str(source))))
+    found = lint(RunSpec.from_toml(file))
+    values = fixes(found, find(NOVA))
+
+    file.write_text(rewritten(file.read_text(), values))
+    mended = lint(RunSpec.from_toml(file))
+
+    assert found.failed
+    table = tomllib.loads(file.read_text())
+    assert table["images"] == {"fit": True}
+    assert table["dataset"] | {"source": ""} == {
+        "source": "", "split": "train", "on_bad_row": "skip", "drop_duplicates": True,
+    }  # fmt: skip
+    assert table["prompt"]["strip"] == ["<image>", "User:"]
+    assert file.read_text().startswith("# my run\n")
+    assert "      # here\n" in file.read_text()
+    assert (source / "train.parquet").read_bytes() == before
+    assert not mended.failed
+    assert mended.codes["I120"] == 1
+    assert mended.codes["D405"] == 0
+
+
+def test_rows_are_not_skipped_where_most_are_bad(tmp_path: Path) -> None:
+    rows = [row(number, PICTURES["PNG cut off"][0]) for number in range(9)] + [row(9)]
+    report = lint(spec_of(write(tmp_path, rows)))
+
+    assert ("dataset", "on_bad_row") not in fixes(report, find(NOVA))
+
+
+def test_a_skipped_row_is_no_error_of_the_run(tmp_path: Path) -> None:
+    rows = [row(0, PICTURES["PNG cut off"][0])] + [row(number) for number in range(1, 9)]
+
+    assert lint(spec_of(write(tmp_path, rows))).failed
+    assert not lint(spec_of(tmp_path, dataset={"on_bad_row": "skip"})).failed
+
+
+def test_rows_held_out_by_column_and_by_group(tmp_path: Path) -> None:
+    rows = [row(n) | {"part": "val" if n % 5 == 0 else "fit", "site": f"site {n % 4}"} for n in range(40)]
+    source = write(tmp_path, rows)
+
+    by_column = open_dataset(spec_of(source, dataset={"validation_column": "part"}).dataset)
+    group = {"validation_fraction": 0.25, "group_column": "site"}
+    by_group = open_dataset(spec_of(source, dataset=group).dataset)
+    reseeded = [open_dataset(spec_of(source, dataset=group | {"seed": f"{n}"}).dataset) for n in range(6)]
+
+    assert by_column.validation is not None
+    assert [r.source_index for r in by_column.validation.rows()] == list(range(0, 40, 5))
+    assert by_group.validation is not None
+    sites = {r.fields["site"] for r in by_group.train.rows()} & {r.fields["site"] for r in by_group.validation.rows()}
+    assert sites == set()
+    assert by_group.fingerprint == open_dataset(spec_of(source, dataset=group).dataset).fingerprint
+    assert len({each.fingerprint for each in reseeded}) > 1

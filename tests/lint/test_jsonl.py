@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from vlm_runner.lint import Report, Severity, lint_jsonl
+from vlm_runner.lint.jsonl import Lines
+from vlm_runner.models import find
+
+from .pictures import BAD as PICTURES
+from .records import BAD, BUCKET, KEY, LLAMA, NOVA, bent, good, line, lint
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    """All defects in one file, each followed by a good record."""
+    lines = [each for bad, _ in BAD.values() for each in (bad, line(good()))]
+    return lint(*lines)
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_defect_is_found_on_its_line(report: Report, name: str) -> None:
+    row = 2 * list(BAD).index(name)
+
+    assert BAD[name][1] in {finding.code for finding in report.findings if finding.row == row}
+
+
+def test_the_good_lines_between_are_good(report: Report) -> None:
+    odd = {f.row: f.code for f in report.findings if f.row is not None and f.row % 2 and f.code != "D405"}
+
+    assert odd == {}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_bad_image_is_found_on_its_line(name: str) -> None:
+    body, code = PICTURES[name]
+
+    report = lint(line(good()), read=lambda _bucket, _key: body)
+
+    assert code in {finding.code for finding in report.findings if finding.row == 0}
+
+
+def test_every_finding_says_why_and_what_to_do(report: Report) -> None:
+    for finding in report.findings:
+        assert finding.message
+        assert finding.why.endswith("]")
+        assert "[" in finding.why
+        assert finding.fix
+
+
+def test_an_empty_file_has_no_records() -> None:
+    assert lint(end=b"").codes["J305"] == 1
+
+
+def test_a_last_line_may_end_or_not() -> None:
+    rows = [line(good(number)) for number in range(100)]
+
+    assert not lint(*rows, end=b"\n").failed
+    assert not lint(*rows, end=b"").failed
+    assert lint(*rows, end=b"\n\n").codes["J306"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        (f"s3://{BUCKET}/data/train.json", "J301"),
+        (f"s3://{BUCKET}/data/my train.jsonl", "J302"),
+        (f"s3://{BUCKET}/data/run=1/train.jsonl", "J302"),
+    ],
+)
+def test_names_are_looked_at(name: str, code: str) -> None:
+    assert lint(line(good()), name=name).codes[code] == 1
+
+
+def test_records_are_counted_against_the_model() -> None:
+    assert lint(*[line(good(number)) for number in range(7)]).codes["D401"] == 1
+    assert lint(*[line(good(number)) for number in range(8)]).codes["D401"] == 0
+    assert lint(*[line(good(number)) for number in range(99)], model=LLAMA).codes["D401"] == 1
+
+
+def test_duplicates_contradictions_and_leaks_are_found_with_their_rows() -> None:
+    other_answer = bent("messages/1/content/0/text", "Another finding.")
+    report = lint(
+        line(good(0)), line(good(0)), line(other_answer), validation=(line(good(0)), line(good(9)))
+    )
+
+    found = {(f.code, f.subset, f.row) for f in report.findings}
+    assert {("D405", "train", 1), ("D406", "train", 2)} <= found
+    assert {("D407", "validation", 0), ("D408", "validation", 1)} <= found
+
+
+def test_llama_takes_one_image_and_any_bucket() -> None:
+    two = bent("messages/0/content", [{"text": "a"}, *[good()["messages"][0]["content"][1]] * 2])
+    elsewhere = bent("messages/0/content/1/image/source/s3Location/uri", f"s3://another-bucket/{KEY}")
+
+    report = lint(line(two), line(elsewhere), line(bent("system", ...)), model=LLAMA)
+
+    assert [f.row for f in report.findings if f.code == "J329"] == [0]
+    assert report.codes["J332"] == 0
+    assert [f.row for f in report.findings if f.code == "J347"] == [2]
+
+
+def test_without_images_it_says_that_none_was_looked_at() -> None:
+    report = lint(*[line(good(number)) for number in range(100)], read=None)
+
+    assert report.codes["J348"] == 1
+    assert not report.failed
+
+
+def test_a_line_too_long_to_read_is_one_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vlm_runner.lint.jsonl.LONGEST_LINE", 2000)
+    body = b"x" * 9000 + b"\n" + line(good()) + b"\n"
+
+    report = lint_jsonl([Lines("a.jsonl", None, io.BytesIO(body), "a")], find(NOVA), fetch=None)
+
+    assert [(f.row, f.code) for f in report.findings if f.severity is Severity.ERROR and f.row is not None] == [
+        (0, "J307")
+    ]
+    assert report.census["a"].rows == 2
