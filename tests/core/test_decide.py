@@ -36,7 +36,7 @@ from vlm_runner.errors import (
     UncertainCreate,
 )
 
-from .histories import after, begun, created, event_of, happy_runs
+from vlm_runner.testing.histories import after, begun, created, event_of, happy_runs
 
 AWS_PATTERNS = {
     "JobName": r"[a-zA-Z0-9](-*[a-zA-Z0-9\+\-\.])*",

@@ -24,7 +24,7 @@ from vlm_runner.core.transitions import (
     table_of,
 )
 
-from .histories import AT, after, begun, entry, event_of, happy_runs
+from vlm_runner.testing.histories import AT, after, begun, entry, event_of, happy_runs
 
 TABLES = pytest.mark.parametrize("table", [TRANSITIONS, WITHOUT_SERVING], ids=["serving", "no serving"])
 

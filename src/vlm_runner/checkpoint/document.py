@@ -95,7 +95,7 @@ def _parse(body: bytes, where: str) -> Any:
         raise ValueError(f"'{text}' is no JSON")
 
     try:
-        return json.loads(body, parse_constant=no_constants)
+        return json.loads(body.decode(), parse_constant=no_constants)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{where} is no JSON: {type(error).__name__}.") from error
 

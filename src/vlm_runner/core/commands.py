@@ -88,6 +88,8 @@ class Release(Command):
     endpoint_arn: str | None
     sweep_for: float = 0.0
     """Seconds for which a create of unknown fate may still arrive: look again, and delete again."""
+    unseen_for: float = 0.0
+    """Seconds for which what was created for certain may not be visible yet, so that not found is not gone."""
     cancellable: ClassVar[bool] = False
 
 

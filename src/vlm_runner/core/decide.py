@@ -28,6 +28,7 @@ from vlm_runner.core.events import (
     RunFailed,
     ServingIntended,
 )
+from vlm_runner.core.pace import NOT_YET_VISIBLE
 from vlm_runner.core.run import Phase, Run
 from vlm_runner.errors import (
     AwsRefused,
@@ -87,7 +88,7 @@ def decide(run: Run, *, quiet: timedelta = QUIET, closed_for: float = 0.0) -> Co
         case Phase.TESTING:
             return RunTests(run, _known(run.serving).arn)
         case Phase.RELEASING:
-            return hand_over(run) or release(run, max(0.0, quiet.total_seconds() - closed_for))
+            return hand_over(run) or release(run, quiet.total_seconds(), closed_for)
         case Phase.REPORTING:
             return WriteReport(run)
         case Phase.DONE:
@@ -233,13 +234,16 @@ def hand_over(run: Run) -> HandOver | None:
     )
 
 
-def release(run: Run, quiet_for: float) -> Release:
+def release(run: Run, quiet: float, closed_for: float) -> Release:
     """Everything of this run that may cost, and for how long more of it may still appear."""
     intent = run.serving_intent
     job = run.job_intent if run.may_train else None
     unsure_job = job is not None and run.job is None
     never_rented = run.serving is None and run.refused_serving is None
     unsure_serving = intent is not None and (run.uncertain_serving is not None or never_rented)
+    unseen = job is not None or (
+        run.serving is not None and run.endpoint is None and run.endpoint_failure is None
+    )
     return Release(
         uid=run.uid,
         job_name=job.name if job is not None else None,
@@ -247,7 +251,8 @@ def release(run: Run, quiet_for: float) -> Release:
         mode=intent.mode if intent is not None else None,
         endpoint_name=intent.name if intent is not None else None,
         endpoint_arn=run.serving.arn if run.serving is not None else None,
-        sweep_for=quiet_for if unsure_job or unsure_serving else 0.0,
+        sweep_for=max(0.0, quiet - closed_for) if unsure_job or unsure_serving else 0.0,
+        unseen_for=max(0.0, NOT_YET_VISIBLE - closed_for) if unseen else 0.0,
     )
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+NOT_YET_VISIBLE = 120.0
+"""Seconds for which a thing that was just created may still be unknown to a read."""
+
 
 @dataclass(frozen=True, slots=True)
 class PollPace:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from vlm_runner.core.decide import plain
 from vlm_runner.core.events import JobCompleted, JobFailed, JobSubmitted
+from vlm_runner.core.pace import NOT_YET_VISIBLE
 from vlm_runner.core.signals import RemoteStatusChanged
 from vlm_runner.errors import AwsRefused
-from vlm_runner.steps.watching import NOT_YET_VISIBLE, looks
+from vlm_runner.steps.watching import looks
 
 if TYPE_CHECKING:
     from vlm_runner.aws.ports import CustomModel, Job

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from vlm_runner.core.events import HandedOver, Released
@@ -32,17 +33,28 @@ async def release(command: Release, ports: Ports) -> Released:
     Raises:
         CredentialsError: for as long as `looks` bears it, AWS did not take our credentials.
     """
-    began, stopped = ports.clock.elapsed(), False
-    deleted: list[str] = []
+    began, seen = ports.clock.elapsed(), _Seen()
     while True:
         # The last pass must begin after the last moment in which a create can arrive.
-        left = command.sweep_for - (ports.clock.elapsed() - began)
-        stopped = await _stop_job(command, ports) or stopped
-        deleted += await _delete_endpoints(command, ports)
-        if left <= 0:
-            return Released(deleted=tuple(dict.fromkeys(deleted)), job_stopped=stopped)
-        left = command.sweep_for - (ports.clock.elapsed() - began)
+        over = _is_over(command, seen, ports.clock.elapsed() - began)
+        await _stop_job(command, ports, seen)
+        await _delete_endpoints(command, ports, seen)
+        if over or (seen.anything and command.sweep_for <= 0):
+            return Released(deleted=tuple(dict.fromkeys(seen.deleted)), job_stopped=seen.stopped)
+        left = max(command.sweep_for, command.unseen_for) - (ports.clock.elapsed() - began)
         await ports.clock.sleep(min(ports.poll.longest, max(left, 0.1)))
+
+
+@dataclass(slots=True)
+class _Seen:
+    anything: bool = False
+    stopped: bool = False
+    deleted: list[str] = field(default_factory=list[str])
+
+
+def _is_over(command: Release, seen: _Seen, passed: float) -> bool:
+    visible = seen.anything or passed >= command.unseen_for
+    return visible and passed >= command.sweep_for
 
 
 async def hand_over(command: HandOver, ports: Ports) -> HandedOver:
@@ -61,39 +73,38 @@ async def hand_over(command: HandOver, ports: Ports) -> HandedOver:
     )
 
 
-async def _stop_job(command: Release, ports: Ports) -> bool:
+async def _stop_job(command: Release, ports: Ports, seen: _Seen) -> None:
     if command.job_name is None:
-        return False
-    name, asked = command.job_name, False
+        return
+    name = command.job_name
 
     async def look() -> Job | None:
-        nonlocal asked
         job = await ports.aws.bedrock.find_job(name)
         if job is None or job.token != command.job_token:
             return None
+        seen.anything = True
         if job.status not in ENDED | {"Stopping"}:
             await ports.aws.bedrock.stop_job(job.arn)
-            asked = True
+            seen.stopped = True
         return job
 
     async for job in looks(ports, "stopping the job", _bearing(look, "stopping the job")):
         if job is None or job.status in ENDED:
             break
         ports.signal(RemoteStatusChanged(what="job", arn=job.arn, status=job.status))
-    return asked
 
 
-async def _delete_endpoints(command: Release, ports: Ports) -> list[str]:
+async def _delete_endpoints(command: Release, ports: Ports, seen: _Seen) -> None:
     if command.mode is None or command.endpoint_name is None:
-        return []
+        return
     mode, name = command.mode, command.endpoint_name
-    deleted: list[str] = []
 
     async def look() -> list[Endpoint]:
         there = await _find_all(mode, name, command, ports)
         for endpoint in there:
             gone = await ports.aws.bedrock.delete_endpoint(mode, endpoint.arn)
-            deleted.extend([endpoint.arn] if gone else [])
+            seen.anything = True
+            seen.deleted.extend([endpoint.arn] if gone else [])
         return there
 
     async for there in looks(ports, "deleting the endpoint", _bearing(look, "deleting the endpoint")):
@@ -101,7 +112,6 @@ async def _delete_endpoints(command: Release, ports: Ports) -> list[str]:
             break
         for endpoint in there:
             ports.signal(RemoteStatusChanged(what="endpoint", arn=endpoint.arn, status=endpoint.status))
-    return deleted
 
 
 async def _find_all(mode: ServingMode, name: str, command: Release, ports: Ports) -> list[Endpoint]:

@@ -16,9 +16,6 @@ T = TypeVar("T")
 CREDENTIALS_PATIENCE = 900.0
 """Seconds that credentials may be expired in the middle of a wait of hours: somebody may be renewing them."""
 
-NOT_YET_VISIBLE = 120.0
-"""Seconds for which a thing that was just created may still be unknown to a read."""
-
 
 async def looks(ports: Ports, doing: str, look: Callable[[], Awaitable[T]]) -> AsyncIterator[T]:
     """

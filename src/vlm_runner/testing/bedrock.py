@@ -66,7 +66,11 @@ class FakeBedrock:
         endpoint_ends: str = "",
         region: str = "us-east-1",
     ) -> None:
-        self.training_takes, self.model_takes, self.stopping_takes = training_takes, model_takes, stopping_takes
+        self.training_takes, self.model_takes, self.stopping_takes = (
+            training_takes,
+            model_takes,
+            stopping_takes,
+        )
         self.warming_takes, self.visible_after, self.token_memory = warming_takes, visible_after, token_memory
         self.model_units, self.job_ends, self.endpoint_ends = model_units, job_ends, endpoint_ends
         self.losses: tuple[float | None, float | None] = (0.5, 0.6)

@@ -125,5 +125,3 @@ async def settle(condition: Callable[[], bool], look_every: float = 0.5) -> None
     """Until `condition()`; for tests, where time is free."""
     while not condition():
         await asyncio.sleep(look_every)
-
-
