@@ -50,7 +50,7 @@ class ProgressWatcher:
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        """Nothing is shown before the first event: somebody may be asked a question first."""
         return self
 
     def __exit__(
@@ -84,6 +84,7 @@ class ProgressWatcher:
     def _show(
         self, run_id: str, text: str, detail: str = "", done: float | None = None, total: float | None = None
     ) -> None:
+        self._progress.start()
         if run_id in self._tasks:
             self._progress.remove_task(self._tasks.pop(run_id))
         if text:
