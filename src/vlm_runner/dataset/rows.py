@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vlm_runner.dataset.columns import Layout, output_value
 from vlm_runner.dataset.fingerprint import digest_of, digest_of_rows
 from vlm_runner.dataset.images import NoImageError, image_of
+from vlm_runner.dataset.pages import mapped_pages
 from vlm_runner.errors import RowError
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class Subset:
                 yield self._row_error(index, source, str(error))
                 continue
             fields = {name: values[place] for name, values in texts.items()}
+            mapped_pages.count(len(image))
             yield Row(index, source, image, path, self._canonical(fields))
 
     def _canonical(self, fields: dict[str, Any]) -> dict[str, Any]:

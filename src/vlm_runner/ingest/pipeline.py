@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from vlm_runner.ingest.shards import Marker, Shard
 
 PIECE_ROWS: Final = 16
-PIECE_BYTES: Final = 8 * 1024 * 1024
+PIECE_BYTES: Final = 4 * 1024 * 1024
 """A worker thread takes so much at a time: few hops between threads, and little memory."""
 LISTED_SKIPS: Final = 100
 ATTEMPTS: Final = 10
