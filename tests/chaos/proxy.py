@@ -1,0 +1,132 @@
+"""
+A proxy that is no kinder than the network: it loses answers, repeats nothing, and delivers late.
+
+`python proxy.py UPSTREAM READY_FILE SEED` serves until it is killed. What it did is at `GET /_proxy/faults`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+from collections import Counter
+from pathlib import Path
+
+from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, web
+
+HOP_BY_HOP = {"connection", "content-length", "expect", "keep-alive", "transfer-encoding"}
+SERVICE_UNAVAILABLE = b"<Error><Code>ServiceUnavailable</Code><Message>Slow down.</Message></Error>"
+CONFLICT = b"<Error><Code>ConditionalRequestConflict</Code><Message>Conflict.</Message></Error>"
+BROKEN = b"<Error><Code>InternalError</Code><Message>We broke.</Message></Error>"
+
+# Of each hundred requests; what is left over passes.
+STATE_WRITE = {"lost": 5, "500 after": 3, "503 before": 5, "409 before": 5, "reset before": 3, "late": 2}
+STATE_READ = {"lost": 2, "503 before": 2}
+CREATE = {"lost": 20, "500 after": 10, "503 before": 5, "reset before": 5, "late": 10}
+OTHER = {"503 before": 1, "reset before": 1, "lost": 1}
+LATE_SECONDS = (0.5, 6.0)
+
+
+class Proxy:
+    def __init__(self, upstream: str, seed: int) -> None:
+        self._upstream = upstream
+        self._chance = random.Random(seed)
+        self._faults: Counter[str] = Counter()
+        self._late: set[asyncio.Task[tuple[int, dict[str, str], bytes]]] = set()
+        self._session: ClientSession | None = None
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        if request.path == "/_proxy/faults":
+            return web.json_response(self._faults)
+        body = await request.read()
+        kind, odds = self._about(request)
+        fault = self._pick(odds)
+        if fault:
+            self._faults[f"{kind}: {fault}"] += 1
+        if fault == "503 before":
+            return web.Response(status=503, body=SERVICE_UNAVAILABLE, content_type="application/xml")
+        if fault == "409 before":
+            return web.Response(status=409, body=CONFLICT, content_type="application/xml")
+        if fault == "reset before":
+            return self._cut(request)
+        if fault == "late":
+            task = asyncio.create_task(self._forward_late(request, body))
+            self._late.add(task)
+            task.add_done_callback(self._late.discard)
+            return self._cut(request)
+        status, headers, answer = await self._forward(request, body)
+        if fault == "lost":
+            return self._cut(request)
+        if fault == "500 after":
+            return web.Response(status=500, body=BROKEN, content_type="application/xml")
+        return web.Response(status=status, headers=headers, body=answer)
+
+    def _about(self, request: web.Request) -> tuple[str, dict[str, int]]:
+        if request.path.endswith("/state.json"):
+            return ("state write", STATE_WRITE) if request.method == "PUT" else ("state read", STATE_READ)
+        creates = ("/model-customization-jobs", "/provisioned-model-throughput")
+        if request.method == "POST" and request.path in creates:
+            return "create", CREATE
+        return "other", OTHER
+
+    def _pick(self, odds: dict[str, int]) -> str | None:
+        draw = self._chance.uniform(0, 100)
+        for fault, share in odds.items():
+            draw -= share
+            if draw < 0:
+                return fault
+        return None
+
+    async def _forward_late(self, request: web.Request, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        await asyncio.sleep(self._chance.uniform(*LATE_SECONDS))
+        return await self._forward(request, body)
+
+    async def _forward(self, request: web.Request, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        if self._session is None:
+            self._session = ClientSession(
+                auto_decompress=False,
+                cookie_jar=DummyCookieJar(),
+                connector=TCPConnector(limit=0),
+                timeout=ClientTimeout(total=120),
+                skip_auto_headers=("User-Agent", "Content-Type", "Accept"),
+            )
+        kept = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
+        # The path goes on as it came: an ARN in it is percent-encoded, and signed so.
+        url = f"{self._upstream}{request.raw_path}"
+        async with self._session.request(
+            request.method, _untouched(url), headers=kept, data=body, allow_redirects=False
+        ) as answer:
+            content = await answer.read()
+            headers = {
+                name: value for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP
+            }
+            return answer.status, headers, content
+
+    @staticmethod
+    def _cut(request: web.Request) -> web.Response:
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response()
+
+
+def _untouched(url: str) -> object:
+    from yarl import URL
+
+    return URL(url, encoded=True)
+
+
+async def serve(upstream: str, ready: Path, seed: int) -> None:
+    app = web.Application(client_max_size=64 * 1024 * 1024)
+    app.router.add_route("*", "/{path:.*}", Proxy(upstream, seed).handle)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    assert site._server is not None
+    port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+    ready.write_text(f"http://127.0.0.1:{port}")
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])))
