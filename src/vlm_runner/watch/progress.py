@@ -77,8 +77,12 @@ class ProgressWatcher:
                 self._show(run_id, f"held by process {pid} on {host}; waiting for it")
 
     def _staging(self, run_id: str, signal: StagingProgress) -> None:
-        rate = signal.rows_done / signal.seconds if signal.seconds > 0 else 0.0
-        detail = f"{signal.rows_done}/{signal.rows} rows, {rate:.0f}/s, {signal.bytes_uploaded / 1e6:.1f} MB"
+        skipped = f", {signal.skipped} skipped" if signal.skipped else ""
+        left = f", {signal.seconds_left:.0f} s left" if signal.seconds_left is not None else ""
+        detail = (
+            f"{signal.rows_done}/{signal.rows} rows{skipped}, {signal.rate:.0f}/s, "
+            f"{signal.bytes_uploaded / 1e6:.1f} MB, {signal.in_flight} of {signal.concurrency} in flight{left}"
+        )
         self._show(run_id, f"staging {signal.subset}", detail, signal.rows_done, signal.rows)
 
     def _show(
