@@ -81,7 +81,7 @@ class ProgressWatcher:
         left = f", {signal.seconds_left:.0f} s left" if signal.seconds_left is not None else ""
         detail = (
             f"{signal.rows_done}/{signal.rows} rows{skipped}, {signal.rate:.0f}/s, "
-            f"{signal.bytes_uploaded / 1e6:.1f} MB, {signal.in_flight} of {signal.concurrency} in flight{left}"
+            f"{signal.bytes_uploaded / 1e6:.1f} MB, {signal.in_flight}/{signal.concurrency} in flight{left}"
         )
         self._show(run_id, f"staging {signal.subset}", detail, signal.rows_done, signal.rows)
 
