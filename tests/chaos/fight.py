@@ -31,6 +31,9 @@ from tests.e2e.laptop import NOVA, ROLE, notebook_dataset, until
 REGION, BUCKET = "us-east-1", "checkpoints-of-the-fight"
 LEASE = {"time_to_live": 5.0, "renew_every": 0.7, "guard": 2.0}
 LATEST_ARRIVAL_MINUTES = 0.15
+TICK_SECONDS = 0.15
+KILL, FREEZE, AT_THE_HOLDER = 0.09, 0.03, 0.35
+"""Chances: of each tick, and that it meets the holder; a run must live long enough to get anywhere."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -138,14 +141,14 @@ def fighter(arena: Arena, run_id: str, number: int) -> None:
     import structlog
 
     from vlm_runner import Runner, RunSpec, Settings
-    from vlm_runner.checkpoint import holder, lease
+    from vlm_runner.checkpoint import holder
     from vlm_runner.checkpoint.s3 import S3Store
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     os.environ |= {"AWS_ACCESS_KEY_ID": "fighter", "AWS_SECRET_ACCESS_KEY": "fighter"}
     if number % 2:
         # Half of them see no other machine's processes, and must wait a lease out.
-        holder.is_dead = lambda _: False
+        holder.is_dead = lambda holder: False
     acknowledged = (arena.home / f"acknowledged-{run_id}-{os.getpid()}").open("a", buffering=1)
     write = S3Store.write
 
@@ -154,8 +157,7 @@ def fighter(arena: Arena, run_id: str, number: int) -> None:
         acknowledged.write(f"{json.loads(body)['write_id']}\n")
         return version
 
-    S3Store.write = noted  # type: ignore[method-assign]
-    assert lease is not None
+    S3Store.write = noted  # type: ignore[method-assign, assignment]
 
     async def fight() -> int:
         async with Runner.open(Settings.model_validate(arena.settings)) as runner:
@@ -200,7 +202,7 @@ def warm() -> None:
     import vlm_runner.dataset.source
     import vlm_runner.runner
 
-    assert aioboto3 and datasets and vlm_runner.runner  # noqa: PT018
+    assert all((aioboto3, datasets, vlm_runner.runner))
 
 
 def one_run(arena: Arena, run_id: str, contenders: int, chance: random.Random, score: Score) -> None:
@@ -219,10 +221,10 @@ def one_run(arena: Arena, run_id: str, contenders: int, chance: random.Random, s
                 fighter(arena, run_id, born)
             born += 1
             alive[pid] = time.monotonic()
-        time.sleep(0.15)
+        time.sleep(TICK_SECONDS)
         reap(alive, frozen, score)
         thaw(frozen)
-        hurt(arena, run_id, alive, frozen, chance, score)
+        hurt(arena, run_id, alive, frozen, chance=chance, score=score)
     score.processes += born
     for pid in alive:
         os.kill(pid, signal.SIGKILL)
@@ -251,15 +253,16 @@ def hurt(
     run_id: str,
     alive: dict[int, float],
     frozen: dict[int, float],
+    *,
     chance: random.Random,
     score: Score,
 ) -> None:
     draw = chance.random()
-    if not alive or draw > 0.35:
+    if not alive or draw > KILL + FREEZE:
         return
     holding = holder_of(arena, run_id)
-    victim = holding if holding in alive and chance.random() < 0.6 else chance.choice(list(alive))
-    if draw < 0.22:
+    victim = holding if holding in alive and chance.random() < AT_THE_HOLDER else chance.choice(list(alive))
+    if draw < KILL:
         os.kill(victim, signal.SIGKILL)
         score.kills += 1
         score.kills_of_holders += victim == holding
