@@ -15,6 +15,7 @@ import structlog
 
 from vlm_runner.aws.session import fence
 from vlm_runner.checkpoint.lease import Claim, Fenced, LeaseTiming, Stale, load
+from vlm_runner.core.budget import overdue
 from vlm_runner.core.commands import RequestServing, SubmitJob
 from vlm_runner.core.decide import bears, decide, on_doubt, on_error, on_halt, plain
 from vlm_runner.core.events import (
@@ -172,6 +173,9 @@ class Driver:
         if self._must_cancel(run):
             await self._record(claim, CancelRequested(reason=plain(self._cancel_reason or "")))
             return
+        if (over := overdue(run, self._driving.clock.now())) is not None:
+            await self._record(claim, over)
+            return
         command = decide(run, quiet=self._driving.quiet, closed_for=self._closed_for())
         # A command that pays is carried to its recorded end, whatever happens to this process's tasks.
         with anyio.CancelScope(shield=not command.interruptible):
@@ -266,7 +270,15 @@ class Driver:
                 if self._giving_up is not None:
                     self._giving_up.cancel()
                 return
+            self._watch_the_budget()
             await self._nap(self._driving.cancel_every)
+
+    def _watch_the_budget(self) -> None:
+        """End a wait that costs more than the run may spend; what then comes is decided as ever."""
+        claim, scope = self._claim, self._giving_up
+        if claim is None or scope is None or overdue(claim.run, self._driving.clock.now()) is None:
+            return
+        scope.cancel()
 
     async def _nap(self, seconds: float) -> None:
         """Sleep, or until `look_for_cancel`."""

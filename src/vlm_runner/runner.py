@@ -183,7 +183,7 @@ class Runner:
         self._connect = connect
         self._open_dataset = open_dataset
         self._group = group
-        self._catalogue = load_catalogue()
+        self._catalogue = load_catalogue(settings.catalogue)
         self._handles: dict[str, RunHandle] = {}
         self._bus = Bus([*watchers, _Handles(self._handles)])
 

@@ -30,6 +30,18 @@ class DatasetFacts(Value, frozen=True):
     columns: tuple[str, ...] = ()
 
 
+class BudgetFacts(Value, frozen=True):
+    """What the run may spend, by the prices that were known when it was created; US dollars."""
+
+    max_cost: float
+    training: float
+    calls: float
+    per_hour: float | None = None
+    """Of what it rents; None: it rents nothing that bills by the hour."""
+    rent_seconds: float | None = None
+    """For how long it may rent before it must let go; see `vlm_runner.core.budget`."""
+
+
 class RunCreated(Value, frozen=True):
     """All that a run needs was found; nothing has been touched."""
 
@@ -44,6 +56,7 @@ class RunCreated(Value, frozen=True):
     region: str
     bucket: str
     dataset: DatasetFacts
+    budget: BudgetFacts | None = None
     version: str
     """Of vlm-runner, for the record."""
 

@@ -73,6 +73,8 @@ class Run(Value, frozen=True):
     job_failure: JobFailed | None = None
     serving_intent: ServingIntended | None = None
     serving: ServingRequested | None = None
+    rented_from: datetime | None = None
+    """Of a run with a budget, when it said that it would rent: no bill for rent begins before that."""
     endpoint: EndpointReady | None = None
     endpoint_failure: EndpointFailed | None = None
     uncertain_job: CreateUncertain | None = None

@@ -115,6 +115,8 @@ def evolve(run: Run, entry: Entry) -> Run:
             changes |= {"job_intent": event, "refused_job": None}
         case "serving_intended":
             changes |= {"serving_intent": event, "refused_serving": None}
+            if run.created.budget is not None:
+                changes["rented_from"] = entry.at
         case _:
             changes[FIELDS[event.kind]] = event
     return run.model_copy(update=changes)

@@ -11,13 +11,16 @@ from anyio import to_thread
 from vlm_runner.core.events import DatasetFacts, RunCreated
 from vlm_runner.core.names import bucket_name
 from vlm_runner.errors import ConfigurationError, DataError
+from vlm_runner.lint import lint_dataset
 from vlm_runner.models import Lifecycle
+from vlm_runner.plan.cost import estimate, within
 from vlm_runner.prompts.templates import compile_prompt
 from vlm_runner.spec import ServingMode
 
 if TYPE_CHECKING:
     from vlm_runner.aws.ports import Caller
     from vlm_runner.dataset.rows import Opened
+    from vlm_runner.lint import Report
     from vlm_runner.models import Catalogue, ModelProfile
     from vlm_runner.spec import RunSpec
     from vlm_runner.steps.ports import Ports
@@ -39,11 +42,6 @@ def check_spec(spec: RunSpec, catalogue: Catalogue) -> ModelProfile:
         raise ConfigurationError(
             f"{profile.name} cannot be served as '{mode}'; it can as {', '.join(profile.serving.modes)}.",
             hint="Set mode under [serving].",
-        )
-    if spec.budget.max_cost is not None:
-        raise ConfigurationError(
-            "budget.max_cost is not enforced by this version, and a limit that is not kept misleads.",
-            hint="Leave it out; what a run may cost per hour is named when it rents.",
         )
     return profile
 
@@ -83,6 +81,16 @@ async def prepare(spec: RunSpec, run_id: str, uid: str, version: str, ports: Por
     await check_alive(profile, ports)
     opened = await to_thread.run_sync(ports.open_dataset, spec, None)
     check_counts(opened, profile)
+    budget = None
+    if spec.budget.max_cost is not None:
+        report = await to_thread.run_sync(look, opened, spec, profile, ports)
+        cost = estimate(
+            spec,
+            profile,
+            report.census[opened.train.name],
+            report.census[opened.validation.name] if opened.validation is not None else None,
+        )
+        budget = within(spec, profile, cost)
     return RunCreated(
         run_id=run_id,
         uid=uid,
@@ -99,8 +107,14 @@ async def prepare(spec: RunSpec, run_id: str, uid: str, version: str, ports: Por
             validation_rows=opened.validation.num_rows if opened.validation is not None else None,
             columns=tuple(opened.train.columns),
         ),
+        budget=budget,
         version=version,
     )
+
+
+def look(opened: Opened, spec: RunSpec, profile: ModelProfile, ports: Ports) -> Report:
+    """All of the dataset, with its tokens counted. Blocks."""
+    return lint_dataset(opened, spec, profile, today=ports.clock.now().date(), region=ports.aws.region)
 
 
 def check_role(spec: RunSpec, caller: Caller) -> None:

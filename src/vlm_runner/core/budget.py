@@ -1,0 +1,51 @@
+"""
+`max_cost` as a hard stop: what a run may still rent, and when it must let go. Pure.
+
+Training is bounded before the job is created. Rent grows with time, so it has a deadline, counted from the
+moment in which the run first said that it would rent.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from vlm_runner.core.events import RunFailed
+from vlm_runner.core.run import Phase
+
+if TYPE_CHECKING:
+    from vlm_runner.core.run import Run
+
+RELEASING = timedelta(minutes=15)
+"""Kept free of the time that may be paid: for the deletion, and for a clock that runs behind."""
+
+RENTING = frozenset({Phase.REQUESTING, Phase.WARMING, Phase.TESTING})
+
+
+def rent_seconds(max_cost: float, spent: float, per_hour: float) -> float:
+    """
+    For how long a run may use what it rents at `per_hour`, if `spent` goes to everything else.
+
+    Negative: it may not rent at all.
+    """
+    return (max_cost - spent) / per_hour * 3600 - RELEASING.total_seconds()
+
+
+def deadline(run: Run) -> datetime | None:
+    """When the run must begin to release what it rents; None: it has no limit, or rents nothing yet."""
+    limits = run.created.budget
+    if limits is None or limits.rent_seconds is None or run.rented_from is None:
+        return None
+    return run.rented_from + timedelta(seconds=limits.rent_seconds)
+
+
+def overdue(run: Run, now: datetime) -> RunFailed | None:
+    """What to record at `now`, if the run has used up what it may spend and still rents."""
+    limits, until = run.created.budget, deadline(run)
+    if limits is None or until is None or now < until or run.phase not in RENTING:
+        return None
+    return RunFailed(
+        error="BudgetReached",
+        reason=f"The run has rented for as long as max_cost = ${limits.max_cost:.2f} allows; it is released.",
+        exit_code=100,
+    )

@@ -1,0 +1,182 @@
+"""The cost model: from a census and a price list to US dollars. A price that is not known stays unknown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from vlm_runner.core.budget import RELEASING, rent_seconds
+from vlm_runner.core.events import BudgetFacts
+from vlm_runner.errors import ConfigurationError
+from vlm_runner.spec import ServingMode, seconds_of
+
+if TYPE_CHECKING:
+    from vlm_runner.lint.finding import Census
+    from vlm_runner.models import ModelProfile
+    from vlm_runner.spec import RunSpec
+
+WARMING_HOURS = Decimal("0.5")
+"""Until a throughput is InService: AWS's samples report 15 to 30 minutes."""
+CALL_SECONDS = 20
+"""For one test call; generous, since a throughput bills while it thinks."""
+MONTH_HOURS = 24 * 30
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """US dollars; None where the catalogue knows no price."""
+
+    tokens: int
+    """Of one epoch; an estimate."""
+    epochs: int
+    training: Decimal | None
+    per_hour: Decimal | None
+    """Of the throughput; 0 where nothing is rented by the hour."""
+    rents: bool
+    hours: Decimal
+    """That the throughput is expected to live."""
+    calls: Decimal | None
+    """At most, for the test calls that bill by the token."""
+    storage_per_month: Decimal | None
+    kept_hours: Decimal | None
+    """For how long the endpoint is kept after the run; None: without end."""
+    prices_from: str
+
+    @property
+    def tokens_trained(self) -> int:
+        return self.tokens * self.epochs
+
+    @property
+    def throughput(self) -> Decimal | None:
+        """Expected, until it is released."""
+        return None if self.per_hour is None else self.per_hour * self.hours
+
+    @property
+    def expected(self) -> Decimal | None:
+        return _sum(self.training, self.throughput, self.calls)
+
+    @property
+    def worst(self) -> Decimal | None:
+        """If it is kept for all the time that the spec allows; None: unknown, or without end."""
+        if self.kept_hours is None or self.per_hour is None:
+            return None if self.rents else self.expected
+        return _sum(self.expected, self.per_hour * self.kept_hours)
+
+    @property
+    def per_month_if_forgotten(self) -> Decimal | None:
+        return None if self.per_hour is None else self.per_hour * MONTH_HOURS
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """The prices that are needed and not known, by their names in the catalogue."""
+        named = {
+            "training_per_million_tokens": self.training,
+            "throughput_per_unit_hour": self.per_hour,
+            "input_per_million_tokens and output_per_million_tokens": self.calls,
+        }
+        return tuple(name for name, value in named.items() if value is None)
+
+
+def _sum(*parts: Decimal | None) -> Decimal | None:
+    known = [part for part in parts if part is not None]
+    return sum(known, Decimal(0)) if len(known) == len(parts) else None
+
+
+def estimate(spec: RunSpec, profile: ModelProfile, train: Census, validation: Census | None) -> Cost:
+    """What the run of `spec` costs, by what its subsets hold. Bedrock bills training records only."""
+    epochs = int(
+        spec.training.hyperparameters.get("epochCount") or profile.hyperparameters["epochCount"].default
+    )
+    rents = spec.serving.mode is ServingMode.PROVISIONED
+    served = spec.serving.mode is not ServingMode.NONE
+    asked = (validation or train).prompt_tokens[: spec.test.rows] if served else []
+    source = profile.prices.source_of("training_per_million_tokens")
+    return Cost(
+        tokens=train.tokens,
+        epochs=epochs,
+        training=profile.training_cost(train.tokens, epochs),
+        per_hour=profile.throughput_price(spec.serving.model_units) if rents else Decimal(0),
+        rents=rents,
+        hours=_hours(spec) if rents else Decimal(0),
+        calls=_calls(spec, profile, asked, rows=spec.test.rows if served else 0),
+        storage_per_month=profile.storage_price(),
+        kept_hours=_kept(spec),
+        prices_from=f"{source.source}, {source.date}",
+    )
+
+
+def _hours(spec: RunSpec) -> Decimal:
+    calls = spec.test.rows * (2 if spec.test.compare_base else 1)
+    return WARMING_HOURS + Decimal(calls * CALL_SECONDS) / 3600
+
+
+def _kept(spec: RunSpec) -> Decimal | None:
+    keep = spec.serving.keep
+    if keep is True:
+        return None
+    return Decimal(0) if keep is False else Decimal(str(seconds_of(keep))) / 3600
+
+
+def _calls(spec: RunSpec, profile: ModelProfile, asked: list[int], *, rows: int) -> Decimal | None:
+    """A throughput's own calls cost nothing beyond its hours; the base model's are billed by the token."""
+    times = (spec.serving.mode is ServingMode.ON_DEMAND) + spec.test.compare_base
+    if not times or not rows or spec.serving.mode is ServingMode.NONE:
+        return Decimal(0)
+    prompts = sum(asked) + (rows - len(asked)) * max(asked, default=profile.tokens.per_record)
+    answers = rows * min(spec.test.max_tokens, profile.inference.max_output_tokens)
+    cost = profile.call_cost(prompts, answers)
+    return None if cost is None else cost * times
+
+
+def within(spec: RunSpec, profile: ModelProfile, cost: Cost) -> BudgetFacts | None:
+    """
+    What the run may spend by its `max_cost`; None: it has none.
+
+    Raises:
+        ConfigurationError: it cannot be kept, or is less than the run is expected to cost.
+    """
+    if spec.budget.max_cost is None:
+        return None
+    limit = Decimal(str(spec.budget.max_cost))
+    if cost.unknown:
+        raise ConfigurationError(
+            f"max_cost cannot be kept: of {profile.name} the catalogue does not know {', '.join(cost.unknown)}.",
+            hint="Write the prices of your account into a file, and name it in VLM_RUNNER_CATALOGUE: "
+            f'[models."{profile.base_id}".prices] with those keys. Or leave max_cost out.',
+        )
+    if spec.serving.keep is not False and spec.serving.mode is ServingMode.PROVISIONED:
+        raise ConfigurationError(
+            "max_cost cannot be kept together with serving.keep: nobody holds a kept endpoint to a limit.",
+            hint="Set keep = false under [serving], or leave max_cost out.",
+        )
+    training, calls, per_hour = (
+        cost.training or Decimal(0),
+        cost.calls or Decimal(0),
+        cost.per_hour or Decimal(0),
+    )
+    least = training + calls
+    if cost.rents:
+        least += per_hour * (cost.hours + Decimal(str(RELEASING.total_seconds())) / 3600)
+    if least > limit:
+        raise ConfigurationError(
+            f"The run needs {money(least)}, and max_cost is {money(limit)}: training {money(training)}, "
+            f"test calls {money(calls)}, throughput {money(least - training - calls)}.",
+            hint="Raise max_cost, or use fewer rows, epochs or test rows"
+            + (', or set mode = "none" under [serving].' if cost.rents else "."),
+        )
+    bills = cost.rents and per_hour > 0
+    return BudgetFacts(
+        max_cost=float(limit),
+        training=float(training),
+        calls=float(calls),
+        per_hour=float(per_hour) if bills else None,
+        rent_seconds=rent_seconds(float(limit), float(training + calls), float(per_hour)) if bills else None,
+    )
+
+
+def money(value: Decimal | None) -> str:
+    """Rounded up to the cent: a plan promises no less than it will cost."""
+    if value is None:
+        return "unknown"
+    return f"${value.quantize(Decimal('0.01'), rounding='ROUND_CEILING'):,}"

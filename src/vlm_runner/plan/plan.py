@@ -1,0 +1,193 @@
+"""A plan as values, as JSON, and as text for a person who is about to pay."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from vlm_runner.lint.finding import Severity
+from vlm_runner.plan.cost import money
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from vlm_runner.core.events import BudgetFacts, RunCreated
+    from vlm_runner.core.run import Run
+    from vlm_runner.lint.finding import Report
+    from vlm_runner.plan.cost import Cost
+    from vlm_runner.spec import RunSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """What of one subset is in S3 already, and what is to go there."""
+
+    subset: str
+    rows: int
+    rows_there: int
+    bytes: int
+    """Of what is to be uploaded; an estimate where images are converted."""
+    bytes_there: int
+
+    @property
+    def objects(self) -> int:
+        return self.rows - self.rows_there
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a setting came from."""
+
+    name: str
+    value: str
+    origin: Literal["flag", "environment", "file", "default"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    spec: RunSpec
+    model: str
+    report: Report
+    cost: Cost
+    origins: tuple[Origin, ...]
+    created: RunCreated | None = None
+    """None: the run exists already, or AWS was not asked."""
+    existing: Run | None = None
+    resources: tuple[tuple[str, str, str], ...] = ()
+    """Kind, name, and what happens to it: create, adopt, reuse."""
+    uploads: tuple[Upload, ...] = ()
+    doctor: tuple[Any, ...] = ()
+    budget: BudgetFacts | None = None
+    refusal: str | None = None
+    """Why the run would be refused, if it would."""
+
+
+def plan_json(plan: Plan) -> dict[str, Any]:
+    cost = plan.cost
+    return {
+        "run_id": _run_id(plan),
+        "model": plan.spec.model.base,
+        "lint": plan.report.as_json(),
+        "doctor": [finding.as_json() for finding in plan.doctor],
+        "resources": [
+            {"kind": kind, "name": name, "action": action} for kind, name, action in plan.resources
+        ],
+        "uploads": [asdict(upload) | {"objects": upload.objects} for upload in plan.uploads],
+        "cost": {
+            "currency": "USD",
+            "tokens": cost.tokens,
+            "epochs": cost.epochs,
+            "tokens_trained": cost.tokens_trained,
+            "training": _number(cost.training),
+            "throughput_per_hour": _number(cost.per_hour),
+            "throughput_hours": _number(cost.hours),
+            "throughput": _number(cost.throughput),
+            "test_calls_at_most": _number(cost.calls),
+            "expected": _number(cost.expected),
+            "worst_case": _number(cost.worst),
+            "per_month_if_forgotten": _number(cost.per_month_if_forgotten),
+            "storage_per_month": _number(cost.storage_per_month),
+            "unknown": list(cost.unknown),
+            "prices_from": cost.prices_from,
+        },
+        "budget": plan.budget.model_dump(mode="json") if plan.budget is not None else None,
+        "refusal": plan.refusal,
+        "settings": [asdict(origin) for origin in plan.origins],
+    }
+
+
+def _number(value: Decimal | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _run_id(plan: Plan) -> str | None:
+    if plan.existing is not None:
+        return plan.existing.run_id
+    return plan.created.run_id if plan.created is not None else None
+
+
+def plan_text(plan: Plan, *, settings: bool = True) -> str:
+    return "\n".join(
+        line
+        for part in (_head(plan), _data(plan), _uploads(plan), _resources(plan), _money(plan), _checks(plan))
+        for line in part
+    ) + ("\n" + "\n".join(_settings(plan)) if settings and plan.origins else "")
+
+
+def _head(plan: Plan) -> list[str]:
+    if plan.existing is not None:
+        return [f"Run {plan.existing.run_id} exists, and goes on from phase {plan.existing.phase}."]
+    if plan.created is None:
+        return [f"Plan for {plan.model}"]
+    created = plan.created
+    return [f"Run {created.run_id} in account {created.account}, {created.region}: {plan.model}"]
+
+
+def _data(plan: Plan) -> list[str]:
+    errors, warnings = plan.report.count(Severity.ERROR), plan.report.count(Severity.WARNING)
+    lines = ["", f"Data: {plan.spec.dataset.source}, {errors:,} errors and {warnings:,} warnings in lint"]
+    for name, census in plan.report.census.items():
+        lines.append(
+            f"  {name}: {census.rows:,} rows, {census.image_bytes:,} bytes of images ({census.converted:,} are "
+            f"converted), about {census.tokens:,} tokens"
+        )
+    return lines
+
+
+def _uploads(plan: Plan) -> list[str]:
+    lines = ["", "Upload:"] if plan.uploads else []
+    for upload in plan.uploads:
+        there = f"; {upload.rows_there:,} objects are there already" if upload.rows_there else ""
+        lines.append(f"  {upload.subset}: {upload.objects:,} images, about {upload.bytes:,} bytes{there}")
+    return lines
+
+
+def _resources(plan: Plan) -> list[str]:
+    lines = ["", "Resources:"] if plan.resources else []
+    return [*lines, *(f"  {action:<7}{kind:<24}{name}" for kind, name, action in plan.resources)]
+
+
+def _money(plan: Plan) -> list[str]:
+    cost, spec = plan.cost, plan.spec
+    trained = f"{cost.tokens:,} tokens x {cost.epochs} epochs"
+    lines = ["", f"Cost (US dollars; prices: {cost.prices_from}; tokens are estimates):"]
+    lines.append(f"  training    {money(cost.training):>12}  {trained}")
+    if cost.rents:
+        per_hour = "unknown" if cost.per_hour is None else f"{money(cost.per_hour)} an hour"
+        lines.append(f"  throughput  {money(cost.throughput):>12}  {per_hour} x about {cost.hours:.2f} hours")
+    lines.append(f"  test calls  {money(cost.calls):>12}  at most, for {spec.test.rows} rows")
+    lines.append(f"  expected    {money(cost.expected):>12}")
+    if cost.rents:
+        endless = cost.kept_hours is None
+        worst = "no limit" if endless else money(cost.worst)
+        lines.append(f"  worst case  {worst:>12}  if it is kept for all the time that the spec allows")
+        lines.append(
+            f"  forgotten   {money(cost.per_month_if_forgotten):>12}  a month, until somebody deletes it"
+        )
+    lines.append(
+        f"  storage     {money(cost.storage_per_month):>12}  a month for the custom model, which stays"
+    )
+    if plan.budget is not None:
+        until = plan.budget.rent_seconds
+        rent = f"; the throughput is released after {until / 3600:.1f} hours at the latest" if until else ""
+        lines.append(f"  max_cost    ${plan.budget.max_cost:>11,.2f}  holds{rent}")
+    if cost.unknown:
+        lines.append(
+            f"  Not known: {', '.join(cost.unknown)}. See vlm-runner plan --help for how to set them."
+        )
+    return lines
+
+
+def _checks(plan: Plan) -> list[str]:
+    lines = [f"  {finding.line}" for finding in plan.doctor if finding.matters]
+    head = ["", "Doctor:"] if lines else []
+    refusal = ["", f"REFUSED: {plan.refusal}"] if plan.refusal else []
+    return [*head, *lines, *refusal]
+
+
+def _settings(plan: Plan) -> list[str]:
+    shown = [origin for origin in plan.origins if origin.origin != "default"]
+    defaults = [origin.name for origin in plan.origins if origin.origin == "default"]
+    lines = ["", "Settings:"]
+    lines += [f"  {origin.name:<28}{origin.value:<44}{origin.origin}" for origin in shown]
+    return [*lines, f"  {len(defaults)} more are defaults; --json lists them"]
