@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from vlm_runner.aws.queue import region_of
 from vlm_runner.bus import Bus
 from vlm_runner.checkpoint import holder, lease
 from vlm_runner.checkpoint.lease import LeaseTiming
@@ -22,15 +23,18 @@ from vlm_runner.core.events import Entry, RunCreated
 from vlm_runner.core.names import default_run_id
 from vlm_runner.core.pace import PollPace
 from vlm_runner.core.run import Phase, Run
+from vlm_runner.core.signals import Trouble
 from vlm_runner.driver import Driver, Driving
 from vlm_runner.errors import RunExists, RunNotFound, Stopped, UsageError
 from vlm_runner.groups import task_group
+from vlm_runner.heartbeat import beat
 from vlm_runner.ingest.pipeline import Bounds
 from vlm_runner.models import load_catalogue
 from vlm_runner.prompts.templates import compile_prompt
 from vlm_runner.spec import path_segment
 from vlm_runner.steps.ports import Ports
 from vlm_runner.steps.prepare import check_spec, prepare, region_for
+from vlm_runner.steps.wake import Bell
 from vlm_runner.stores import open_store
 
 if TYPE_CHECKING:
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from vlm_runner.aws.ports import Aws
+    from vlm_runner.aws.queue import Queue
     from vlm_runner.bus import Watcher
     from vlm_runner.checkpoint.base import CheckpointStore
     from vlm_runner.clock import Clock
@@ -176,6 +181,7 @@ class Runner:
         open_dataset: Callable[[RunSpec, str | None], Opened],
         group: TaskGroup,
         watchers: Iterable[Watcher] = (),
+        bell_of: Callable[[str], Bell | None] = lambda _: None,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -186,6 +192,7 @@ class Runner:
         self._catalogue = load_catalogue(settings.catalogue)
         self._handles: dict[str, RunHandle] = {}
         self._bus = Bus([*watchers, _Handles(self._handles)])
+        self._bell_of = bell_of
 
     @classmethod
     @asynccontextmanager
@@ -198,16 +205,19 @@ class Runner:
         connect: Callable[[str], Aws] | None = None,
         open_dataset: Callable[[RunSpec, str | None], Opened] | None = None,
         watchers: Iterable[Watcher] = (),
+        open_queue: Callable[[str, str], Queue] | None = None,
     ) -> AsyncIterator[Runner]:
         """
         A runner over `settings`; the other arguments replace parts of the world, for tests.
 
-        `connect` gives the AWS of a region, `open_dataset` a dataset for its spec and pinned revision.
+        `connect` gives the AWS of a region, `open_dataset` a dataset for its spec and pinned revision,
+        `open_queue` the queue of a region and URL.
         """
         async with AsyncExitStack() as stack:
-            sessions: dict[str, Aws] = {}
+            sessions: dict[str, Any] = {}
+            time = clock or SystemClock()
 
-            def session(region: str) -> Aws:
+            def session(region: str) -> Any:
                 if region not in sessions:
                     sessions[region] = _session(settings, region, stack)
                 return sessions[region]
@@ -216,15 +226,25 @@ class Runner:
                 store = open_store(settings, lambda region: _session(settings, region, stack))
             # Inside the stack: sessions must close after the group's cancellation, not within it.
             async with task_group() as group:
+                bells = _Bells(
+                    settings.queue_url,
+                    open_queue or (lambda region, url: session(region).queue(url)),
+                    time,
+                    group,
+                )
+                if settings.heartbeat_file is not None:
+                    group.start_soon(beat, settings.heartbeat_file, name="heartbeat")
                 runner = cls(
                     settings,
                     store=store,
-                    clock=clock or SystemClock(),
+                    clock=time,
+                    bell_of=bells.of,
                     connect=connect or session,
                     open_dataset=open_dataset or _dataset_opener(settings),
                     group=group,
                     watchers=watchers,
                 )
+                bells.troubled = runner.tell_trouble
                 try:
                     yield runner
                 finally:
@@ -319,6 +339,12 @@ class Runner:
         for handle in self._handles.values():
             await handle.wait()
 
+    def tell_trouble(self, doing: str, message: str) -> None:
+        """Tell the watchers of every run that is driven here."""
+        for run_id, handle in self._handles.items():
+            if not handle.finished:
+                self._bus.signal(run_id, Trouble(doing=doing, message=message))
+
     async def _existing(self, run_id: str) -> Run | None:
         try:
             checkpoint, _ = await lease.load(self._store, run_id)
@@ -339,6 +365,7 @@ class Runner:
             catalogue=self._catalogue,
             open_dataset=self._open_dataset,
             signal=signal,
+            bell=self._bell_of(region),
             poll=PollPace(first=self._settings.poll.first, longest=self._settings.poll.longest),
             bounds=Bounds(
                 concurrency=self._settings.upload.concurrency,
@@ -360,6 +387,30 @@ class Runner:
             cancel_every=self._settings.poll.cancel_every,
             quiet=timedelta(minutes=self._settings.quiet_minutes),
         )
+
+
+class _Bells:
+    """One for each region, rung by the one queue; made when first asked for."""
+
+    def __init__(
+        self, url: str | None, open_queue: Callable[[str, str], Queue], clock: Clock, group: TaskGroup
+    ) -> None:
+        self._url, self._open, self._clock, self._group = url, open_queue, clock, group
+        self._made: dict[str, Bell] = {}
+        self.troubled: Callable[[str, str], None] = lambda _, __: None
+
+    def of(self, region: str) -> Bell | None:
+        if self._url is None or region_of(self._url) not in {None, region}:
+            return None
+        if region not in self._made:
+            bell = Bell(
+                self._open(region, self._url),
+                self._clock,
+                lambda message: self.troubled("listening to the queue", message),
+            )
+            self._made[region] = bell
+            self._group.start_soon(bell.listen, name=f"queue of {region}")
+        return self._made[region]
 
 
 class _Handles:

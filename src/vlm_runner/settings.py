@@ -67,6 +67,10 @@ class Settings(BaseSettings):
     """For all of AWS; None: what botocore finds in AWS_ENDPOINT_URL and the profile."""
     hf_token: SecretStr | None = None
     hf_endpoint: str | None = None
+    queue_url: str | None = Field(default=None, pattern="^https?://")
+    """An SQS queue to which EventBridge sends `Model Customization Job State Change`; see deploy/."""
+    heartbeat_file: Path | None = None
+    """Touched while this process lives and its event loop turns; `vlm-runner health` looks at its age."""
     catalogue: Path | None = None
     """A model catalogue of your own (TOML): it adds models, and replaces single values, such as prices."""
     log: Literal["auto", "json", "text"] = "auto"

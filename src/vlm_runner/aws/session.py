@@ -15,6 +15,7 @@ from vlm_runner.aws.bedrock import BedrockControl
 from vlm_runner.aws.errors import translated
 from vlm_runner.aws.objects import S3Objects
 from vlm_runner.aws.objects_obstore import ObstoreObjects
+from vlm_runner.aws.queue import SqsQueue
 from vlm_runner.aws.runtime import BedrockRuntime
 from vlm_runner.errors import ConfigurationError
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from vlm_runner.aws.objects_obstore import Engine
     from vlm_runner.aws.ports import Objects
+    from vlm_runner.aws.queue import Queue
 
 fence: ContextVar[Callable[[], None] | None] = ContextVar("fence", default=None)
 """
@@ -104,6 +106,9 @@ class AwsSession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._open.aclose()
+
+    def queue(self, url: str) -> Queue:
+        return SqsQueue(self._getter("sqs"), url)
 
     def _getter(self, service: str, use: Use = "read") -> Callable[[], Any]:
         async def get() -> Any:

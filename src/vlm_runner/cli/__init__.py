@@ -14,6 +14,7 @@ import click
 
 from vlm_runner.cli.demo import demo
 from vlm_runner.cli.drive import cancel, resume, start
+from vlm_runner.cli.health import health
 from vlm_runner.cli.lint import lint
 from vlm_runner.cli.look import events, list_runs, status
 from vlm_runner.cli.sandbox import sandbox
@@ -42,7 +43,7 @@ def cli() -> None:
     """
 
 
-for _command in (init, lint, start, resume, status, list_runs, events, cancel, demo, sandbox):
+for _command in (init, lint, start, resume, status, list_runs, events, cancel, health, demo, sandbox):
     cli.add_command(_command)
 
 

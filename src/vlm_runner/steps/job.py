@@ -64,7 +64,7 @@ async def await_job(command: AwaitJob, ports: Ports) -> JobCompleted | JobFailed
     async def look() -> Job | None:
         return await ports.aws.bedrock.find_job(command.arn)
 
-    async for job in looks(ports, "watching the job", look):
+    async for job in looks(ports, "watching the job", look, about=command.arn):
         if job is None:
             if ports.clock.elapsed() - began < NOT_YET_VISIBLE:
                 continue

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vlm_runner.dataset.rows import Opened
     from vlm_runner.models import Catalogue
     from vlm_runner.spec import RunSpec
+    from vlm_runner.steps.wake import Bell
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,15 @@ class Ports:
     signal: Callable[[Signal], None]
     poll: PollPace = field(default_factory=PollPace)
     bounds: Bounds = field(default_factory=lambda: Bounds(concurrency=32, in_flight_bytes=256 * 1024 * 1024))
+    bell: Bell | None = None
+    """Where a queue tells of state changes."""
+
+    async def rest(self, seconds: float, about: str | None = None) -> bool:
+        """Sleep, or until a message says that `about` (an ARN) has changed; True if one did."""
+        if self.bell is not None and about is not None:
+            return await self.bell.rest(seconds, about)
+        await self.clock.sleep(seconds)
+        return False
 
     def bucket_of(self, run: Run) -> Objects:
         return self.aws.objects(run.bucket, owner=run.account)

@@ -17,9 +17,13 @@ CREDENTIALS_PATIENCE = 900.0
 """Seconds that credentials may be expired in the middle of a wait of hours: somebody may be renewing them."""
 
 
-async def looks(ports: Ports, doing: str, look: Callable[[], Awaitable[T]]) -> AsyncIterator[T]:
+async def looks(
+    ports: Ports, doing: str, look: Callable[[], Awaitable[T]], *, about: str | None = None
+) -> AsyncIterator[T]:
     """
     What `look` sees, again and again, at the pace of `ports.poll`; the caller stops.
+
+    Where a queue is configured, a message about the ARN `about` brings the next look at once.
 
     Passing faults are told to watchers, and looked past: no number of them means that the remote work
     failed.
@@ -44,5 +48,6 @@ async def looks(ports: Ports, doing: str, look: Callable[[], Awaitable[T]]) -> A
         else:
             refused_since = None
             yield seen
-        await ports.clock.sleep(ports.poll.delay(count, ports.clock.chance()))
-        count += 1
+        woken = await ports.rest(ports.poll.delay(count, ports.clock.chance()), about)
+        # Perhaps Get lags behind the event: then the next looks come soon.
+        count = 0 if woken else count + 1

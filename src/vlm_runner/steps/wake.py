@@ -1,0 +1,123 @@
+"""
+Waking a wait when AWS says that a job has changed, instead of only when the timer is up.
+
+A message is a hint and no more: it ends a sleep, and the look that follows decides. So it does not matter
+whether messages are lost, late, doubled or forged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import structlog
+
+from vlm_runner.errors import VlmRunnerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vlm_runner.aws.queue import Message, Queue
+    from vlm_runner.clock import Clock
+
+log = structlog.get_logger("vlm_runner")
+
+LONG_POLL: Final = 20
+"""Seconds; SQS allows no more (API reference, ReceiveMessage)."""
+
+LONGEST_PAUSE: Final = 300.0
+"""Seconds between two tries of a queue that does not answer."""
+
+LONGEST_ASIDE: Final = 30
+"""Seconds for which a message that is not for this process is hidden from the others."""
+
+DETAIL_TYPE: Final = "Model Customization Job State Change"
+
+
+class Bell:
+    """
+    Ends the rest of whoever waits for a thing that a message is about; `listen` must run beside it.
+
+    Many waits share one, and the queue is read only while somebody waits.
+    """
+
+    def __init__(self, queue: Queue, clock: Clock, troubled: Callable[[str], None]) -> None:
+        self._queue, self._clock, self._troubled = queue, clock, troubled
+        self._resting: dict[str, list[anyio.Event]] = {}
+        self._known: set[str] = set()
+        self._rung: set[str] = set()
+        self._wanted = anyio.Event()
+        self._failures = 0
+
+    async def rest(self, seconds: float, about: str) -> bool:
+        """Sleep; True if it was cut short by a message about `about`."""
+        self._known.add(about)
+        if about in self._rung:
+            self._rung.discard(about)
+            return True
+        rung = anyio.Event()
+        self._resting.setdefault(about, []).append(rung)
+        self._wanted.set()
+        try:
+            async with anyio.create_task_group() as group:
+
+                async def woken() -> None:
+                    await rung.wait()
+                    group.cancel_scope.cancel()
+
+                group.start_soon(woken)
+                await self._clock.sleep(seconds)
+                group.cancel_scope.cancel()
+        finally:
+            self._resting[about].remove(rung)
+            if not self._resting[about]:
+                del self._resting[about]
+        return rung.is_set()
+
+    async def listen(self) -> None:
+        """Read the queue, for ever. A queue that is missing or refuses us is told once, and tried again."""
+        while True:
+            if not self._resting:
+                self._wanted = anyio.Event()
+                await self._wanted.wait()
+            try:
+                for message in await self._queue.receive(LONG_POLL):
+                    await self._take(message)
+            except VlmRunnerError as error:
+                await self._bear(error)
+            else:
+                self._failures = 0
+
+    async def _bear(self, error: VlmRunnerError) -> None:
+        if not self._failures:
+            self._troubled(f"{error} Job states are asked for by the timer instead.")
+        self._failures += 1
+        await self._clock.sleep(min(LONGEST_PAUSE, 2.0 ** min(self._failures, 16)))
+
+    async def _take(self, message: Message) -> None:
+        about = subject(message.body)
+        if about is None or about not in self._known:
+            # Another run's, or no event at all: whoever it is for will find it, or it expires.
+            await self._queue.put_back(message, min(LONGEST_ASIDE, message.received))
+            return
+        if resting := self._resting.get(about):
+            for rung in resting:
+                rung.set()
+        else:
+            self._rung.add(about)
+        log.debug("queue.message", arn=about)
+        await self._queue.delete(message)
+
+
+def subject(body: str) -> str | None:
+    """The ARN of the customization job that an EventBridge message is about; None for any other body."""
+    event: Any = None
+    with contextlib.suppress(ValueError, RecursionError):
+        event = json.loads(body)
+    if not isinstance(event, dict) or event.get("detail-type") != DETAIL_TYPE:
+        return None
+    detail = event.get("detail")
+    arn = detail.get("jobArn") if isinstance(detail, dict) else None
+    return arn if isinstance(arn, str) else None
