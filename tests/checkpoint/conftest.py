@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from vlm_runner.aws.session import AwsSession
-from vlm_runner.checkpoint.base import CheckpointStore
 from vlm_runner.checkpoint.local import LocalStore
 from vlm_runner.checkpoint.s3 import S3Store
 from vlm_runner.sandbox import Sandbox, SandboxOptions
 from vlm_runner.testing import FakeObjects, FakeS3, MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from vlm_runner.checkpoint.base import CheckpointStore
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,6 @@ from vlm_runner.core.events import JobCompleted
 from vlm_runner.core.run import Phase
 from vlm_runner.core.transitions import fold
 from vlm_runner.errors import CheckpointError
-
 from vlm_runner.testing.histories import happy_runs
 
 HERE = Path(__file__).parent
@@ -149,12 +148,13 @@ def test_no_hostile_text_is_taken_or_escapes_as_another_error(signed: bool) -> N
                     continue
             except (ValueError, RecursionError, AttributeError, TypeError, UnicodeError):
                 continue
-        with pytest.raises(CheckpointError):
+        try:
             found = from_bytes(sent, where="x")
-            # A checksum proves no meaning: what fits the schema and folds is a checkpoint.
-            assert signed
-            assert fold(found.history) == found.run
-            raise CheckpointError("taken, and whole")
+        except CheckpointError:
+            continue
+        # A checksum proves no meaning: what fits the schema and folds is a checkpoint.
+        assert signed
+        assert fold(found.history) == found.run
 
 
 def test_one_that_is_too_large_is_not_even_parsed() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -46,7 +47,7 @@ async def test_a_crash_leaves_the_old_or_the_new_never_a_mix(
     assert state(tmp_path).read_bytes() == (new if (point, late) >= (2, True) else old)
 
 
-def _lose_power_at(patch: pytest.MonkeyPatch, point: int, late: bool) -> list[str]:
+def _lose_power_at(patch: pytest.MonkeyPatch, point: int, late: bool) -> list[str]:  # noqa: C901 - one wrapper a call
     """Die before or after the `point`-th call that changes the disk; return the calls that were made."""
     seen: list[str] = []
     real_fsync, real_replace, real_fdopen = os.fsync, Path.replace, os.fdopen
@@ -62,7 +63,7 @@ def _lose_power_at(patch: pytest.MonkeyPatch, point: int, late: bool) -> list[st
         return result
 
     def fsync(handle: int) -> None:
-        name = "fsync folder" if os.path.isdir(f"/proc/self/fd/{handle}") else "fsync"
+        name = "fsync folder" if Path(f"/proc/self/fd/{handle}").is_dir() else "fsync"
         step(name, lambda: real_fsync(handle))
 
     def replace(self: Path, target: Path) -> None:
@@ -73,7 +74,7 @@ def _lose_power_at(patch: pytest.MonkeyPatch, point: int, late: bool) -> list[st
         real_write = file.write
 
         class Writing:
-            def __enter__(self) -> Writing:
+            def __enter__(self) -> Self:
                 return self
 
             def __exit__(self, *_: object) -> None:

@@ -35,7 +35,6 @@ from vlm_runner.errors import (
     QuotaExceeded,
     UncertainCreate,
 )
-
 from vlm_runner.testing.histories import after, begun, created, event_of, happy_runs
 
 AWS_PATTERNS = {

@@ -23,7 +23,6 @@ from vlm_runner.core.transitions import (
     fold,
     table_of,
 )
-
 from vlm_runner.testing.histories import AT, after, begun, entry, event_of, happy_runs
 
 TABLES = pytest.mark.parametrize("table", [TRANSITIONS, WITHOUT_SERVING], ids=["serving", "no serving"])
@@ -32,7 +31,8 @@ RETURNED: dict[Phase, set[str]] = {
     Phase.STAGING: {"images_staged", "run_failed", "cancel_requested"},
     Phase.RECORDING: {"records_written", "run_failed", "cancel_requested"},
     Phase.SUBMITTING: {
-        "job_intended", "job_submitted", "create_uncertain", "create_refused", "run_failed", "cancel_requested",
+        "job_intended", "job_submitted", "create_uncertain", "create_refused", "run_failed",
+        "cancel_requested",
     },
     Phase.TRAINING: {"job_completed", "job_failed", "run_failed", "cancel_requested"},
     Phase.REQUESTING: {
@@ -45,7 +45,7 @@ RETURNED: dict[Phase, set[str]] = {
     Phase.REPORTING: {"report_written"},
     Phase.DONE: set(),
 }  # fmt: skip
-"""What the steps, the driver and `on_error` give in each phase: their signatures, and `decide`'s functions."""
+"""What the steps, the driver and `on_error` give in each phase: their signatures, `decide`."""
 
 
 def reachable(table: Table, start: Phase, *, avoiding: frozenset[Phase] = frozenset()) -> set[Phase]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from vlm_runner.checkpoint.local import LocalStore
 from vlm_runner.errors import VlmRunnerError
 from vlm_runner.testing import Crash, FakeBedrock, Fault, Plan, World, run_virtual
-from vlm_runner.testing.faults import CREATES
+from vlm_runner.testing.faults import CREATES, FREEZES, ONLY_CREATES
 from vlm_runner.testing.world import outlive
 
 STORES = ("memory", "local", "s3")
@@ -76,13 +77,11 @@ async def disturbed(world: World, scenario: str, plans: Points, *, cancel_at: in
         process = world.process(Plan(plan))
         if cancel_at is not None:
             process.plan.choose = _cancelling(world, process, cancel_at)
-        if any(fault in {Fault.FREEZE_BEFORE, Fault.FREEZE_AFTER} for fault in plan.values()):
+        if any(fault in FREEZES for fault in plan.values()):
             await outlive(world, process)
             continue
-        try:
+        with contextlib.suppress(Crash, VlmRunnerError):
             await world.live(process)
-        except (Crash, VlmRunnerError):
-            pass
     last = await world.live()
     await asyncio.sleep(LATE_ARRIVALS)
     if cancelling is not None:
@@ -92,7 +91,7 @@ async def disturbed(world: World, scenario: str, plans: Points, *, cancel_at: in
     if last.outcome not in expected:
         found.append(f"outcome {last.outcome}: {last.reason}")
     # A create that arrives after all was deleted makes one more, which the sweep then deletes.
-    late = sum(fault is Fault.LATE for plan in plans for fault in plan.values())
+    late = sum(fault in {Fault.LATE, Fault.DELAYED} for plan in plans for fault in plan.values())
     if world.bedrock.endpoints_created > 1 + late or _at_once(world):
         found.append(f"endpoints: {[(paid.created, paid.ended) for paid in world.bedrock.ledger]}")
     return "; ".join(found)
@@ -164,7 +163,7 @@ def points(trace: Iterable[str], faults: Iterable[Fault]) -> Iterator[tuple[int,
     for number, call in enumerate(trace):
         operation = call.rpartition(".")[2]
         for fault in faults:
-            if fault is Fault.LATE and operation not in CREATES:
+            if fault in ONLY_CREATES and operation not in CREATES:
                 continue
             if fault in {Fault.CRASH_BEFORE, Fault.FREEZE_BEFORE} and operation not in MUTATING:
                 continue

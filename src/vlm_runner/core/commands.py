@@ -89,7 +89,7 @@ class Release(Command):
     sweep_for: float = 0.0
     """Seconds for which a create of unknown fate may still arrive: look again, and delete again."""
     unseen_for: float = 0.0
-    """Seconds for which what was created for certain may not be visible yet, so that not found is not gone."""
+    """Seconds for which what was created may not be visible yet, so that not found is not gone."""
     cancellable: ClassVar[bool] = False
 
 

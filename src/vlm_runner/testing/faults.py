@@ -42,9 +42,16 @@ class Fault(StrEnum):
     LOST = "answer lost"
     UNAVAILABLE = "not sent"
     LATE = "crash, and delivered late"
+    DELAYED = "answer lost, and delivered late"
     STOP = "stop"
     FREEZE_BEFORE = "freeze before"
     FREEZE_AFTER = "freeze after"
+    FREEZE_CRASH = "freeze before, crash after"
+
+
+FREEZES = frozenset({Fault.FREEZE_BEFORE, Fault.FREEZE_AFTER, Fault.FREEZE_CRASH})
+ONLY_CREATES = frozenset({Fault.LATE, Fault.DELAYED, Fault.FREEZE_CRASH})
+"""Faults that make a difference only where something is bought."""
 
 
 @dataclass(slots=True)
@@ -109,7 +116,7 @@ class Process:
         except VlmRunnerError:
             if fault is Fault.LOST:
                 raise _lost(operation) from None
-            if fault is Fault.CRASH_AFTER:
+            if fault in {Fault.CRASH_AFTER, Fault.FREEZE_CRASH}:
                 self.kill()
             await self.alive()
             raise
@@ -123,7 +130,10 @@ class Process:
             case Fault.LATE:
                 self._deliver_late(operation, send)
                 self.kill()
-            case Fault.FREEZE_BEFORE:
+            case Fault.DELAYED:
+                self._deliver_late(operation, send)
+                raise _lost(operation)
+            case Fault.FREEZE_BEFORE | Fault.FREEZE_CRASH:
                 self.freeze()
             case Fault.UNAVAILABLE:
                 raise AwsUnavailable(f"{operation}: 503 (a test's fault).")
@@ -134,7 +144,7 @@ class Process:
         await self.alive()
 
     async def _after(self, fault: Fault | None, operation: str) -> None:
-        if fault is Fault.CRASH_AFTER:
+        if fault in {Fault.CRASH_AFTER, Fault.FREEZE_CRASH}:
             self.kill()
         elif fault is Fault.FREEZE_AFTER:
             self.freeze()
