@@ -25,8 +25,8 @@ from vlm_runner.ingest.images import ImageLimits, Prepared, UnusableImage, Way, 
 if TYPE_CHECKING:
     from types import TracebackType
 
-SECONDS: Final = 60.0
-"""For one image. The largest that is taken, of 89 million pixels, needs some 6."""
+SECONDS: Final = 30.0
+"""For one image. The largest that is taken, of 89 million pixels, needs some 5."""
 START_SECONDS: Final = 60.0
 MEMORY_BYTES: Final = 4 * 1024**3
 """Of address space for one process; the largest image that is taken needs some 1.5 GB."""
@@ -42,8 +42,10 @@ class Converters:
     As many processes live as there are calls at once; they start when they are first needed.
     """
 
-    def __init__(self, seconds: float = SECONDS) -> None:
+    def __init__(self, seconds: float = SECONDS, *, prelude: str = "") -> None:
+        """`prelude` is Python that each process runs first: for tests, to make it misbehave."""
         self._seconds = seconds
+        self._prelude = prelude
         self._idle: list[_Process] = []
 
     def __enter__(self) -> Self:
@@ -73,7 +75,7 @@ class Converters:
         try:
             process = self._idle.pop()
         except IndexError:
-            process = _Process()
+            process = _Process(self._prelude)
         try:
             prepared = process.ask(asked, body, self._seconds)
         except UnusableImage:
@@ -99,11 +101,11 @@ class _Died(Exception):
 
 
 class _Process:
-    def __init__(self) -> None:
+    def __init__(self, prelude: str) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - ourselves
-                [sys.executable, "-c", f"from {__name__} import serve; serve({theirs.fileno()})"],
+                [sys.executable, "-c", f"{prelude}\nfrom {__name__} import serve; serve({theirs.fileno()})"],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
