@@ -119,9 +119,3 @@ def threads_inline() -> Iterator[None]:
 
 def pytest_asyncio_loop_factories(config: Any, item: Any) -> Mapping[str, Callable[[], VirtualLoop]]:  # noqa: ARG001 - pytest-asyncio's hook
     return {"virtual": VirtualLoop}
-
-
-async def settle(condition: Callable[[], bool], look_every: float = 0.5) -> None:
-    """Until `condition()`; for tests, where time is free."""
-    while not condition():
-        await asyncio.sleep(look_every)

@@ -17,7 +17,7 @@ from vlm_runner.settings import LeaseSettings, PollSettings, Settings, UploadSet
 from vlm_runner.spec import RunSpec
 from vlm_runner.testing.bedrock import FakeBedrock
 from vlm_runner.testing.dataset import TinyDataset
-from vlm_runner.testing.faults import Plan, Process, ProcessAws, store_of
+from vlm_runner.testing.faults import Crash, Plan, Process, ProcessAws, store_of
 from vlm_runner.testing.objects import FakeObjects, FakeS3
 from vlm_runner.testing.store import MemoryStore
 
@@ -225,7 +225,7 @@ async def outlive(world: World, process: Process) -> Run:
         async def first() -> None:
             try:
                 await world.live(process)
-            except Exception as error:  # noqa: BLE001 - losing is no error here
+            except (Exception, Crash) as error:  # noqa: BLE001 - losing is no error here
                 process.trace.append(f"ended: {type(error).__name__}")
             process.frozen.set()
 
