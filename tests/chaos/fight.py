@@ -26,13 +26,14 @@ from urllib.request import Request, urlopen
 
 import boto3
 from botocore.config import Config
+
 from tests.e2e.laptop import NOVA, ROLE, notebook_dataset, until
 
 REGION, BUCKET = "us-east-1", "checkpoints-of-the-fight"
 LEASE = {"time_to_live": 5.0, "renew_every": 0.7, "guard": 2.0}
 LATEST_ARRIVAL_MINUTES = 0.15
 TICK_SECONDS = 0.15
-KILL, FREEZE, AT_THE_HOLDER = 0.09, 0.03, 0.35
+KILL, FREEZE, AT_THE_HOLDER = 0.13, 0.04, 0.35
 """Chances: of each tick, and that it meets the holder; a run must live long enough to get anywhere."""
 ROOT = Path(__file__).resolve().parents[2]
 
