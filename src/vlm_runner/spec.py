@@ -187,6 +187,10 @@ class TestSpec(Section, frozen=True):
     api: Literal["converse", "invoke"] = "converse"
     max_tokens: int = Field(default=1024, ge=1)
     temperature: float = Field(default=0.0, ge=0, le=1)
+    concurrency: int = Field(default=4, ge=1, le=64)
+    """Calls at once, at most; fewer where Bedrock throttles."""
+    metrics: tuple[str, ...] = ()
+    """Of your own, as "package.module:function": called with reference and answer, it returns numbers."""
 
 
 class StorageSpec(Section, frozen=True):

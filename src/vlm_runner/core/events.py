@@ -196,6 +196,10 @@ class TestsAnswered(Value, frozen=True):
     input_tokens: int = 0
     output_tokens: int = 0
     first: TestAnswer | None = None
+    refused: int = 0
+    """Rows that Bedrock refused; each is noted with its reason."""
+    base_error: str | None = None
+    """Why the base model could not be asked, where it was to be."""
 
 
 class CancelRequested(Value, frozen=True):
@@ -237,6 +241,9 @@ class ReportWritten(Value, frozen=True):
 
     kind: Literal["report_written"] = "report_written"
     uri: str | None = None
+    html_uri: str | None = None
+    scores: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """Of each model that was asked, the mean of each metric."""
 
 
 Event = Annotated[

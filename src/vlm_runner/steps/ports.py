@@ -10,13 +10,14 @@ from vlm_runner.core.signals import Trouble
 from vlm_runner.ingest.pipeline import Bounds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from vlm_runner.aws.ports import Aws, Objects
     from vlm_runner.clock import Clock
     from vlm_runner.core.run import Run
     from vlm_runner.core.signals import Signal
     from vlm_runner.dataset.rows import Opened
+    from vlm_runner.evaluate import Metric
     from vlm_runner.models import Catalogue
     from vlm_runner.spec import RunSpec
     from vlm_runner.steps.wake import Bell
@@ -31,6 +32,8 @@ class Ports:
     """Blocking; the second argument is the pinned revision, None for whatever the spec says."""
     signal: Callable[[Signal], None]
     poll: PollPace = field(default_factory=PollPace)
+    metrics: Mapping[str, Metric] = field(default_factory=dict[str, "Metric"])
+    """An embedding program's own, beside those that the spec names."""
     bounds: Bounds = field(default_factory=lambda: Bounds(concurrency=32, in_flight_bytes=256 * 1024 * 1024))
     bell: Bell | None = None
     """Where a queue tells of state changes."""

@@ -11,6 +11,7 @@ from anyio import to_thread
 from vlm_runner.core.events import DatasetFacts, RunCreated
 from vlm_runner.core.names import bucket_name
 from vlm_runner.errors import ConfigurationError, DataError
+from vlm_runner.evaluate import load_metrics
 from vlm_runner.lint import lint_dataset
 from vlm_runner.models import Lifecycle
 from vlm_runner.plan.cost import estimate, within
@@ -37,6 +38,7 @@ def check_spec(spec: RunSpec, catalogue: Catalogue) -> ModelProfile:
     profile = catalogue.find(spec.model.base)
     profile.check_hyperparameters(spec.training.hyperparameters)
     compile_prompt(spec.prompt)
+    load_metrics(spec.test.metrics)
     mode = spec.serving.mode
     if mode is not ServingMode.NONE and mode.value not in profile.serving.modes:
         raise ConfigurationError(

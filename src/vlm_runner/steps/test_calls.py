@@ -1,27 +1,40 @@
 """
-TESTING: ask the tuned model about rows, as it was trained to be asked.
+TESTING: ask the tuned model about held-out rows, as it was trained to be asked, and the base model beside it.
 
 Questions come from the JSONL files in S3 and not from the dataset, so they are the trained prompts to the
-letter, on any machine, whatever became of the dataset.
+letter, on any machine, whatever became of the dataset. Each answer is saved as soon as it is there, so that
+no row is paid for twice.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
-import anyio
 from anyio import to_thread
 
-from vlm_runner.aws.ports import Reply
+from vlm_runner.aws import ports as aws
 from vlm_runner.core.events import EndpointFailed, TestAnswer, TestsAnswered
 from vlm_runner.core.names import run_prefix
 from vlm_runner.core.signals import TestAnswered
-from vlm_runner.errors import AwsRefused, AwsUnavailable, NotFound
+from vlm_runner.errors import (
+    AccessDenied,
+    AwsRefused,
+    AwsUnavailable,
+    Conflict,
+    NotFound,
+    QuotaExceeded,
+    Throttled,
+)
+from vlm_runner.evaluate import AnsweredRow, Reply, to_line
 from vlm_runner.groups import task_group
 from vlm_runner.ingest.images import downscaled
+from vlm_runner.ingest.limits import AdaptiveLimit
 from vlm_runner.models import converse_request, family_of
+from vlm_runner.report.thumbnail import budget, thumbnail
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -40,8 +53,22 @@ Seconds that an endpoint may say that it is not ready, or too busy, for one call
 The SDK's own retries of ModelNotReadyException end within ten seconds.
 """
 
+BASE_PATIENCE = 120.0
+"""The same for the base model: a rented endpoint waits meanwhile, and costs."""
+
 FIRST_ANSWER_CHARACTERS = 4000
-AT_ONCE = 4
+
+WRONG_FOR_ALL = (AccessDenied, NotFound, QuotaExceeded, Conflict)
+"""Refusals that are about the model or the caller, and would meet every row alike."""
+
+PROFILE_WANTED = "inference profile"
+"""Bedrock's words for a model that answers on demand only through a profile of its geography."""
+
+Who = Literal["tuned", "base"]
+
+
+class _EndpointGone(Exception):
+    """Bedrock does not know the tuned model's endpoint any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,69 +95,284 @@ class Asked:
     profile: ModelProfile
 
 
+@dataclass(slots=True)
+class _Model:
+    """One of the two that are asked, and what it has answered."""
+
+    who: Who
+    ids: list[str]
+    """The first is used; a refusal that wants another kind of id goes on to the next."""
+    patience: float
+    limit: AdaptiveLimit
+    replies: dict[int, Reply] = field(default_factory=dict[int, Reply])
+    refusal: AwsRefused | None = None
+    given_up: str | None = None
+
+
 async def run_tests(command: RunTests, ports: Ports) -> TestsAnswered | EndpointFailed:
     """
-    Ask, and keep every answer in `runs/RUN/answers.jsonl`.
+    Ask, save every answer under `runs/RUN/answers/`, and put them together in `runs/RUN/answers.jsonl`.
+
+    A row that Bedrock refuses is noted with its reason. A base model that cannot be called is noted too,
+    and harms nothing.
 
     Raises:
-        AwsRefused: a call was refused for a reason that waiting does not change.
+        AwsRefused: no row was answered, or the call is refused for a reason that is no row's.
         AwsUnavailable: an endpoint was not ready within WARM_UP_PATIENCE.
     """
-    run = command.run
-    objects = ports.bucket_of(run)
-    questions, held_out = await _questions(run, objects)
-    answers: dict[int, dict[str, Any]] = {}
-    slots = anyio.Semaphore(AT_ONCE)
+    return await _Tests(command, ports).run()
 
-    async def ask(question: Question) -> None:
-        async with slots:
-            answers[question.row] = await _answer(question, command, objects, ports)
-        ports.signal(TestAnswered(done=len(answers), asked=len(questions)))
 
-    try:
+class _Tests:
+    def __init__(self, command: RunTests, ports: Ports) -> None:
+        self._run: Run = command.run
+        self._ports = ports
+        self._objects: Objects = ports.bucket_of(command.run)
+        self._profile = ports.catalogue.find(command.run.spec.model.base)
+        self._folder = run_prefix(command.run.spec.storage.prefix, command.run.run_id)
+        self._tuned = self._model("tuned", [command.endpoint_arn], WARM_UP_PATIENCE)
+        self._base = self._model("base", base_ids(self._profile, command.run.region), BASE_PATIENCE)
+        self._endpoint_arn = command.endpoint_arn
+        self._thumbnails: dict[int, str] = {}
+        self._most_bytes = 0
+
+    def _model(self, who: Who, ids: list[str], patience: float) -> _Model:
+        limit = AdaptiveLimit(self._run.spec.test.concurrency, self._ports.clock)
+        return _Model(who, ids, patience, limit)
+
+    async def run(self) -> TestsAnswered | EndpointFailed:
+        questions, held_out = await _questions(self._run, self._objects)
+        self._most_bytes = budget(len(questions))
+        if questions:
+            try:
+                await self._ask_all(questions)
+            except _EndpointGone as error:
+                return EndpointFailed(reason=str(error))
+        if self._tuned.refusal is not None and all(reply.error for reply in self._tuned.replies.values()):
+            raise self._tuned.refusal
+        return await self._keep(questions, held_out=held_out)
+
+    async def _ask_all(self, questions: list[Question]) -> None:
+        saved = {item.key async for item in self._objects.list(f"{self._folder}answers/")}
+        models = [self._tuned, self._base] if self._run.spec.test.compare_base else [self._tuned]
+        asked = len(questions) * len(models)
+
+        async def one(model: _Model, question: Question) -> None:
+            try:
+                if model.given_up is None:
+                    await self._answer(model, question, saved)
+            finally:
+                model.limit.release()
+            done = sum(len(each.replies) for each in models)
+            self._ports.signal(TestAnswered(done=done, asked=asked))
+
+        async def all_of(model: _Model) -> None:
+            async with task_group() as group:
+                for question in questions:
+                    await model.limit.acquire()
+                    group.start_soon(one, model, question)
+
         async with task_group() as group:
-            for question in questions:
-                group.start_soon(ask, question)
-    except NotFound as error:
-        return EndpointFailed(reason=f"{command.endpoint_arn} went away while it was tested: {error.message}")
-    return await _keep(run, objects, [answers[row] for row in sorted(answers)], held_out=held_out)
+            for model in models:
+                group.start_soon(all_of, model)
+
+    async def _answer(self, model: _Model, question: Question, saved: set[str]) -> None:
+        key = f"{self._folder}answers/{model.who}/{question.row:06d}.json"
+        digest = self._digest(model, question)
+        if key in saved and (known := await self._saved(key, digest)) is not None:
+            model.replies[question.row] = Reply.model_validate(known["reply"])
+            self._remember(question, known.get("thumbnail"))
+            return
+        small = None
+        picture, original = await self._picture(question)
+        if model.who == "tuned":
+            small = await to_thread.run_sync(thumbnail, original, self._most_bytes)
+        reply = await self._reply(model, Asked(question, picture, self._run.spec.test, self._profile))
+        if reply is None:
+            return
+        shown = None if small is None else base64.b64encode(small).decode()
+        if reply.error is None:
+            table = {"digest": digest, "reply": reply.model_dump(mode="json"), "thumbnail": shown}
+            body = json.dumps(table, ensure_ascii=False).encode(errors="replace")
+            await self._objects.put(key, body, content_type="application/json")
+        model.replies[question.row] = reply
+        self._remember(question, shown)
+
+    def _digest(self, model: _Model, question: Question) -> str:
+        """Of all that makes the answer what it is, so that an older run's answer is never taken for ours."""
+        test = self._run.spec.test
+        tuned = self._run.model.model_arn if self._run.model is not None else self._endpoint_arn
+        facts = [
+            self._run.uid,
+            tuned if model.who == "tuned" else self._profile.inference_id,
+            question.system,
+            question.user,
+            question.image_key,
+            [test.api, test.max_tokens, test.temperature],
+        ]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    async def _saved(self, key: str, digest: str) -> dict[str, Any] | None:
+        stored = await self._objects.get(key)
+        if stored is None:
+            return None
+        try:
+            table: dict[str, Any] = json.loads(stored.body)
+        except ValueError:
+            return None
+        return table if table.get("digest") == digest else None
+
+    def _remember(self, question: Question, small: str | None) -> None:
+        if small is not None:
+            self._thumbnails[question.row] = small
+
+    async def _picture(self, question: Question) -> tuple[Picture, bytes]:
+        where = f"s3://{self._objects.bucket}/{question.image_key}"
+        stored = await self._objects.get(question.image_key)
+        if stored is None:
+            raise AwsRefused(f"{where} is gone; the test needs it.")
+        limits = self._profile.inference
+        fits = (question.image_format, limits.max_image_bytes, limits.max_image_side)
+        return Picture(*await to_thread.run_sync(downscaled, stored.body, *fits)), stored.body
+
+    async def _reply(self, model: _Model, asked: Asked) -> Reply | None:
+        """None where the base model is given up."""
+        started = self._ports.clock.elapsed()
+        try:
+            said = await self._ask(model, asked)
+        except AwsRefused as error:
+            if model.who == "tuned" and isinstance(error, NotFound):
+                raise _EndpointGone(
+                    f"{model.ids[0]} went away while it was tested: {error.message}"
+                ) from error
+            if isinstance(error, WRONG_FOR_ALL) or PROFILE_WANTED in error.message:
+                self._give_up(model, error)
+                return None
+            model.refusal = error
+            return Reply(error=error.message[:FIRST_ANSWER_CHARACTERS])
+        except AwsUnavailable as error:
+            self._give_up(model, error)
+            return None
+        return Reply(
+            answer=said.text,
+            stop_reason=said.stop_reason,
+            input_tokens=said.input_tokens or 0,
+            output_tokens=said.output_tokens or 0,
+            seconds=round(self._ports.clock.elapsed() - started, 3),
+        )
+
+    def _give_up(self, model: _Model, error: AwsRefused | AwsUnavailable) -> None:
+        if model.who == "tuned":
+            raise error
+        if model.given_up is None:
+            model.given_up = f"The base model {model.ids[0]} could not be asked: {error.message}"
+            self._ports.trouble("asking the base model", error)
+
+    async def _ask(self, model: _Model, asked: Asked) -> aws.Reply:
+        """One call, with patience for an endpoint that warms up or throttles."""
+        clock, began, looks = self._ports.clock, self._ports.clock.elapsed(), 0
+        while True:
+            model_id = model.ids[0]
+            try:
+                reply = await _call(asked, model_id, self._ports)
+            except AwsUnavailable as error:
+                if clock.elapsed() - began >= model.patience:
+                    raise
+                if isinstance(error, Throttled):
+                    model.limit.refused()
+                self._ports.trouble(f"asking the {model.who} model", error)
+            except AwsRefused as error:
+                if PROFILE_WANTED not in error.message or len(model.ids) == 1:
+                    raise
+                # Another task may have gone on to the next id already.
+                if model.ids[0] == model_id:
+                    model.ids.pop(0)
+                continue
+            else:
+                model.limit.succeeded()
+                return reply
+            await clock.sleep(min(30.0, self._ports.poll.delay(looks, clock.chance())))
+            looks += 1
+
+    async def _keep(self, questions: list[Question], *, held_out: bool) -> TestsAnswered:
+        base_error = self._base.given_up
+        if not questions:
+            return TestsAnswered(uri=None, asked=0, held_out=held_out)
+        bucket, tuned = self._objects.bucket, self._tuned.replies
+        rows = [
+            AnsweredRow(
+                row=question.row,
+                image=f"s3://{bucket}/{question.image_key}",
+                system=question.system,
+                prompt=question.user,
+                reference=question.reference,
+                tuned=tuned.get(question.row),
+                base=self._base.replies.get(question.row),
+            )
+            for question in questions
+        ]
+        small = [json.dumps({"row": row, "webp": text}) for row, text in sorted(self._thumbnails.items())]
+        await self._put_lines("thumbnails.jsonl", small)
+        key = await self._put_lines("answers.jsonl", [to_line(row) for row in rows])
+        first = next(row for row in rows if row.tuned is not None and not row.tuned.error)
+        return TestsAnswered(
+            uri=f"s3://{bucket}/{key}",
+            asked=len(rows),
+            held_out=held_out,
+            input_tokens=sum(reply.input_tokens for reply in tuned.values()),
+            output_tokens=sum(reply.output_tokens for reply in tuned.values()),
+            first=TestAnswer(
+                row=first.row,
+                answer=first.tuned.answer[:FIRST_ANSWER_CHARACTERS] if first.tuned else "",
+                reference=first.reference[:FIRST_ANSWER_CHARACTERS],
+            ),
+            refused=sum(reply.error is not None for reply in tuned.values()),
+            base_error=base_error,
+        )
+
+    async def _put_lines(self, name: str, lines: list[str]) -> str:
+        key = f"{self._folder}{name}"
+        body = "".join(f"{line}\n" for line in lines).encode(errors="replace")
+        await self._objects.put(key, body, content_type="application/jsonl")
+        return key
 
 
-async def _keep(
-    run: Run, objects: Objects, answers: list[dict[str, Any]], *, held_out: bool
-) -> TestsAnswered:
-    if not answers:
-        return TestsAnswered(uri=None, asked=0, held_out=held_out)
-    key = f"{run_prefix(run.spec.storage.prefix, run.run_id)}answers.jsonl"
-    body = "".join(json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers)
-    await objects.put(key, body.encode(errors="replace"), content_type="application/jsonl")
-    first = answers[0]
-    return TestsAnswered(
-        uri=f"s3://{objects.bucket}/{key}",
-        asked=len(answers),
-        held_out=held_out,
-        input_tokens=sum(answer["input_tokens"] or 0 for answer in answers),
-        output_tokens=sum(answer["output_tokens"] or 0 for answer in answers),
-        first=TestAnswer(
-            row=first["row"],
-            answer=first["answer"][:FIRST_ANSWER_CHARACTERS],
-            reference=first["reference"][:FIRST_ANSWER_CHARACTERS],
-        ),
-    )
+def base_ids(profile: ModelProfile, region: str) -> list[str]:
+    """
+    The ids under which the base model may answer on demand, the likelier first.
+
+    Some models answer only through an inference profile, whose id begins with its geography.
+    """
+    plain = profile.inference_id
+    if plain.split(".", 1)[0] in {"us", "eu", "apac", "global"}:
+        return [plain]
+    geography = {"us": "us", "eu": "eu", "ap": "apac"}.get(region.split("-", 1)[0])
+    return [plain] if geography is None else [plain, f"{geography}.{plain}"]
+
+
+def chosen(records: int, rows: int) -> list[int]:
+    """`rows` of `records`, spread evenly: a file may be sorted by something."""
+    count = min(records, rows)
+    return [index * records // count for index in range(count)]
 
 
 async def _questions(run: Run, objects: Objects) -> tuple[list[Question], bool]:
-    """The first rows of the validation file; of the training file where there is none."""
+    """Rows of the validation file; of the training file where there is none, which the result then says."""
     if run.records is None:
         raise ValueError("no records were written")
     held_out = run.records.validation_uri is not None
     uri = run.records.validation_uri or run.records.train_uri
+    records = run.records.validation_records if held_out else run.records.train_records
+    wanted = set(chosen(records, run.spec.test.rows))
     questions: list[Question] = []
-    if run.spec.test.rows == 0:
+    if not wanted:
         return questions, held_out
+    row = 0
     async for line in _lines(objects, key_of(uri, objects.bucket)):
-        questions.append(question_of(json.loads(line), len(questions), objects.bucket))
-        if len(questions) == run.spec.test.rows:
+        if row in wanted:
+            questions.append(question_of(json.loads(line), row, objects.bucket))
+        row += 1
+        if len(questions) == len(wanted):
             break
     return questions, held_out
 
@@ -163,52 +405,7 @@ def question_of(record: dict[str, Any], row: int, bucket: str) -> Question:
     )
 
 
-async def _answer(question: Question, command: RunTests, objects: Objects, ports: Ports) -> dict[str, Any]:
-    profile = ports.catalogue.find(command.run.spec.model.base)
-    stored = await objects.get(question.image_key)
-    if stored is None:
-        raise AwsRefused(f"s3://{objects.bucket}/{question.image_key} is gone; the test needs it.")
-    limits = profile.inference
-    picture = Picture(
-        *await to_thread.run_sync(
-            downscaled, stored.body, question.image_format, limits.max_image_bytes, limits.max_image_side
-        )
-    )
-    asked = Asked(question, picture, command.run.spec.test, profile)
-    started = ports.clock.elapsed()
-    reply = await _ask(asked, command.endpoint_arn, ports)
-    answer: dict[str, Any] = {
-        "row": question.row,
-        "image": f"s3://{objects.bucket}/{question.image_key}",
-        "reference": question.reference,
-        "answer": reply.text,
-        "stop_reason": reply.stop_reason,
-        "input_tokens": reply.input_tokens,
-        "output_tokens": reply.output_tokens,
-        "seconds": round(ports.clock.elapsed() - started, 3),
-    }
-    if command.run.spec.test.compare_base:
-        base = await _ask(asked, profile.inference_id, ports)
-        answer["base_answer"] = base.text
-    return answer
-
-
-async def _ask(asked: Asked, model_id: str, ports: Ports) -> Reply:
-    """One call, with patience for an endpoint that warms up or throttles."""
-    began = ports.clock.elapsed()
-    looks = 0
-    while True:
-        try:
-            return await _call(asked, model_id, ports)
-        except AwsUnavailable as error:
-            if ports.clock.elapsed() - began >= WARM_UP_PATIENCE:
-                raise
-            ports.trouble("asking the model", error)
-        await ports.clock.sleep(min(30.0, ports.poll.delay(looks, ports.clock.chance())))
-        looks += 1
-
-
-async def _call(asked: Asked, model_id: str, ports: Ports) -> Reply:
+async def _call(asked: Asked, model_id: str, ports: Ports) -> aws.Reply:
     question, picture, profile = asked.question, asked.picture, asked.profile
     settings: dict[str, Any] = {
         "max_tokens": min(asked.test.max_tokens, profile.inference.max_output_tokens),
@@ -221,7 +418,7 @@ async def _call(asked: Asked, model_id: str, ports: Ports) -> Reply:
     family = family_of(profile)
     body = json.dumps(family.invoke_body(*content, **settings)).encode()
     answer = family.invoke_text(json.loads(await ports.aws.runtime.invoke(model_id, body)))
-    return Reply(
+    return aws.Reply(
         text=answer.text,
         input_tokens=answer.input_tokens or 0,
         output_tokens=answer.output_tokens or 0,

@@ -1,0 +1,19 @@
+"""How good answers are beside their references; pure."""
+
+from __future__ import annotations
+
+from vlm_runner.evaluate.answers import AnsweredRow, Reply, from_line, to_line
+from vlm_runner.evaluate.evaluation import Evaluation, evaluate
+from vlm_runner.evaluate.metrics import Metric, load_metrics, scores
+
+__all__ = [
+    "AnsweredRow",
+    "Evaluation",
+    "Metric",
+    "Reply",
+    "evaluate",
+    "from_line",
+    "load_metrics",
+    "scores",
+    "to_line",
+]

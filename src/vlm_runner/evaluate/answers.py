@@ -1,0 +1,54 @@
+"""One row that was asked, and what came back: as `answers.jsonl` holds it, a row a line."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from vlm_runner.core.events import Value
+
+
+class Reply(Value, frozen=True):
+    """What one model said to one row; `error` says why it said nothing."""
+
+    answer: str = ""
+    stop_reason: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    seconds: float | None = None
+    error: str | None = None
+
+
+class AnsweredRow(Value, frozen=True):
+    row: int
+    """Its number in the file that it was taken from, from 0."""
+    image: str = ""
+    system: str | None = None
+    prompt: str = ""
+    reference: str = ""
+    tuned: Reply | None = None
+    base: Reply | None = None
+
+
+def to_line(row: AnsweredRow) -> str:
+    """The tuned model's reply stands flat in the line, for whoever reads it with `jq .answer`."""
+    table = row.model_dump(mode="json", exclude={"tuned", "base"})
+    table |= (row.tuned or Reply(error="not asked")).model_dump(mode="json")
+    if row.base is not None:
+        table["base"] = row.base.model_dump(mode="json")
+    return json.dumps(table, ensure_ascii=False)
+
+
+def from_line(line: str | bytes) -> AnsweredRow:
+    """
+    A line of `answers.jsonl`, also of an older version.
+
+    Raises:
+        ValueError: it is none.
+    """
+    table: dict[str, Any] = json.loads(line)
+    base = table.pop("base", None)
+    if base is None and (said := table.pop("base_answer", None)) is not None:
+        base = {"answer": said}
+    own = {key: table.pop(key) for key in Reply.model_fields if table.get(key) is not None}
+    return AnsweredRow.model_validate({**table, "tuned": own, "base": base})

@@ -1,0 +1,130 @@
+"""From answers to numbers: of each row, and of all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import fmean, median
+from typing import TYPE_CHECKING, Any, Final
+
+from vlm_runner.evaluate.metrics import COUNTS, EXPECTED, HITS, SAID, scores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from vlm_runner.evaluate.answers import AnsweredRow, Reply
+    from vlm_runner.evaluate.metrics import Metric
+
+WHO: Final = ("tuned", "base")
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """
+    `rows` has a table for each row: its number, and for each model its scores.
+
+    `models` has for each model the means of all scores, and what its calls took.
+    """
+
+    rows: tuple[dict[str, Any], ...] = ()
+    models: Mapping[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    troubles: tuple[str, ...] = ()
+    """Metrics that failed, each once."""
+
+    def headline(self) -> dict[str, dict[str, float]]:
+        """The means alone: small enough for a checkpoint."""
+        return {who: dict(table["scores"]) for who, table in self.models.items()}
+
+
+def evaluate(
+    answered: Sequence[AnsweredRow],
+    metrics: Mapping[str, Metric] | None = None,
+    costs: Mapping[str, Callable[[int, int], float | None]] | None = None,
+) -> Evaluation:
+    """
+    Measure all answers. `costs` gives for each model the price of its calls, where they are billed.
+
+    A metric that fails for a row has no number there; it harms nothing else.
+    """
+    troubles: dict[str, str] = {}
+    rows = []
+    for row in answered:
+        table: dict[str, Any] = {"row": row.row}
+        for who in WHO:
+            reply: Reply | None = getattr(row, who)
+            if reply is not None:
+                table[who] = (
+                    {} if reply.error else _scored(row.reference, reply.answer, metrics or {}, troubles)
+                )
+        rows.append(table)
+    models = {}
+    for who in WHO:
+        replies = [(one, getattr(one, who)) for one in answered if getattr(one, who) is not None]
+        if replies:
+            tables = [table[who] for table in rows if who in table]
+            models[who] = _whole(
+                tables, [reply for _, reply in replies], (costs or {}).get(who, lambda *_: None)
+            )
+    return Evaluation(tuple(rows), models, tuple(troubles.values()))
+
+
+def _scored(
+    reference: str, answer: str, metrics: Mapping[str, Metric], troubles: dict[str, str]
+) -> dict[str, float]:
+    found = scores(reference, answer)
+    for path, metric in metrics.items():
+        name = path.replace(":", ".").rpartition(".")[2]
+        try:
+            value = metric(reference, answer)
+            named = value if isinstance(value, Mapping) else {"": value}
+            own = {f"{name}.{key}" if key else name: float(number) for key, number in named.items()}
+        except Exception as error:  # noqa: BLE001 - a stranger's code: its failure is a fact of the report
+            troubles.setdefault(path, f"The metric '{path}' failed: {type(error).__name__}: {error}")
+        else:
+            found |= {key: number for key, number in own.items() if math.isfinite(number)}
+    return found
+
+
+def _whole(
+    tables: Sequence[Mapping[str, float]],
+    replies: Sequence[Reply],
+    cost: Callable[[int, int], float | None],
+) -> dict[str, Any]:
+    answered = [reply for reply in replies if not reply.error]
+    seconds = [reply.seconds for reply in answered if reply.seconds is not None]
+    tokens_in = sum(reply.input_tokens for reply in answered)
+    tokens_out = sum(reply.output_tokens for reply in answered)
+    return {
+        "answered": len(answered),
+        "failed": len(replies) - len(answered),
+        "cut_off": sum(reply.stop_reason in {"max_tokens", "length"} for reply in answered),
+        "scores": _means(tables),
+        "characters": fmean(len(reply.answer) for reply in answered) if answered else None,
+        "seconds_median": median(seconds) if seconds else None,
+        "seconds_longest": max(seconds) if seconds else None,
+        "input_tokens": tokens_in,
+        "output_tokens": tokens_out,
+        "cost_usd": cost(tokens_in, tokens_out),
+    }
+
+
+def _means(tables: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    names = dict.fromkeys(name for table in tables for name in table if name not in COUNTS)
+    means = {name: round(fmean(table[name] for table in tables if name in table), 6) for name in names}
+    totals = {name: sum(table.get(name, 0.0) for table in tables) for name in COUNTS}
+    if any(name in table for table in tables for name in COUNTS):
+        means |= _precision(totals[HITS], totals[SAID], totals[EXPECTED])
+    return means
+
+
+def _precision(hits: float, said: float, expected: float) -> dict[str, float]:
+    # Nothing wanted and nothing said is as good as it gets.
+    precision = hits / said if said else float(not expected)
+    recall = hits / expected if expected else float(not said)
+    both = precision + recall
+    return {
+        "findings.precision": round(precision, 6),
+        "findings.recall": round(recall, 6),
+        "findings.f1": round(2 * precision * recall / both if both else 0.0, 6),
+    }

@@ -1,0 +1,43 @@
+"""Small pictures, so that a page with a thousand of them is still a page that opens."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import Final
+
+from PIL import Image, ImageOps
+
+SIDES: Final = (560, 420, 320, 240, 160, 96)
+TALLEST: Final = 1.6
+"""Height to width: of a page's long screenshot the upper part is shown."""
+
+ALL_BYTES: Final = 11 * 1024 * 1024
+"""For all thumbnails of a report together; base64 makes them a third larger."""
+LARGEST: Final = 48 * 1024
+
+
+def budget(rows: int) -> int:
+    """Bytes for one thumbnail of so many."""
+    return max(1024, min(LARGEST, ALL_BYTES // max(1, rows)))
+
+
+def thumbnail(body: bytes, most_bytes: int) -> bytes | None:
+    """WebP of at most `most_bytes`; None for what is no image. Takes CPU time: call it in a worker thread."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(body)) as opened:
+                opened.draft("RGB", (SIDES[0] * 2, SIDES[0] * 2))
+                image = ImageOps.exif_transpose(opened).convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return None
+    image = image.crop((0, 0, image.width, min(image.height, max(1, int(image.width * TALLEST)))))
+    for side in SIDES:
+        image.thumbnail((side, int(side * TALLEST)))
+        for quality in (72, 50):
+            out = io.BytesIO()
+            image.save(out, "WEBP", quality=quality, method=4)
+            if out.tell() <= most_bytes:
+                return out.getvalue()
+    return None
