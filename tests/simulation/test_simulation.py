@@ -1,0 +1,42 @@
+"""Histories of processes that fight for one run, from seeds; each that ever went wrong is kept below."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from .simulate import simulate
+
+SEEDS = 520
+BATCHES = 8
+KEPT: tuple[int, ...] = ()
+"""Seeds that found something once."""
+
+
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_no_history_breaks_a_promise(request: pytest.FixtureRequest, batch: int) -> None:
+    """One job, nothing left that bills, one line of checkpoints, nothing told and lost, and an end."""
+    seeds = request.config.getoption("--seeds", SEEDS) or SEEDS
+    first = request.config.getoption("--first-seed", 0) or 0
+    happened: Counter[str] = Counter()
+    wrong = []
+    for seed in range(first + batch, first + seeds, BATCHES):
+        history = simulate(seed)
+        happened += history.happened
+        if history.wrong:
+            wrong.append((seed, history.wrong))
+    print(dict(sorted(happened.items())))  # noqa: T201 - shown with -s, the figures of docs/reliability.md
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize("seed", KEPT)
+def test_a_seed_that_found_something_stays_good(seed: int) -> None:
+    assert simulate(seed).wrong == []
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_same_seed_is_the_same_history_to_the_byte(seed: int) -> None:
+    assert simulate(seed).digest == simulate(seed).digest
