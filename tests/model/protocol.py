@@ -142,7 +142,7 @@ def actions(state: State, rules: Rules, bounds: Bounds) -> Iterator[tuple[str, S
         yield "a request is lost", _answer(state._replace(flying=rest), sender, LOST)
         if sender != NOBODY:
             # The sender gives up waiting; what it sent is still on its way.
-            unanswered = state.flying[:at] + (NOBODY,) + state.flying[at + 1 :]
+            unanswered = (*state.flying[:at], NOBODY, *state.flying[at + 1 :])
             yield "an answer is late", _answer(state._replace(flying=unanswered), sender, LOST)
     for who, process in enumerate(state.processes):
         if process.doing != OUT and state.crashes < bounds.crashes:

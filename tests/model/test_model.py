@@ -13,13 +13,11 @@ SAFETY = ("swap", "unique", "doubt_on_takeover", "doubt_on_loss", "sweep", "chec
 
 
 @pytest.mark.parametrize("rules", [Rules(), Rules(never_freed=True)], ids=["endpoint", "job"])
-@pytest.mark.parametrize(
-    "bounds", [Bounds(2, 2, 2), Bounds(2, 3, 1)], ids=lambda bounds: f"{bounds.processes} processes"
-)
+@pytest.mark.parametrize("bounds", [Bounds(2, 2, 2), Bounds(2, 3, 1)], ids=["two crashes", "three epochs"])
 def test_nothing_breaks_a_promise_whatever_the_order(rules: Rules, bounds: Bounds) -> None:
     states = explore(rules, bounds)
 
-    print(f"{bounds}: {states} states")  # noqa: T201 - shown with -s
+    print(f"{bounds}: {states} states")
     assert states > 10_000
 
 
@@ -45,4 +43,4 @@ def test_two_rules_save_money_and_time_only(rule: str) -> None:
 @pytest.mark.parametrize("rules", [Rules(), Rules(never_freed=True)], ids=["endpoint", "job"])
 @pytest.mark.parametrize("bounds", [Bounds(2, 4, 2), Bounds(3, 3, 1), Bounds(2, 3, 3, flying=3, bought=4)])
 def test_nothing_breaks_a_promise_at_larger_bounds(rules: Rules, bounds: Bounds) -> None:
-    print(f"{bounds}: {explore(rules, bounds)} states")  # noqa: T201 - shown with -s
+    print(f"{bounds}: {explore(rules, bounds)} states")

@@ -27,7 +27,7 @@ def test_no_history_breaks_a_promise(request: pytest.FixtureRequest, batch: int)
         happened += history.happened
         if history.wrong:
             wrong.append((seed, history.wrong))
-    print(dict(sorted(happened.items())))  # noqa: T201 - shown with -s, the figures of docs/reliability.md
+    print(dict(sorted(happened.items())))
 
     assert wrong == []
 
