@@ -55,6 +55,9 @@ def test_killed_in_any_phase_it_is_resumed_and_pays_once(
     operation, after = MOMENTS[phase]
     slow = {"operation": operation, "kind": "slow", "seconds": HELD_SECONDS, "after": after, "times": 1}
     laptop.ask("faults", [slow])
+    # A second and a half are ninety minutes here: longer than tokens are remembered, and than any network
+    # holds a request. What a forgotten token costs is the simulation's question.
+    laptop.ask("scenario", {"token_memory_seconds": 86400})
     runner = laptop.cli_in_background("start", str(laptop.spec(pages)), "--yes", "--run-id", "cats", *where)
     until(lambda: held(laptop, operation), f"the {operation} of {phase}")
 
