@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import uuid
+from functools import cache
 from pathlib import Path
 
 from vlm_runner.checkpoint.document import Holder
@@ -39,12 +40,14 @@ def is_dead(holder: Holder) -> bool:
     return bool(holder.pid_started) and _started(holder.pid) != holder.pid_started
 
 
+@cache
 def _boot_id() -> str:
     with contextlib.suppress(OSError):
         return BOOT_ID.read_text().strip()
     return ""
 
 
+@cache
 def _pid_namespace() -> str:
     with contextlib.suppress(OSError):
         return str(Path("/proc/self/ns/pid").readlink())

@@ -138,7 +138,11 @@ async def load(
         CheckpointError: it cannot be read.
         AwsUnavailable: the store did not answer, `attempts` times.
     """
-    clock = clock or SystemClock()
+    stored = await _read(store, run_id, clock or SystemClock(), attempts)
+    return from_bytes(stored.body, where=store.locate(run_id)), stored.version
+
+
+async def _read(store: CheckpointStore, run_id: str, clock: Clock, attempts: int = 5) -> Stored:
     for attempt in range(1, attempts):
         try:
             stored = await store.read(run_id)
@@ -149,7 +153,7 @@ async def load(
         stored = await store.read(run_id)
     if stored is None:
         raise RunNotFound(f"No run '{run_id}' in {store.uri}.", hint="See what there is: vlm-runner list")
-    return from_bytes(stored.body, where=store.locate(run_id)), stored.version
+    return stored
 
 
 async def create(store: CheckpointStore, first: Entry, run: Run, *, clock: Clock) -> bool:
@@ -221,12 +225,9 @@ class Claim:
             CheckpointError: it cannot be read by this version; it is left untouched.
             AwsUnavailable, Unsaved: the store does not answer.
         """
-        seen: str | None = None
-        since = clock.elapsed()
+        stored = await _read(store, run_id, clock)
+        checkpoint, since = from_bytes(stored.body, where=store.locate(run_id)), clock.elapsed()
         while True:
-            checkpoint, version = await load(store, run_id, clock=clock)
-            if version != seen:
-                seen, since = version, clock.elapsed()
             current = checkpoint.holder
             patient = clock.elapsed() - since >= timing.patience
             if current is None or patient or is_dead(current):
@@ -235,7 +236,7 @@ class Claim:
                     claim = await cls._take(
                         store,
                         checkpoint,
-                        version,
+                        stored.version,
                         holder=holder,
                         clock=clock,
                         timing=timing,
@@ -243,9 +244,13 @@ class Claim:
                     )
                 if claim is not None:
                     return claim
-                continue
-            waiting(current)
-            await clock.sleep(timing.look_every)
+            else:
+                waiting(current)
+                await clock.sleep(timing.look_every)
+            found = await _read(store, run_id, clock)
+            if found.version != stored.version:
+                checkpoint, since = from_bytes(found.body, where=store.locate(run_id)), clock.elapsed()
+            stored = found
 
     @classmethod
     async def _take(
