@@ -2,6 +2,7 @@
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
 from vlm_runner.ingest.limits import START, AdaptiveLimit, ByteBudget
 
@@ -73,7 +74,7 @@ async def test_holds_no_more_than_the_limit() -> None:
         nonlocal most
         await limit.acquire()
         most = max(most, limit.held)
-        await anyio.sleep(0)
+        await checkpoint()
         limit.release()
 
     async with anyio.create_task_group() as group:
@@ -117,7 +118,7 @@ async def test_bytes_in_flight_stay_within_the_budget() -> None:
         await budget.acquire(size)
         used += size
         most = max(most, used)
-        await anyio.sleep(0)
+        await checkpoint()
         used -= size
         budget.release(size)
 

@@ -1,0 +1,115 @@
+"""A dataset of pictures on disk, and the staging of it."""
+
+import asyncio
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vlm_runner.aws.ports import Objects
+from vlm_runner.aws.session import AwsSession
+from vlm_runner.clock import SystemClock
+from vlm_runner.core.events import SubsetStaged
+from vlm_runner.core.signals import StagingProgress
+from vlm_runner.dataset.rows import Row, Subset
+from vlm_runner.dataset.source import open_dataset
+from vlm_runner.ingest.pipeline import BadRows, Bounds, SubsetStaging, Transform
+from vlm_runner.ingest.records import write_records
+from vlm_runner.models import record_line
+from vlm_runner.spec import DatasetSpec
+
+from .pictures import LIMITS
+
+ACCOUNT = "123456789012"
+BUCKET = "bucket-of-tests"
+
+
+def write_dataset(folder: Path, images: list[bytes | None]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    table = pa.table(
+        {
+            "image": [{"bytes": body, "path": None} for body in images],
+            "html": [f"<p>Page {index} – größer</p>" for index in range(len(images))],
+            "output": [json.dumps([{"eval_reason": f"finding {index}"}]) for index in range(len(images))],
+        }
+    )
+    pq.write_table(table, folder / "train.parquet", row_group_size=50)
+    return folder
+
+
+def opened(folder: Path, cache: Path) -> Subset:
+    return open_dataset(DatasetSpec(source=str(folder)), cache_dir=cache).train
+
+
+def line(row: Row, uri: str, image_format: str) -> bytes:
+    return record_line(
+        None,
+        f"Row {row.index}: {row.fields['html']}",
+        str(row.fields["output"]),
+        image_uri=uri,
+        image_format=image_format,
+        bucket_owner=ACCOUNT,
+        image_first=True,
+    )
+
+
+def transform(subset: Subset, *, keep_format: bool = False) -> Transform:
+    fingerprint = hashlib.sha256(f"{subset.fingerprint} {keep_format}".encode()).hexdigest()
+    return Transform(LIMITS, keep_format=keep_format, fit=False, line=line, fingerprint=fingerprint)
+
+
+async def stage(
+    subset: Subset,
+    objects: Objects,
+    *,
+    keep_format: bool = False,
+    skip: bool = False,
+    most: int | None = None,
+    verify: bool = False,
+    concurrency: int = 16,
+    heard: list[StagingProgress] | None = None,
+) -> SubsetStaged:
+    return await SubsetStaging(
+        subset,
+        objects,
+        transform(subset, keep_format=keep_format),
+        prefix="",
+        bounds=Bounds(concurrency, 16 * 1024 * 1024, verify=verify),
+        bad_rows=BadRows(skip=skip, most=most),
+        clock=SystemClock(),
+        progress=(heard if heard is not None else []).append,
+    ).run()
+
+
+async def record(subset: Subset, objects: Objects, *, keep_format: bool = False) -> tuple[str, int]:
+    fingerprint = transform(subset, keep_format=keep_format).fingerprint
+    return await write_records(
+        objects, prefix="", subset=subset.name, fingerprint=fingerprint, rows=subset.num_rows
+    )
+
+
+def contents(s3: Any) -> dict[str, str]:
+    """Key and ETag of all that lies in the bucket."""
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+    return {item["Key"]: item["ETag"] for page in pages for item in page.get("Contents", ())}
+
+
+def body_of(s3: Any, key: str) -> bytes:
+    return bytes(s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+
+
+async def _stage_all(folder: Path, cache: Path, url: str) -> None:
+    subset = await asyncio.to_thread(opened, folder, cache)
+    async with AwsSession(region="us-east-1", endpoint_url=url) as aws:
+        objects = aws.objects(BUCKET, owner=None)
+        await stage(subset, objects)
+        await record(subset, objects)
+
+
+if __name__ == "__main__":
+    anyio.run(_stage_all, Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

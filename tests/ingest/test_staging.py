@@ -1,0 +1,281 @@
+"""A dataset in S3: what was staged is what the source holds, once, whatever happened on the way."""
+
+import asyncio
+import io
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from vlm_runner.aws.ports import Objects
+from vlm_runner.aws.session import AwsSession
+from vlm_runner.core.signals import StagingProgress
+from vlm_runner.errors import AccessDenied, AwsUnavailable, DataError, RowError
+from vlm_runner.ingest import pipeline
+from vlm_runner.ingest.shards import SHARD_ROWS
+
+from .pictures import SOURCES, picture, saved, shown
+from .staging import ACCOUNT, BUCKET, body_of, contents, opened, record, stage, write_dataset
+
+Folder = Path
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def every_kind(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    return write_dataset(tmp_path_factory.mktemp("every"), list(SOURCES.values()))
+
+
+@pytest.fixture(scope="session")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    """Three shards, mostly PNG."""
+    images: list[bytes | None] = [
+        SOURCES["jpeg"] if row % 40 == 7 else saved(picture(seed=row), "PNG")
+        for row in range(2 * SHARD_ROWS + 20)
+    ]
+    return write_dataset(tmp_path_factory.mktemp("many"), images)
+
+
+def markers(s3: Any) -> dict[str, str]:
+    return {key: etag for key, etag in contents(s3).items() if "/shards-" in key and key.endswith(".jsonl")}
+
+
+@pytest.mark.parametrize("keep_format", [False, True])
+async def test_what_lies_in_s3_shows_what_the_source_showed(
+    objects: Objects, s3: Any, every_kind: Folder, cache: Path, *, keep_format: bool
+) -> None:
+    """
+    Read back with plain boto3 and Pillow: pixels and records of every source format and mode.
+    """
+    subset = opened(every_kind, cache)
+    staged = await stage(subset, objects, keep_format=keep_format)
+    uri, records = await record(subset, objects, keep_format=keep_format)
+
+    assert (staged.rows, staged.images_uploaded, records) == (len(SOURCES),) * 3
+    assert staged.images_passed_through + staged.images_converted == len(SOURCES)
+    assert uri == f"s3://{BUCKET}/data/train.jsonl"
+    text = body_of(s3, "data/train.jsonl").decode()
+    assert not text.endswith("\n")
+    lines = [json.loads(line) for line in text.split("\n")]
+    for index, (line, source) in enumerate(zip(lines, SOURCES.values(), strict=True)):
+        question, answer = line["messages"]
+        picture_part, text_part = question["content"]
+        place = picture_part["image"]["source"]["s3Location"]
+        assert place["bucketOwner"] == ACCOUNT
+        key = place["uri"].removeprefix(f"s3://{BUCKET}/")
+        assert key.startswith(f"images/train/{index:03d}.")
+        body = body_of(s3, key)
+        assert shown(body) == shown(source)
+        with Image.open(io.BytesIO(body)) as image:
+            assert picture_part["image"]["format"] == (image.format or "").lower()
+        assert f"Page {index} – größer" in text_part["text"]
+        assert f"finding {index}" in answer["content"][0]["text"]
+
+
+async def test_a_second_run_uploads_nothing(objects: Objects, s3: Any, many: Folder, cache: Path) -> None:
+    subset = opened(many, cache)
+    first = await stage(subset, objects)
+    before = contents(s3)
+    second = await stage(subset, objects)
+
+    assert first.images_uploaded == subset.num_rows
+    assert (second.images_uploaded, second.shards_skipped) == (0, 3)
+    assert contents(s3) == before
+
+
+async def test_resumes_with_the_shards_that_are_missing(
+    objects: Objects, s3: Any, many: Folder, cache: Path
+) -> None:
+    subset = opened(many, cache)
+    await stage(subset, objects)
+    whole = contents(s3)
+    lost = sorted(markers(s3))[1]
+    s3.delete_object(Bucket=BUCKET, Key=lost)
+
+    again = await stage(subset, objects)
+
+    assert (again.images_uploaded, again.shards_skipped) == (SHARD_ROWS, 2)
+    assert contents(s3) == whole
+
+
+async def test_verify_finds_images_that_are_gone_or_of_another_size(
+    objects: Objects, s3: Any, many: Folder, cache: Path
+) -> None:
+    subset = opened(many, cache)
+    await stage(subset, objects)
+    whole = contents(s3)
+    s3.delete_object(Bucket=BUCKET, Key="images/train/003.png")
+    s3.put_object(Bucket=BUCKET, Key="images/train/070.png", Body=b"another")
+
+    believed = await stage(subset, objects)
+    verified = await stage(subset, objects, verify=True)
+
+    assert believed.images_uploaded == 0
+    assert (verified.images_uploaded, verified.shards_skipped) == (2 * SHARD_ROWS, 1)
+    assert contents(s3) == whole
+
+
+async def test_a_refusal_ends_it_at_once(
+    objects: Objects, s3: Any, fault: Any, many: Folder, cache: Path
+) -> None:
+    """
+    A 403 will not pass: no second try of that image, and no shard claimed that is not whole.
+    """
+    fault(
+        operation="PutObject",
+        kind="error",
+        code="AccessDenied",
+        status=403,
+        times=None,
+        key_contains="005.png",
+    )
+    with pytest.raises(AccessDenied):
+        await stage(opened(many, cache), objects)
+
+    assert not any("/0000000-" in key for key in markers(s3))
+
+
+async def test_slows_down_when_asked_and_loses_nothing(
+    objects: Objects, s3: Any, fault: Any, many: Folder, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "LONGEST_WAIT", 0.05)
+    fault(operation="PutObject", kind="error", code="SlowDown", status=503, times=30)
+    heard: list[StagingProgress] = []
+    staged = await stage(opened(many, cache), objects, concurrency=32, heard=heard)
+
+    assert staged.images_uploaded == staged.rows
+    assert len(markers(s3)) == 3
+    assert min(signal.concurrency for signal in heard) < 16
+
+
+async def test_an_outage_ends_it_resumable(
+    objects: Objects, s3: Any, fault: Any, many: Folder, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "LONGEST_WAIT", 0.01)
+    fault(operation="PutObject", kind="error", code="ServiceUnavailable", status=503, times=None, after=100)
+    subset = opened(many, cache)
+    with pytest.raises(AwsUnavailable):
+        await stage(subset, objects)
+    _calm(s3)
+
+    await stage(subset, objects)
+
+    assert len([key for key in contents(s3) if key.startswith("images/")]) == subset.num_rows
+
+
+def _calm(s3: Any) -> None:
+    url = f"{s3.meta.endpoint_url}/_sandbox/faults"
+    urllib.request.urlopen(urllib.request.Request(url, method="DELETE")).close()
+
+
+async def test_tells_how_it_goes(objects: Objects, many: Folder, cache: Path) -> None:
+    heard: list[StagingProgress] = []
+    subset = opened(many, cache)
+    await stage(subset, objects, heard=heard)
+
+    last = heard[-1]
+    assert last.rows_done == last.rows == subset.num_rows
+    assert last.passed_through + last.converted == last.rows
+    assert last.rate > 0
+    assert last.seconds_left == 0
+    assert [signal.rows_done for signal in heard] == sorted(signal.rows_done for signal in heard)
+    assert any(0 < signal.rows_done < signal.rows and signal.seconds_left for signal in heard)
+
+
+def with_bad_rows(folder: Path) -> Folder:
+    good = SOURCES["png-L"]
+    images: list[bytes | None] = [good] * (SHARD_ROWS + 10)
+    images[3], images[70] = b"not an image", None
+    return write_dataset(folder, images)
+
+
+async def test_a_bad_row_ends_it_with_its_number(objects: Objects, cache: Path, tmp_path: Path) -> None:
+    with pytest.raises(RowError, match="train row 3, field 'image'") as refused:
+        await stage(opened(with_bad_rows(tmp_path / "d"), cache), objects)
+
+    assert refused.value.row == 3
+    assert refused.value.hint
+
+
+async def test_skips_bad_rows_if_told_to_and_remembers_them(
+    objects: Objects, s3: Any, cache: Path, tmp_path: Path
+) -> None:
+    subset = opened(with_bad_rows(tmp_path / "d"), cache)
+    first = await stage(subset, objects, skip=True, most=2)
+    again = await stage(subset, objects, skip=True, most=2, verify=True)
+    _, records = await record(subset, objects)
+
+    assert first.rows_skipped == again.rows_skipped == 2
+    assert sorted(first.skipped_rows) == sorted(again.skipped_rows)
+    assert "row 3" in sorted(first.skipped_rows)[0]
+    assert again.shards_skipped == 2
+    assert records == subset.num_rows - 2
+    assert "images/train/003.png" not in contents(s3)
+
+
+async def test_skips_no_more_than_it_may(objects: Objects, cache: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="max_bad_rows is 1"):
+        await stage(opened(with_bad_rows(tmp_path / "d"), cache), objects, skip=True, most=1)
+
+
+def start(folder: Folder, cache: Path, url: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tests.ingest.staging", str(folder), str(cache), url]
+    root = Path(__file__).parents[2]
+    return subprocess.Popen(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)})
+
+
+async def expected(url: str, folder: Folder, cache: Path, s3: Any) -> dict[str, str]:
+    """What an undisturbed run leaves in the bucket, which is empty again afterwards."""
+    subset = opened(folder, cache)
+    async with AwsSession(region="us-east-1", endpoint_url=url) as aws:
+        objects = aws.objects(BUCKET, owner=None)
+        await stage(subset, objects)
+        await record(subset, objects)
+    found = contents(s3)
+    for key in found:
+        s3.delete_object(Bucket=BUCKET, Key=key)
+    return found
+
+
+async def test_two_processes_at_once_do_no_harm(sandbox: Any, s3: Any, many: Folder, cache: Path) -> None:
+    wanted = await expected(sandbox.url, many, cache, s3)
+    both = [start(many, cache, sandbox.url) for _ in range(2)]
+    codes = [await asyncio.to_thread(process.wait, 60) for process in both]
+
+    assert codes == [0, 0]
+    assert contents(s3) == wanted
+
+
+async def test_killed_and_resumed_leaves_the_same_bytes(
+    sandbox: Any, s3: Any, fault: Any, many: Folder, cache: Path
+) -> None:
+    """
+    kill -9 in the middle, twice; the next run finishes, and repeats no shard that was marked.
+
+    `benchmarks/kills.py` does the same thirty times on another S3 server.
+    """
+    wanted = await expected(sandbox.url, many, cache, s3)
+    fault(operation="PutObject", kind="slow", seconds=0.05, times=None)
+    for least in (1, 60):
+        process = start(many, cache, sandbox.url)
+        while len(contents(s3)) < least:
+            await asyncio.sleep(0.05)
+        process.kill()
+        process.wait()
+    marked = {key: s3.head_object(Bucket=BUCKET, Key=key)["LastModified"] for key in markers(s3)}
+    _calm(s3)
+    process = start(many, cache, sandbox.url)
+
+    assert await asyncio.to_thread(process.wait, 60) == 0
+    assert contents(s3) == wanted
+    assert {key: s3.head_object(Bucket=BUCKET, Key=key)["LastModified"] for key in marked} == marked
