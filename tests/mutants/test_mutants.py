@@ -1,0 +1,214 @@
+"""
+Each rule of the protocol, removed in turn: something must go red.
+
+A mutant is a change to the source of one function, as one would make it by mistake.
+"""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from vlm_runner import driver
+from vlm_runner.aws import session
+from vlm_runner.checkpoint import lease
+from vlm_runner.core import decide
+from vlm_runner.steps import job, release, serving
+from vlm_runner.testing import bedrock, store
+
+from .checks import CHECKS, check
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """Of `where.what`, `old` becomes `new`; `killers` are tried first."""
+
+    rule: str
+    where: Any
+    what: str
+    old: str
+    new: str
+    killers: tuple[str, ...] = ()
+
+
+MUTANTS = [
+    Mutant(
+        "saves compare and swap", store.MemoryStore, "write",
+        "if (None if there is None else there.version) != replacing:", "if False:", ("stale writer",),
+    ),
+    Mutant(
+        "a job is looked up by name first", job, "_ours",
+        "found = await ports.aws.bedrock.find_job(intent.name)", "found = None", ("crash after creating a job",),
+    ),
+    Mutant(
+        "a rent is looked up by name first", serving, "_ours",
+        "found = await ports.aws.bedrock.find_endpoint(intent.mode, intent.name)", "found = None",
+        ("crash after renting",),
+    ),
+    Mutant(
+        "the same token every time", job, "submit_job",
+        "create_job(command.intent.request)",
+        "create_job({**command.intent.request, 'clientRequestToken': __import__('uuid').uuid4().hex})",
+        ("crash after creating a job",),
+    ),
+    Mutant(
+        "the same name every time", job, "submit_job",
+        "create_job(command.intent.request)",
+        "create_job({**command.intent.request, 'jobName': 'vr-' + __import__('uuid').uuid4().hex})",
+        ("crash after creating a job",),
+    ),
+    Mutant(
+        "ownership is proved", job, "_ours", "found.token != intent.token", "False", ("foreign job",),
+    ),
+    Mutant(
+        "the intent is saved before the effect", decide, "decide",
+        "return Record(intend_serving(run))",
+        "return RequestServing(intend_serving(run), run.uid)", ("late rent, then cancel",),
+    ),
+    Mutant(
+        "a doubtful save is read back", lease, "compare_and_swap",
+        "found = await store.read(run_id)", "raise Fenced('as S3 says')", ("lost saves",),
+    ),
+    Mutant(
+        "a write id tells our own save", lease, "compare_and_swap",
+        "_write_id(found) == checkpoint.write_id", "False", ("lost saves",),
+    ),
+    Mutant(
+        "the lease is checked between signing and sending", lease.Claim, "check",
+        "if self._clock.elapsed() >= self._deadline:", "if False:", ("frozen buyer dies",),
+    ),
+    Mutant(
+        "a rent of unknown fate is swept for", decide, "release",
+        "if unsure_job or unsure_serving else 0.0", "if False else 0.0", ("late rent, then cancel",),
+    ),
+    Mutant(
+        "a job of unknown fate is swept for", decide, "release",
+        "if unsure_job or unsure_serving else 0.0", "if unsure_serving else 0.0", ("late job, then cancel",),
+    ),
+    Mutant(
+        "a takeover doubts what its predecessor sent", driver.Driver, "_advance",
+        "if claim.inherited and", "if False and", ("late rent, then takeover",),
+    ),
+    Mutant(
+        "a lost answer is doubted", driver.Driver, "_perform",
+        "return on_doubt(run, str(error) or repr(error)), error", "return None, error", ("delayed rent",),
+    ),
+    Mutant(
+        "a takeover waits until it has itself seen silence", lease.Claim, "acquire",
+        "patient = clock.elapsed() - since >= timing.patience",
+        "patient = (clock.now() - checkpoint.run.updated_at).total_seconds() >= timing.patience",
+        ("two at once",),
+    ),
+    Mutant(
+        "letting go keeps the epoch", lease.Claim, "release", "holder=None)", "holder=None, epoch=0)",
+        ("stop and resume",),
+    ),
+    Mutant(
+        "no commitment is bought", decide, "intend_serving",
+        '"modelUnits": run', '"commitmentDuration": "OneMonth", "modelUnits": run', ("cancel while warming",),
+    ),
+    Mutant(
+        "a deletion is confirmed", release, "_delete_endpoints", "if not there:", "if True:",
+        ("cancel while warming",),
+    ),
+    Mutant(
+        "a rent that cannot be seen yet is not gone", decide, "release",
+        "NOT_YET_VISIBLE - closed_for) if unseen", "0.0) if unseen",
+        ("cancel of an unseen rent", "cancel of an unseen job"),
+    ),
+    Mutant(
+        "a job is stopped on cancel", release, "_stop_job", "if command.job_name is None:", "if True:",
+        ("late job, then cancel",),
+    ),
+    Mutant(
+        "what bills is released when AWS stays away", decide, "on_error",
+        "if run.phase in {Phase.RELEASING, Phase.REPORTING}:",
+        "if run.phase in {Phase.RELEASING, Phase.REPORTING} or isinstance(error, AwsUnavailable):",
+        ("model never answers",),
+    ),
+    Mutant(
+        "doubt is recorded once", decide, "on_doubt",
+        'return None if known else CreateUncertain(what="job"', 'return CreateUncertain(what="job"',
+        ("create away for an hour",),
+    ),
+    Mutant(
+        "a definite refusal is recorded", decide, "on_halt", "if not definite:", "if True:",
+        ("quota, then resume",),
+    ),
+]  # fmt: skip
+
+
+@pytest.fixture
+def mutate(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def change(where: Any, what: str, old: str, new: str) -> None:
+        kind = inspect.getattr_static(where, what)
+        function = kind.__func__ if isinstance(kind, classmethod) else kind
+        source = textwrap.dedent(inspect.getsource(function))
+        assert old in source, f"{what} reads otherwise now: mend the mutant"
+        lines = source.replace(old, new).splitlines()
+        first = next(number for number, line in enumerate(lines) if line.startswith(("def ", "async def ")))
+        module = inspect.getmodule(function)
+        assert module is not None
+        space: dict[str, Any] = {}
+        # Its globals are the module's own, so that what it calls can be mutated as well.
+        code = compile("from __future__ import annotations\n" + "\n".join(lines[first:]), "mutant", "exec")
+        exec(code, module.__dict__, space)
+        mutant = space[what]
+        monkeypatch.setattr(where, what, classmethod(mutant) if isinstance(kind, classmethod) else mutant)
+        for user in (driver, decide, job, release, serving, lease, session):
+            if user is not where and getattr(user, what, None) is function:
+                monkeypatch.setattr(user, what, mutant)
+        if inspect.ismodule(where):
+            from vlm_runner.steps import perform
+
+            if getattr(perform, what, None) is function:
+                monkeypatch.setattr(perform, what, mutant)
+
+    return change
+
+
+def killed_by(first: Iterable[str]) -> str | None:
+    """The first world in which something goes wrong."""
+    order = dict.fromkeys((*first, *CHECKS))
+    for name in order:
+        if wrong := check(name):
+            return f"{name}: {wrong[0]}"
+    return None
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_every_world_is_green_with_all_rules(name: str) -> None:
+    assert check(name) == []
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.rule)
+def test_without_this_rule_something_goes_red(mutate: Any, mutant: Mutant) -> None:
+    mutate(mutant.where, mutant.what, mutant.old, mutant.new)
+
+    killer = killed_by(mutant.killers)
+
+    print(f"{mutant.rule} -> {killer}")
+    assert killer is not None
+
+
+def test_a_loser_that_could_still_buy_would_undo_it(mutate: Any) -> None:
+    """Two rules guard against it; without the check before sending, undoing saves the day alone."""
+    mutate(lease.Claim, "check", "if self._clock.elapsed() >= self._deadline:", "if False:")
+    alone = check("frozen buyer lives")
+    mutate(driver.Driver, "_hand_over_or_undo", "while not await self._undone(run, event):", "while False:")
+    neither = check("frozen buyer lives")
+
+    assert alone == []
+    assert neither != []
+
+
+def test_the_double_is_the_check_and_not_the_memory() -> None:
+    """A Bedrock that remembered tokens for ever would hide a missing look-up."""
+    assert bedrock.FakeBedrock().token_memory < 104
