@@ -194,7 +194,8 @@ class Driver:
         pays = isinstance(command, SubmitJob | RequestServing)
         try:
             with self._may_give_up(cancellable=command.cancellable):
-                event = await perform(command, self._ports_of(run))
+                ports = replace(self._ports_of(run), history=claim.checkpoint.history)
+                event = await perform(command, ports)
                 self._may_have_created(pays)
                 return event, None
         except Stale:

@@ -17,6 +17,7 @@ from vlm_runner.cli.drive import cancel, resume, start
 from vlm_runner.cli.health import health
 from vlm_runner.cli.lint import lint
 from vlm_runner.cli.look import events, list_runs, status
+from vlm_runner.cli.report import report
 from vlm_runner.cli.sandbox import sandbox
 from vlm_runner.cli.write_spec import init
 
@@ -43,7 +44,20 @@ def cli() -> None:
     """
 
 
-for _command in (init, lint, start, resume, status, list_runs, events, cancel, health, demo, sandbox):
+for _command in (
+    init,
+    lint,
+    start,
+    resume,
+    status,
+    list_runs,
+    events,
+    cancel,
+    report,
+    health,
+    demo,
+    sandbox,
+):
     cli.add_command(_command)
 
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import subprocess
     from pathlib import Path
 
+    from vlm_runner.settings import Settings
+
 SPEED = 1200.0
 """Simulated seconds a second: three hours of training in nine seconds."""
 
@@ -67,13 +69,27 @@ def demo(folder: str, *, quiet: bool) -> None:
             return await runner.start(spec, run_id=run_id)
 
         code = drive_to_end(settings, begin, as_json=False, quiet=quiet, store_flag=str(home))
+        saved = save_report(settings, run_id, home / "report.html")
         printing.result(ledger_text(url))
         printing.say(
-            f"\nThe spec is {spec_file}. Look at the run: vlm-runner status {run_id} --store {folder}"
+            f"\nThe report is {saved}: open it in a browser.\nThe spec is {spec_file}. Look at the run: vlm-runner status {run_id} --store {folder}"
         )
     finally:
         stop_sandbox(server)
     sys.exit(code)
+
+
+def save_report(settings: Settings, run_id: str, path: Path) -> Path:
+    """The run's page, before the sandbox that holds its pictures is gone."""
+    from functools import partial
+
+    import anyio
+
+    from vlm_runner.cli.report import load_reports, save
+    from vlm_runner.report.render import page
+
+    save(page(anyio.run(partial(load_reports, settings, [run_id]))), path)
+    return path
 
 
 def write_demo_spec(home: Path) -> Path:
@@ -90,7 +106,8 @@ def write_demo_spec(home: Path) -> Path:
         "region": "us-east-1",
     }
     text = TEMPLATE.format(name=path.name, **{key: json.dumps(value) for key, value in values.items()})
-    path.write_text(text.replace("# validation_split", "validation_split"), encoding="utf-8")
+    text = text.replace("# validation_split", "validation_split").replace("# compare_base", "compare_base")
+    path.write_text(text, encoding="utf-8")
     return path
 
 

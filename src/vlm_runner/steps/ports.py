@@ -10,10 +10,11 @@ from vlm_runner.core.signals import Trouble
 from vlm_runner.ingest.pipeline import Bounds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from vlm_runner.aws.ports import Aws, Objects
     from vlm_runner.clock import Clock
+    from vlm_runner.core.events import Entry
     from vlm_runner.core.run import Run
     from vlm_runner.core.signals import Signal
     from vlm_runner.dataset.rows import Opened
@@ -32,6 +33,8 @@ class Ports:
     """Blocking; the second argument is the pinned revision, None for whatever the spec says."""
     signal: Callable[[Signal], None]
     poll: PollPace = field(default_factory=PollPace)
+    history: Sequence[Entry] = ()
+    """Of the run that a step works for, as it stands when the step begins."""
     metrics: Mapping[str, Metric] = field(default_factory=dict[str, "Metric"])
     """An embedding program's own, beside those that the spec names."""
     bounds: Bounds = field(default_factory=lambda: Bounds(concurrency=32, in_flight_bytes=256 * 1024 * 1024))

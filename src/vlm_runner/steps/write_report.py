@@ -1,32 +1,75 @@
-"""REPORTING: what the run came to, beside its data."""
+"""REPORTING: what the run came to, beside its data: `report.json`, `report.html` and `results.jsonl`."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
 
+from anyio import to_thread
+
 from vlm_runner.core.events import ReportWritten
 from vlm_runner.core.names import run_prefix
-from vlm_runner.errors import AwsRefused
-from vlm_runner.report.summary import summary
+from vlm_runner.core.run import Phase
+from vlm_runner.errors import AwsRefused, ConfigurationError
+from vlm_runner.report.facts import Report, assemble
+from vlm_runner.report.gather import Material, gather
+from vlm_runner.report.render import page
 
 if TYPE_CHECKING:
     from vlm_runner.core.run import Run
+    from vlm_runner.models import ModelProfile
     from vlm_runner.steps.ports import Ports
 
 
 async def write_report(run: Run, ports: Ports) -> ReportWritten:
     """
-    Put the summary into the run's folder.
+    Measure the answers, and put numbers and page into the run's folder.
 
-    A bucket that refuses it (or was never made) does not keep a run from ending: the checkpoint holds
-    the same facts.
+    A bucket that refuses them (or was never made) does not keep a run from ending: the checkpoint holds
+    the same facts, and `vlm-runner report` writes the page again.
     """
-    key = f"{run_prefix(run.spec.storage.prefix, run.run_id)}report.json"
-    body = json.dumps(summary(run), ensure_ascii=False, indent=2).encode(errors="replace")
+    folder = run_prefix(run.spec.storage.prefix, run.run_id)
+    objects = ports.bucket_of(run)
+    material = await gather(run, objects)
+    for missing in material.missing:
+        ports.trouble("writing the report", missing)
+    report, html = await to_thread.run_sync(_made, run, material, ports)
+    files = {
+        "results.jsonl": (_lines(report), "application/jsonl"),
+        "report.html": (html.encode(errors="replace"), "text/html; charset=utf-8"),
+        "report.json": (_json(report), "application/json"),
+    }
+    if not report.evaluation.rows:
+        del files["results.jsonl"]
     try:
-        await ports.bucket_of(run).put(key, body, content_type="application/json")
+        for name, (body, content_type) in files.items():
+            await objects.put(f"{folder}{name}", body, content_type=content_type)
     except AwsRefused as error:
         ports.trouble("writing the report", error)
-        return ReportWritten(uri=None)
-    return ReportWritten(uri=f"s3://{run.bucket}/{key}")
+        return ReportWritten(uri=None, scores=report.evaluation.headline())
+    where = f"s3://{run.bucket}/{folder}"
+    return ReportWritten(
+        uri=f"{where}report.json", html_uri=f"{where}report.html", scores=report.evaluation.headline()
+    )
+
+
+def _made(run: Run, material: Material, ports: Ports) -> tuple[Report, str]:
+    # Nothing comes after this phase: what is told here is how the run ended.
+    ended = run.model_copy(update={"phase": Phase.DONE})
+    report = assemble(ended, ports.history, material, _profile(run, ports), ports.clock.now(), ports.metrics)
+    return report, page([report])
+
+
+def _profile(run: Run, ports: Ports) -> ModelProfile | None:
+    try:
+        return ports.catalogue.find(run.spec.model.base)
+    except ConfigurationError:
+        return None
+
+
+def _json(report: Report) -> bytes:
+    return json.dumps(report.facts, ensure_ascii=False, indent=2, default=str).encode(errors="replace")
+
+
+def _lines(report: Report) -> bytes:
+    return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in report.evaluation.rows).encode()

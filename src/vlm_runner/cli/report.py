@@ -1,0 +1,124 @@
+"""report: one HTML page about a run, or about several beside each other."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vlm_runner.cli.options import Where, json_option, settings_for, where_options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vlm_runner.checkpoint.document import Checkpoint
+    from vlm_runner.report.facts import Report
+    from vlm_runner.settings import Settings
+
+
+@click.command()
+@click.argument("run_ids", metavar="RUN...", nargs=-1, required=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file to write; - prints it. Default: RUN.html.",
+)
+@json_option
+@where_options
+def report(run_ids: tuple[str, ...], *, output: Path | None, as_json: bool, **flags: Any) -> None:
+    """Write one self-contained HTML page about RUN; of several, compare them.
+
+    It works for a run that still goes on, and where S3 cannot be reached: then the page says what it lacks.
+
+    \b
+    Example:
+        vlm-runner report for-vlm-accessibility-3f2a9c01 -o report.html
+        vlm-runner report first second third -o compared.html
+    """
+    import anyio
+
+    from vlm_runner.cli import printing
+    from vlm_runner.report.render import page
+
+    reports = anyio.run(partial(load_reports, settings_for(Where(**flags)), run_ids))
+    if as_json:
+        facts = [report.facts for report in reports]
+        printing.result_json(facts[0] if len(facts) == 1 else facts)
+    if as_json and output is None:
+        return
+    html = page(reports)
+    if str(output) == "-":
+        click.echo(html)
+        return
+    path = output or Path(f"{run_ids[0] if len(run_ids) == 1 else 'compared'}.html")
+    save(html, path)
+    printing.say(f"The page of {', '.join(run_ids)} is {path.absolute()}")
+
+
+def save(html: str, path: Path) -> None:
+    """
+    Raises:
+        UsageError: it cannot be written there.
+    """
+    from vlm_runner.errors import UsageError
+
+    try:
+        path.write_bytes(html.encode(errors="replace"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+async def load_reports(settings: Settings, run_ids: Sequence[str]) -> list[Report]:
+    """From the checkpoints, and what their buckets hold."""
+    from vlm_runner.checkpoint import lease
+    from vlm_runner.errors import UsageError
+    from vlm_runner.stores import opened_store
+
+    checkpoints = []
+    async with opened_store(settings) as store:
+        for run_id in dict.fromkeys(run_ids):
+            try:
+                checkpoint, _ = await lease.load(store, run_id)
+            except ValueError as error:
+                raise UsageError(f"That is no run id: {error}.") from None
+            checkpoints.append(checkpoint)
+    return [await _report(settings, checkpoint) for checkpoint in checkpoints]
+
+
+async def _report(settings: Settings, checkpoint: Checkpoint) -> Report:
+    from vlm_runner.aws.session import AwsSession
+    from vlm_runner.errors import VlmRunnerError
+    from vlm_runner.report.gather import Material, gather
+
+    run = checkpoint.run
+    material = Material()
+    if run.images is not None:
+        try:
+            async with AwsSession(
+                region=run.region,
+                profile=settings.profile,
+                endpoint_url=settings.endpoint_url,
+                engine="aioboto3",
+            ) as session:
+                material = await gather(run, session.objects(run.bucket, owner=run.account))
+        except VlmRunnerError as error:
+            material = Material(missing=(f"S3 could not be reached: {error.message}",))
+    return assembled(settings, checkpoint, material)
+
+
+def assembled(settings: Settings, checkpoint: Checkpoint, material: Any) -> Report:
+    from datetime import UTC, datetime
+
+    from vlm_runner.errors import ConfigurationError
+    from vlm_runner.models import load_catalogue
+    from vlm_runner.report.facts import assemble
+
+    run = checkpoint.run
+    try:
+        profile = load_catalogue(settings.catalogue).find(run.spec.model.base)
+    except ConfigurationError:
+        profile = None
+    return assemble(run, checkpoint.history, material, profile, datetime.now(UTC))

@@ -1,0 +1,161 @@
+"""A run, its history and what S3 holds of it, as one report: plain facts, and no words of HTML; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vlm_runner.core.names import run_prefix
+from vlm_runner.core.run import Run
+from vlm_runner.core.transitions import evolve
+from vlm_runner.errors import ConfigurationError
+from vlm_runner.evaluate import Evaluation, Metric, evaluate, load_metrics
+from vlm_runner.report.money import money
+from vlm_runner.report.summary import may_bill, summary
+from vlm_runner.spec import ServingMode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from vlm_runner.core.events import Entry
+    from vlm_runner.models import ModelProfile
+    from vlm_runner.report.gather import Material
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    run: Run
+    history: tuple[Entry, ...]
+    material: Material
+    evaluation: Evaluation
+    facts: dict[str, Any]
+    """What `report.json` holds."""
+
+
+def assemble(  # noqa: PLR0917 - a report has so many sides
+    run: Run,
+    history: Sequence[Entry],
+    material: Material,
+    profile: ModelProfile | None,
+    now: datetime,
+    metrics: Mapping[str, Metric] | None = None,
+) -> Report:
+    """Measures all answers, which takes CPU time: call it in a worker thread."""
+    found, missing = dict(metrics or {}), list(material.missing)
+    for path in run.spec.test.metrics:
+        try:
+            found |= load_metrics([path])
+        except ConfigurationError as error:
+            missing.append(str(error))
+    costs = {"base": _price(profile)}
+    if run.spec.serving.mode is ServingMode.ON_DEMAND:
+        costs["tuned"] = _price(profile)
+    evaluation = evaluate(material.rows, found, costs)
+    missing += evaluation.troubles
+    if run.tests is not None and run.tests.base_error is not None:
+        missing.append(run.tests.base_error)
+    facts = summary(run, history) | {
+        "money": money(run, history, profile, now, evaluation.models),
+        "phases": phases(history, now, done=run.done),
+        "evaluation": {
+            "held_out": run.tests.held_out if run.tests is not None else None,
+            "models": evaluation.models,
+        },
+        "losses": {
+            "training": [list(point) for point in material.training.points],
+            "validation": [list(point) for point in material.validation.points],
+        },
+        "remains": remains(run, profile),
+        "missing": missing,
+        "version": run.created.version,
+    }
+    return Report(run, tuple(history), material, evaluation, facts)
+
+
+def _price(profile: ModelProfile | None) -> Any:
+    def cost(tokens_in: int, tokens_out: int) -> float | None:
+        found = None if profile is None else profile.call_cost(tokens_in, tokens_out)
+        return None if found is None else float(found)
+
+    return cost
+
+
+def phases(history: Sequence[Entry], now: datetime, *, done: bool) -> list[dict[str, Any]]:
+    """Each phase that the run was in, from when to when, in seconds."""
+    found: list[dict[str, Any]] = []
+    run: Run | None = None
+    for entry in history:
+        run = evolve(run, entry) if run is not None else Run.begin(entry)
+        if not found or found[-1]["phase"] != run.phase.value:
+            if found:
+                found[-1]["until"] = entry.at
+            found.append({"phase": run.phase.value, "since": entry.at, "until": None})
+    if found and found[-1]["phase"] == "done":
+        found.pop()
+    for phase in found:
+        until = phase["until"] or now
+        phase["seconds"] = round(max(0.0, (until - phase["since"]).total_seconds()), 3)
+        phase["open"] = phase["until"] is None and not done
+        phase["since"], phase["until"] = phase["since"].isoformat(), until.isoformat()
+    return found
+
+
+def remains(run: Run, profile: ModelProfile | None) -> list[dict[str, str]]:
+    """What there still is of the run, and the command that goes on with it, uses it or deletes it."""
+    found: list[dict[str, str]] = []
+    region = run.region
+    if not run.done:
+        found.append(
+            {
+                "what": f"The run is not done: it stands in phase {run.phase}",
+                "why": "Go on with it, from any machine that reaches the checkpoint",
+                "command": f"vlm-runner resume {run.run_id}",
+            }
+        )
+    found += [
+        {
+            "what": f"{str(item['kind']).capitalize()} {item['name']}",
+            "why": "It bills until it is deleted",
+            "command": str(item["delete_command"]),
+        }
+        for item in may_bill(run)
+    ]
+    if run.model is not None:
+        arn = run.model.model_arn
+        price = profile.storage_price() if profile is not None else None
+        cost = f"${price} a month" if price is not None else "by the month, the price is not in the catalogue"
+        found.append(
+            {
+                "what": "The custom model",
+                "why": f"Bedrock stores it: {cost}. Delete it when nobody needs it any more",
+                "command": f"aws bedrock delete-custom-model --model-identifier {arn} --region {region}",
+            }
+        )
+        found.append(_serve(run, profile, arn))
+    if run.images is not None:
+        folder = f"s3://{run.bucket}/{run_prefix(run.spec.storage.prefix, run.run_id)}"
+        found.append(
+            {
+                "what": "Answers, losses and this report in S3",
+                "why": "A few files; the images and records beside them serve later runs on the same data",
+                "command": f"aws s3 rm --recursive {folder} --region {region}",
+            }
+        )
+    return found
+
+
+def _serve(run: Run, profile: ModelProfile | None, arn: str) -> dict[str, str]:
+    if profile is not None and profile.serving.on_demand:
+        return {
+            "what": "Serving the model again, by the token",
+            "why": "A deployment costs nothing while nobody asks",
+            "command": "aws bedrock create-custom-model-deployment --model-deployment-name NAME"
+            f" --model-arn {arn} --region {run.region}",
+        }
+    return {
+        "what": "Serving the model again",
+        "why": "A provisioned throughput bills by the hour until it is deleted",
+        "command": "aws bedrock create-provisioned-model-throughput --provisioned-model-name NAME"
+        f" --model-units 1 --model-id {arn} --region {run.region}",
+    }

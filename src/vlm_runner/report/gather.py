@@ -1,0 +1,154 @@
+"""What a report is made of and the checkpoint does not hold: read from the run's folder in S3."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from anyio import to_thread
+
+from vlm_runner.core.names import run_prefix
+from vlm_runner.errors import VlmRunnerError
+from vlm_runner.evaluate import from_line
+from vlm_runner.report.thumbnail import budget, thumbnail
+
+if TYPE_CHECKING:
+    from vlm_runner.aws.ports import Objects
+    from vlm_runner.core.run import Run
+    from vlm_runner.evaluate import AnsweredRow
+
+TRAINING_CSV: Final = "training_artifacts/step_wise_training_metrics.csv"
+VALIDATION_CSV: Final = "validation_metrics.csv"
+"""Found by their ends: samples of AWS show three layouts (user guide, model-customization-analyze)."""
+
+AT_ONCE: Final = 8
+LARGEST_CSV: Final = 50_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Loss by step; a step that stands in several lines is their mean."""
+
+    points: tuple[tuple[float, float], ...] = ()
+    epochs: tuple[float, ...] = ()
+    """The first step of each epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    rows: tuple[AnsweredRow, ...] = ()
+    thumbnails: dict[int, str] = field(default_factory=dict[int, str])
+    """WebP in base64, by row."""
+    training: Curve = Curve()
+    validation: Curve = Curve()
+    missing: tuple[str, ...] = ()
+    """What could not be read, each in a sentence."""
+
+
+async def gather(run: Run, objects: Objects) -> Material:
+    """Never fails: what cannot be read is named in `missing`."""
+    missing: list[str] = []
+    rows: tuple[AnsweredRow, ...] = ()
+    small: dict[int, str] = {}
+    training, validation = Curve(), Curve()
+    try:
+        rows = await _answers(run, objects, missing)
+        small = await _thumbnails(run, objects, rows)
+        training, validation = await losses(run, objects)
+    except VlmRunnerError as error:
+        missing.append(f"S3 could not be read to the end: {error.message}")
+    return Material(rows, small, training, validation, tuple(missing))
+
+
+async def losses(run: Run, objects: Objects) -> tuple[Curve, Curve]:
+    """Training and validation loss as Bedrock wrote them, empty where it has not."""
+    if run.job_intent is None or run.job is None:
+        return Curve(), Curve()
+    uri = str(run.job_intent.request.get("outputDataConfig", {}).get("s3Uri", ""))
+    prefix = uri.removeprefix(f"s3://{objects.bucket}/")
+    if prefix == uri:
+        return Curve(), Curve()
+    found = [item async for item in objects.list(prefix) if item.size <= LARGEST_CSV]
+    mine = run.job.arn.rpartition("/")[2]
+    # Another job of the same run may have written beside it.
+    found = [item for item in found if mine in item.key] or found
+    curves = []
+    for end, column in ((TRAINING_CSV, "training_loss"), (VALIDATION_CSV, "validation_loss")):
+        key = next((item.key for item in found if item.key.endswith(end)), None)
+        stored = None if key is None else await objects.get(key)
+        curves.append(curve(stored.body.decode(errors="replace"), column) if stored else Curve())
+    return curves[0], curves[1]
+
+
+def curve(text: str, column: str) -> Curve:
+    """The loss column of a metrics file; lines that do not fit are left out."""
+    sums: dict[float, tuple[float, int]] = {}
+    first: dict[float, float] = {}
+    for line in csv.DictReader(io.StringIO(text)):
+        try:
+            step, loss = float(line["step_number"]), float(line[column])
+            epoch = float(line.get("epoch_number") or 0)
+        except (KeyError, TypeError, ValueError):
+            continue
+        if math.isfinite(step) and math.isfinite(loss):
+            total, count = sums.get(step, (0.0, 0))
+            sums[step] = (total + loss, count + 1)
+            first[epoch] = min(step, first.get(epoch, step))
+    points = tuple((step, total / count) for step, (total, count) in sorted(sums.items()))
+    return Curve(points, tuple(sorted(first.values())))
+
+
+async def _answers(run: Run, objects: Objects, missing: list[str]) -> tuple[AnsweredRow, ...]:
+    if run.tests is None or run.tests.uri is None:
+        return ()
+    stored = await objects.get(run.tests.uri.removeprefix(f"s3://{objects.bucket}/"))
+    if stored is None:
+        missing.append(f"{run.tests.uri} is gone: the answers cannot be shown.")
+        return ()
+    rows = []
+    for number, line in enumerate(stored.body.splitlines(), 1):
+        try:
+            rows.append(from_line(line))
+        except ValueError:
+            missing.append(f"Line {number} of {run.tests.uri} is no answer.")
+    return tuple(rows)
+
+
+async def _thumbnails(run: Run, objects: Objects, rows: tuple[AnsweredRow, ...]) -> dict[int, str]:
+    if not rows:
+        return {}
+    key = f"{run_prefix(run.spec.storage.prefix, run.run_id)}thumbnails.jsonl"
+    stored = await objects.get(key)
+    small: dict[int, str] = {}
+    for line in stored.body.splitlines() if stored is not None else ():
+        try:
+            table = json.loads(line)
+            small[int(table["row"])] = _base64(str(table["webp"]))
+        except (ValueError, KeyError, TypeError):
+            continue
+    slots = anyio.Semaphore(AT_ONCE)
+
+    async def make(row: AnsweredRow) -> None:
+        async with slots:
+            image = await objects.get(row.image.removeprefix(f"s3://{objects.bucket}/"))
+            if image is not None:
+                made = await to_thread.run_sync(thumbnail, image.body, budget(len(rows)))
+                if made is not None:
+                    small[row.row] = base64.b64encode(made).decode()
+
+    async with anyio.create_task_group() as group:
+        for row in rows:
+            if row.row not in small and row.image.startswith(f"s3://{objects.bucket}/"):
+                group.start_soon(make, row)
+    return small
+
+
+def _base64(text: str) -> str:
+    base64.b64decode(text, validate=True)
+    return text

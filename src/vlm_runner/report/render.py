@@ -1,0 +1,434 @@
+"""From reports to one HTML page that needs nothing else; pure. All that users wrote is escaped by Jinja."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
+
+from jinja2 import Environment, StrictUndefined
+
+from vlm_runner.evaluate.metrics import differences
+from vlm_runner.report.charts import Chart, chart
+from vlm_runner.report.money import spell
+from vlm_runner.watch.redact import redacted, redacted_value
+from vlm_runner.watch.words import sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from vlm_runner.evaluate import AnsweredRow, Reply
+    from vlm_runner.report.facts import Report
+
+ALL_TEXT: Final = 4_000_000
+"""Characters of prompts, references and answers that a page shows; `answers.jsonl` has them whole."""
+LONGEST_TEXT: Final = 40_000
+WORTH_MARKING: Final = 0.35
+"""Similarity below which marks on every word would only be noise."""
+
+NAMES: Final[Mapping[str, str]] = {
+    "findings.f1": "Findings: F1",
+    "findings.precision": "Findings: precision",
+    "findings.recall": "Findings: recall",
+    "sections": "All sections there",
+    "similarity": "Answer: similarity",
+    "exact": "Answer: equal",
+    "thought.similarity": "Reasoning: similarity",
+    "solution.similarity": "Solution: similarity",
+    "eval_items.exact": "Items: equal",
+    "eval_items.similarity": "Items: similarity",
+    "eval_reason.exact": "Reason: equal",
+    "eval_reason.similarity": "Reason: similarity",
+    "plan.exact": "Plan: equal",
+    "plan.similarity": "Plan: similarity",
+    "json": "Answer is a JSON object",
+}
+EXPLAINED: Final[Mapping[str, str]] = {
+    "findings.f1": "precision and recall in one number",
+    "findings.precision": "of the findings it reported, the share that the reference has too",
+    "findings.recall": "of the reference's findings, the share that it reported",
+    "sections": "share of answers with complete <thought> and <solution>",
+    "similarity": "characters shared with the reference, 0 to 1 (rapidfuzz ratio)",
+    "exact": "share of answers equal to the reference, but for case and spaces",
+}
+NONE: Final = "\N{EN DASH}"
+WHO: Final = {"tuned": "Tuned model", "base": "Base model"}
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerView:
+    label: str
+    kind: str
+    pieces: tuple[tuple[str, str], ...]
+    note: str
+    chips: tuple[tuple[str, str], ...]
+    effort: str
+
+
+@dataclass(frozen=True, slots=True)
+class RowView:
+    number: int
+    anchor: str
+    image: str
+    webp: str | None
+    system: str | None
+    prompt: str
+    reference: str
+    answers: tuple[AnswerView, ...]
+    score: float | None
+    change: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One model of one run, as a column of the table of metrics."""
+
+    label: str
+    table: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    text: str
+    share: float | None
+    change: str = ""
+    better: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    name: str
+    explained: str
+    cells: tuple[Cell, ...]
+
+
+def page(reports: Sequence[Report], *, live: bool = False) -> str:
+    """
+    The page for one run, or for several beside each other.
+
+    With `live` it loads `live.js` from where it was served, and replaces its `<main>` as the run goes on.
+    """
+    return _environment().get_template("page.html.j2").render(view(reports), live=live)
+
+
+def main_part(reports: Sequence[Report]) -> str:
+    """What stands in `<main>`, for the live page."""
+    return _environment().get_template("main.html.j2").render(view(reports))
+
+
+def view(reports: Sequence[Report]) -> dict[str, Any]:
+    style = _text("style.css")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    first = reports[0]
+    columns = _columns(reports)
+    rows = _rows(reports)
+    return {
+        "style": style,
+        "style_hash": digest,
+        "title": " · ".join(report.run.run_id for report in reports),
+        "reports": [_run_view(report) for report in reports],
+        "many": len(reports) > 1,
+        "columns": columns,
+        "metrics": _metrics(columns),
+        "effort": _effort(columns),
+        "loss": _loss(reports),
+        "rows": rows,
+        "best": _extremes(rows),
+        "held_out": all(report.run.tests is None or report.run.tests.held_out for report in reports),
+        "differing": _differing(reports),
+        "version": first.run.created.version,
+        "missing": [(report.run.run_id, text) for report in reports for text in report.facts["missing"]],
+    }
+
+
+def _run_view(report: Report) -> dict[str, Any]:
+    run, facts = report.run, report.facts
+    longest = max((phase["seconds"] for phase in facts["phases"]), default=0.0)
+    whole = sum(phase["seconds"] for phase in facts["phases"])
+    began = 0.0
+    phases = []
+    for phase in facts["phases"]:
+        seconds = phase["seconds"]
+        share = 1000 / whole if whole else 0.0
+        phases.append(
+            phase
+            | {
+                "took": spell(timedelta(seconds=seconds)),
+                "x": round(began * share, 1),
+                "width": max(4.0, round(seconds * share, 1)),
+                "longest": seconds == longest,
+            }
+        )
+        began += seconds
+    state = run.outcome.value if run.outcome is not None else "running"
+    return {
+        "id": run.run_id,
+        "run": run,
+        "facts": facts,
+        "state": state,
+        "state_text": {"succeeded": "Succeeded", "failed": "Failed", "cancelled": "Cancelled"}.get(
+            state, f"In phase {run.phase.value}"
+        ),
+        "phases": phases,
+        "took": spell(timedelta(seconds=whole)),
+        "events": [
+            {
+                "sequence": entry.sequence,
+                "at": entry.at.isoformat(),
+                "time": f"{entry.at:%H:%M:%S}",
+                "day": f"{entry.at:%Y-%m-%d}",
+                "text": redacted(sentence(entry.event)),
+            }
+            for entry in report.history
+        ],
+        "spec": _spec_lines(redacted_value(run.spec.model_dump(mode="json"))),
+        "headline": _headline(report),
+        "subsets": [
+            (name, subset)
+            for name, subset in (
+                ("train", run.images.train if run.images else None),
+                ("validation", run.images.validation if run.images else None),
+            )
+            if subset is not None
+        ],
+    }
+
+
+def _headline(report: Report) -> dict[str, Any] | None:
+    """The one number that says most: how well it finds what there is, or else how like the references."""
+    models = report.evaluation.models
+    tuned = models.get("tuned")
+    if tuned is None or not tuned["scores"]:
+        return None
+    name = "findings.f1" if "findings.f1" in tuned["scores"] else "similarity"
+    base = models.get("base", {}).get("scores", {}).get(name)
+    own = tuned["scores"].get(name)
+    return {"name": NAMES[name], "explained": EXPLAINED[name], "tuned": own, "base": base}
+
+
+def _spec_lines(table: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    sections = []
+    for name, section in table.items():
+        pairs = section.items() if isinstance(section, dict) else [("", section)]
+        told = [(key, _plain(value)) for key, value in pairs if value is not None and value not in ({}, [])]
+        if told:
+            sections.append((name, told))
+    return sections
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} = {inner}" for key, inner in value.items() if inner is not None) or NONE
+    if isinstance(value, list | tuple):
+        return ", ".join(str(inner) for inner in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _columns(reports: Sequence[Report]) -> list[Column]:
+    many = len(reports) > 1
+    columns = []
+    for who in ("base", "tuned"):
+        for report in reports:
+            table = report.evaluation.models.get(who)
+            if table is not None:
+                label = f"{report.run.run_id}: {who}" if many else WHO[who]
+                columns.append(Column(label, table))
+    return columns
+
+
+def _metrics(columns: Sequence[Column]) -> list[MetricRow]:
+    names = dict.fromkeys(name for column in columns for name in column.table["scores"])
+    ordered = [name for name in NAMES if name in names] + [name for name in names if name not in NAMES]
+    rows = []
+    for name in ordered:
+        first = next((c.table["scores"][name] for c in columns if name in c.table["scores"]), None)
+        cells = []
+        for number, column in enumerate(columns):
+            value = column.table["scores"].get(name)
+            cells.append(_cell(value, first if number else None))
+        rows.append(MetricRow(NAMES.get(name, name), EXPLAINED.get(name, ""), tuple(cells)))
+    return rows
+
+
+def _cell(value: float | None, before: float | None) -> Cell:
+    if value is None:
+        return Cell(NONE, None)
+    share = max(0.0, min(1.0, value)) * 100 if 0 <= value <= 1 else None
+    if before is None:
+        return Cell(f"{value:.3f}", share)
+    change = value - before
+    if abs(change) < 0.0005:
+        return Cell(f"{value:.3f}", share, "= 0", None)
+    sign = "▲ +" if change > 0 else "▼ \N{MINUS SIGN}"
+    return Cell(f"{value:.3f}", share, f"{sign}{abs(change):.3f}", change > 0)
+
+
+def _effort(columns: Sequence[Column]) -> list[tuple[str, list[str]]]:
+    def told(value: Any, form: str, unit: str = "") -> str:
+        return NONE if value is None else f"{value:{form}}{unit}"
+
+    lines = (
+        ("Rows answered", "answered", ",", ""),
+        ("Rows refused", "failed", ",", ""),
+        ("Cut off at max_tokens", "cut_off", ",", ""),
+        ("Characters, mean", "characters", ",.0f", ""),
+        ("Seconds, median", "seconds_median", ".2f", " s"),
+        ("Seconds, longest", "seconds_longest", ".2f", " s"),
+        ("Tokens in", "input_tokens", ",", ""),
+        ("Tokens out", "output_tokens", ",", ""),
+    )
+    rows = [
+        (name, [told(column.table[key], form, unit) for column in columns]) for name, key, form, unit in lines
+    ]
+    costs = [column.table["cost_usd"] for column in columns]
+    return [*rows, ("Cost of the calls", ["not by the token" if c is None else f"${c:.4f}" for c in costs])]
+
+
+def _loss(reports: Sequence[Report]) -> dict[str, Any] | None:
+    many = len(reports) > 1
+    series = []
+    for report in reports:
+        prefix = f"{report.run.run_id} " if many else ""
+        series.append((f"{prefix}training", report.material.training.points))
+        series.append((f"{prefix}validation", report.material.validation.points))
+    drawn: Chart | None = chart(series, () if many else reports[0].material.training.epochs)
+    return None if drawn is None else {"chart": drawn, "points": sum(len(points) for _, points in series)}
+
+
+def _rows(reports: Sequence[Report]) -> list[RowView]:
+    """The same question to several runs is one row, whatever its number in each."""
+    many = len(reports) > 1
+    groups: dict[tuple[str, str], list[tuple[Report, AnsweredRow]]] = {}
+    for report in reports:
+        for row in report.material.rows:
+            # In a single run two rows may be equal to the letter, and still are two.
+            key = (row.prompt, row.reference) if many else (str(row.row), "")
+            groups.setdefault(key, []).append((report, row))
+    most = min(LONGEST_TEXT, ALL_TEXT // max(1, len(groups) * (3 + len(reports))))
+    tables = {
+        (report.run.run_id, table["row"]): table for report in reports for table in report.evaluation.rows
+    }
+    found = []
+    for place, members in enumerate(groups.values()):
+        report, row = members[0]
+        answers: list[AnswerView] = []
+        scores: dict[str, float | None] = {}
+        for who in ("tuned", "base"):
+            for owner, asked in members:
+                reply: Reply | None = getattr(asked, who)
+                if reply is None or (who == "base" and any(view.kind == "base" for view in answers)):
+                    continue
+                own = tables.get((owner.run.run_id, asked.row), {}).get(who, {})
+                scores.setdefault(who, own.get("similarity"))
+                label = f"{owner.run.run_id}" if many and who == "tuned" else WHO[who]
+                answers.append(_answer(label, who, row.reference, reply, own, most))
+        tuned, base = scores.get("tuned"), scores.get("base")
+        found.append(
+            RowView(
+                number=row.row,
+                anchor=f"row-{place}",
+                image=row.image,
+                webp=next(
+                    (o.material.thumbnails[a.row] for o, a in members if a.row in o.material.thumbnails), None
+                ),
+                system=None if row.system is None else cut(row.system, most),
+                prompt=cut(row.prompt, most),
+                reference=cut(row.reference, most),
+                answers=tuple(answers),
+                score=tuned,
+                change=None if tuned is None or base is None else tuned - base,
+            )
+        )
+    return found
+
+
+def _answer(  # noqa: PLR0917 - an answer has so many sides
+    label: str, who: str, reference: str, reply: Reply, own: dict[str, float], most: int
+) -> AnswerView:
+    if reply.error is not None:
+        return AnswerView(label, who, (), f"No answer: {reply.error}", (), "")
+    likeness = own.get("similarity", 0.0)
+    text, wanted = cut(reply.answer, most), cut(reference, most)
+    note = ""
+    pieces: tuple[tuple[str, str], ...]
+    if text == wanted:
+        pieces, note = (("same", text),), "Equal to the reference."
+    elif likeness >= WORTH_MARKING:
+        pieces = tuple(differences(wanted, text))
+    else:
+        pieces, note = (("same", text),), "Different throughout, so that nothing is marked."
+    chips = [("similarity", f"{likeness:.2f}")]
+    if "sections" in own:
+        chips.append(("sections", "complete" if own["sections"] else "incomplete"))
+    if own.get("findings.expected") or own.get("findings.said"):
+        told = f"{own['findings.hits']:.0f} of {own['findings.expected']:.0f}"
+        extra = own["findings.said"] - own["findings.hits"]
+        chips.append(("findings", told + (f", {extra:.0f} not in the reference" if extra else "")))
+    if reply.stop_reason in {"max_tokens", "length"}:
+        chips.append(("cut off", "at max_tokens"))
+    seconds = "" if reply.seconds is None else f" · {reply.seconds:.1f} s"
+    effort = f"{reply.input_tokens:,} tokens in · {reply.output_tokens:,} out{seconds}"
+    return AnswerView(label, who, pieces, note, tuple(chips), effort)
+
+
+def cut(text: str, most: int) -> str:
+    """The beginning of `text`, saying how much is left out."""
+    if len(text) <= most:
+        return text
+    return f"{text[:most]}\n… ({len(text) - most:,} more characters in answers.jsonl)"
+
+
+def _extremes(rows: Sequence[RowView]) -> dict[str, list[RowView]]:
+    """Where to look first, once there are too many rows to look at all."""
+    scored = sorted((row for row in rows if row.score is not None), key=lambda row: row.score or 0.0)
+    if len(scored) < 6:
+        return {}
+    found = {"Least like the reference": scored[:5], "Most like the reference": scored[::-1][:5]}
+    changed = sorted((row for row in rows if row.change is not None), key=lambda row: row.change or 0.0)
+    worse = [row for row in changed if (row.change or 0.0) < 0][:5]
+    return found | ({"Worse than the base model": worse} if worse else {})
+
+
+def _differing(reports: Sequence[Report]) -> list[tuple[str, list[str]]]:
+    """The lines of the specs in which several runs differ."""
+    if len(reports) < 2:
+        return []
+    flat = []
+    for report in reports:
+        table = redacted_value(report.run.spec.model_dump(mode="json"))
+        flat.append({f"{s}.{k}": v for s, lines in _spec_lines(table) for k, v in lines})
+    names = dict.fromkeys(name for one in flat for name in one)
+    return [
+        (name, [one.get(name, NONE) for one in flat])
+        for name in names
+        if len({one.get(name) for one in flat}) > 1
+    ]
+
+
+def _text(name: str) -> str:
+    return (files("vlm_runner.report") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _usd(value: float | None) -> str:
+    if value is None:
+        return "unknown"
+    return f"${value:,.2f}" if value >= 0.01 or value == 0 else f"${value:.4f}"
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    from jinja2 import PackageLoader  # noqa: PLC0415 - only a page needs it
+
+    environment = Environment(
+        loader=PackageLoader("vlm_runner.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["usd"] = _usd
+    return environment
