@@ -103,11 +103,8 @@ def hostile_texts() -> list[bytes]:
     texts = [*nested, *values, *(f'{{"schema":{value}}}' for value in values)]
     texts += [whole.replace('"epoch":3', f'"epoch":{value}') for value in values]
     texts += [json.dumps({key: item for key, item in table.items() if key != field}) for field in fields]
-    texts += [
-        json.dumps(table | {field: value})
-        for field in fields
-        for value in (None, [], {}, "", -1, 2**70, True)
-    ]
+    odd: list[object] = [None, [], {}, "", -1, 2**70, True]
+    texts += [json.dumps(table | {field: value}) for field in fields for value in odd]
     texts += [
         whole + whole,
         whole[:-2] + ',"epoch":9}',

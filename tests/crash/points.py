@@ -54,6 +54,8 @@ def world_of(scenario: str, store: str) -> World:
             sections["serving"] = {"keep": "2h"}
         case "on demand":
             sections["serving"] = {"mode": "on-demand"}
+        case _:
+            pass
     where = store
     if store == "local":
         shared = Path("/dev/shm")

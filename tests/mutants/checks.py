@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -15,7 +15,7 @@ from vlm_runner.testing.faults import FREEZES
 from vlm_runner.testing.world import outlive
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
 
     from vlm_runner.core.run import Run
 
@@ -221,7 +221,7 @@ async def foreign_job() -> list[str]:
     return ["a foreign job was adopted"] if (await world.outcome()).run.job is not None else []
 
 
-CHECKS: dict[str, Callable[[], Awaitable[list[str]]]] = {
+CHECKS: dict[str, Callable[[], Coroutine[Any, Any, list[str]]]] = {
     "crash after creating a job": lambda: crash_after_creating("job"),
     "crash after renting": lambda: crash_after_creating("endpoint"),
     "late rent, then cancel": lambda: late_create_and_cancel("endpoint"),

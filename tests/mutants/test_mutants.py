@@ -45,7 +45,8 @@ MUTANTS = [
     ),
     Mutant(
         "a job is looked up by name first", job, "_ours",
-        "found = await ports.aws.bedrock.find_job(intent.name)", "found = None", ("crash after creating a job",),
+        "found = await ports.aws.bedrock.find_job(intent.name)", "found = None",
+        ("crash after creating a job",),
     ),
     Mutant(
         "a rent is looked up by name first", serving, "_ours",

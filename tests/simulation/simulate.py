@@ -146,7 +146,7 @@ class _Slot:
             if anyio.current_time() > self.until or self.chance.random() > rate:
                 return None
             extra = (Fault.LATE, Fault.DELAYED, Fault.FREEZE_CRASH) if creates else (Fault.STOP,)
-            fault = self.chance.choice((*USUAL, *extra))
+            fault: Fault = self.chance.choice((*USUAL, *extra))
             self.happened[fault.value] += 1
             if fault in FREEZES:
                 asyncio.get_running_loop().call_later(self.chance.choice([5, 100, 400, 2000]), process.thaw)

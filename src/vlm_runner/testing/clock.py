@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from datetime import UTC, datetime, timedelta
 
@@ -21,12 +22,18 @@ class FakeClock:
     def __init__(self, *, seed: int = 0, rate: float = 1.0, offset: float = 0.0) -> None:
         self._random = random.Random(seed)  # noqa: S311 - repeatable on purpose
         self._rate, self._offset = rate, offset
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def now(self) -> datetime:
         return EPOCH + timedelta(seconds=self.elapsed())
 
     def elapsed(self) -> float:
-        return asyncio.get_running_loop().time() * self._rate + self._offset
+        # A worker thread has no loop of its own; it is asked after the loop that sent it was.
+        with contextlib.suppress(RuntimeError):
+            self._loop = asyncio.get_running_loop()
+        if self._loop is None:
+            raise RuntimeError("this clock has never been on a loop")
+        return self._loop.time() * self._rate + self._offset
 
     async def sleep(self, seconds: float) -> None:
         await anyio.sleep(seconds / self._rate)

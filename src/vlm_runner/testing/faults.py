@@ -141,6 +141,8 @@ class Process:
                 self.stop()
             case Fault.STOP:
                 self.kill()
+            case _:
+                pass
         await self.alive()
 
     async def _after(self, fault: Fault | None, operation: str) -> None:

@@ -131,7 +131,7 @@ HAPPY = (
 def happy_runs(**changes: Any) -> list[tuple[Run, tuple[Entry, ...]]]:
     """The run after each event of the happy path, with its history."""
     run = begun(**changes)
-    history = (Entry(sequence=1, at=AT, event=run.created),)
+    history: tuple[Entry, ...] = (Entry(sequence=1, at=AT, event=run.created),)
     found = [(run, history)]
     for kind in HAPPY:
         new = entry(run, event_of(kind, run))

@@ -16,7 +16,7 @@ import selectors
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from anyio import to_thread
-from anyio._backends._asyncio import (  # type: ignore[attr-defined]
+from anyio._backends._asyncio import (
     _threadpool_idle_workers,
     _threadpool_workers,
 )

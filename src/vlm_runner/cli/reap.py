@@ -1,0 +1,117 @@
+"""reap: what outlived its run."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vlm_runner.cli.options import Where, duration, json_option, settings_for, where_options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import timedelta
+
+    from vlm_runner.reap import Found
+    from vlm_runner.settings import Settings
+
+
+@click.command()
+@click.option("-y", "--yes", is_flag=True, help="Delete; without it only say what would be deleted.")
+@click.option(
+    "--older-than",
+    metavar="TIME",
+    callback=duration,
+    help="Count those of no known run too, if they are older than, e.g., 12h.",
+)
+@json_option
+@where_options
+def reap(*, yes: bool, older_than: float | None, as_json: bool, **flags: Any) -> None:
+    """Delete throughputs and deployments of ours that outlived their run, or their time.
+
+    Only what carries our name and our tag is looked at. Exits with 104 while something that outlived its run
+    may still bill, so that a schedule can sound an alarm.
+
+    \b
+    Example:
+        vlm-runner reap --region us-east-1                    what there is, and what would be deleted
+        vlm-runner reap --region us-east-1 --yes              delete what outlived its run
+        vlm-runner reap --yes --older-than 12h                and what no run of this store knows
+    """
+    from datetime import timedelta
+
+    import anyio
+
+    from vlm_runner.cli import printing
+    from vlm_runner.reap import may_still_bill
+
+    age = None if older_than is None else timedelta(seconds=older_than)
+    found = anyio.run(_reap, settings_for(Where(**flags)), age, yes)
+    if as_json:
+        printing.result_json([as_json_value(one) for one in found])
+    else:
+        for one in found:
+            printing.result(line(one))
+        if not found:
+            printing.say("Nothing of ours is rented here.")
+    left = may_still_bill(found)
+    if left:
+        printing.say(alarm(left, dry=not yes))
+    sys.exit(104 if left else 0)
+
+
+async def _reap(settings: Settings, older_than: timedelta | None, yes: bool) -> list[Found]:  # noqa: FBT001
+    from vlm_runner.aws.session import AwsSession
+    from vlm_runner.clock import SystemClock
+    from vlm_runner.errors import ConfigurationError
+    from vlm_runner.reap import reap as delete
+    from vlm_runner.reap import survey
+    from vlm_runner.stores import opened_store
+
+    if settings.region is None:
+        raise ConfigurationError("No AWS region.", hint="Give --region, or set AWS_REGION.")
+    async with (
+        opened_store(settings) as store,
+        AwsSession(
+            region=settings.region, profile=settings.profile, endpoint_url=settings.endpoint_url
+        ) as aws,
+    ):
+        found = await survey(aws, store, SystemClock(), older_than=older_than)
+        return await delete(aws, found) if yes else found
+
+
+def line(one: Found) -> str:
+    fate = "deleted" if one.gone else "OUTLIVED" if one.verdict.outlived else "kept"
+    rented = one.rented
+    price = f" ${one.price_per_hour}/h" if one.price_per_hour else ""
+    return f"{fate:<9} {rented.status:<10} {rented.name}{price}  (run {rented.run_id}: {one.verdict.reason})"
+
+
+def alarm(left: Sequence[Found], *, dry: bool) -> str:
+    lines = ["", "STILL BILLING, and outlived its run:"]
+    for one in left:
+        price = f", ${one.price_per_hour} per hour" if one.price_per_hour else ""
+        lines += [f"  {one.rented.arn}{price}{f': {one.trouble}' if one.trouble else ''}"]
+        lines += [f"  delete it with: {one.delete_command}"]
+    if dry:
+        lines += ["Nothing was deleted. Delete all of these with: vlm-runner reap --yes"]
+    return "\n".join(lines)
+
+
+def as_json_value(one: Found) -> dict[str, object]:
+    rented = one.rented
+    return {
+        "kind": "provisioned throughput" if rented.mode == "provisioned" else "custom model deployment",
+        "name": rented.name,
+        "arn": rented.arn,
+        "status": rented.status,
+        "created_at": rented.created_at,
+        "run_id": rented.run_id,
+        "outlived": one.verdict.outlived,
+        "reason": one.verdict.reason,
+        "deleted": one.gone,
+        "trouble": one.trouble,
+        "price_per_hour": one.price_per_hour,
+        "delete_command": one.delete_command,
+    }

@@ -1,0 +1,89 @@
+"""Which throughputs and deployments have outlived what they were rented for: pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from vlm_runner.core.names import NAME_PREFIX, NEVER, TAG_EXPIRES, TAG_RUN, TAG_UID
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vlm_runner.core.run import Run
+    from vlm_runner.spec import ServingMode
+
+
+@dataclass(frozen=True, slots=True)
+class Rented:
+    """A throughput or deployment as AWS tells of it."""
+
+    mode: ServingMode
+    arn: str
+    name: str
+    status: str
+    created_at: datetime | None
+    tags: Mapping[str, str]
+
+    @property
+    def is_ours(self) -> bool:
+        """By name and by tag: a name alone can be anybody's."""
+        return self.name.startswith(NAME_PREFIX) and TAG_UID in self.tags
+
+    @property
+    def run_id(self) -> str:
+        return self.tags.get(TAG_RUN, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    outlived: bool
+    reason: str
+
+
+def judge(rented: Rented, run: Run | None, *, now: datetime, older_than: timedelta | None) -> Verdict:
+    """
+    Whether to delete it. `run` is what the checkpoints know of the run that its tags name, if anything.
+
+    What a user kept is theirs until its time is over. What belongs to no run that is known here may belong
+    to one in another store: it counts as outlived only if it is `older_than` what the caller says.
+    """
+    if (told := _by_tag(rented, now)) is not None:
+        return told
+    if run is not None and run.uid == rented.tags.get(TAG_UID):
+        return _by_run(rented, run, now)
+    age = None if rented.created_at is None else now - rented.created_at
+    if older_than is not None and age is not None and age >= older_than:
+        return Verdict(outlived=True, reason=f"no run of this store rented it, and it is {_hours(age)} old")
+    return Verdict(outlived=False, reason="no run of this store rented it; another store's may have")
+
+
+def _by_tag(rented: Rented, now: datetime) -> Verdict | None:
+    tag = rented.tags.get(TAG_EXPIRES)
+    if tag is None:
+        return None
+    if tag == NEVER:
+        return Verdict(outlived=False, reason="it was kept without an end")
+    try:
+        expires = datetime.fromisoformat(tag)
+        over = now >= expires
+    except (ValueError, TypeError):
+        return Verdict(outlived=False, reason=f"its tag {TAG_EXPIRES} cannot be read")
+    return Verdict(outlived=over, reason=f"it was kept until {tag}{', which is over' if over else ''}")
+
+
+def _by_run(rented: Rented, run: Run, now: datetime) -> Verdict:
+    if not run.done:
+        return Verdict(outlived=False, reason=f"its run is in phase {run.phase}")
+    kept = run.handed_over
+    if kept is None or kept.arn != rented.arn:
+        return Verdict(outlived=True, reason="its run is done")
+    if kept.expires_at is None:
+        return Verdict(outlived=False, reason="its run kept it without an end")
+    over = now >= kept.expires_at
+    return Verdict(outlived=over, reason=f"its run kept it until {kept.expires_at.isoformat()}")
+
+
+def _hours(age: timedelta) -> str:
+    return f"{age.total_seconds() / 3600:.1f} h"

@@ -1,0 +1,77 @@
+"""The command, against the sandbox: what it prints, and with what it exits."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from click.testing import CliRunner
+
+from vlm_runner.cli import cli
+from vlm_runner.sandbox import Sandbox, SandboxOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    with Sandbox(SandboxOptions()) as sandbox:
+        yield sandbox.url
+
+
+def rent(url: str) -> str:
+    bedrock = boto3.client("bedrock", region_name="us-east-1", endpoint_url=url)
+    answer = bedrock.create_provisioned_model_throughput(
+        provisionedModelName="vr-cats-0",
+        modelId="amazon.nova-lite-v1:0:300k",
+        modelUnits=1,
+        tags=[
+            {"key": "vlm-runner:run-uid", "value": "0" * 32},
+            {"key": "vlm-runner:run-id", "value": "cats"},
+        ],
+    )
+    return str(answer["provisionedModelArn"])
+
+
+def advance(url: str, seconds: float) -> None:
+    body = json.dumps({"advance_seconds": seconds}).encode()
+    with urllib.request.urlopen(urllib.request.Request(f"{url}/_sandbox/clock", body, method="POST")):
+        pass
+
+
+def test_a_forgotten_throughput_is_alarmed_about_and_deleted(url: str, tmp_path: Path) -> None:
+    def run(*flags: str) -> Any:
+        where = ["--region", "us-east-1", "--endpoint-url", url, "--store", str(tmp_path)]
+        return CliRunner().invoke(cli, ["reap", *flags, *where])
+
+    nothing = run()
+    arn = rent(url)
+    unknown, dry, creating = run(), run("--older-than", "0s"), run("--older-than", "0s", "--yes")
+    advance(url, 7200)
+    deleted = run("--older-than", "0s", "--yes", "--json")
+    after = run()
+
+    codes = [result.exit_code for result in (nothing, unknown, dry, creating, deleted, after)]
+    assert codes == [0, 0, 104, 104, 0, 0], dry.output
+    assert (
+        f"delete it with: aws bedrock delete-provisioned-model-throughput --provisioned-model-id {arn}"
+        in dry.stderr
+    )
+    assert "OUTLIVED" in dry.stdout
+    assert json.loads(deleted.stdout)[0]["deleted"]
+
+
+def test_without_a_region_it_asks_for_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "VLM_RUNNER_REGION"):
+        monkeypatch.delenv(name, raising=False)
+
+    result = CliRunner().invoke(cli, ["reap", "--store", str(tmp_path)])
+
+    assert "--region" in str(result.exception)

@@ -1,0 +1,162 @@
+"""What outlived its run is found and deleted; what did not, and what is not ours, is left alone."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from vlm_runner.core.names import NEVER, TAG_EXPIRES, TAG_RUN, TAG_UID
+from vlm_runner.core.outlive import Rented, judge
+from vlm_runner.core.run import Phase, Run
+from vlm_runner.errors import AccessDenied, VlmRunnerError
+from vlm_runner.reap import may_still_bill, reap, survey
+from vlm_runner.spec import ServingMode
+from vlm_runner.testing import Crash, FakeClock, Fault, Plan, World
+from vlm_runner.testing.histories import AT, after, event_of, happy_runs
+
+NOW = AT + timedelta(hours=10)
+DONE, RUNNING = happy_runs()[-1][0], happy_runs()[8][0]
+
+
+def rented(*, created: datetime | None = AT, **tags: str) -> Rented:
+    ours = {TAG_UID: "0" * 32, TAG_RUN: "cats"}
+    named = {f"vlm-runner:{name.replace('_', '-')}": value for name, value in tags.items()}
+    return Rented(ServingMode.PROVISIONED, "arn:endpoint", "vr-cats", "InService", created, ours | named)
+
+
+def outlived(one: Rented, run: Run | None, older_than: timedelta | None = None) -> bool:
+    return judge(one, run, now=NOW, older_than=older_than).outlived
+
+
+def handed_over(**changes: object) -> Run:
+    run = next(
+        run for run, _ in happy_runs(sections={"serving": {"keep": True}}) if run.phase is Phase.RELEASING
+    )
+    event = event_of("handed_over", run).model_copy(update=changes)
+    return after(run, event, event_of("report_written", run))
+
+
+def test_what_a_done_run_left_has_outlived_it() -> None:
+    assert outlived(rented(), DONE)
+
+
+def test_what_a_run_is_using_has_not() -> None:
+    assert not outlived(rented(), RUNNING)
+
+
+def test_what_was_kept_stays_until_its_time() -> None:
+    assert not outlived(rented(expires_at=NEVER), DONE)
+    assert not outlived(rented(expires_at=(NOW + timedelta(minutes=1)).isoformat()), DONE)
+    assert outlived(rented(expires_at=NOW.isoformat()), None)
+
+
+@pytest.mark.parametrize("tag", ["", "soon", "2026-13-01", "2026-11-22T12:00:00", "\x00"])
+def test_a_time_that_cannot_be_read_deletes_nothing(tag: str) -> None:
+    assert not outlived(rented(expires_at=tag), DONE)
+
+
+@pytest.mark.parametrize(("expires", "over"), [(None, False), (NOW, True), (NOW + timedelta(hours=1), False)])
+def test_a_run_that_kept_it_says_until_when_where_the_tag_does_not(
+    expires: datetime | None, over: bool
+) -> None:
+    assert outlived(rented(), handed_over(expires_at=expires)) is over
+
+
+def test_another_endpoint_of_a_run_that_kept_one_has_outlived_it() -> None:
+    assert outlived(rented(), handed_over(arn="arn:the-other"))
+
+
+def test_what_no_run_here_knows_is_deleted_only_if_told_how_old() -> None:
+    assert not outlived(rented(), None)
+    assert not outlived(rented(), None, timedelta(hours=11))
+    assert outlived(rented(), None, timedelta(hours=10))
+    assert not outlived(rented(created=None), None, timedelta(0))
+
+
+def test_a_run_of_the_same_name_and_another_uid_is_not_its_run() -> None:
+    stranger = next(run for run, _ in happy_runs(uid="1" * 32) if run.done)
+
+    assert not outlived(rented(), stranger)
+
+
+@pytest.mark.parametrize(("name", "tags"), [("vr-cats", {}), ("cats", {TAG_UID: "x"})])
+def test_ours_has_both_name_and_tag(name: str, tags: dict[str, str]) -> None:
+    assert not Rented(ServingMode.PROVISIONED, "a", name, "InService", AT, tags).is_ours
+
+
+async def stranded() -> World:
+    """A run whose process died while its endpoint was in service, and whose checkpoint says so."""
+    world = World()
+    with pytest.raises(Crash):
+        await world.live(
+            world.process(
+                Plan(choose=lambda call: Fault.CRASH_BEFORE if call == "runtime.converse" else None)
+            )
+        )
+    assert len(world.bedrock.alive) == 1
+    return world
+
+
+async def test_what_a_living_run_rents_is_shown_and_left() -> None:
+    world = await stranded()
+
+    found = await reap(world.aws, await survey(world.aws, world.store, FakeClock()))
+
+    assert [one.verdict.reason for one in found] == ["its run is in phase testing"]
+    assert len(world.bedrock.alive) == 1
+    assert may_still_bill(found) == []
+
+
+async def test_a_dry_run_deletes_nothing_and_a_reaping_all() -> None:
+    world = await stranded()
+    found = await survey(world.aws, World().store, FakeClock(), older_than=timedelta(0))
+    assert len(may_still_bill(found)) == 1
+    assert len(world.bedrock.alive) == 1
+
+    reaped = await reap(world.aws, found)
+
+    assert (world.bedrock.alive, may_still_bill(reaped)) == ([], [])
+
+
+async def test_what_cannot_be_deleted_is_still_billing_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await stranded()
+
+    async def denied(*_: object) -> bool:
+        raise AccessDenied("bedrock:DeleteProvisionedModelThroughput")
+
+    monkeypatch.setattr(world.bedrock, "delete_endpoint", denied)
+    found = await survey(world.aws, World().store, FakeClock(), older_than=timedelta(0))
+
+    left = may_still_bill(await reap(world.aws, found))
+
+    assert [one.trouble for one in left] == ["bedrock:DeleteProvisionedModelThroughput"]
+    assert left[0].delete_command.startswith("aws bedrock delete-provisioned-model-throughput")
+
+
+async def test_what_is_still_creating_is_left_for_the_next_time() -> None:
+    world = World()
+    with pytest.raises((Crash, VlmRunnerError)):
+        await world.live(
+            world.process(
+                Plan(choose=lambda call: Fault.CRASH_AFTER if call == "bedrock.create_endpoint" else None)
+            )
+        )
+    found = await survey(world.aws, World().store, FakeClock(), older_than=timedelta(0))
+
+    left = may_still_bill(await reap(world.aws, found))
+
+    assert [one.trouble for one in left] == ["it is Creating, and Bedrock does not delete it yet"]
+
+
+async def test_a_kept_endpoint_is_reaped_when_its_time_is_over() -> None:
+    world = World(serving={"keep": "2h"})
+    run = await world.live()
+    assert run.handed_over is not None
+    assert (await world.bedrock.tags(run.handed_over.arn))[TAG_EXPIRES]
+
+    before = await reap(world.aws, await survey(world.aws, world.store, FakeClock()))
+    later = await reap(world.aws, await survey(world.aws, world.store, FakeClock(offset=3 * 3600)))
+
+    assert [one.gone for one in before] == [False]
+    assert [one.gone for one in later] == [True]
