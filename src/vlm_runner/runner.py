@@ -34,6 +34,7 @@ from vlm_runner.prompts.templates import compile_prompt
 from vlm_runner.spec import path_segment
 from vlm_runner.steps.ports import Ports
 from vlm_runner.steps.prepare import check_spec, prepare, region_for
+from vlm_runner.steps.survey import Survey, survey
 from vlm_runner.steps.wake import Bell
 from vlm_runner.stores import open_store
 
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from vlm_runner.clock import Clock
     from vlm_runner.core.signals import Signal
     from vlm_runner.dataset.rows import Opened
+    from vlm_runner.models import Catalogue
     from vlm_runner.settings import Settings
     from vlm_runner.spec import RunSpec
 
@@ -256,6 +258,11 @@ class Runner:
     def store(self) -> CheckpointStore:
         return self._store
 
+    @property
+    def catalogue(self) -> Catalogue:
+        """The models that this runner knows, with the user's own file over the package's."""
+        return self._catalogue
+
     async def prepare(self, spec: RunSpec, *, run_id: str | None = None) -> RunCreated | None:
         """
         All that is found out before a run exists; nothing is created. None if the run exists already.
@@ -265,16 +272,31 @@ class Runner:
             RunExists: `run_id` is taken by a run of another spec.
         """
         chosen = _chosen(spec, run_id)
-        if (existing := await self._existing(chosen)) is not None:
-            if existing.created.spec_fingerprint != spec.fingerprint:
-                raise RunExists(
-                    f"Run '{chosen}' exists, and was started from another spec.",
-                    hint=f"Go on with it: vlm-runner resume {chosen}. Or choose another --run-id.",
-                )
+        if await self.existing(spec, run_id=run_id) is not None:
             return None
         profile = check_spec(spec, self._catalogue)
         region = region_for(spec, profile, self._settings.region)
         return await prepare(spec, chosen, uuid.uuid4().hex, VERSION, self._ports(region, chosen))
+
+    async def existing(self, spec: RunSpec, *, run_id: str | None = None) -> Run | None:
+        """
+        The run that `start` would go on with; None: it would create one.
+
+        Raises:
+            RunExists: the run of that name was started from another spec.
+        """
+        chosen = _chosen(spec, run_id)
+        run = await self._existing(chosen)
+        if run is not None and run.created.spec_fingerprint != spec.fingerprint:
+            raise RunExists(
+                f"Run '{chosen}' exists, and was started from another spec.",
+                hint=f"Go on with it: vlm-runner resume {chosen}. Or choose another --run-id.",
+            )
+        return run
+
+    async def survey(self, created: RunCreated) -> Survey:
+        """What the run that `prepare` described would find, upload, create and cost. Reads only."""
+        return await survey(created, self._ports(created.region, created.run_id))
 
     async def create(self, created: RunCreated) -> str:
         """Save the run that `prepare` described, unless it exists; return its id."""

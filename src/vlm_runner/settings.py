@@ -81,6 +81,11 @@ class Settings(BaseSettings):
     lease: LeaseSettings = LeaseSettings()
 
 
+def set_by_environment() -> frozenset[str]:
+    """The names of the settings that VLM_RUNNER_ variables give."""
+    return frozenset(Settings().model_fields_set)
+
+
 def region_from_environment() -> str | None:
     """AWS_REGION, then AWS_DEFAULT_REGION. botocore 1.40 reads the second only."""
     return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or None

@@ -13,6 +13,7 @@ import anyio
 from vlm_runner.aws.account import AwsAccount
 from vlm_runner.aws.bedrock import BedrockControl
 from vlm_runner.aws.errors import translated
+from vlm_runner.aws.inspection import AwsInspection
 from vlm_runner.aws.objects import S3Objects
 from vlm_runner.aws.objects_obstore import ObstoreObjects
 from vlm_runner.aws.queue import SqsQueue
@@ -83,6 +84,9 @@ class AwsSession:
         self.account = AwsAccount(self._getter("sts"), self._getter("s3"))
         self.bedrock = BedrockControl(self._getter("bedrock"), self._getter("bedrock", "pay"))
         self.runtime = BedrockRuntime(self._getter("bedrock-runtime"))
+        self.inspection = AwsInspection(
+            *(self._getter(service) for service in ("iam", "service-quotas", "s3", "bedrock", "sts"))
+        )
 
     @property
     def region(self) -> str:

@@ -13,10 +13,15 @@ import sys
 import click
 
 from vlm_runner.cli.demo import demo
+from vlm_runner.cli.doctor import doctor
 from vlm_runner.cli.drive import cancel, resume, start
 from vlm_runner.cli.health import health
+from vlm_runner.cli.iam import iam
 from vlm_runner.cli.lint import lint
 from vlm_runner.cli.look import events, list_runs, status
+from vlm_runner.cli.plan import plan
+from vlm_runner.cli.preview import preview
+from vlm_runner.cli.reap import reap
 from vlm_runner.cli.report import report
 from vlm_runner.cli.sandbox import sandbox
 from vlm_runner.cli.write_spec import init
@@ -44,20 +49,8 @@ def cli() -> None:
     """
 
 
-for _command in (
-    init,
-    lint,
-    start,
-    resume,
-    status,
-    list_runs,
-    events,
-    cancel,
-    report,
-    health,
-    demo,
-    sandbox,
-):
+_BEFORE = (init, lint, preview, doctor, iam, plan)
+for _command in (*_BEFORE, start, resume, status, list_runs, events, cancel, report, reap, health, demo, sandbox):
     cli.add_command(_command)
 
 

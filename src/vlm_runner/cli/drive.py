@@ -23,12 +23,20 @@ TIMEOUT_HELP = "Stop watching after, e.g., 90m; the run is not failed by it."
 @click.option("--run-id", metavar="ID", help="Name the run; else its id derives from the spec.")
 @click.option("-y", "--yes", is_flag=True, help="Spend without asking.")
 @click.option("-d", "--detach", is_flag=True, help="Print the run id, leave the run going, and return.")
+@click.option("--lint/--no-lint", default=True, help="Look at every row before anything is created.")
 @click.option("--timeout", metavar="TIME", callback=duration, help=TIMEOUT_HELP)
 @json_option
 @voice_options
 @where_options
 def start(
-    spec_file: str, run_id: str | None, *, yes: bool, detach: bool, timeout: float | None, **flags: Any
+    spec_file: str,
+    run_id: str | None,
+    *,
+    yes: bool,
+    detach: bool,
+    lint: bool,
+    timeout: float | None,
+    **flags: Any,
 ) -> None:
     """Do all that SPEC says, and show how it goes; go on with the run if it exists.
 
@@ -48,13 +56,13 @@ def start(
     spec = RunSpec.from_toml(Path(spec_file))
     settings = settings_for(where, spec_region=spec.aws.region, ask_profile=True)
     if detach:
-        start_detached(settings, spec, run_id, where, yes=yes, as_json=voice["as_json"])
+        start_detached(settings, spec, run_id, where, yes=yes, lint=lint, as_json=voice["as_json"])
         return
 
     async def begin(runner: Runner) -> RunHandle:
         created = await runner.prepare(spec, run_id=run_id)
         if created is not None:
-            await confirm(created, spec, yes=yes)
+            await agree(runner, created, yes=yes, lint=lint)
             await runner.create(created)
         return await runner.start(spec, run_id=run_id)
 
@@ -140,56 +148,57 @@ def split(flags: dict[str, Any]) -> tuple[Where, dict[str, Any]]:
     return Where(**flags), voice
 
 
-async def confirm(created: RunCreated, spec: RunSpec, *, yes: bool) -> None:
+async def agree(runner: Runner, created: RunCreated, *, yes: bool, lint: bool) -> None:
     """
-    Ask before money is spent.
+    Show the plan, and ask before money is spent.
 
     Raises:
+        DataError: lint has errors, and nothing was created.
         UsageError: nobody is there to be asked, or the answer was no.
     """
     from anyio import to_thread
 
     from vlm_runner.cli import printing
-    from vlm_runner.errors import UsageError
+    from vlm_runner.cli.plan import plan_of
+    from vlm_runner.errors import DataError, UsageError
+    from vlm_runner.lint import Severity
+    from vlm_runner.plan import plan_text
 
-    if yes:
+    terminal = sys.stdin.isatty() and sys.stderr.isatty()
+    if not (yes or terminal) and created.budget is None:
+        raise UsageError(
+            "This run costs money, and nobody is here to be asked.",
+            hint="Say so with: --yes, or set max_cost under [budget].",
+        )
+    if yes and not lint:
         return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError("This run costs money, and nobody is here to be asked.", hint="Say so with: --yes")
-    printing.say(intention(created, spec))
+    plan = plan_of(created, await runner.survey(created), runner.catalogue)
+    if terminal:
+        printing.say(plan_text(plan, settings=False))
+    if plan.report.failed and lint:
+        from vlm_runner.cli.lint import table
+
+        if not terminal:
+            printing.say(table(plan.report))
+        raise DataError(
+            f"Lint has {plan.report.count(Severity.ERROR):,} errors; nothing was created.",
+            hint="See vlm-runner lint, and its --fix. To start all the same: --no-lint",
+        )
+    if yes or not terminal:
+        return
     if not await to_thread.run_sync(lambda: click.confirm("Start it?", err=True)):
         raise UsageError("Nothing was started.")
 
 
-def intention(created: RunCreated, spec: RunSpec) -> str:
-    """What will be done, and what is known of its price."""
-    from vlm_runner.models import find
-    from vlm_runner.spec import ServingMode
-
-    profile = find(spec.model.base)
-    rows, held_out = created.dataset.rows, created.dataset.validation_rows or "no"
-    training = _price(profile.prices.training_per_million_tokens, "per million tokens and epoch")
-    lines = [
-        f"Run {created.run_id} in account {created.account}, {created.region}:",
-        f"  stage {rows} rows, and {held_out} held-out rows, in s3://{created.bucket}/{spec.storage.prefix}",
-        f"  fine-tune {profile.name}; training costs {training}",
-    ]
-    if spec.serving.mode is ServingMode.PROVISIONED:
-        price = _price(profile.throughput_price(spec.serving.model_units), "per hour")
-        lines.append(f"  rent {spec.serving.model_units} model unit(s) of throughput at {price}")
-    elif spec.serving.mode is ServingMode.ON_DEMAND:
-        lines.append("  deploy it on demand, which bills by the token")
-    kept = spec.serving.keep is not False and spec.serving.mode is not ServingMode.NONE
-    lines.append("  KEEP it running afterwards" if kept else "  and delete what was rented")
-    return "\n".join(lines)
-
-
-def _price(value: object, unit: str) -> str:
-    return "a price that this version does not know" if value is None else f"${value} {unit}"
-
-
 def start_detached(
-    settings: Settings, spec: RunSpec, run_id: str | None, where: Where, *, yes: bool, as_json: bool
+    settings: Settings,
+    spec: RunSpec,
+    run_id: str | None,
+    where: Where,
+    *,
+    yes: bool,
+    lint: bool,
+    as_json: bool,
 ) -> None:
     """Create the run here, so that what is wrong is said here, and drive it in a process of its own."""
     import subprocess
@@ -206,7 +215,7 @@ def start_detached(
             created = await runner.prepare(spec, run_id=run_id)
             if created is None:
                 return runner.id_of(spec, run_id)
-            await confirm(created, spec, yes=yes)
+            await agree(runner, created, yes=yes, lint=lint)
             return await runner.create(created)
 
     name = anyio.run(create)

@@ -102,9 +102,11 @@ def look(spec: RunSpec, profile: ModelProfile, settings: Settings) -> Report:
 
     from vlm_runner.dataset import open_dataset
     from vlm_runner.lint import lint_dataset
+    from vlm_runner.prompts import compile_prompt
 
     token = settings.hf_token.get_secret_value() if settings.hf_token is not None else None
-    opened = open_dataset(spec.dataset, token=token, endpoint=settings.hf_endpoint)
+    required = compile_prompt(spec.prompt).columns & {"html", "output"}
+    opened = open_dataset(spec.dataset, token=token, endpoint=settings.hf_endpoint, required=required)
     rows = opened.train.num_rows + (opened.validation.num_rows if opened.validation is not None else 0)
     with _counting(rows) as progress:
         return lint_dataset(

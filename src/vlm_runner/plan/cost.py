@@ -141,7 +141,7 @@ def within(spec: RunSpec, profile: ModelProfile, cost: Cost) -> BudgetFacts | No
     limit = Decimal(str(spec.budget.max_cost))
     if cost.unknown:
         raise ConfigurationError(
-            f"max_cost cannot be kept: of {profile.name} the catalogue does not know {', '.join(cost.unknown)}.",
+            f"There is no price for {profile.name}'s {', '.join(cost.unknown)}, so max_cost cannot be kept.",
             hint="Write the prices of your account into a file, and name it in VLM_RUNNER_CATALOGUE: "
             f'[models."{profile.base_id}".prices] with those keys. Or leave max_cost out.',
         )

@@ -128,8 +128,8 @@ def _data(plan: Plan) -> list[str]:
     lines = ["", f"Data: {plan.spec.dataset.source}, {errors:,} errors and {warnings:,} warnings in lint"]
     for name, census in plan.report.census.items():
         lines.append(
-            f"  {name}: {census.rows:,} rows, {census.image_bytes:,} bytes of images ({census.converted:,} are "
-            f"converted), about {census.tokens:,} tokens"
+            f"  {name}: {census.rows:,} rows, {census.image_bytes:,} bytes of images "
+            f"({census.converted:,} are converted), about {census.tokens:,} tokens"
         )
     return lines
 

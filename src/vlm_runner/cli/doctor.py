@@ -1,0 +1,117 @@
+"""doctor and iam: what stands in the way outside of the data, and the documents that let it pass."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vlm_runner.cli.options import Where, json_option, settings_for, where_options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vlm_runner.doctor import Check, Patient
+    from vlm_runner.models import Catalogue, ModelProfile
+    from vlm_runner.settings import Settings
+    from vlm_runner.spec import RunSpec
+
+
+@click.command()
+@click.argument("spec_file", metavar="SPEC", type=click.Path(dir_okay=False))
+@click.option("--run-id", metavar="ID", help="Look whether this name is free; else the one that start takes.")
+@json_option
+@where_options
+def doctor(spec_file: str, run_id: str | None, *, as_json: bool, **flags: Any) -> None:
+    """Look at credentials, model, role, bucket, quotas and store; say what is wrong and its exact fix.
+
+    Changes nothing, but for a probe object in an S3 checkpoint store, which it deletes. Exits with 4 if
+    something is bad.
+
+    \b
+    Example:
+        vlm-runner doctor run.toml
+        vlm-runner doctor run.toml --json | jq '.[] | select(.status == "bad") | .fix'
+    """
+    from pathlib import Path
+
+    import anyio
+
+    from vlm_runner.cli import printing
+    from vlm_runner.doctor import Status
+    from vlm_runner.models import load_catalogue
+    from vlm_runner.spec import RunSpec
+
+    spec = RunSpec.from_toml(Path(spec_file))
+    settings = settings_for(Where(**flags), spec_region=spec.aws.region, ask_profile=True)
+    found = anyio.run(look, spec, settings, load_catalogue(settings.catalogue), run_id)
+    if as_json:
+        printing.result_json([check.as_json() for check in found])
+    else:
+        printing.result("\n".join(check.line for check in found).replace("SPEC", spec_file))
+    sys.exit(4 if any(check.status is Status.BAD for check in found) else 0)
+
+
+async def look(spec: RunSpec, settings: Settings, catalogue: Catalogue, run_id: str | None) -> list[Check]:
+    """Open what the settings name, and examine it."""
+    from vlm_runner.aws.session import AwsSession
+    from vlm_runner.doctor import examine
+    from vlm_runner.errors import ConfigurationError
+
+    profile = catalogue.find(spec.model.base)
+    if settings.region is None:
+        raise ConfigurationError(
+            "No AWS region.",
+            hint=f"{profile.name} is fine-tuned in {', '.join(profile.regions)}: give --region.",
+        )
+    async with AwsSession(
+        region=settings.region, profile=settings.profile, endpoint_url=settings.endpoint_url
+    ) as session:
+        return await examine(patient_of(spec, profile, catalogue, settings, session, run_id=run_id))
+
+
+def patient_of(
+    spec: RunSpec,
+    profile: ModelProfile,
+    catalogue: Catalogue,
+    settings: Settings,
+    session: Any,
+    *,
+    run_id: str | None,
+) -> Patient:
+    from datetime import UTC, datetime
+    from pathlib import Path
+
+    from vlm_runner.doctor import Patient
+    from vlm_runner.settings import default_checkpoint_folder
+
+    uri = settings.checkpoint_uri
+    store: Path | tuple[Any, str]
+    if uri is not None and uri.startswith("s3://"):
+        bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        store = (session.state_objects(bucket), prefix)
+    else:
+        store = Path(uri) if uri is not None else default_checkpoint_folder()
+
+    async def name_taken() -> str | None:
+        from vlm_runner.errors import RunExists
+        from vlm_runner.runner import Runner
+
+        async with Runner.open(settings) as runner:
+            try:
+                await runner.existing(spec, run_id=run_id)
+            except RunExists as error:
+                return error.message
+        return None
+
+    return Patient(
+        spec=spec,
+        profile=profile,
+        catalogue=catalogue,
+        aws=session,
+        inspection=session.inspection,
+        now=lambda: datetime.now(UTC),
+        store=store,
+        name_taken=name_taken,
+    )

@@ -1,0 +1,53 @@
+"""iam: least-privilege policies and trust documents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from vlm_runner.cli.options import Where, settings_for, where_options
+
+DOCUMENTS = (
+    "role_trust",
+    "role_policy",
+    "caller_policy",
+    "ecs_task_trust",
+    "ecs_task_policy",
+    "sweeper_policy",
+)
+
+
+@click.command()
+@click.argument("spec_file", metavar="SPEC", type=click.Path(dir_okay=False))
+@click.option("--only", type=click.Choice(DOCUMENTS), help="Print one document, ready for the AWS CLI.")
+@click.option("--json", "as_json", is_flag=True, help="What it prints is JSON in any case.")
+@where_options
+def iam(spec_file: str, only: str | None, *, as_json: bool, **flags: Any) -> None:  # noqa: ARG001
+    """Print the policies that SPEC needs: for Bedrock's role, for the caller, and for an ECS task.
+
+    Asks nobody: the account is that of training.role_arn.
+
+    \b
+    Example:
+        vlm-runner iam run.toml
+        vlm-runner iam run.toml --only role_trust > trust.json
+        aws iam create-role --role-name bedrock-sft --assume-role-policy-document file://trust.json
+    """
+    from pathlib import Path
+
+    from vlm_runner.cli import printing
+    from vlm_runner.doctor.checks import scope_of
+    from vlm_runner.doctor.documents import all_documents
+    from vlm_runner.models import load_catalogue
+    from vlm_runner.spec import RunSpec
+
+    spec = RunSpec.from_toml(Path(spec_file))
+    settings = settings_for(Where(**flags), spec_region=spec.aws.region)
+    profile = load_catalogue(settings.catalogue).find(spec.model.base)
+    region = settings.region or profile.regions[0]
+    _, partition, _, _, account, *_ = spec.training.role_arn.split(":")
+    uri = settings.checkpoint_uri or ""
+    store = uri.removeprefix("s3://") if uri.startswith("s3://") else None
+    found = all_documents(scope_of(spec, profile, account, region, partition=partition, store=store))
+    printing.result_json(found[only] if only else found)

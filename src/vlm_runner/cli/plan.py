@@ -1,0 +1,176 @@
+"""plan: what a run would do, and what it would cost."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vlm_runner.cli.options import Where, json_option, settings_for, where_options
+
+if TYPE_CHECKING:
+    from vlm_runner.core.events import RunCreated
+    from vlm_runner.models import Catalogue
+    from vlm_runner.plan import Origin, Plan
+    from vlm_runner.settings import Settings
+    from vlm_runner.spec import RunSpec
+    from vlm_runner.steps.survey import Survey
+
+
+@click.command()
+@click.argument("spec_file", metavar="SPEC", type=click.Path(dir_okay=False))
+@click.option("--run-id", metavar="ID", help="As for start.")
+@click.option("--offline", is_flag=True, help="Ask AWS nothing: only the data and the prices.")
+@json_option
+@where_options
+def plan(spec_file: str, run_id: str | None, *, offline: bool, as_json: bool, **flags: Any) -> None:
+    """Lint, doctor, what SPEC would create, reuse and upload, and what it would cost. Changes nothing.
+
+    Prices come from the model catalogue, with source and date; one that is not known is "unknown", never a
+    guess. Set it in a file of your own, and name that in VLM_RUNNER_CATALOGUE:
+
+    \b
+        [models."amazon.nova-lite-v1:0:300k".prices]
+        training_per_million_tokens = 2.00
+        throughput_per_unit_hour = 108.15
+
+    \b
+    Example:
+        vlm-runner plan run.toml
+        vlm-runner plan run.toml --offline --json | jq .cost.expected
+    """
+    from pathlib import Path
+
+    import anyio
+
+    from vlm_runner.cli import printing
+    from vlm_runner.models import load_catalogue
+    from vlm_runner.plan import plan_json, plan_text
+    from vlm_runner.spec import RunSpec
+
+    where = Where(**flags)
+    spec = RunSpec.from_toml(Path(spec_file))
+    settings = settings_for(where, spec_region=spec.aws.region, ask_profile=not offline)
+    origins = origins_of(spec, settings, where)
+    if offline:
+        made = _offline(spec, settings, load_catalogue(settings.catalogue), origins)
+    else:
+        made = anyio.run(_asked, spec, settings, run_id, origins)
+    if as_json:
+        printing.result_json(plan_json(made))
+    else:
+        printing.result(plan_text(made).replace("iam SPEC", f"iam {spec_file}"))
+    sys.exit(_code(made))
+
+
+def _code(plan: Plan) -> int:
+    from vlm_runner.doctor import Status
+
+    if plan.report.failed:
+        return 3
+    bad = any(check.status is Status.BAD for check in plan.doctor)
+    return 4 if plan.refusal or bad else 0
+
+
+def _offline(spec: RunSpec, settings: Settings, catalogue: Catalogue, origins: tuple[Origin, ...]) -> Plan:
+    from vlm_runner.cli.lint import look
+    from vlm_runner.errors import ConfigurationError
+    from vlm_runner.plan import Plan, estimate, within
+
+    profile = catalogue.find(spec.model.base)
+    report = look(spec, profile, settings)
+    train, *rest = report.census.values()
+    cost = estimate(spec, profile, train, rest[0] if rest else None)
+    budget, refusal = None, None
+    try:
+        budget = within(spec, profile, cost)
+    except ConfigurationError as error:
+        refusal = str(error)
+    return Plan(
+        spec=spec,
+        model=profile.name,
+        report=report,
+        cost=cost,
+        origins=origins,
+        budget=budget,
+        refusal=refusal,
+    )
+
+
+async def _asked(spec: RunSpec, settings: Settings, run_id: str | None, origins: tuple[Origin, ...]) -> Plan:
+    """With AWS asked; what it refuses is a line of the plan, beside data and prices."""
+    from dataclasses import replace
+
+    from anyio import to_thread
+
+    from vlm_runner.cli.doctor import look as examine
+    from vlm_runner.errors import VlmRunnerError
+    from vlm_runner.runner import Runner
+
+    async with Runner.open(settings) as runner:
+        checks = tuple(await examine(spec, settings, runner.catalogue, run_id))
+        try:
+            existing = await runner.existing(spec, run_id=run_id)
+            created = None if existing is not None else await runner.prepare(spec, run_id=run_id)
+            if created is not None:
+                made = plan_of(created, await runner.survey(created), runner.catalogue)
+                # The last part of each name is the run's own, and chosen when it is created.
+                resources = tuple(
+                    (kind, name if kind == "bucket" else f"{name.rpartition('-')[0]}-…", action)
+                    for kind, name, action in made.resources
+                )
+                return replace(made, origins=origins, doctor=checks, resources=resources)
+        except VlmRunnerError as error:
+            made = await to_thread.run_sync(_offline, spec, settings, runner.catalogue, origins)
+            return replace(made, doctor=checks, refusal=str(error))
+        made = await to_thread.run_sync(_offline, spec, settings, runner.catalogue, origins)
+        return replace(made, doctor=checks, existing=existing)
+
+
+def plan_of(created: RunCreated, survey: Survey, catalogue: Catalogue) -> Plan:
+    """The plan of a run that does not exist yet."""
+    from vlm_runner.plan import Plan
+
+    return Plan(
+        spec=created.spec,
+        model=catalogue.find(created.spec.model.base).name,
+        report=survey.report,
+        cost=survey.cost,
+        origins=(),
+        created=created,
+        resources=survey.resources,
+        uploads=survey.uploads,
+        budget=created.budget,
+        refusal=survey.conflict,
+    )
+
+
+def origins_of(spec: RunSpec, settings: Settings, where: Where) -> tuple[Origin, ...]:
+    """Where each setting came from: flag, environment, file or default."""
+    from vlm_runner.plan import Origin
+    from vlm_runner.settings import set_by_environment
+
+    flags = {
+        "profile": where.profile,
+        "region": where.region,
+        "endpoint_url": where.endpoint_url,
+        "checkpoint_uri": where.store,
+    }
+    environment = set_by_environment()
+    found = []
+    for name in type(settings).model_fields:
+        value = str(getattr(settings, name))
+        if flags.get(name) is not None:
+            found.append(Origin(name, value, "flag"))
+        elif name in environment:
+            found.append(Origin(name, value, "environment"))
+        elif name == "region" and settings.region is not None:
+            found.append(Origin(name, value, "file" if spec.aws.region == settings.region else "environment"))
+        else:
+            found.append(Origin(name, value, "default"))
+    for section, table in spec:
+        for name, value in table:
+            given = section in spec.model_fields_set and name in table.model_fields_set
+            found.append(Origin(f"{section}.{name}", str(value), "file" if given else "default"))
+    return tuple(found)

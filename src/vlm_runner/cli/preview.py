@@ -1,0 +1,159 @@
+"""preview: one row as the model will learn it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vlm_runner.cli.options import Where, json_option, settings_for, where_options
+
+if TYPE_CHECKING:
+    from vlm_runner.dataset.rows import Row, Subset
+    from vlm_runner.spec import RunSpec
+
+COLUMNS = 64
+"""Character cells that an image takes in the terminal."""
+
+
+@click.command()
+@click.argument("spec_file", metavar="SPEC", type=click.Path(dir_okay=False))
+@click.option("--row", default=0, show_default=True, type=click.IntRange(min=0), help="Which row, from 0.")
+@click.option("--validation", is_flag=True, help="Of the held-out rows.")
+@click.option("--image", "image_file", metavar="FILE", help="Save the image there instead of showing it.")
+@json_option
+@where_options
+def preview(
+    spec_file: str, row: int, image_file: str | None, *, validation: bool, as_json: bool, **flags: Any
+) -> None:
+    """Show one row of SPEC's dataset: its rendered texts, its tokens, its image, and what lint says.
+
+    Needs no AWS. A terminal with 24-bit colour shows the image; elsewhere it is saved beside SPEC.
+
+    \b
+    Example:
+        vlm-runner preview run.toml --row 3
+        vlm-runner preview run.toml --row 3 --image page.png
+    """
+    import sys
+    from pathlib import Path
+
+    from vlm_runner.cli import printing
+    from vlm_runner.dataset import open_dataset
+    from vlm_runner.errors import RowError, UsageError
+    from vlm_runner.models import load_catalogue
+    from vlm_runner.prompts import compile_prompt
+    from vlm_runner.spec import RunSpec
+
+    spec = RunSpec.from_toml(Path(spec_file))
+    settings = settings_for(Where(**flags), spec_region=spec.aws.region)
+    profile = load_catalogue(settings.catalogue).find(spec.model.base)
+    token = settings.hf_token.get_secret_value() if settings.hf_token is not None else None
+    required = compile_prompt(spec.prompt).columns & {"html", "output"}
+    opened = open_dataset(spec.dataset, token=token, endpoint=settings.hf_endpoint, required=required)
+    subset = opened.validation if validation else opened.train
+    if subset is None:
+        raise UsageError("The spec holds no rows out.", hint="Leave --validation out.")
+    if row >= subset.num_rows:
+        raise UsageError(f"There is no row {row}: {subset.name} has {subset.num_rows}, from 0.")
+    found = next(subset.scan(row, row + 1))
+    if isinstance(found, RowError):
+        raise found
+    shown = rendered(found, subset, spec, profile)
+    picture = None
+    if image_file is not None:
+        picture = Path(image_file)
+    elif as_json or not sys.stdout.isatty():
+        picture = Path(spec_file).with_name(f"{subset.name}-{row:03d}.{_extension(found.image)}")
+    if picture is not None:
+        picture.write_bytes(found.image)
+        shown["image"] = str(picture)
+    if as_json:
+        printing.result_json(shown)
+        return
+    printing.result(text(shown))
+    if picture is None:
+        click.echo(blocks(found.image))
+
+
+def rendered(row: Row, subset: Subset, spec: RunSpec, profile: Any) -> dict[str, Any]:
+    """The row as values: the record, its tokens, and what lint finds in it."""
+    import datetime as dt
+
+    from vlm_runner.dataset.rows import Opened
+    from vlm_runner.lint import lint_dataset
+    from vlm_runner.lint.tokens import text_tokens
+    from vlm_runner.prompts import compile_prompt
+
+    parts = compile_prompt(spec.prompt).parts(row.fields)
+    alone = subset.chosen([row.index])
+    report = lint_dataset(
+        Opened(alone, None, None, alone.fingerprint), spec, profile, today=dt.datetime.now(dt.UTC).date()
+    )
+    census = report.census[alone.name]
+    texts = {name: part if isinstance(part, str) else None for name, part in parts.items()}
+    return {
+        "subset": subset.name,
+        "row": row.index,
+        "source_row": row.source_index,
+        **texts,
+        "tokens": {
+            **{name: text_tokens(part) for name, part in texts.items() if part is not None},
+            "image": census.image_tokens,
+            "limit": profile.tokens.per_record,
+        },
+        "image_bytes": len(row.image),
+        "image": None,
+        # What the whole dataset has too few or too many of says nothing about a row.
+        "findings": [
+            finding.as_json() | {"row": row.index} for finding in report.findings if finding.row is not None
+        ],
+    }
+
+
+def text(shown: dict[str, Any]) -> str:
+    lines = [f"{shown['subset']} row {shown['row']} (row {shown['source_row']} of the dataset)"]
+    for name in ("system", "user", "assistant"):
+        if name in shown:
+            count = shown["tokens"].get(name, 0)
+            body = shown[name] if shown[name] is not None else "(cannot be rendered; see below)"
+            lines += ["", f"── {name} (about {count:,} tokens) ──", body.rstrip()]
+    tokens = {name: count for name, count in shown["tokens"].items() if name != "limit"}
+    image = f"{tokens['image']:,} of them for the image of {shown['image_bytes']:,} bytes"
+    lines += ["", f"About {sum(tokens.values()):,} of {shown['tokens']['limit']:,} tokens, {image}."]
+    for finding in shown["findings"]:
+        lines.append(f"{finding['severity']}: {finding['code']} {finding['field']}: {finding['message']}")
+    if shown["image"] is not None:
+        lines.append(f"The image is {shown['image']}.")
+    return "\n".join(lines)
+
+
+def blocks(body: bytes) -> str:
+    """The image in half blocks of 24-bit colour: two pixels to a cell."""
+    import io
+
+    from PIL import Image
+
+    with Image.open(io.BytesIO(body), formats=("PNG", "JPEG", "WEBP", "GIF")) as image:
+        image.draft("RGB", (COLUMNS, COLUMNS))
+        small = image.convert("RGB")
+        small.thumbnail((COLUMNS, COLUMNS))
+    pixels = small.tobytes()
+
+    def colour(x: int, y: int) -> str:
+        at = (min(y, small.height - 1) * small.width + x) * 3
+        return f"{pixels[at]};{pixels[at + 1]};{pixels[at + 2]}"
+
+    rows = [
+        "".join(f"\x1b[38;2;{colour(x, y)}m\x1b[48;2;{colour(x, y + 1)}m▀" for x in range(small.width))
+        for y in range(0, small.height, 2)
+    ]
+    return "\n".join(f"{row}\x1b[0m" for row in rows)
+
+
+def _extension(body: bytes) -> str:
+    if body.startswith(b"\x89PNG"):
+        return "png"
+    if body.startswith(b"\xff\xd8"):
+        return "jpg"
+    return "webp" if body[8:12] == b"WEBP" else "gif"

@@ -1,0 +1,465 @@
+"""The checks, each a small function from a patient to what it found; none stops the others."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import tempfile
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+
+from vlm_runner.core.names import bucket_name
+from vlm_runner.doctor import documents
+from vlm_runner.doctor.policy import Verdict, condition_values, fits, listed, trusts, verdict
+from vlm_runner.errors import AccessDenied, CredentialsError, VlmRunnerError
+from vlm_runner.models import Lifecycle
+from vlm_runner.spec import ServingMode
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from vlm_runner.aws.inspection import AwsInspection, Role
+    from vlm_runner.aws.ports import Aws, Caller, Objects
+    from vlm_runner.models import Catalogue, ModelProfile
+    from vlm_runner.spec import RunSpec
+
+SKEW = timedelta(minutes=4)
+"""AWS refuses signatures that are five minutes off (IAM user guide, signing)."""
+QUOTAS = "https://console.aws.amazon.com/servicequotas/home/services/bedrock/quotas"
+
+
+class Status(StrEnum):
+    GOOD = "good"
+    BAD = "bad"
+    """The run would fail."""
+    DOUBTFUL = "doubtful"
+    """It may fail, or go wrong later."""
+    UNKNOWN = "unknown"
+    """It could not be looked at; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    code: str
+    status: Status
+    about: str
+    message: str
+    fix: str | None = None
+
+    @property
+    def matters(self) -> bool:
+        return self.status is not Status.GOOD
+
+    @property
+    def line(self) -> str:
+        text = f"{self.status.value:<10}{self.code}  {self.about}: {self.message}"
+        return f"{text}\n{' ' * 12}      fix: {self.fix}" if self.fix else text
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self) | {"status": self.status.value}
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """What is looked at, and by what."""
+
+    spec: RunSpec
+    profile: ModelProfile
+    catalogue: Catalogue
+    aws: Aws
+    inspection: AwsInspection
+    now: Callable[[], datetime]
+    store: Path | tuple[Objects, str]
+    """Of checkpoints: a folder, or a bucket and a prefix."""
+    name_taken: Callable[[], Any] | None = None
+    """Async; the phase of a run of the same name and another spec, or None."""
+
+    @property
+    def region(self) -> str:
+        return self.aws.region
+
+    def scope(self, account: str, partition: str = "aws") -> documents.Scope:
+        return scope_of(self.spec, self.profile, account, self.region, partition=partition)
+
+
+def scope_of(
+    spec: RunSpec,
+    profile: ModelProfile,
+    account: str,
+    region: str,
+    *,
+    partition: str = "aws",
+    store: str | None = None,
+) -> documents.Scope:
+    return documents.Scope(
+        account=account,
+        region=region,
+        bucket=bucket_name(spec.storage.bucket, account, region),
+        role_arn=spec.training.role_arn,
+        base_model=profile.base_id,
+        inference_model=profile.inference_id,
+        prefix=spec.storage.prefix,
+        store=store,
+        partition=partition,
+    )
+
+
+async def examine(patient: Patient) -> list[Check]:
+    """All checks, in the order in which a person would mend what they find. Nothing is changed."""
+    found: list[Check] = [check async for check in _region(patient)]
+    try:
+        caller = await patient.aws.account.caller()
+    except CredentialsError as error:
+        return [*found, Check("C01", Status.BAD, "credentials", error.message, error.hint)]
+    except VlmRunnerError as error:
+        return [*found, Check("C01", Status.UNKNOWN, "credentials", error.message, "Try again.")]
+    found.append(Check("C01", Status.GOOD, "credentials", f"{caller.arn}"))
+    for look in (_clock, _model, _role, _bucket, _units, _jobs, _caller, _name, _store):
+        try:
+            found += [check async for check in look(patient, caller)]
+        except AccessDenied as error:
+            fix = (
+                f"Allow {error.operation or 'it'}; the whole policy: vlm-runner iam SPEC --only caller_policy"
+            )
+            found.append(Check("C00", Status.UNKNOWN, look.__name__.strip("_"), error.message, fix))
+        except VlmRunnerError as error:
+            found.append(Check("C00", Status.UNKNOWN, look.__name__.strip("_"), error.message, error.hint))
+    return found
+
+
+async def _region(patient: Patient) -> AsyncIterator[Check]:
+    if patient.region in patient.profile.regions:
+        yield Check("C02", Status.GOOD, "region", patient.region)
+        return
+    right = patient.profile.regions[0]
+    yield Check(
+        "C02",
+        Status.BAD,
+        "region",
+        f"{patient.profile.name} is not fine-tuned in {patient.region}, but in {right}",
+        f'Give --region {right}, or set region = "{right}" under [aws].',
+    )
+
+
+async def _clock(patient: Patient, _: Caller) -> AsyncIterator[Check]:
+    theirs = await patient.inspection.time()
+    if theirs is None:
+        yield Check("C20", Status.UNKNOWN, "clock", "the answer had no date")
+        return
+    skew = abs(patient.now() - theirs)
+    if skew < SKEW:
+        yield Check("C20", Status.GOOD, "clock", f"{skew.total_seconds():.0f} seconds off")
+    else:
+        off = f"this machine's clock is {skew.total_seconds():.0f} seconds off; AWS refuses 300"
+        yield Check("C20", Status.BAD, "clock", off, "Set it: sudo timedatectl set-ntp true")
+
+
+async def _model(patient: Patient, _: Caller) -> AsyncIterator[Check]:
+    profile, day = patient.profile, patient.now().date()
+    found = await patient.aws.bedrock.foundation_model(profile.base_id)
+    alive = ", ".join(
+        f"{other.base_id} ({', '.join(other.regions)})"
+        for other in patient.catalogue.alternatives(profile, day)
+    )
+    instead = f"Set model.base to one that is alive: {alive}."
+    dates = profile.lifecycle
+    if found is None:
+        known = (
+            f"; its end of life was {dates.end_of_life}" if profile.lifecycle_on(day) is Lifecycle.EOL else ""
+        )
+        said = f"Bedrock in {patient.region} does not know {profile.base_id}{known}"
+        yield Check("C03", Status.BAD, "model", said, instead)
+        return
+    if found.lifecycle != "ACTIVE":
+        since = f" since {dates.legacy}" if dates.legacy else ""
+        said = f"{profile.name} is {found.lifecycle}{since}: no new job and no new throughput"
+        yield Check("C03", Status.BAD, "model", said, instead)
+        return
+    yield Check("C03", Status.GOOD, "model", f"{profile.name} is {found.lifecycle}")
+    if "FINE_TUNING" not in found.customizations:
+        supported = ", ".join(found.customizations) or "none"
+        yield Check(
+            "C04", Status.BAD, "fine-tuning", f"customizations of {profile.base_id}: {supported}", instead
+        )
+    else:
+        yield Check("C04", Status.GOOD, "fine-tuning", "supported")
+
+
+async def _role(patient: Patient, caller: Caller) -> AsyncIterator[Check]:
+    arn = patient.spec.training.role_arn
+    owner = arn.split(":")[4]
+    if owner != caller.account:
+        said = f"the role is of account {owner}, and these credentials are of {caller.account}"
+        yield Check("C05", Status.BAD, "role", said, "Name a role of this account in training.role_arn.")
+        return
+    try:
+        role = await patient.inspection.role(arn)
+    except AccessDenied as error:
+        yield Check(
+            "C06", Status.UNKNOWN, "role", f"not allowed to look: {error.message}", "Allow iam:GetRole."
+        )
+        return
+    name = arn.rpartition("/")[2]
+    if role is None:
+        yield Check(
+            "C06",
+            Status.BAD,
+            "role",
+            f"there is no role {name}",
+            f"vlm-runner iam SPEC --only role_trust > trust.json && aws iam create-role --role-name {name} "
+            "--assume-role-policy-document file://trust.json",
+        )
+        return
+    yield Check("C06", Status.GOOD, "role", arn)
+    for check in _trust(patient, caller, role):
+        yield check
+    async for check in _rights(patient, caller, role):
+        yield check
+
+
+def _trust(patient: Patient, caller: Caller, role: Role) -> list[Check]:
+    update = (
+        "vlm-runner iam SPEC --only role_trust > trust.json && aws iam update-assume-role-policy "
+        f"--role-name {role.name} --policy-document file://trust.json"
+    )
+    statements = trusts(role.trust, "bedrock.amazonaws.com")
+    if not statements:
+        return [
+            Check("C07", Status.BAD, "trust", f"{role.name} does not trust bedrock.amazonaws.com", update)
+        ]
+    job = f"arn:{caller.partition}:bedrock:{patient.region}:{caller.account}:model-customization-job/x"
+    checks, fitting = [], 0
+    for statement in statements:
+        accounts = condition_values(statement, "aws:SourceAccount")
+        sources = condition_values(statement, "aws:SourceArn")
+        if accounts and caller.account not in accounts:
+            said = f"aws:SourceAccount is {', '.join(accounts)}, and the account {caller.account}"
+            checks.append(Check("C08", Status.BAD, "trust", said, update))
+        elif sources and not any(fits(source, job) for source in sources):
+            said = f"aws:SourceArn is {', '.join(sources)}, which no job in {patient.region} fits"
+            checks.append(Check("C08", Status.BAD, "trust", said, update))
+        elif not accounts or not sources:
+            missing = " and ".join(
+                name
+                for name, values in (("aws:SourceAccount", accounts), ("aws:SourceArn", sources))
+                if not values
+            )
+            said = f"anybody's job could use the role: no condition on {missing}"
+            checks.append(Check("C09", Status.DOUBTFUL, "trust", said, update))
+            fitting += 1
+        else:
+            checks.append(Check("C08", Status.GOOD, "trust", "Bedrock, for this account's jobs only"))
+            fitting += 1
+    return [check for check in checks if not fitting or check.status is not Status.BAD]
+
+
+async def _rights(patient: Patient, caller: Caller, role: Role) -> AsyncIterator[Check]:
+    scope = patient.scope(caller.account, caller.partition)
+    needs = (
+        ("C10", "role lists", "s3:ListBucket", scope.bucket_arn, f"{scope.prefix}data/train.jsonl"),
+        ("C11", "role reads", "s3:GetObject", f"{scope.bucket_arn}/{scope.prefix}data/train.jsonl", None),
+        (
+            "C11",
+            "role reads images",
+            "s3:GetObject",
+            f"{scope.bucket_arn}/{scope.prefix}images/train/000.png",
+            None,
+        ),
+        ("C12", "role writes", "s3:PutObject", f"{scope.bucket_arn}/{scope.prefix}runs/x/output/y", None),
+    )
+    add = (
+        "vlm-runner iam SPEC --only role_policy > policy.json && aws iam put-role-policy "
+        f"--role-name {role.name} --policy-name vlm-runner --policy-document file://policy.json"
+    )
+    policies: list[dict[str, Any]] | None = None
+    for code, about, action, resource, prefix in needs:
+        context = {"aws:ResourceAccount": caller.account} | ({"s3:prefix": prefix} if prefix else {})
+        simulated = await patient.inspection.simulate(role.arn, [action], resource, context)
+        if simulated is not None:
+            allowed = Verdict.ALLOWED if simulated.get(action, False) else Verdict.DENIED
+            how = "simulated by IAM"
+        else:
+            if policies is None:
+                try:
+                    policies = await patient.inspection.policies(role.name)
+                except VlmRunnerError as error:
+                    said = f"its policies could be neither simulated nor read ({error.message})"
+                    yield Check(
+                        "C13", Status.UNKNOWN, "role's rights", said, "Allow iam:SimulatePrincipalPolicy."
+                    )
+                    return
+            allowed, how = verdict(policies, action, resource), "read from its policies, not simulated"
+        if allowed is Verdict.DENIED:
+            yield Check(code, Status.BAD, about, f"{role.name} may not {action} on {resource} ({how})", add)
+        else:
+            uncertain = ", under a condition" if allowed is Verdict.CONDITIONAL else ""
+            yield Check(code, Status.GOOD, about, f"{action}{uncertain} ({how})")
+
+
+async def _bucket(patient: Patient, caller: Caller) -> AsyncIterator[Check]:
+    name = bucket_name(patient.spec.storage.bucket, caller.account, patient.region)
+    facts = await patient.inspection.bucket(name, caller.account)
+    if not facts.exists:
+        yield Check("C14", Status.GOOD, "bucket", f"{name} does not exist yet, and is created by the run")
+        return
+    if not facts.ours:
+        said = f"{name} belongs to another account, or you may not use it"
+        yield Check("C14", Status.BAD, "bucket", said, "Name another one: bucket under [storage].")
+        return
+    if facts.region != patient.region:
+        said = f"{name} is in {facts.region}; Bedrock reads its own region only, {patient.region}"
+        yield Check("C15", Status.BAD, "bucket", said, "Name another one: bucket under [storage].")
+        return
+    yield Check("C14", Status.GOOD, "bucket", f"{name} is ours, in {facts.region}")
+    block = (
+        f"aws s3api put-public-access-block --bucket {name} --public-access-block-configuration "
+        "BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true"
+    )
+    if facts.public:
+        yield Check("C16", Status.BAD, "bucket", f"{name} is public by its policy", block)
+    elif facts.blocks_public is False:
+        yield Check("C16", Status.DOUBTFUL, "bucket", f"{name} does not block public access", block)
+    elif facts.blocks_public is None:
+        yield Check("C16", Status.UNKNOWN, "bucket", "its public access block could not be read")
+    else:
+        yield Check("C16", Status.GOOD, "bucket", "public access is blocked")
+
+
+async def _units(patient: Patient, _: Caller) -> AsyncIterator[Check]:
+    if patient.spec.serving.mode is not ServingMode.PROVISIONED:
+        return
+    wanted, quotas = patient.spec.serving.model_units, patient.profile.quotas
+    value = await patient.inspection.quota(quotas.provisioned_units_code)
+    on_demand = ' Or set mode = "on-demand" under [serving].' if patient.profile.serving.on_demand else ""
+    if value is None:
+        said = f"{quotas.provisioned_units_code} could not be read; in many accounts it is 0"
+        yield Check(
+            "C17", Status.UNKNOWN, "model units", said, "Allow servicequotas:GetServiceQuota." + on_demand
+        )
+    elif value < wanted:
+        said = f"{wanted} wanted, and the account's quota of units without commitment is {value:.0f}"
+        ask = (
+            "aws service-quotas request-service-quota-increase --service-code bedrock "
+            f"--quota-code {quotas.provisioned_units_code} --desired-value {wanted} --region {patient.region}"
+        )
+        yield Check("C17", Status.BAD, "model units", said, ask + on_demand)
+    else:
+        yield Check("C17", Status.GOOD, "model units", f"{value:.0f} without commitment")
+    own = await patient.inspection.quota_named("model units per provisioned model", patient.profile.name)
+    if own is None:
+        said = f"no quota 'Model units per provisioned model for {patient.profile.name}' was found"
+        yield Check("C18", Status.UNKNOWN, "units of this model", said, f"Look for it: {QUOTAS}")
+    elif own[2] < wanted:
+        said = f"{own[1]} is {own[2]:.0f}, and {wanted} wanted"
+        ask = (
+            "aws service-quotas request-service-quota-increase --service-code bedrock "
+            f"--quota-code {own[0]} --desired-value {wanted} --region {patient.region}"
+        )
+        yield Check("C18", Status.BAD, "units of this model", said, ask)
+    else:
+        yield Check("C18", Status.GOOD, "units of this model", f"{own[2]:.0f}")
+
+
+async def _jobs(patient: Patient, _: Caller) -> AsyncIterator[Check]:
+    running, most = await patient.inspection.running_jobs(), patient.profile.quotas.scheduled_jobs
+    if running >= most:
+        said = f"{running} customization jobs are under way; an account may have {most}"
+        wait = "Wait for one, or stop one: aws bedrock stop-model-customization-job --job-identifier NAME"
+        yield Check("C19", Status.BAD, "jobs", said, f"{wait} --region {patient.region}")
+    else:
+        yield Check("C19", Status.GOOD, "jobs", f"{running} under way, of at most {most}")
+
+
+async def _caller(patient: Patient, caller: Caller) -> AsyncIterator[Check]:
+    """What whoever calls may do, as far as IAM simulates it."""
+    parts = caller.arn.split(":")
+    if ":assumed-role/" in caller.arn:
+        principal = f"arn:{caller.partition}:iam::{caller.account}:role/{caller.arn.split('/')[1]}"
+    elif len(parts) > 5 and parts[5].startswith("user/"):
+        principal = caller.arn
+    else:
+        yield Check("C21", Status.UNKNOWN, "caller's rights", f"{caller.arn} cannot be simulated")
+        return
+    wanted = documents.caller_policy(patient.scope(caller.account, caller.partition))["Statement"]
+    denied: list[str] = []
+    for statement in wanted:
+        resource = listed(statement["Resource"])[0]
+        context = {
+            key: str(listed(value)[0]).replace("*", "x")
+            for operator in statement.get("Condition", {}).values()
+            for key, value in operator.items()
+        }
+        result = await patient.inspection.simulate(principal, listed(statement["Action"]), resource, context)
+        if result is None:
+            said = "IAM's simulation is not to be had, so the caller's rights are not known"
+            yield Check("C21", Status.UNKNOWN, "caller's rights", said, "Allow iam:SimulatePrincipalPolicy.")
+            return
+        denied += [action for action, allowed in result.items() if not allowed]
+    if denied:
+        give = "vlm-runner iam SPEC --only caller_policy"
+        yield Check("C21", Status.BAD, "caller's rights", f"may not {', '.join(denied)}", give)
+    else:
+        yield Check("C21", Status.GOOD, "caller's rights", "simulated by IAM")
+
+
+async def _name(patient: Patient, _: Caller) -> AsyncIterator[Check]:
+    if patient.name_taken is None:
+        return
+    taken = await patient.name_taken()
+    if taken is None:
+        yield Check("C22", Status.GOOD, "name", "free")
+    else:
+        yield Check("C22", Status.BAD, "name", str(taken), "Give another --run-id.")
+
+
+async def _store(patient: Patient, _: Caller) -> AsyncIterator[Check]:
+    if isinstance(patient.store, Path):
+        yield await anyio.to_thread.run_sync(_local_store, patient.store)
+        return
+    objects, prefix = patient.store
+    where = f"s3://{objects.bucket}/{prefix}"
+    key = f"{prefix.rstrip('/')}/doctor-{secrets.token_hex(8)}.json".lstrip("/")
+    try:
+        first = await objects.put_if(key, b'{"probe": 1}', replacing=None)
+        second = await objects.put_if(key, b'{"probe": 2}', replacing=None)
+        stale = await objects.put_if(key, b'{"probe": 3}', replacing='"00000000000000000000000000000000"')
+        third = None if first is None else await objects.put_if(key, b'{"probe": 4}', replacing=first)
+    except VlmRunnerError as error:
+        fix = (
+            error.hint
+            or "Allow s3:GetObject, s3:PutObject and s3:DeleteObject there, or give another --store."
+        )
+        yield Check("C23", Status.BAD, "checkpoints", f"{where}: {error.message}", fix)
+        return
+    if first is None or second is not None or stale is not None or third is None:
+        said = f"{where} does not keep conditional writes, on which the lease rests"
+        yield Check("C24", Status.BAD, "checkpoints", said, "Use S3 itself, or a folder, as --store.")
+    else:
+        yield Check("C23", Status.GOOD, "checkpoints", f"{where} keeps conditional writes")
+    try:
+        await objects.delete(key)
+    except VlmRunnerError as error:
+        said = f"the probe {key} could not be deleted: {error.message}"
+        yield Check("C25", Status.DOUBTFUL, "checkpoints", said,
+                    "Allow s3:DeleteObject there.")  # fmt: skip
+
+
+def _local_store(folder: Path) -> Check:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=folder, prefix=".doctor-")
+        with os.fdopen(handle, "w") as file:
+            json.dump({"probe": 1}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).unlink()
+    except OSError as error:
+        said = f"{folder} cannot be written: {error.strerror or error}"
+        return Check("C23", Status.BAD, "checkpoints", said, "Give another folder as --store.")
+    return Check("C23", Status.GOOD, "checkpoints", f"{folder}")

@@ -1,0 +1,238 @@
+"""
+Least-privilege policies and trust documents. Pure: from names to JSON.
+
+Actions and conditions: Bedrock user guide, model-customization-iam-role and prov-thru-prereq.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vlm_runner.core.names import TAG_UID
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What the documents are about."""
+
+    account: str
+    region: str
+    bucket: str
+    role_arn: str
+    base_model: str
+    inference_model: str
+    prefix: str = ""
+    store: str | None = None
+    """`bucket/prefix` of the checkpoint store, if that is in S3."""
+    partition: str = "aws"
+
+    @property
+    def bucket_arn(self) -> str:
+        return f"arn:{self.partition}:s3:::{self.bucket}"
+
+    def bedrock(self, kind: str, *, account: bool = True) -> str:
+        return f"arn:{self.partition}:bedrock:{self.region}:{self.account if account else ''}:{kind}"
+
+
+def _document(*statements: Document) -> Document:
+    return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def _allow(
+    sid: str, actions: list[str], resources: list[str] | str, condition: Document | None = None
+) -> Document:
+    statement: Document = {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
+    return statement | ({"Condition": condition} if condition else {})
+
+
+def role_trust(scope: Scope) -> Document:
+    """Only Bedrock, only for customization jobs of this account and region."""
+    return _document(
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "bedrock.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+            "Condition": {
+                "StringEquals": {"aws:SourceAccount": scope.account},
+                "ArnEquals": {"aws:SourceArn": scope.bedrock("model-customization-job/*")},
+            },
+        }
+    )
+
+
+def role_policy(scope: Scope) -> Document:
+    """
+    Read the images and records, write the output.
+
+    The condition on ListBucket stands in a statement of its own: GetObject has no s3:prefix, and would be
+    denied by it.
+    """
+    ours = {"StringEquals": {"aws:ResourceAccount": scope.account}}
+    listed = [f"{scope.prefix}{folder}/*" for folder in ("images", "data", "runs")]
+    return _document(
+        _allow("List", ["s3:ListBucket"], scope.bucket_arn, {"StringLike": {"s3:prefix": listed}} | ours),
+        _allow(
+            "Read",
+            ["s3:GetObject"],
+            [f"{scope.bucket_arn}/{scope.prefix}{folder}/*" for folder in ("images", "data", "runs")],
+            ours,
+        ),
+        _allow("Write", ["s3:PutObject"], [f"{scope.bucket_arn}/{scope.prefix}runs/*/output/*"], ours),
+    )
+
+
+def caller_policy(scope: Scope) -> Document:
+    """Whoever runs `vlm-runner`: a person, or a task."""
+    tagged = {"StringLike": {f"aws:ResourceTag/{TAG_UID}": "*"}}
+    tagging = {"StringLike": {f"aws:RequestTag/{TAG_UID}": "*"}}
+    inference = f"arn:{scope.partition}:bedrock:*::foundation-model/{scope.inference_model}"
+    endpoints = [scope.bedrock("provisioned-model/*"), scope.bedrock("custom-model-deployment/*")]
+    models = [scope.bedrock("custom-model/*")]
+    jobs = scope.bedrock("model-customization-job/*")
+    base = scope.bedrock(f"foundation-model/{scope.base_model}", account=False)
+    statements = [
+        _allow("WhoAmI", ["sts:GetCallerIdentity"], "*"),
+        _allow(
+            "LookAround",
+            [
+                "bedrock:GetFoundationModel",
+                "bedrock:ListModelCustomizationJobs",
+                "bedrock:ListProvisionedModelThroughputs",
+                "bedrock:ListCustomModelDeployments",
+                "servicequotas:GetServiceQuota",
+                "servicequotas:ListServiceQuotas",
+            ],
+            "*",
+        ),
+        _allow("Train", ["bedrock:CreateModelCustomizationJob"], [base, *models, jobs], tagging),
+        _allow(
+            "Look",
+            [
+                "bedrock:GetModelCustomizationJob",
+                "bedrock:GetCustomModel",
+                "bedrock:GetProvisionedModelThroughput",
+                "bedrock:GetCustomModelDeployment",
+                "bedrock:ListTagsForResource",
+            ],
+            [jobs, *models, *endpoints],
+        ),
+        _allow("StopTraining", ["bedrock:StopModelCustomizationJob"], jobs, tagged),
+        _allow(
+            "Rent",
+            ["bedrock:CreateProvisionedModelThroughput", "bedrock:CreateCustomModelDeployment"],
+            [*models, *endpoints],
+            tagging,
+        ),
+        _allow(
+            "Release",
+            ["bedrock:DeleteProvisionedModelThroughput", "bedrock:DeleteCustomModelDeployment"],
+            endpoints,
+            tagged,
+        ),
+        _allow(
+            "Tag",
+            ["bedrock:TagResource"],
+            [jobs, *models, *endpoints],
+            {"ForAllValues:StringLike": {"aws:TagKeys": ["vlm-runner:*"]}},
+        ),
+        _allow("AskTheModel", ["bedrock:InvokeModel"], [*endpoints, inference]),
+        _allow(
+            "PassTheRole",
+            ["iam:PassRole"],
+            scope.role_arn,
+            {"StringEquals": {"iam:PassedToService": "bedrock.amazonaws.com"}},
+        ),
+        _allow(
+            "LookAtTheRole",
+            ["iam:GetRole", "iam:ListRolePolicies", "iam:GetRolePolicy", "iam:ListAttachedRolePolicies"],
+            scope.role_arn,
+        ),
+        *_storage(scope),
+    ]
+    return _document(*statements)
+
+
+def _storage(scope: Scope) -> list[Document]:
+    ours = {"StringEquals": {"aws:ResourceAccount": scope.account}}
+    folders = [f"{scope.bucket_arn}/{scope.prefix}{folder}/*" for folder in ("images", "data", "runs")]
+    statements = [
+        _allow(
+            "Bucket",
+            [
+                "s3:CreateBucket",
+                "s3:ListBucket",
+                "s3:GetBucketLocation",
+                "s3:PutBucketPublicAccessBlock",
+                "s3:GetBucketPublicAccessBlock",
+                "s3:GetBucketPolicyStatus",
+            ],
+            scope.bucket_arn,
+        ),
+        _allow("Objects", ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"], folders, ours),
+    ]
+    if scope.store is not None:
+        bucket, _, prefix = scope.store.partition("/")
+        inside = f"{prefix.strip('/')}/*".removeprefix("/")
+        arn = f"arn:{scope.partition}:s3:::{bucket}"
+        statements += [
+            _allow("CheckpointList", ["s3:ListBucket"], arn, ours),
+            _allow(
+                "Checkpoints", ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], f"{arn}/{inside}", ours
+            ),
+        ]
+    return statements
+
+
+def ecs_trust(scope: Scope) -> Document:
+    """For the task's own role, which gets the caller's policy."""
+    return _document(
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "ecs-tasks.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+            "Condition": {
+                "StringEquals": {"aws:SourceAccount": scope.account},
+                "ArnLike": {"aws:SourceArn": f"arn:{scope.partition}:ecs:{scope.region}:{scope.account}:*"},
+            },
+        }
+    )
+
+
+def sweeper_policy(scope: Scope) -> Document:
+    """For a scheduled `reap`: look, and delete what carries our tag; it can create nothing."""
+    endpoints = [scope.bedrock("provisioned-model/*"), scope.bedrock("custom-model-deployment/*")]
+    return _document(
+        _allow(
+            "List", ["bedrock:ListProvisionedModelThroughputs", "bedrock:ListCustomModelDeployments"], "*"
+        ),
+        _allow(
+            "Look",
+            [
+                "bedrock:GetProvisionedModelThroughput",
+                "bedrock:GetCustomModelDeployment",
+                "bedrock:ListTagsForResource",
+            ],
+            endpoints,
+        ),
+        _allow(
+            "Delete",
+            ["bedrock:DeleteProvisionedModelThroughput", "bedrock:DeleteCustomModelDeployment"],
+            endpoints,
+            {"StringLike": {f"aws:ResourceTag/{TAG_UID}": "*"}},
+        ),
+    )
+
+
+def all_documents(scope: Scope) -> dict[str, Document]:
+    """By what they are for."""
+    return {
+        "role_trust": role_trust(scope),
+        "role_policy": role_policy(scope),
+        "caller_policy": caller_policy(scope),
+        "ecs_task_trust": ecs_trust(scope),
+        "ecs_task_policy": caller_policy(scope),
+        "sweeper_policy": sweeper_policy(scope),
+    }

@@ -1,0 +1,102 @@
+"""What a run that does not exist yet would find, upload, create and cost. Reads only."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from anyio import to_thread
+
+from vlm_runner.core import names
+from vlm_runner.core.events import Entry
+from vlm_runner.core.run import Run
+from vlm_runner.errors import NotFound
+from vlm_runner.ingest import shards
+from vlm_runner.plan import Upload, estimate
+from vlm_runner.spec import ServingMode
+from vlm_runner.steps.prepare import look
+from vlm_runner.steps.stage import transform_of
+
+if TYPE_CHECKING:
+    from vlm_runner.core.events import RunCreated
+    from vlm_runner.dataset.rows import Subset
+    from vlm_runner.lint import Report
+    from vlm_runner.plan import Cost
+    from vlm_runner.steps.ports import Ports
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    report: Report
+    cost: Cost
+    uploads: tuple[Upload, ...]
+    resources: tuple[tuple[str, str, str], ...]
+    conflict: str | None
+    """Another dataset under the same keys, which the run would refuse to overwrite."""
+
+
+async def survey(created: RunCreated, ports: Ports) -> Survey:
+    """Look at the dataset and at what S3 holds of it already."""
+    run = Run.begin(Entry(sequence=1, at=ports.clock.now(), event=created))
+    profile = ports.catalogue.find(created.spec.model.base)
+    opened = await to_thread.run_sync(ports.open_dataset, created.spec, created.dataset.revision)
+    report = await to_thread.run_sync(look, opened, created.spec, profile, ports)
+    subsets = [opened.train, *([opened.validation] if opened.validation is not None else [])]
+    bucket_there, uploads, conflict = True, [], None
+    for subset in subsets:
+        try:
+            there, other = await _there(run, subset, ports)
+        except NotFound:
+            bucket_there, there, other = False, 0, None
+        conflict = conflict or other
+        uploads.append(_upload(report, subset.name, subset.num_rows, there))
+    validation = report.census[subsets[1].name] if len(subsets) > 1 else None
+    return Survey(
+        report=report,
+        cost=estimate(created.spec, profile, report.census[subsets[0].name], validation),
+        uploads=tuple(uploads),
+        resources=_resources(run, bucket_there=bucket_there),
+        conflict=conflict,
+    )
+
+
+def _upload(report: Report, subset: str, rows: int, there: int) -> Upload:
+    size = report.census[subset].image_bytes
+    share = there / rows if rows else 0.0
+    return Upload(subset, rows, there, bytes=round(size * (1 - share)), bytes_there=round(size * share))
+
+
+async def _there(run: Run, subset: Subset, ports: Ports) -> tuple[int, str | None]:
+    """How many rows of `subset` are staged, and what else occupies its keys."""
+    objects, prefix = ports.bucket_of(run), run.spec.storage.prefix
+    fingerprint = transform_of(run, ports.catalogue.find(run.spec.model.base), subset.name).fingerprint
+    folder = shards.marker_prefix(prefix, subset.name, fingerprint)
+    plan = shards.plan(subset.num_rows)
+    listed = [item async for item in objects.list(folder)]
+    done = shards.read_markers(folder, listed, plan)
+    rows = sum(plan[number].rows for number in done)
+    key = f"{prefix}data/{subset.name}/content.json"
+    stored = await objects.get(key)
+    content = {} if stored is None else json.loads(stored.body)
+    if content.get("fingerprint") in {None, fingerprint}:
+        return rows, None
+    return rows, (
+        f"s3://{objects.bucket}/{key} says that these keys hold other content (of run "
+        f'{content.get("run_id", "unknown")}); set prefix = "{fingerprint[:8]}" under [storage].'
+    )
+
+
+def _resources(run: Run, *, bucket_there: bool) -> tuple[tuple[str, str, str], ...]:
+    mode = run.spec.serving.mode
+    found = [
+        ("bucket", run.bucket, "reuse" if bucket_there else "create"),
+        ("customization job", names.resource_name(run, "job"), "create"),
+        ("custom model", names.resource_name(run, "model"), "create"),
+    ]
+    if mode is not ServingMode.NONE:
+        kind: names.Kind = "throughput" if mode is ServingMode.PROVISIONED else "deployment"
+        kept = run.spec.serving.keep is not False
+        what = "provisioned throughput" if mode is ServingMode.PROVISIONED else "on-demand deployment"
+        found.append((what, names.resource_name(run, kind), "create" if not kept else "keep"))
+    return tuple(found)
