@@ -34,6 +34,9 @@ LONGEST: Final = 20_000
 """Characters that are compared; the work grows with their square."""
 
 
+ISLAND: Final = 12
+"""Characters in common that are too few to stand between two changes."""
+
 _WORD = re.compile(r"[^\W_]+|\s+|.", re.DOTALL)
 
 
@@ -144,16 +147,29 @@ def differences(reference: str, answer: str) -> list[tuple[str, str]]:
     """
     `answer` as pieces: ("same" | "added" | "missing", text).
 
-    Word by word; the pieces that are not "missing" make up the answer.
+    Word by word; the pieces that are not "missing" make up the answer, and those that are not "added" the
+    reference. A few letters in common between two changes are part of the change, since nobody reads text
+    that is chopped up.
     """
     wanted, given = _words(reference), _words(answer)
     pieces: list[tuple[str, str]] = []
+    before, after = "", ""
     for code in Indel.opcodes(wanted, given):
-        kind = {"equal": "same", "insert": "added", "delete": "missing"}[code.tag]
-        from_reference = "".join(wanted[code.src_start : code.src_end])
-        said = "".join(given[code.dest_start : code.dest_end])
-        pieces.append((kind, from_reference if kind == "missing" else said))
-    return pieces
+        old = "".join(wanted[code.src_start : code.src_end])
+        new = "".join(given[code.dest_start : code.dest_end])
+        if code.tag == "equal" and not ((before or after) and len(old.strip()) < ISLAND):
+            pieces += _changed(before, after)
+            pieces.append(("same", old))
+            before, after = "", ""
+        else:
+            before, after = before + old, after + new
+    return pieces + _changed(before, after)
+
+
+def _changed(before: str, after: str) -> list[tuple[str, str]]:
+    if before == after:
+        return [("same", after)] if after else []
+    return [piece for piece in (("missing", before), ("added", after)) if piece[1]]
 
 
 def _words(text: str) -> list[str]:
