@@ -42,7 +42,11 @@ def _screenshot(seed: int) -> Image.Image:
     image = Image.open(io.BytesIO(held["bytes"])).convert("RGB").resize(SIZE)
     draw = ImageDraw.Draw(image)
     for line in range(12):
-        draw.text((40, 60 * line), f"{seed} {line} The quick brown fox jumps over the lazy dog. " * 3, fill=(20, 20, 60))
+        draw.text(
+            (40, 60 * line),
+            f"{seed} {line} The quick brown fox jumps over the lazy dog. " * 3,
+            fill=(20, 20, 60),
+        )
     return image
 
 
@@ -67,7 +71,11 @@ def build(folder: Path, form: str, rows: int, html_bytes: int = 2000) -> Path:
     )
     html = ("<div class='card'>\n  <p title=\"a\">The quick brown fox</p>\n</div>\n" * 400)[:html_bytes]
     schema = pa.schema(
-        [("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])), ("html", pa.string()), ("output", pa.string())]
+        [
+            ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+            ("html", pa.string()),
+            ("output", pa.string()),
+        ]
     )
     with pq.ParquetWriter(path / "part.tmp", schema, compression="NONE", use_dictionary=False) as writer:
         for start in range(0, rows, 64):

@@ -32,7 +32,11 @@ IN_FLIGHT = 64
 
 def main() -> None:
     way, source, rows, url = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
-    os.environ |= {"AWS_ACCESS_KEY_ID": "AK", "AWS_SECRET_ACCESS_KEY": "SK", "AWS_DEFAULT_REGION": "us-east-1"}
+    os.environ |= {
+        "AWS_ACCESS_KEY_ID": "AK",
+        "AWS_SECRET_ACCESS_KEY": "SK",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
     go = WAYS[way](source, rows, url)
     before, began = cpu(), time.perf_counter()
     with Memory() as memory:
@@ -116,9 +120,9 @@ def _status(pid: int, field: str) -> float:
 def opened(source: Path) -> Any:
     import datasets
 
-    return datasets.load_dataset("parquet", data_files=str(source / "train.parquet"), split="train").cast_column(
-        "image", datasets.Image()
-    )
+    return datasets.load_dataset(
+        "parquet", data_files=str(source / "train.parquet"), split="train"
+    ).cast_column("image", datasets.Image())
 
 
 def encoded(dataset: Any, index: int) -> bytes:
@@ -139,7 +143,9 @@ def notebook(source: Path, rows: int, url: str) -> Callable[[], None]:
 
     def go() -> None:
         for index in range(rows):
-            client.put_object(Bucket=BUCKET, Key=f"images/train/{index:03d}.png", Body=encoded(dataset, index))
+            client.put_object(
+                Bucket=BUCKET, Key=f"images/train/{index:03d}.png", Body=encoded(dataset, index)
+            )
 
     return go
 
@@ -168,7 +174,9 @@ async def _aioboto3_all(url: str, rows: int, body_of: Callable[[int], bytes]) ->
         async def put(index: int) -> None:
             async with slots:
                 body = await asyncio.to_thread(body_of, index)
-                await client.put_object(Bucket=BUCKET, Key=f"images/train/{index:03d}.png", Body=io.BytesIO(body))
+                await client.put_object(
+                    Bucket=BUCKET, Key=f"images/train/{index:03d}.png", Body=io.BytesIO(body)
+                )
 
         await asyncio.gather(*(put(index) for index in range(rows)))
 
@@ -221,7 +229,16 @@ def aws_sync(source: Path, rows: int, url: str) -> Callable[[], None]:
                 bodies = pool.map(partial(encoded, dataset), range(rows))
                 for index, body in enumerate(bodies):
                     (Path(folder) / f"{index:03d}.png").write_bytes(body)
-            command = ["aws", "s3", "sync", folder, f"s3://{BUCKET}/images/train/", "--endpoint-url", url, "--quiet"]
+            command = [
+                "aws",
+                "s3",
+                "sync",
+                folder,
+                f"s3://{BUCKET}/images/train/",
+                "--endpoint-url",
+                url,
+                "--quiet",
+            ]
             subprocess.run(command, check=True)
 
     return go
@@ -230,7 +247,9 @@ def aws_sync(source: Path, rows: int, url: str) -> Callable[[], None]:
 # Ours.
 
 
-def ours(source: Path, rows: int, url: str, *, engine: str = "auto", keep: bool = False) -> Callable[[], None]:
+def ours(
+    source: Path, rows: int, url: str, *, engine: str = "auto", keep: bool = False
+) -> Callable[[], None]:
     import aioboto3  # noqa: F401 - not measured
     import anyio
     import obstore.store  # noqa: F401 - not measured
@@ -257,7 +276,9 @@ def ours(source: Path, rows: int, url: str, *, engine: str = "auto", keep: bool 
         )  # fmt: skip
 
     limits = ImageLimits(10_000_000, 1, 8000, ("png", "jpeg", "gif", "webp"))
-    transform = Transform(limits=limits, keep_format=keep, fit=False, line=line, fingerprint=os.urandom(16).hex())
+    transform = Transform(
+        limits=limits, keep_format=keep, fit=False, line=line, fingerprint=os.urandom(16).hex()
+    )
 
     async def stage() -> None:
         async with AwsSession(

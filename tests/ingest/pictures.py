@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import png as pypng
+import png as pypng  # type: ignore[import-untyped]
 from PIL import Image, ImageCms
 
 from vlm_runner.ingest.images import ImageLimits

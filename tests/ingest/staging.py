@@ -34,7 +34,7 @@ def write_dataset(folder: Path, images: list[bytes | None]) -> Path:
     table = pa.table(
         {
             "image": [{"bytes": body, "path": None} for body in images],
-            "html": [f"<p>Page {index} – größer</p>" for index in range(len(images))],
+            "html": [f"<p>Page {index} größer</p>" for index in range(len(images))],
             "output": [json.dumps([{"eval_reason": f"finding {index}"}]) for index in range(len(images))],
         }
     )

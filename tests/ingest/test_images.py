@@ -4,7 +4,7 @@ import io
 from dataclasses import replace
 
 import numpy as np
-import png as pypng
+import png as pypng  # type: ignore[import-untyped]
 import pytest
 from PIL import Image
 
