@@ -13,7 +13,7 @@ from vlm_runner.errors import AccessDenied, VlmRunnerError
 from vlm_runner.reap import may_still_bill, reap, survey
 from vlm_runner.spec import ServingMode
 from vlm_runner.testing import Crash, FakeClock, Fault, Plan, World
-from vlm_runner.testing.histories import AT, after, event_of, happy_runs
+from vlm_runner.testing.histories import AT, ENDPOINT, after, event_of, happy_runs
 
 NOW = AT + timedelta(hours=10)
 DONE, RUNNING = happy_runs()[-1][0], happy_runs()[8][0]
@@ -22,7 +22,7 @@ DONE, RUNNING = happy_runs()[-1][0], happy_runs()[8][0]
 def rented(*, created: datetime | None = AT, **tags: str) -> Rented:
     ours = {TAG_UID: "0" * 32, TAG_RUN: "cats"}
     named = {f"vlm-runner:{name.replace('_', '-')}": value for name, value in tags.items()}
-    return Rented(ServingMode.PROVISIONED, "arn:endpoint", "vr-cats", "InService", created, ours | named)
+    return Rented(ServingMode.PROVISIONED, ENDPOINT, "vr-cats", "InService", created, ours | named)
 
 
 def outlived(one: Rented, run: Run | None, older_than: timedelta | None = None) -> bool:

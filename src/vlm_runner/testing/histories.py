@@ -35,6 +35,8 @@ from vlm_runner.testing.world import ACCOUNT, tiny_spec
 
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 UID = "0" * 32
+ARN = f"arn:aws:bedrock:us-east-1:{ACCOUNT}"
+ENDPOINT = f"{ARN}:provisioned-model/pppppppppppp"
 
 
 def created(**changes: Any) -> RunCreated:
@@ -78,9 +80,11 @@ STAGED = ImagesStaged(
     )
 )
 WRITTEN = RecordsWritten(train_uri="s3://bucket/data/train.jsonl", train_records=8)
-SUBMITTED = JobSubmitted(arn="arn:job")
-COMPLETED = JobCompleted(model_arn="arn:model", training_loss=0.5)
-RENTED = ServingRequested(arn="arn:endpoint")
+SUBMITTED = JobSubmitted(arn=f"{ARN}:model-customization-job/amazon.nova-lite-v1:0:300k/jjjjjjjjjjjj")
+COMPLETED = JobCompleted(
+    model_arn=f"{ARN}:custom-model/amazon.nova-lite-v1:0:300k/mmmmmmmmmmmm", training_loss=0.5
+)
+RENTED = ServingRequested(arn=ENDPOINT)
 ANSWERED = TestsAnswered(uri="s3://bucket/answers.jsonl", asked=2, held_out=False)
 
 
@@ -103,9 +107,9 @@ def event_of(kind: str, run: Run) -> Event:
         "tests_answered": lambda: ANSWERED,
         "cancel_requested": lambda: CancelRequested(reason="enough"),
         "run_failed": lambda: RunFailed(error="AwsUnavailable", reason="gone", exit_code=100),
-        "released": lambda: Released(deleted=("arn:endpoint",)),
+        "released": lambda: Released(deleted=(ENDPOINT,)),
         "handed_over": lambda: HandedOver(
-            arn="arn:endpoint", name="vr-cats", delete_command=delete_command(run.spec.serving.mode, "a", "r")
+            arn=ENDPOINT, name="vr-cats", delete_command=delete_command(run.spec.serving.mode, "a", "r")
         ),
         "report_written": lambda: ReportWritten(uri="s3://bucket/report.json"),
     }
