@@ -26,7 +26,9 @@ if [ "${BASE:-1}" = 1 ]; then
       bookworm "$WORK/rootfs" "$mirror"
   fi
   cp -a "$python_home"/bin "$python_home"/lib "$WORK/rootfs/usr/local/"
-  rm -rf "$WORK"/rootfs/usr/local/lib/python3.12/{test,site-packages/[!p]*}
+  rm -rf "$WORK"/rootfs/usr/local/lib/python3.12/test
+  find "$WORK"/rootfs/usr/local/lib/python3.12/site-packages -mindepth 1 -maxdepth 1 ! -name 'pip*' -exec rm -rf {} +
+  chroot "$WORK/rootfs" ldconfig
   # The mirror of packages that this machine uses may have a certificate authority of its own.
   cp "$CERTS" "$WORK/rootfs$CERTS"
   chmod -R go+rX "$WORK/rootfs/usr/local"

@@ -12,6 +12,7 @@ import anyio
 
 from vlm_runner.aws.account import AwsAccount
 from vlm_runner.aws.bedrock import BedrockControl
+from vlm_runner.aws.ecs import Ecs
 from vlm_runner.aws.errors import translated
 from vlm_runner.aws.inspection import AwsInspection
 from vlm_runner.aws.objects import S3Objects
@@ -110,6 +111,9 @@ class AwsSession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._open.aclose()
+
+    def ecs(self) -> Ecs:
+        return Ecs(self._getter("cloudformation"), self._getter("ecs"))
 
     def queue(self, url: str) -> Queue:
         return SqsQueue(self._getter("sqs"), url)

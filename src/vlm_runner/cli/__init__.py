@@ -24,6 +24,7 @@ from vlm_runner.cli.preview import preview
 from vlm_runner.cli.reap import reap
 from vlm_runner.cli.report import report
 from vlm_runner.cli.sandbox import sandbox
+from vlm_runner.cli.submit import submit
 from vlm_runner.cli.write_spec import init
 
 
@@ -50,7 +51,9 @@ def cli() -> None:
 
 
 _BEFORE = (init, lint, preview, doctor, iam, plan)
-for _command in (*_BEFORE, start, resume, status, list_runs, events, cancel, report, reap, health, demo, sandbox):
+_RUNS = (start, resume, status, list_runs, events, cancel, report, reap)
+_ELSEWHERE = (submit, health, demo, sandbox)
+for _command in (*_BEFORE, *_RUNS, *_ELSEWHERE):
     cli.add_command(_command)
 
 

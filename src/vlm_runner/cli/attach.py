@@ -25,10 +25,16 @@ from vlm_runner.watch.log import LogWatcher, configure_logging
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
+    from anyio.abc import TaskStatus
+
     from vlm_runner.bus import Watcher
     from vlm_runner.core.run import Run
     from vlm_runner.runner import RunHandle
     from vlm_runner.settings import Settings
+
+
+PATIENCE = 60.0
+"""Seconds from SIGTERM to leaving at any price; ECS kills after at most 120 (stopTimeout)."""
 
 
 @contextmanager
@@ -90,12 +96,16 @@ async def _drive(
 ) -> Ended:
     async with AsyncExitStack() as stack:
         runner = await stack.enter_async_context(Runner.open(settings, watchers=watching))
-        handle = await begin(runner)
-        where = runner.store.locate(handle.run_id)
+        obeying = _Obeying()
         async with anyio.create_task_group() as group:
-            group.start_soon(_obey_signals, handle)
-            timed_out = not await _ended_within(handle, timeout)
+            await group.start(obeying.signals)
+            with obeying.beginning:
+                obeying.handle = await begin(runner)
+            timed_out = obeying.handle is not None and not await _ended_within(obeying.handle, timeout)
             group.cancel_scope.cancel()
+        if (handle := obeying.handle) is None:
+            raise Stopped("Stopped before anything was begun.", hint="Give the same command again.")
+        where = runner.store.locate(handle.run_id)
         try:
             return Ended(await handle.result(), None, where, timed_out=timed_out)
         except Exception as error:  # noqa: BLE001 - concluded, with the run beside it
@@ -111,21 +121,40 @@ async def _ended_within(handle: RunHandle, seconds: float | None) -> bool:
     return False
 
 
-async def _obey_signals(handle: RunHandle) -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+class _Obeying:
+    """From the first moment on: process 1 of a container has no other handler, and would ignore SIGTERM."""
+
+    def __init__(self) -> None:
+        self.handle: RunHandle | None = None
+        self.beginning = anyio.CancelScope()
+
+    async def signals(self, *, task_status: TaskStatus[None]) -> None:
         interrupts = 0
-        async for number in signals:
-            interrupts += number == signal.SIGINT
-            if interrupts > 1:
-                _leave_at_once(handle)
-            printing.say("Stopping: what is under way is recorded, remote work goes on.")
-            handle.stop()
+        async with anyio.create_task_group() as group:
+            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                task_status.started()
+                async for number in signals:
+                    interrupts += number == signal.SIGINT
+                    if interrupts > 1:
+                        _leave_at_once(self.handle)
+                    printing.say("Stopping: what is under way is recorded, remote work goes on.")
+                    self.beginning.cancel()
+                    if self.handle is not None:
+                        self.handle.stop()
+                    group.start_soon(self._lose_patience)
+
+    async def _lose_patience(self) -> None:
+        """A download in a thread cannot be given up; it pays nothing, and need not be waited for."""
+        await anyio.sleep(PATIENCE)
+        sys.stdout.flush()
+        os._exit(Stopped.exit_code)
 
 
-def _leave_at_once(handle: RunHandle) -> None:
-    if handle.run is not None and (items := may_bill(handle.run)):
+def _leave_at_once(handle: RunHandle | None) -> None:
+    if handle is not None and handle.run is not None and (items := may_bill(handle.run)):
         printing.say(printing.billing_text(items))
-    printing.say(resume_line(handle.run_id, None))
+    if handle is not None:
+        printing.say(resume_line(handle.run_id, None))
     sys.stdout.flush()
     os._exit(130)
 

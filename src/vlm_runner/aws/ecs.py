@@ -1,0 +1,96 @@
+"""Starting a run as an ECS task, where a stack of deploy/template.yaml says how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vlm_runner.aws.errors import translated
+from vlm_runner.errors import AwsRefused, ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+CONTAINER = "runner"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where tasks run: the outputs of a stack."""
+
+    cluster: str
+    task_definition: str
+    subnets: tuple[str, ...]
+    security_groups: tuple[str, ...]
+    assign_public_ip: str
+    capacity: str
+    checkpoint_uri: str
+
+    @classmethod
+    def of(cls, outputs: Mapping[str, str], stack: str) -> Place:
+        """
+        Raises:
+            ConfigurationError: they are not those of our template.
+        """
+        try:
+            return cls(
+                cluster=outputs["Cluster"],
+                task_definition=outputs["TaskDefinition"],
+                subnets=tuple(outputs["Subnets"].split(",")),
+                security_groups=tuple(outputs["SecurityGroups"].split(",")),
+                assign_public_ip=outputs["AssignPublicIp"],
+                capacity=outputs["Capacity"],
+                checkpoint_uri=outputs["CheckpointUri"],
+            )
+        except KeyError as missing:
+            raise ConfigurationError(
+                f"The stack {stack} has no output {missing}.", hint="Make it from deploy/template.yaml."
+            ) from None
+
+
+class Ecs:
+    def __init__(
+        self, cloudformation: Callable[[], Awaitable[Any]], ecs: Callable[[], Awaitable[Any]]
+    ) -> None:
+        self._cloudformation, self._ecs = cloudformation, ecs
+
+    async def place(self, stack: str) -> Place:
+        client = await self._cloudformation()
+        with translated(f"DescribeStacks {stack}"):
+            found = await client.describe_stacks(StackName=stack)
+        outputs = found["Stacks"][0].get("Outputs", ())
+        return Place.of({item["OutputKey"]: item["OutputValue"] for item in outputs}, stack)
+
+    async def run_task(self, place: Place, command: Sequence[str], *, token: str, run_id: str) -> str:
+        """
+        The ARN of the task that runs `command`; the same token is the same task.
+
+        Raises:
+            AwsRefused: ECS has no room for it, or will not run it.
+        """
+        client = await self._ecs()
+        with translated("RunTask"):
+            answer = await client.run_task(
+                cluster=place.cluster,
+                taskDefinition=place.task_definition,
+                count=1,
+                clientToken=token,
+                startedBy="vlm-runner",
+                capacityProviderStrategy=[{"capacityProvider": place.capacity, "weight": 1}],
+                networkConfiguration={
+                    "awsvpcConfiguration": {
+                        "subnets": list(place.subnets),
+                        "securityGroups": list(place.security_groups),
+                        "assignPublicIp": place.assign_public_ip,
+                    }
+                },
+                overrides={"containerOverrides": [{"name": CONTAINER, "command": list(command)}]},
+                tags=[{"key": "vlm-runner:run-id", "value": run_id}],
+            )
+        for failure in answer.get("failures", ()):
+            raise AwsRefused(
+                f"RunTask: {failure.get('reason', 'no reason given')} ({failure.get('detail', '')}).",
+                hint="The run is saved; give the same command again later.",
+                operation="RunTask",
+            )
+        return str(answer["tasks"][0]["taskArn"])

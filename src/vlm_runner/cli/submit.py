@@ -1,0 +1,94 @@
+"""submit: the run is driven by an ECS task."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vlm_runner.cli.drive import agree
+from vlm_runner.cli.options import Where, json_option, settings_for, where_options
+
+if TYPE_CHECKING:
+    from vlm_runner.aws.ecs import Place
+    from vlm_runner.core.run import Run
+    from vlm_runner.settings import Settings
+    from vlm_runner.spec import RunSpec
+
+
+@click.command()
+@click.argument("spec_file", metavar="SPEC", type=click.Path(dir_okay=False))
+@click.option("--run-id", metavar="ID", help="Name the run; else its id derives from the spec.")
+@click.option(
+    "--stack", metavar="NAME", default="vlm-runner", show_default=True, help="Of deploy/template.yaml."
+)
+@click.option("-y", "--yes", is_flag=True, help="Spend without asking.")
+@json_option
+@where_options
+def submit(spec_file: str, run_id: str | None, *, stack: str, yes: bool, as_json: bool, **flags: Any) -> None:
+    """Check SPEC here, save the run, and have an ECS task drive it; prints the run id.
+
+    The dataset is read here too, so it must be one that the task reaches as well: on the Hub, or in S3.
+    Submitting what is submitted already starts no second task.
+
+    \b
+    Example:
+        vlm-runner submit run.toml --stack vlm-runner
+        vlm-runner events RUN -f
+    """
+    from functools import partial
+    from pathlib import Path
+
+    import anyio
+
+    from vlm_runner.cli import printing
+    from vlm_runner.spec import RunSpec
+
+    spec = RunSpec.from_toml(Path(spec_file))
+    settings = settings_for(Where(**flags), spec_region=spec.aws.region)
+    run, task, place = anyio.run(partial(_submit, settings, spec, run_id, stack, yes=yes))
+    printing.say(f"Run {run.run_id} is driven by task {task}.")
+    printing.say(f"Follow it: vlm-runner events {run.run_id} -f --store {place.checkpoint_uri}")
+    if as_json:
+        printing.result_json({"run_id": run.run_id, "task": task, "checkpoint_uri": place.checkpoint_uri})
+    else:
+        printing.result(run.run_id)
+
+
+async def _submit(
+    settings: Settings, spec: RunSpec, run_id: str | None, stack: str, *, yes: bool
+) -> tuple[Run, str, Place]:
+    from vlm_runner.aws.session import AwsSession
+    from vlm_runner.checkpoint import lease
+    from vlm_runner.errors import ConfigurationError
+    from vlm_runner.runner import Runner
+
+    if settings.region is None:
+        raise ConfigurationError("In which region is the stack?", hint="Give --region, or set AWS_REGION.")
+    async with AwsSession(
+        region=settings.region, profile=settings.profile, endpoint_url=settings.endpoint_url
+    ) as session:
+        ecs = session.ecs()
+        place = await ecs.place(stack)
+        async with Runner.open(
+            settings.model_copy(update={"checkpoint_uri": place.checkpoint_uri})
+        ) as runner:
+            created = await runner.prepare(spec, run_id=run_id)
+            if created is not None:
+                await agree(runner, created, yes=yes, lint=True)
+                await runner.create(created)
+            checkpoint, _ = await lease.load(runner.store, runner.id_of(spec, run_id))
+        run = checkpoint.run
+        task = await ecs.run_task(place, ["resume", run.run_id], token=token_of(run), run_id=run.run_id)
+    return run, task, place
+
+
+def token_of(run: Run) -> str:
+    """
+    The same as long as the run stands where it stands: two hands that submit it start one task.
+
+    Once a task has moved it on and has ended, submitting it again starts another one. RunTask takes 33 to
+    64 characters (ECS API reference, clientToken).
+    """
+    return hashlib.sha256(f"submit|{run.uid}|{run.sequence}".encode()).hexdigest()

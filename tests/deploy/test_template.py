@@ -1,0 +1,250 @@
+"""deploy/template.yaml: clean, creatable, and its task may do what runs do, and nothing more."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.e2e.laptop import ROLE
+
+if TYPE_CHECKING:
+    from tests.e2e.laptop import Laptop
+
+TEMPLATE = Path(__file__).parents[2] / "deploy" / "template.yaml"
+
+ACTIONS: dict[str, tuple[str, ...]] = {
+    "GetCallerIdentity": (),  # allowed to everyone (STS API reference)
+    "HeadBucket": ("s3:ListBucket",),
+    "ListObjectsV2": ("s3:ListBucket",),
+    "GetBucketLocation": ("s3:GetBucketLocation",),
+    "GetObject": ("s3:GetObject",),
+    "HeadObject": ("s3:GetObject",),
+    "PutObject": ("s3:PutObject",),
+    "CreateMultipartUpload": ("s3:PutObject",),
+    "UploadPart": ("s3:PutObject",),
+    "CompleteMultipartUpload": ("s3:PutObject",),
+    "AbortMultipartUpload": ("s3:AbortMultipartUpload",),
+    "DeleteObject": ("s3:DeleteObject",),
+    "Converse": ("bedrock:InvokeModel",),
+    "CreateModelCustomizationJob": (
+        "bedrock:CreateModelCustomizationJob",
+        "bedrock:TagResource",
+        "iam:PassRole",
+    ),
+    "CreateProvisionedModelThroughput": ("bedrock:CreateProvisionedModelThroughput", "bedrock:TagResource"),
+    "CreateCustomModelDeployment": ("bedrock:CreateCustomModelDeployment", "bedrock:TagResource"),
+    "ReceiveMessage": ("sqs:ReceiveMessage",),
+    "DeleteMessage": ("sqs:DeleteMessage",),
+    "ChangeMessageVisibility": ("sqs:ChangeMessageVisibility",),
+}
+"""Where an operation and its action differ in name, or it needs more than one; by each service's own page."""
+
+ONLY_IN_TROUBLE = {
+    "bedrock:ListTagsForResource",  # before what an earlier attempt rented is adopted
+    "s3:AbortMultipartUpload",  # of a large JSONL file whose assembly fails
+    "s3:DeleteObject",  # of a marker whose images `upload.verify` finds missing
+    "s3:GetBucketLocation",  # where HeadBucket does not say the region
+}
+
+
+@pytest.fixture
+def stack(laptop: Laptop) -> dict[str, str]:
+    """The template, created in the sandbox; its outputs."""
+    ec2 = laptop.boto("ec2")
+    subnet = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+    group = ec2.describe_security_groups()["SecurityGroups"][0]["GroupId"]
+    values = {"Image": "vlm-runner:test", "Subnets": subnet, "SecurityGroups": group}
+    cloudformation = laptop.boto("cloudformation")
+    cloudformation.create_stack(
+        StackName="vlm-runner",
+        TemplateBody=TEMPLATE.read_text(),
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()],
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    found = cloudformation.describe_stacks(StackName="vlm-runner")["Stacks"][0]
+    assert found["StackStatus"] == "CREATE_COMPLETE"
+    return {item["OutputKey"]: item["OutputValue"] for item in found["Outputs"]}
+
+
+def policy_of(laptop: Laptop, logical_id: str) -> list[dict[str, Any]]:
+    iam = laptop.boto("iam")
+    names = [role["RoleName"] for role in iam.list_roles()["Roles"]]
+    (role,) = [name for name in names if logical_id in name]
+    names = iam.list_role_policies(RoleName=role)["PolicyNames"]
+    texts = [iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"] for name in names]
+    # moto keeps what CloudFormation gave it as Python's own text.
+    documents = [ast.literal_eval(text) if isinstance(text, str) else text for text in texts]
+    # moto leaves AWS::NoValue behind as None, where CloudFormation leaves nothing.
+    return [statement for document in documents for statement in document["Statement"] if statement]
+
+
+def allowed(statements: list[dict[str, Any]]) -> set[str]:
+    found: set[str] = set()
+    for statement in statements:
+        actions = statement["Action"]
+        found |= set(actions if isinstance(actions, list) else [actions])
+    return found
+
+
+def used(laptop: Laptop) -> set[str]:
+    """The actions behind what the sandbox was asked for by the runner (not by this test's own boto3)."""
+    found: set[str] = set()
+    for call in laptop.ask("calls")["recent"]:
+        operation = call["operation"]
+        if "app/vlm-runner" in call["caller"] or operation in {"PutObject", "GetObject"}:
+            found |= set(ACTIONS.get(operation, (f"{call['service'].split('-')[0]}:{operation}",)))
+    return found
+
+
+def test_cfn_lint_finds_nothing() -> None:
+    tool = Path(sys.executable).parent / "cfn-lint"
+    lint = subprocess.run([str(tool), str(TEMPLATE)], capture_output=True, text=True, timeout=100)
+
+    assert (lint.returncode, lint.stdout) == (0, "")
+
+
+def test_the_task_may_do_what_runs_do_and_nothing_more(
+    laptop: Laptop, stack: dict[str, str], pages: Path
+) -> None:
+    where = {"VLM_RUNNER_QUEUE_URL": stack["QueueUrl"], "AWS_REGION": "us-east-1"}
+    common = {
+        "storage": f'bucket = "{stack["Bucket"]}"',
+        "training": f'role_arn = "{stack["BedrockRoleArn"]}"',
+    }
+    runs = {
+        "provisioned": {"test": "rows = 1\ncompare_base = true"},
+        "on-demand": {"serving": 'mode = "on-demand"', "test": "rows = 1"},
+        "kept": {"serving": 'keep = "2h"', "test": "rows = 1"},
+        "cancelled": {"test": "rows = 1"},
+    }
+    laptop.boto("sqs").send_message(QueueUrl=stack["QueueUrl"], MessageBody="somebody else's")
+    did: set[str] = set()
+    codes: dict[str, int] = {}
+    for name, changes in runs.items():
+        spec = laptop.spec(pages, f"{name}.toml", **common, **changes)
+        submitted = laptop.here("submit", str(spec), "--yes", "--run-id", name)
+        assert submitted.returncode == 0, submitted.stderr
+        laptop.ask("calls", method="DELETE")
+        resume = ("resume", name, "-q", "--store", stack["CheckpointUri"])
+        if name == "cancelled":
+            laptop.ask("clock", {"speed": 1})
+            laptop.here(*resume, "--timeout", "3s", **where)
+            laptop.here("cancel", name, "--detach", "--store", stack["CheckpointUri"], **where)
+            laptop.ask("clock", {"speed": 3600})
+        codes[name] = laptop.here(*resume, **where).returncode
+        did |= used(laptop)
+
+    assert codes == {"provisioned": 0, "on-demand": 0, "kept": 0, "cancelled": 103}
+    may = allowed(policy_of(laptop, "TaskRole"))
+    assert did - may == set()
+    assert may - did - ONLY_IN_TROUBLE == set()
+
+
+def test_reap_may_look_and_delete_and_nothing_else(laptop: Laptop, stack: dict[str, str]) -> None:
+    actions = allowed(policy_of(laptop, "ReapRole"))
+
+    assert all(action.partition(":")[2].startswith(("Get", "List", "Delete")) for action in actions)
+    assert "s3:DeleteObject" not in actions
+
+
+@pytest.mark.parametrize("role", ["TaskRole", "ReapRole", "ExecutionRole", "BedrockRole", "EventsRole"])
+def test_no_role_has_wildcards_for_actions(laptop: Laptop, stack: dict[str, str], role: str) -> None:
+    assert not any("*" in action for action in allowed(policy_of(laptop, role)))
+
+
+def test_the_role_of_the_stack_is_one_that_bedrock_takes(
+    laptop: Laptop, stack: dict[str, str], pages: Path
+) -> None:
+    laptop.ask("scenario", {"require_roles": True})
+    training = f'role_arn = "{stack["BedrockRoleArn"]}"'
+
+    done = laptop.here(
+        "start",
+        str(
+            laptop.spec(
+                pages, training=training, storage=f'bucket = "{stack["Bucket"]}"', serving='mode = "none"'
+            )
+        ),
+        "--yes",
+        "-q",
+    )
+    refused = laptop.here(
+        "start",
+        str(laptop.spec(pages, "o.toml", training=f'role_arn = "{ROLE}"', storage='prefix = "o"')),
+        "--yes",
+        "-q",
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert refused.returncode == 5
+
+
+def test_events_of_our_jobs_and_no_others_reach_the_queue(laptop: Laptop, stack: dict[str, str]) -> None:
+    rules = laptop.boto("events").list_rules()["Rules"]
+    pattern = next(
+        json.loads(rule["EventPattern"]) for rule in rules if "customization" in rule["Description"]
+    )
+
+    assert pattern["detail"]["jobName"] == [{"prefix": "vr-"}]
+    assert pattern["detail"]["jobStatus"] == ["Completed", "Failed", "Stopped"]
+
+
+def test_a_task_that_exits_75_is_run_again_with_its_own_command(
+    laptop: Laptop, stack: dict[str, str]
+) -> None:
+    events = laptop.boto("events")
+    rule = next(rule for rule in events.list_rules()["Rules"] if "75" in rule["Description"])
+    (target,) = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
+    pattern = json.loads(rule["EventPattern"])
+
+    assert pattern["detail"]["containers"] == {"exitCode": [75]}
+    assert target["EcsParameters"]["TaskDefinitionArn"] == stack["TaskDefinition"]
+    transform = target["InputTransformer"]
+    assert transform["InputPathsMap"] == {"command": "$.detail.overrides.containerOverrides[0].command"}
+    filled = transform["InputTemplate"].replace("<command>", json.dumps(["resume", "cats"]))
+    assert json.loads(filled)["containerOverrides"] == [{"name": "runner", "command": ["resume", "cats"]}]
+
+
+def test_submit_saves_the_run_and_starts_its_task_once(
+    laptop: Laptop, stack: dict[str, str], pages: Path
+) -> None:
+    spec = laptop.spec(
+        pages,
+        training=f'role_arn = "{stack["BedrockRoleArn"]}"',
+        storage=f'bucket = "{stack["Bucket"]}"',
+    )
+
+    first = laptop.here("submit", str(spec), "--yes", "--run-id", "cats")
+    second = laptop.here("submit", str(spec), "--yes", "--run-id", "cats", "--json")
+
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == "cats\n"
+    assert json.loads(second.stdout)["checkpoint_uri"] == stack["CheckpointUri"]
+    ecs = laptop.boto("ecs")
+    arns = ecs.list_tasks(cluster=stack["Cluster"])["taskArns"]
+    tasks = ecs.describe_tasks(cluster=stack["Cluster"], tasks=arns)["tasks"]
+    (container,) = tasks[0]["overrides"]["containerOverrides"]
+    assert container["command"] == ["resume", "cats"]
+    assert tasks[0]["startedBy"] == "vlm-runner"
+    # What the task would do, with what the task definition gives it.
+    done = laptop.here(
+        *container["command"],
+        VLM_RUNNER_CHECKPOINT_URI=stack["CheckpointUri"],
+        VLM_RUNNER_QUEUE_URL=stack["QueueUrl"],
+        AWS_REGION="us-east-1",
+    )
+    assert done.returncode == 0, done.stderr
+    laptop.assert_paid_once_and_over()
+
+
+def test_a_task_that_ecs_will_not_run_is_told_with_its_reason(laptop: Laptop, pages: Path) -> None:
+    refused = laptop.here("submit", str(laptop.spec(pages)), "--yes", "--stack", "none-such")
+
+    assert refused.returncode == 5
+    assert "none-such" in refused.stderr
