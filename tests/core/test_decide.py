@@ -28,6 +28,7 @@ from vlm_runner.core.events import CreateRefused, CreateUncertain, RunFailed
 from vlm_runner.core.pace import PollPace, full_jitter
 from vlm_runner.core.run import Phase, Run
 from vlm_runner.errors import (
+    AccessDenied,
     AwsRefused,
     AwsUnavailable,
     CredentialsError,
@@ -272,6 +273,16 @@ def _release(run: Run, closed_for: float = 0.0) -> Release:
     command = decide(run, closed_for=closed_for)
     assert isinstance(command, Release)
     return command
+
+
+@pytest.mark.parametrize("phase", [Phase.WARMING, Phase.TESTING])
+def test_a_denial_is_borne_for_two_minutes_where_something_is_rented_already(phase: Phase) -> None:
+    """
+    What IAM just granted is not seen everywhere at once; before anything is rented a denial is the answer.
+    """
+    assert _bears(at(phase), AccessDenied("x"), failing_for=119)
+    assert not _bears(at(phase), AccessDenied("x"), failing_for=120)
+    assert not _bears(at(Phase.STAGING), AccessDenied("x"))
 
 
 def _bears(

@@ -31,6 +31,7 @@ from vlm_runner.core.events import (
 from vlm_runner.core.pace import NOT_YET_VISIBLE
 from vlm_runner.core.run import Phase, Run
 from vlm_runner.errors import (
+    AccessDenied,
     AwsRefused,
     AwsUnavailable,
     ConfigurationError,
@@ -53,6 +54,14 @@ clock that runs ahead, plus slack.
 
 PATIENCE = 900.0
 """Seconds for which a passing fault is tried again before it means anything."""
+
+PROPAGATION = 120.0
+"""
+Seconds for which a denial is not believed where something is rented already.
+
+What IAM, or access to a model, was just granted is not seen everywhere at once, and to fail would throw
+away a trained and rented model.
+"""
 
 LONGEST_REASON = 2000
 """Characters: every save writes the whole history again."""
@@ -113,6 +122,8 @@ def bears(  # noqa: D417 - the rest says itself
         return failing_for < PATIENCE
     if isinstance(error, CredentialsError):
         return worked and failing_for < PATIENCE
+    if isinstance(error, AccessDenied) and run.phase in {Phase.WARMING, Phase.TESTING}:
+        return failing_for < PROPAGATION
     if isinstance(error, AwsRefused):
         return run.uncertain and closed_for < quiet.total_seconds()
     return False
