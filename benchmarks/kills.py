@@ -9,6 +9,7 @@ must equal those of an undisturbed run, and no shard's marker may have been writ
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import subprocess
@@ -86,7 +87,7 @@ def _modified(s3: Any, key: str) -> Any:
 
 
 def _empty(s3: Any) -> None:
-    if BUCKET not in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}:
+    with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou):
         s3.create_bucket(Bucket=BUCKET)
     for key in contents(s3):
         s3.delete_object(Bucket=BUCKET, Key=key)

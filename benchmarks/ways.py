@@ -21,7 +21,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from vlm_runner.spec import DatasetSpec, PromptSpec
 
@@ -67,7 +67,7 @@ def cpu() -> float:
 class Memory:
     """Peak memory of this process and its children, in MB: resident, and without pages of mapped files."""
 
-    def __enter__(self) -> Memory:
+    def __enter__(self) -> Self:
         self.rss = self.anonymous = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch)
@@ -247,26 +247,11 @@ def aws_sync(source: Path, rows: int, url: str) -> Callable[[], None]:
 # Ours.
 
 
-def ours(
-    source: Path, rows: int, url: str, *, engine: str = "auto", keep: bool = False
-) -> Callable[[], None]:
-    import aioboto3  # noqa: F401 - not measured
-    import anyio
-    import obstore.store  # noqa: F401 - not measured
-    import uvloop  # noqa: F401 - not measured
-
-    from vlm_runner.aws.session import AwsSession
-    from vlm_runner.clock import SystemClock
-    from vlm_runner.dataset.source import open_dataset
-    from vlm_runner.ingest.images import ImageLimits
-    from vlm_runner.ingest.pipeline import BadRows, Bounds, SubsetStaging, Transform
+def line_of() -> Callable[[Any, str, str], bytes]:
     from vlm_runner.models import record_line
     from vlm_runner.prompts.templates import compile_prompt
-    from vlm_runner.settings import UploadSettings
 
-    subset = open_dataset(DatasetSpec(source=str(source), max_rows=rows)).train
     prompt = compile_prompt(PromptSpec(preset="accessibility"))
-    settings = UploadSettings()
 
     def line(row: Any, uri: str, image_format: str) -> bytes:
         made = prompt.render(row.fields, subset="train", row=row.index)
@@ -275,25 +260,49 @@ def ours(
             image_uri=uri, image_format=image_format, bucket_owner="123456789012", image_first=True,
         )  # fmt: skip
 
+    return line
+
+
+def staging_of(subset: Any, objects: Any, fingerprint: str, *, keep: bool = False) -> Any:
+    from vlm_runner.clock import SystemClock
+    from vlm_runner.ingest.images import ImageLimits
+    from vlm_runner.ingest.pipeline import BadRows, Bounds, SubsetStaging, Transform
+    from vlm_runner.settings import UploadSettings
+
+    settings = UploadSettings()
     limits = ImageLimits(10_000_000, 1, 8000, ("png", "jpeg", "gif", "webp"))
-    transform = Transform(
-        limits=limits, keep_format=keep, fit=False, line=line, fingerprint=os.urandom(16).hex()
+    return SubsetStaging(
+        subset,
+        objects,
+        Transform(limits=limits, keep_format=keep, fit=False, line=line_of(), fingerprint=fingerprint),
+        prefix="",
+        bounds=Bounds(settings.concurrency, settings.in_flight_bytes),
+        bad_rows=BadRows(skip=False, most=None),
+        clock=SystemClock(),
+        progress=lambda _: None,
     )
+
+
+def ours(
+    source: Path, rows: int, url: str, *, engine: Any = "auto", keep: bool = False
+) -> Callable[[], None]:
+    import aioboto3  # noqa: F401 - not measured
+    import anyio
+    import obstore.store  # noqa: F401 - not measured
+    import uvloop  # noqa: F401 - not measured
+
+    from vlm_runner.aws.session import AwsSession
+    from vlm_runner.dataset.source import open_dataset
+    from vlm_runner.ingest import pipeline  # noqa: F401 - not measured
+
+    subset = open_dataset(DatasetSpec(source=str(source), max_rows=rows)).train
 
     async def stage() -> None:
         async with AwsSession(
-            region="us-east-1", endpoint_url=url, connections=settings.concurrency, engine=engine
+            region="us-east-1", endpoint_url=url, connections=IN_FLIGHT, engine=engine
         ) as aws:
-            await SubsetStaging(
-                subset,
-                aws.objects(BUCKET, owner="123456789012"),
-                transform,
-                prefix="",
-                bounds=Bounds(settings.concurrency, settings.in_flight_bytes),
-                bad_rows=BadRows(skip=False, most=None),
-                clock=SystemClock(),
-                progress=lambda _: None,
-            ).run()
+            objects = aws.objects(BUCKET, owner="123456789012")
+            await staging_of(subset, objects, os.urandom(16).hex(), keep=keep).run()
 
     return lambda: anyio.run(stage, backend_options={"use_uvloop": True})
 

@@ -90,7 +90,9 @@ class Subset:
                 yield self._row_error(index, source, str(error))
                 continue
             fields = {name: values[place] for name, values in texts.items()}
-            mapped_pages.count(len(image))
+            mapped_pages.count(
+                len(image) + sum(len(text) for text in fields.values() if isinstance(text, str))
+            )
             yield Row(index, source, image, path, self._canonical(fields))
 
     def _canonical(self, fields: dict[str, Any]) -> dict[str, Any]:
