@@ -64,8 +64,12 @@ def write(folder: Path, rows: int) -> int:
                 body = pages[number % PICTURES]
                 total += len(body)
                 html = f"<p>{number}</p>" + "<div class='card'>text</div>" * 100
-                output = json.dumps([{"rationale": "", "eval_items": "1", "eval_reason": f"{number}", "plan": ""}])
-                batch.append({"image": {"bytes": body, "path": f"{number}.png"}, "html": html, "output": output})
+                output = json.dumps(
+                    [{"rationale": "", "eval_items": "1", "eval_reason": f"{number}", "plan": ""}]
+                )
+                batch.append(
+                    {"image": {"bytes": body, "path": f"{number}.png"}, "html": html, "output": output}
+                )
             writer.write_table(pa.Table.from_pylist(batch, schema=schema))
     return total
 
@@ -91,7 +95,9 @@ def decode(folder: Path, most: int | None) -> dict[str, float]:
     from vlm_runner.dataset import open_dataset
     from vlm_runner.spec import DatasetSpec
 
-    opened = open_dataset(DatasetSpec(source=str(folder), max_rows=most), cache_dir=folder.parent / f"{folder.name}-cache")
+    opened = open_dataset(
+        DatasetSpec(source=str(folder), max_rows=most), cache_dir=folder.parent / f"{folder.name}-cache"
+    )
     began, rows = time.perf_counter(), 0
     for row in opened.train.rows():
         with Image.open(io.BytesIO(row.image)) as image:
@@ -111,7 +117,15 @@ def anonymous_mb() -> float:
 
 def measured(what: str, folder: Path, most: int | None) -> dict[str, float]:
     """In a process of its own, so that memory is its own too."""
-    words = [sys.executable, __file__, "--only", what, "--folder", str(folder), *(["--most", str(most)] if most else [])]
+    words = [
+        sys.executable,
+        __file__,
+        "--only",
+        what,
+        "--folder",
+        str(folder),
+        *(["--most", str(most)] if most else []),
+    ]
     done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
     values: dict[str, float] = json.loads(done.stdout)
     return values

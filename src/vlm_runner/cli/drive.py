@@ -177,11 +177,14 @@ async def agree(runner: Runner, created: RunCreated, *, yes: bool, lint: bool) -
         printing.say(plan_text(plan, settings=False))
     if plan.report.failed and lint:
         from vlm_runner.cli.lint import table
+        from vlm_runner.lint.rows import order
 
         if not terminal:
             printing.say(table(plan.report))
+        first = min(plan.report.findings, key=order)
         raise DataError(
-            f"Lint has {plan.report.count(Severity.ERROR):,} errors; nothing was created.",
+            f"Lint has {plan.report.count(Severity.ERROR):,} errors, the first of {first.where or 'the spec'}: "
+            f"{first.message} ({first.code}). Nothing was created.",
             hint="See vlm-runner lint, and its --fix. To start all the same: --no-lint",
         )
     if yes or not terminal:

@@ -3,6 +3,9 @@
 
 Training is bounded before the job is created. Rent grows with time, so it has a deadline, counted from the
 moment in which the run first said that it would rent.
+
+Two things are not in its power: Bedrock deletes no throughput that is still Creating, and while no process
+drives the run, nobody looks at the deadline.
 """
 
 from __future__ import annotations
