@@ -72,7 +72,8 @@ def demo(folder: str, *, quiet: bool) -> None:
         saved = save_report(settings, run_id, home / "report.html")
         printing.result(ledger_text(url))
         printing.say(
-            f"\nThe report is {saved}: open it in a browser.\nThe spec is {spec_file}. Look at the run: vlm-runner status {run_id} --store {folder}"
+            f"\nThe report is {saved}: open it in a browser."
+            f"\nThe spec is {spec_file}. Look at the run: vlm-runner status {run_id} --store {folder}"
         )
     finally:
         stop_sandbox(server)

@@ -50,5 +50,6 @@ def from_line(line: str | bytes) -> AnsweredRow:
     base = table.pop("base", None)
     if base is None and (said := table.pop("base_answer", None)) is not None:
         base = {"answer": said}
-    own = {key: table.pop(key) for key in Reply.model_fields if table.get(key) is not None}
+    found = {key: table.pop(key, None) for key in Reply.model_fields}
+    own = {key: value for key, value in found.items() if value is not None}
     return AnsweredRow.model_validate({**table, "tuned": own, "base": base})

@@ -30,7 +30,7 @@ HITS, SAID, EXPECTED = "findings.hits", "findings.said", "findings.expected"
 """Counts, from which precision and recall are taken over all rows at once."""
 COUNTS: Final = (HITS, SAID, EXPECTED)
 
-LONGEST: Final = 20_000
+LONGEST: Final = 10_000
 """Characters that are compared; the work grows with their square."""
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 ALL_TEXT: Final = 4_000_000
 """Characters of prompts, references and answers that a page shows; `answers.jsonl` has them whole."""
+LARGEST_PAGE: Final = 19_000_000
+"""Bytes. Escaping makes text up to six times longer, so what came out is looked at."""
 LONGEST_TEXT: Final = 40_000
 WORTH_MARKING: Final = 0.35
 """Similarity below which marks on every word would only be noise."""
@@ -112,20 +114,29 @@ def page(reports: Sequence[Report], *, live: bool = False) -> str:
 
     With `live` it loads `live.js` from where it was served, and replaces its `<main>` as the run goes on.
     """
-    return _environment().get_template("page.html.j2").render(view(reports), live=live)
+    return _fitting("page.html.j2", reports, live=live)
 
 
 def main_part(reports: Sequence[Report]) -> str:
     """What stands in `<main>`, for the live page."""
-    return _environment().get_template("main.html.j2").render(view(reports))
+    return _fitting("main.html.j2", reports, live=True)
 
 
-def view(reports: Sequence[Report]) -> dict[str, Any]:
+def _fitting(template: str, reports: Sequence[Report], *, live: bool) -> str:
+    html, all_text = "", ALL_TEXT
+    while not html or (len(html.encode(errors="replace")) > LARGEST_PAGE and all_text > 1000):
+        html = _environment().get_template(template).render(view(reports, all_text), live=live)
+        all_text //= 2
+    return html
+
+
+def view(reports: Sequence[Report], all_text: int = ALL_TEXT) -> dict[str, Any]:
+    """What the templates are given."""
     style = _text("style.css")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     first = reports[0]
     columns = _columns(reports)
-    rows = _rows(reports)
+    rows = _rows(reports, all_text)
     return {
         "style": style,
         "style_hash": digest,
@@ -299,7 +310,7 @@ def _loss(reports: Sequence[Report]) -> dict[str, Any] | None:
     return None if drawn is None else {"chart": drawn, "points": sum(len(points) for _, points in series)}
 
 
-def _rows(reports: Sequence[Report]) -> list[RowView]:
+def _rows(reports: Sequence[Report], all_text: int) -> list[RowView]:
     """The same question to several runs is one row, whatever its number in each."""
     many = len(reports) > 1
     groups: dict[tuple[str, str], list[tuple[Report, AnsweredRow]]] = {}
@@ -308,7 +319,7 @@ def _rows(reports: Sequence[Report]) -> list[RowView]:
             # In a single run two rows may be equal to the letter, and still are two.
             key = (row.prompt, row.reference) if many else (str(row.row), "")
             groups.setdefault(key, []).append((report, row))
-    most = min(LONGEST_TEXT, ALL_TEXT // max(1, len(groups) * (3 + len(reports))))
+    most = min(LONGEST_TEXT, all_text // max(1, len(groups) * (3 + len(reports))))
     tables = {
         (report.run.run_id, table["row"]): table for report in reports for table in report.evaluation.rows
     }

@@ -12,7 +12,7 @@ SIDES: Final = (560, 420, 320, 240, 160, 96)
 TALLEST: Final = 1.6
 """Height to width: of a page's long screenshot the upper part is shown."""
 
-ALL_BYTES: Final = 11 * 1024 * 1024
+ALL_BYTES: Final = 9 * 1024 * 1024
 """For all thumbnails of a report together; base64 makes them a third larger."""
 LARGEST: Final = 48 * 1024
 

@@ -1,0 +1,109 @@
+"""What is measured about an answer."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vlm_runner.errors import ConfigurationError
+from vlm_runner.evaluate import AnsweredRow, Reply, evaluate, from_line, load_metrics, scores, to_line
+from vlm_runner.evaluate.metrics import differences
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
+
+
+def accessible(*items: str, thought: str = "I looked.") -> str:
+    listed = "\n".join(
+        f"{n}. Items: {item}\n   Reason: because of {item}\n   Plan: mend {item}"
+        for n, item in enumerate(items, 1)
+    )
+    return f"<thought>\n{thought}\n</thought>\n<solution>\n{listed or 'Nothing.'}\n</solution>"
+
+
+def measured(*pairs: tuple[str, str]) -> dict[str, float]:
+    rows = [
+        AnsweredRow(row=n, reference=reference, tuned=Reply(answer=said))
+        for n, (reference, said) in enumerate(pairs)
+    ]
+    found: dict[str, float] = evaluate(rows).models["tuned"]["scores"]
+    return found
+
+
+def test_findings_count_over_all_rows() -> None:
+    found = measured(
+        (accessible("1.1.1", "1.4.3"), accessible("1.4.3")),
+        (accessible("2.4.4"), accessible("2.4.4", "9.9.9", "8.8.8")),
+    )
+
+    assert found["findings.precision"] == pytest.approx(2 / 4)
+    assert found["findings.recall"] == pytest.approx(2 / 3, abs=1e-6)
+
+
+def test_nothing_to_find_and_nothing_found_is_as_good_as_it_gets() -> None:
+    found = measured((accessible(), accessible()))
+
+    assert (found["findings.precision"], found["findings.recall"], found["findings.f1"]) == (1.0, 1.0, 1.0)
+
+
+def test_findings_are_compared_with_those_that_they_are_like() -> None:
+    found = scores(accessible("1.1.1", "1.4.3"), accessible("1.4.3", "1.1.1"))
+
+    assert (found["eval_items.exact"], found["plan.exact"]) == (1.0, 1.0)
+
+
+def test_a_missing_finding_counts_against_every_field() -> None:
+    found = scores(accessible("1.1.1", "1.4.3"), accessible("1.1.1"))
+
+    assert found["eval_items.exact"] == 0.5
+    assert found["plan.similarity"] == 0.5
+
+
+def test_an_answer_without_sections_is_seen_as_such() -> None:
+    assert scores(accessible("1.1.1"), "It is fine.")["sections"] == 0.0
+
+
+def test_json_is_compared_field_by_field() -> None:
+    found = scores('{"title": "Cats", "pages": 3}', '{"title": "Cats", "pages": 4}')
+
+    assert (found["json"], found["title.exact"], found["pages.exact"]) == (1.0, 1.0, 0.0)
+
+
+@given(TEXT, TEXT)
+def test_scores_lie_between_nought_and_one_for_any_text(reference: str, answer: str) -> None:
+    found = scores(reference, answer)
+
+    assert all(0.0 <= value <= 1.0 for name, value in found.items() if not name.startswith("findings."))
+
+
+@given(TEXT, TEXT)
+def test_marks_make_up_both_texts(reference: str, answer: str) -> None:
+    pieces = differences(reference, answer)
+
+    assert "".join(text for kind, text in pieces if kind != "missing") == answer
+    assert "".join(text for kind, text in pieces if kind != "added") == reference
+
+
+@given(
+    st.builds(
+        AnsweredRow, row=st.integers(0), prompt=TEXT, tuned=st.builds(Reply, answer=TEXT), base=st.none()
+    )
+)
+def test_a_row_survives_its_line(row: AnsweredRow) -> None:
+    assert from_line(to_line(row)) == row
+
+
+def test_a_line_of_the_first_version_is_read() -> None:
+    row = from_line(
+        '{"row": 3, "image": "s3://b/i.png", "reference": "r", "answer": "a", "base_answer": "b"}'
+    )
+
+    assert row.tuned is not None
+    assert row.base is not None
+    assert (row.row, row.tuned.answer, row.base.answer) == (3, "a", "b")
+
+
+@pytest.mark.parametrize("path", ["nowhere.at.all:f", "json:nothing", "json:__name__", "json"])
+def test_a_metric_that_cannot_be_loaded_is_named(path: str) -> None:
+    with pytest.raises(ConfigurationError, match=path):
+        load_metrics([path])

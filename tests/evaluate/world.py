@@ -1,0 +1,68 @@
+"""A world whose dataset has held-out rows, and whose models answer as a test says."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vlm_runner.aws.ports import Reply
+from vlm_runner.testing import World
+from vlm_runner.testing.dataset import TinySubset
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    train: TinySubset
+    validation: TinySubset | None
+    revision: str | None
+    fingerprint: str
+
+
+class HeldOut:
+    """Eight rows to learn from, and some to be asked about."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+
+    def __call__(self, spec: Any, revision: str | None) -> Any:
+        columns = ("image", "page", "output")
+        train = TinySubset("train", 8, "tiny", None, columns)
+        validation = TinySubset("validation", self.rows, "tiny-held-out", None, columns)
+        return _Opened(train, validation, None, "tiny")
+
+
+class Runtime:
+    """`asked` counts the answers given, by who was asked and what."""
+
+    def __init__(self, says: Callable[[str, str], str]) -> None:
+        self.says = says
+        self.asked: Counter[tuple[str, str]] = Counter()
+
+    async def converse(self, request: Mapping[str, Any]) -> Reply:
+        model_id = str(request["modelId"])
+        prompt = next(part["text"] for part in request["messages"][0]["content"] if "text" in part)
+        text = self.says(model_id, prompt)
+        self.asked["tuned" if model_id.startswith("arn:") else model_id, prompt] += 1
+        return Reply(text=text, input_tokens=10, output_tokens=3, stop_reason="end_turn")
+
+    async def invoke(self, model_id: str, body: bytes) -> bytes:
+        raise NotImplementedError
+
+
+def world_of(rows: int, says: Callable[[str, str], str], **test: Any) -> tuple[World, Runtime]:
+    world = World(test={"rows": rows, "compare_base": True, **test})
+    world.dataset = HeldOut(rows)  # type: ignore[assignment]
+    runtime = Runtime(says)
+    world.aws.runtime = runtime  # type: ignore[assignment]
+    return world, runtime
+
+
+def lines_of(world: World, name: str) -> list[dict[str, Any]]:
+    """A JSONL file of the run's folder."""
+    bucket = next(name for name in world.aws.s3.buckets if name.startswith("vlm-"))
+    return [json.loads(line) for line in world.aws.s3.buckets[bucket][f"runs/cats/{name}"].splitlines()]
