@@ -1,0 +1,405 @@
+"""One test for each thing that the doctor knows, against the sandbox: IAM and S3 by moto, Bedrock and quotas ours."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from click.testing import CliRunner
+
+from vlm_runner.aws.session import AwsSession
+from vlm_runner.cli import cli
+from vlm_runner.doctor import Check, Patient, Status, examine
+from vlm_runner.doctor.checks import scope_of
+from vlm_runner.doctor.documents import all_documents, role_policy, role_trust
+from vlm_runner.doctor.policy import Verdict, verdict
+from vlm_runner.errors import Conflict
+from vlm_runner.models import load_catalogue
+from vlm_runner.sandbox import Sandbox, SandboxOptions
+from vlm_runner.spec import RunSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+ACCOUNT = "123456789012"
+NOVA = "amazon.nova-lite-v1:0:300k"
+LLAMA = "meta.llama3-2-11b-instruct-v1:0:128k"
+BUCKET = f"vlm-accessibility-{ACCOUNT}-us-east-1"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/sft"
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(SandboxOptions(as_of=datetime(2026, 11, 22, tzinfo=UTC))) as running:
+        yield running
+
+
+class World:
+    """A sandbox in which everything is well, to be spoilt."""
+
+    def __init__(self, sandbox: Sandbox, folder: Path) -> None:
+        self.sandbox, self.folder = sandbox, folder
+        self.now = datetime.now(UTC)
+        self.store: Any = folder
+        self.name: str | None = None
+        self.iam, self.s3 = self.client("iam"), self.client("s3")
+        scope = scope_of(spec(), load_catalogue().find(NOVA), ACCOUNT, "us-east-1")
+        self.iam.create_role(RoleName="sft", AssumeRolePolicyDocument=json.dumps(role_trust(scope)))
+        self.iam.put_role_policy(
+            RoleName="sft", PolicyName="vlm-runner", PolicyDocument=json.dumps(role_policy(scope))
+        )
+
+    def client(self, service: str, region: str = "us-east-1") -> Any:
+        return boto3.client(service, region_name=region, endpoint_url=self.sandbox.url)
+
+    def make_bucket(self, *, block: bool = True, region: str = "us-east-1") -> None:
+        place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        self.client("s3", region).create_bucket(Bucket=BUCKET, **place)
+        if block:
+            four = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+            self.s3.put_public_access_block(
+                Bucket=BUCKET, PublicAccessBlockConfiguration=dict.fromkeys(four, True)
+            )
+
+    def trust(self, **condition: Any) -> None:
+        statement = {"Effect": "Allow", "Principal": {"Service": "bedrock.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        document = {"Version": "2012-10-17", "Statement": [statement | condition]}
+        self.iam.update_assume_role_policy(RoleName="sft", PolicyDocument=json.dumps(document))
+
+    async def examined(self, region: str = "us-east-1", **sections: Any) -> list[Check]:
+        made = spec(**sections)
+        catalogue = load_catalogue()
+
+        async def name_taken() -> str | None:
+            return self.name
+
+        async with AwsSession(region=region, endpoint_url=self.sandbox.url) as session:
+            store = self.store(session) if callable(self.store) else self.store
+            return await examine(
+                Patient(
+                    spec=made,
+                    profile=catalogue.find(made.model.base),
+                    catalogue=catalogue,
+                    aws=session,
+                    inspection=session.inspection,
+                    now=lambda: self.now,
+                    store=store,
+                    name_taken=name_taken,
+                )
+            )
+
+    async def only(self, code: str, status: Status = Status.BAD, region: str = "us-east-1", **sections: Any) -> Check:
+        """The one check of this code, which has this status, a sentence and a fix."""
+        found = [check for check in await self.examined(region, **sections) if check.code == code]
+        matching = [check for check in found if check.status is status]
+        assert matching, found
+        assert matching[0].message
+        assert matching[0].fix
+        return matching[0]
+
+
+def spec(**sections: Any) -> RunSpec:
+    base = {"dataset": {"source": "x"}, "model": {"base": NOVA}, "training": {"role_arn": ROLE}}
+    return RunSpec.from_table(base | sections)
+
+
+@pytest.fixture
+def world(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "y")
+    import urllib.request
+
+    urllib.request.urlopen(urllib.request.Request(f"{sandbox.url}/_sandbox/reset", b"{}", method="POST")).close()
+    return World(sandbox, tmp_path)
+
+
+async def test_where_all_is_well_nothing_is_bad(world: World) -> None:
+    world.make_bucket()
+
+    found = await world.examined()
+
+    assert [check for check in found if check.status is Status.BAD] == []
+    unknown = {check.code for check in found if check.status is Status.UNKNOWN}
+    assert unknown == {"C18", "C21"}, "moto simulates no policies, and has no quota of that name: it says so"
+    assert all(check.fix for check in found if check.matters)
+
+
+async def test_no_credentials(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+
+    check = await world.only("C01")
+
+    assert "aws sts get-caller-identity" in (check.fix or "")
+
+
+async def test_the_wrong_region(world: World) -> None:
+    check = await world.only("C02", region="us-west-2")
+
+    assert "--region us-east-1" in (check.fix or "")
+
+
+async def test_a_model_past_its_end(world: World) -> None:
+    check = await world.only("C03", region="us-west-2", model={"base": LLAMA})
+
+    assert "2026-07-07" in check.message
+    assert NOVA in (check.fix or "")
+
+
+async def test_a_legacy_model(tmp_path: Path, world: World) -> None:
+    with Sandbox(SandboxOptions(as_of=datetime(2026, 3, 1, tzinfo=UTC))) as past:
+        check = await World(past, tmp_path).only("C03", region="us-west-2", model={"base": LLAMA})
+
+    assert "LEGACY" in check.message
+
+
+async def test_a_role_of_another_account(world: World) -> None:
+    await world.only("C05", training={"role_arn": "arn:aws:iam::999999999999:role/sft"})
+
+
+async def test_no_such_role(world: World) -> None:
+    check = await world.only("C06", training={"role_arn": f"arn:aws:iam::{ACCOUNT}:role/none"})
+
+    assert "aws iam create-role --role-name none" in (check.fix or "")
+
+
+async def test_a_role_that_does_not_trust_bedrock(world: World) -> None:
+    world.trust(Principal={"Service": "sagemaker.amazonaws.com"})
+
+    check = await world.only("C07")
+
+    assert "aws iam update-assume-role-policy --role-name sft" in (check.fix or "")
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"StringEquals": {"aws:SourceAccount": "999999999999"}},
+        {
+            "StringEquals": {"aws:SourceAccount": ACCOUNT},
+            "ArnEquals": {"aws:SourceArn": f"arn:aws:bedrock:us-west-2:{ACCOUNT}:model-customization-job/*"},
+        },
+    ],
+)
+async def test_a_role_that_trusts_other_jobs(world: World, condition: dict[str, Any]) -> None:
+    world.trust(Condition=condition)
+
+    await world.only("C08")
+
+
+async def test_a_role_that_trusts_anybodys_jobs(world: World) -> None:
+    world.trust()
+
+    check = await world.only("C09", Status.DOUBTFUL)
+
+    assert "aws:SourceAccount and aws:SourceArn" in check.message
+
+
+@pytest.mark.parametrize(
+    ("code", "sid"),
+    [("C10", "List"), ("C11", "Read"), ("C12", "Write")],
+)
+async def test_a_role_that_lacks_a_right(world: World, code: str, sid: str) -> None:
+    policy = role_policy(scope_of(spec(), load_catalogue().find(NOVA), ACCOUNT, "us-east-1"))
+    policy["Statement"] = [statement for statement in policy["Statement"] if statement["Sid"] != sid]
+    world.iam.put_role_policy(RoleName="sft", PolicyName="vlm-runner", PolicyDocument=json.dumps(policy))
+
+    check = await world.only(code)
+
+    assert "aws iam put-role-policy --role-name sft" in (check.fix or "")
+    assert "not simulated" in check.message
+
+
+async def test_rights_by_an_attached_policy_count(world: World) -> None:
+    world.iam.delete_role_policy(RoleName="sft", PolicyName="vlm-runner")
+    everything = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}}
+    arn = world.iam.create_policy(PolicyName="all", PolicyDocument=json.dumps(everything))["Policy"]["Arn"]
+    world.iam.attach_role_policy(RoleName="sft", PolicyArn=arn)
+
+    found = await world.examined()
+
+    assert {check.status for check in found if check.code in {"C10", "C11", "C12"}} == {Status.GOOD}
+
+
+async def test_a_bucket_in_another_region(world: World) -> None:
+    world.make_bucket(region="us-west-2")
+
+    await world.only("C15")
+
+
+async def test_a_bucket_that_is_not_ours(world: World) -> None:
+    world.make_bucket()
+    world.sandbox.faults.add([{"operation": "HeadBucket", "kind": "status", "status": 403, "times": 9}])
+
+    try:
+        await world.only("C14")
+    finally:
+        world.sandbox.faults.clear()
+
+
+async def test_a_bucket_that_does_not_block_public_access(world: World) -> None:
+    world.make_bucket(block=False)
+
+    check = await world.only("C16", Status.DOUBTFUL)
+
+    assert "put-public-access-block" in (check.fix or "")
+
+
+async def test_too_few_model_units(world: World) -> None:
+    world.sandbox.world.bend({"no_commitment_units": 0})
+    try:
+        check = await world.only("C17")
+    finally:
+        world.sandbox.world.bend({"no_commitment_units": 2})
+
+    assert "L-BE77399C" in (check.fix or "")
+    assert "on-demand" in (check.fix or "")
+
+
+async def test_units_are_not_asked_for_where_nothing_is_rented(world: World) -> None:
+    found = await world.examined(serving={"mode": "on-demand"})
+
+    assert not {check.code for check in found} & {"C17", "C18"}
+
+
+async def test_too_many_jobs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def many(_: object) -> int:
+        return 10
+
+    monkeypatch.setattr("vlm_runner.aws.inspection.AwsInspection.running_jobs", many)
+
+    check = await world.only("C19")
+
+    assert "stop-model-customization-job" in (check.fix or "")
+
+
+async def test_a_clock_that_is_off(world: World) -> None:
+    world.now += timedelta(minutes=7)
+
+    check = await world.only("C20")
+
+    assert "420 seconds" in check.message or "419 seconds" in check.message or "421 seconds" in check.message
+
+
+async def test_a_taken_name(world: World) -> None:
+    world.name = "Run 'cats' exists, and was started from another spec."
+
+    await world.only("C22")
+
+
+async def test_a_store_that_cannot_be_written(world: World) -> None:
+    world.store = world.folder / "file" / "below"
+    (world.folder / "file").write_text("a file, no folder")
+
+    await world.only("C23")
+
+
+async def test_a_store_without_its_bucket(world: World) -> None:
+    world.store = lambda session: (session.state_objects("nowhere-at-all"), "runs")
+
+    await world.only("C23")
+
+
+async def test_a_store_in_s3_keeps_conditional_writes_and_no_probe_is_left(world: World) -> None:
+    world.make_bucket()
+    world.store = lambda session: (session.state_objects(BUCKET), "store")
+
+    found = await world.examined()
+
+    assert [check.status for check in found if check.code == "C23"] == [Status.GOOD]
+    assert "Contents" not in world.s3.list_objects_v2(Bucket=BUCKET, Prefix="store")
+
+
+async def test_a_store_that_takes_every_write(world: World) -> None:
+    class Careless:
+        bucket = "careless"
+
+        async def put_if(self, *_: object, **__: object) -> str:
+            return '"etag"'
+
+        async def delete(self, _: str) -> None:
+            raise Conflict("kept.")
+
+    world.store = lambda _: (Careless(), "store")
+
+    await world.only("C24")
+    await world.only("C25", Status.DOUBTFUL)
+
+
+def test_a_denial_wins_and_a_condition_is_not_judged() -> None:
+    allow = {"Effect": "Allow", "Action": "s3:Get*", "Resource": "arn:aws:s3:::b/*"}
+    deny = {"Effect": "Deny", "Action": ["s3:GetObject"], "Resource": "arn:aws:s3:::b/secret/*"}
+    bound = allow | {"Condition": {"Bool": {"aws:SecureTransport": "true"}}}
+
+    def judged(key: str, *statements: Any) -> Verdict:
+        return verdict([{"Statement": list(statements)}], "s3:GetObject", f"arn:aws:s3:::{key}")
+
+    assert judged("b/x", allow) is Verdict.ALLOWED
+    assert judged("b/secret/x", allow, deny) is Verdict.DENIED
+    assert judged("c/x", allow) is Verdict.DENIED
+    assert judged("b/x", bound) is Verdict.CONDITIONAL
+    assert judged("b/x", {"Effect": "Allow", "NotAction": "iam:*", "NotResource": "arn:aws:s3:::c/*"}) is Verdict.ALLOWED
+
+
+def test_policies_name_what_they_need_and_nothing_more() -> None:
+    scope = scope_of(spec(storage={"prefix": "team"}), load_catalogue().find(NOVA), ACCOUNT, "us-east-1", store="s/runs")
+
+    found = all_documents(scope)
+
+    text = json.dumps(found)
+    actions = {
+        action
+        for document in found.values()
+        for statement in document["Statement"]
+        for action in (statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]])
+    }
+    assert not [action for action in actions if action.endswith("*")]
+    assert not [action for action in actions if action.startswith("iam:") and "PassRole" not in action and "Get" not in action and "List" not in action]
+    assert "team/images/*" in text
+    assert '"iam:PassedToService": "bedrock.amazonaws.com"' in text
+    assert f"arn:aws:bedrock:us-east-1:{ACCOUNT}:model-customization-job/*" in text
+    assert "ecs-tasks.amazonaws.com" in text
+    assert "arn:aws:s3:::s/runs/*" in json.dumps(found["caller_policy"])
+    for name, document in found.items():
+        limit = 2048 if name.endswith("trust") else 6144
+        assert len(json.dumps(document, separators=(",", ":"))) <= limit, name
+
+
+@pytest.fixture
+def spec_file(tmp_path: Path) -> Path:
+    file = tmp_path / "run.toml"
+    file.write_text(
+        f'[dataset]\nsource = "x"\n[model]\nbase = "{NOVA}"\n[training]\nrole_arn = "{ROLE}"\n[aws]\nregion = "us-east-1"\n'
+    )
+    return file
+
+
+def test_iam_prints_a_document_ready_for_the_aws_cli(spec_file: Path) -> None:
+    result = CliRunner().invoke(cli, ["iam", str(spec_file), "--only", "role_trust"])
+
+    assert result.exit_code == 0
+    document = json.loads(result.stdout)
+    assert document["Statement"][0]["Principal"] == {"Service": "bedrock.amazonaws.com"}
+
+
+def test_the_doctor_ends_with_4_where_something_is_bad(world: World, spec_file: Path, tmp_path: Path) -> None:
+    world.iam.delete_role_policy(RoleName="sft", PolicyName="vlm-runner")
+    world.iam.delete_role(RoleName="sft")
+    where = ["--endpoint-url", world.sandbox.url, "--store", str(tmp_path)]
+
+    result = CliRunner().invoke(cli, ["doctor", str(spec_file), "--json", *where])
+    text = CliRunner().invoke(cli, ["doctor", str(spec_file), *where])
+
+    assert result.exit_code == 4, result.output
+    assert {"C06"} == {check["code"] for check in json.loads(result.stdout) if check["status"] == "bad"}
+    assert f"vlm-runner iam {spec_file} --only role_trust" in text.stdout
