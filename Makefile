@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint docs check constraints clean
+.PHONY: help install demo test crash lint docs check constraints clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ demo: $(VENV)/.runtime  ## The main job on the sandbox: a fine-tuned model answe
 
 test: $(VENV)/.dev  ## The tests, on all cores
 	$(PYTEST) -q -n auto --dist worksteal
+
+crash: $(VENV)/.dev  ## All faults, pairs of faults, large models, many seeds; takes hours (docs/reliability.md)
+	$(PYTEST) -q -n auto --dist worksteal -m crash
+	$(PYTEST) -q -n auto --dist worksteal tests/simulation --seeds 20000
 
 lint: $(VENV)/.dev  ## Style, types, import directions, and docs that match the code
 	$(BIN)/ruff check .
