@@ -89,8 +89,10 @@ def _modified(s3: Any, key: str) -> Any:
 def _empty(s3: Any) -> None:
     with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou):
         s3.create_bucket(Bucket=BUCKET)
-    for key in contents(s3):
-        s3.delete_object(Bucket=BUCKET, Key=key)
+    keys = list(contents(s3))
+    for start in range(0, len(keys), 1000):
+        gone = [{"Key": key} for key in keys[start : start + 1000]]
+        s3.delete_objects(Bucket=BUCKET, Delete={"Objects": gone})
 
 
 if __name__ == "__main__":

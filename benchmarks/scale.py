@@ -77,10 +77,8 @@ def growth(folder: Path, rows: list[int]) -> float:
     with sink(folder, 0) as url:
         for count in rows:
             found = run("ours", build(folder, "tiny", count), count, url)
-            print(
-                f"{count} rows: {found['seconds']:.1f} s, {found['rate']:.0f}/s, "
-                f"{found['cpu_ms']:.2f} ms CPU each, peak {found['rss_mb']:.0f} MB resident, {found['anon_mb']:.0f} MB own"
-            )
+            memory = f"peak {found['rss_mb']:.0f} MB resident, {found['anon_mb']:.0f} MB own"
+            print(f"{count} rows: {found['seconds']:.1f} s, {found['cpu_ms']:.2f} ms CPU each, {memory}")
     return float(found["seconds"])
 
 
