@@ -107,7 +107,7 @@ def decode(folder: Path, most: int | None) -> dict[str, float]:
 
 
 def anonymous_mb() -> float:
-    """What the process holds of its own; memory-mapped files are not its own. Elsewhere than on Linux: the peak."""
+    """What the process holds of its own, without mapped files; elsewhere than on Linux, its peak."""
     status = Path("/proc/self/status")
     if status.exists():
         held = [line for line in status.read_text().splitlines() if line.startswith("RssAnon")]

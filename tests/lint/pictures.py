@@ -14,8 +14,10 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def picture(width: int = 64, height: int = 48, mode: str = "RGB", shade: int = 200) -> Image.Image:
-    image = Image.new(mode, (width, height), 0 if mode in {"P", "1"} else None or 0)
-    colour: Any = {"RGB": (shade, 90, 20), "RGBA": (shade, 90, 20, 128), "CMYK": (shade, 9, 2, 0)}.get(mode, shade % 2)
+    image = Image.new(mode, (width, height))
+    colour: Any = {"RGB": (shade, 90, 20), "RGBA": (shade, 90, 20, 128), "CMYK": (shade, 9, 2, 0)}.get(
+        mode, shade % 2
+    )
     ImageDraw.Draw(image).rectangle([4, 4, width // 2, height // 2], fill=colour)
     return image
 
@@ -35,7 +37,14 @@ def chunk(kind: bytes, data: bytes = b"") -> bytes:
 
 
 def by_hand(
-    width: int, height: int, data: bytes, *, depth: int = 8, colour: int = 0, extra: bytes = b"", interlace: int = 0
+    width: int,
+    height: int,
+    data: bytes,
+    *,
+    depth: int = 8,
+    colour: int = 0,
+    extra: bytes = b"",
+    interlace: int = 0,
 ) -> bytes:
     """A PNG that says what it is told to, with right checksums."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace)

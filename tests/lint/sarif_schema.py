@@ -17,7 +17,9 @@ TEXT = {"type": "string", "minLength": 1}
 MESSAGE = _object(["text"], text=TEXT, markdown=TEXT)
 LEVEL = {"enum": ["none", "note", "warning", "error"]}
 BAG = {"type": "object"}
-ARTIFACT = _object(["uri"], uri={"type": "string", "format": "uri-reference"}, index={"type": "integer", "minimum": -1})
+ARTIFACT = _object(
+    ["uri"], uri={"type": "string", "format": "uri-reference"}, index={"type": "integer", "minimum": -1}
+)
 REGION = _object(["startLine"], startLine={"type": "integer", "minimum": 1})
 LOCATION = _object(
     [],

@@ -26,7 +26,10 @@ from .pictures import GOOD, png
 from .records import ACCOUNT, BAD, BUCKET, LLAMA, NOVA, good
 
 REGIONS = {NOVA: "us-east-1", LLAMA: "us-west-2", "amazon.nova-2-lite-v1:0:256k": "us-east-1"}
-STORE = {f"images/{at}.png": body for at, body in enumerate([*GOOD.values(), *[bad for bad, _ in PICTURES.values()]])}
+STORE = {
+    f"images/{at}.png": body
+    for at, body in enumerate([*GOOD.values(), *[bad for bad, _ in PICTURES.values()]])
+}
 FORMATS = ["png", "jpeg", "gif", "webp"]
 
 
@@ -37,7 +40,11 @@ def fetch(bucket: str, key: str) -> bytes | None:
 def passes(body: bytes, model: str, name: str) -> bool:
     stream = io.BytesIO(body)
     report = lint_jsonl(
-        [Lines(f"s3://{BUCKET}/{name}", BUCKET, stream, "train")], find(model), fetch=fetch, account=ACCOUNT, threads=1
+        [Lines(f"s3://{BUCKET}/{name}", BUCKET, stream, "train")],
+        find(model),
+        fetch=fetch,
+        account=ACCOUNT,
+        threads=1,
     )
     return not report.failed
 
@@ -65,13 +72,25 @@ def image(key: str, form: str, **location: Any) -> dict[str, Any]:
     return {"image": {"format": form, "source": {"s3Location": {"uri": f"s3://{BUCKET}/{key}"} | location}}}
 
 
-ODD = st.sampled_from([None, "", " ", 7, [], {}, ["x"], {"text": "x"}, True, "User:", "<IMAGE>", "x" * 50_000, "[EOS]"])
-TEXT = st.one_of(st.text(max_size=30), st.sampled_from(["Judge.", "a\u2028b", "\ufeff", "a\0b", "bot: hi", "a\r\nb"]))
+ODD = st.sampled_from(
+    [None, "", " ", 7, [], {}, ["x"], {"text": "x"}, True, "User:", "<IMAGE>", "x" * 50_000, "[EOS]"]
+)
+TEXT = st.one_of(
+    st.text(max_size=30), st.sampled_from(["Judge.", "a\u2028b", "\ufeff", "a\0b", "bot: hi", "a\r\nb"])
+)
 BLOCK = st.one_of(
     st.builds(lambda text: {"text": text}, TEXT),
-    st.builds(image, st.sampled_from([*STORE, "images/none.png", "images/a b.png"]), st.sampled_from([*FORMATS, "tiff"])),
-    st.builds(lambda owner: image("images/0.png", "png", bucketOwner=owner), st.sampled_from([ACCOUNT, "1" * 12, 7])),
-    st.just({"image": {"format": "png", "source": {"s3Location": {"uri": "s3://another-bucket/images/0.png"}}}}),
+    st.builds(
+        image,
+        st.sampled_from([*STORE, "images/none.png", "images/a b.png"]),
+        st.sampled_from([*FORMATS, "tiff"]),
+    ),
+    st.builds(
+        lambda owner: image("images/0.png", "png", bucketOwner=owner), st.sampled_from([ACCOUNT, "1" * 12, 7])
+    ),
+    st.just(
+        {"image": {"format": "png", "source": {"s3Location": {"uri": "s3://another-bucket/images/0.png"}}}}
+    ),
     st.just({"video": {}}),
 )
 
@@ -94,7 +113,9 @@ def records(draw: st.DrawFn) -> Any:
             case "drop":
                 record.pop(draw(st.sampled_from(sorted(record))))
             case "turn":
-                record["messages"].append({"role": draw(st.sampled_from(["user", "assistant", "bot"])), "content": [{"text": "a"}]})
+                record["messages"].append(
+                    {"role": draw(st.sampled_from(["user", "assistant", "bot"])), "content": [{"text": "a"}]}
+                )
             case "system":
                 record["system"] = draw(ODD)
             case "schema":
@@ -119,13 +140,15 @@ def test_what_lint_passes_is_accepted(model: str, bent: list[Any], count: int) -
 
 
 @pytest.mark.parametrize("model", REGIONS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_no_change_of_bytes_gets_past(model: str, data: st.DataObject) -> None:
     body = bytearray(lines([], 8))
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, len(body) - 1))
-        body[at : at + data.draw(st.integers(0, 3))] = data.draw(st.sampled_from([b"", b"\n", b"\xff", b'"', b"{", b"\xef\xbb\xbf"]))
+        body[at : at + data.draw(st.integers(0, 3))] = data.draw(
+            st.sampled_from([b"", b"\n", b"\xff", b'"', b"{", b"\xef\xbb\xbf"])
+        )
     agree(bytes(body), model)
 
 
@@ -158,7 +181,7 @@ def test_a_good_file_passes_both(model: str) -> None:
     assert passes(body, model, "data/train.jsonl")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @example(characters=0)
 @given(characters=st.integers(-60, 60))
 def test_the_token_limit_lies_at_the_same_place(characters: int) -> None:

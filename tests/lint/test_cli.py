@@ -13,8 +13,8 @@ from vlm_runner.cli import cli
 from vlm_runner.errors import UsageError
 from vlm_runner.lint import RULES
 
-from .records import BAD, BUCKET, KEY, LLAMA, NOVA, good, line
 from .pictures import png
+from .records import BAD, BUCKET, KEY, LLAMA, NOVA, good, line
 from .sarif_schema import SARIF
 from .test_dataset import SPEC, row, write
 
@@ -37,7 +37,9 @@ def spec(tmp_path: Path) -> Path:
 @pytest.fixture
 def jsonl(tmp_path: Path) -> Path:
     file = tmp_path / "train.jsonl"
-    file.write_bytes(b"\n".join([*[line(good(number)) for number in range(8)], *[bad for bad, _ in BAD.values()]]))
+    file.write_bytes(
+        b"\n".join([*[line(good(number)) for number in range(8)], *[bad for bad, _ in BAD.values()]])
+    )
     picture = tmp_path / "copy" / KEY
     picture.parent.mkdir(parents=True)
     picture.write_bytes(png())

@@ -27,7 +27,10 @@ FINDING = {"rationale": "", "eval_items": "1.1.1", "eval_reason": "No text.", "p
 
 
 def row(number: int, image: bytes | None = None, path: str | None = None, **changes: Any) -> dict[str, Any]:
-    picture = {"bytes": png(shade=number % 200, width=64 + number // 200) if image is None else image, "path": path}
+    picture = {
+        "bytes": png(shade=number % 200, width=64 + number // 200) if image is None else image,
+        "path": path,
+    }
     output = changes.pop("output", [{**FINDING, "eval_reason": f"Reason {number}."}])
     return {"image": picture, "html": f"<p>{number}</p>", "output": json.dumps(output)} | changes
 
@@ -54,7 +57,12 @@ def spec_of(source: Path, **sections: Any) -> RunSpec:
 
 def lint(spec: RunSpec, today: dt.date = TODAY) -> Report:
     return lint_dataset(
-        open_dataset(spec.dataset), spec, find(spec.model.base), today=today, region=spec.aws.region, threads=2
+        open_dataset(spec.dataset),
+        spec,
+        find(spec.model.base),
+        today=today,
+        region=spec.aws.region,
+        threads=2,
     )
 
 
@@ -269,7 +277,9 @@ def test_rows_held_out_by_column_and_by_group(tmp_path: Path) -> None:
     assert by_column.validation is not None
     assert [r.source_index for r in by_column.validation.rows()] == list(range(0, 40, 5))
     assert by_group.validation is not None
-    sites = {r.fields["site"] for r in by_group.train.rows()} & {r.fields["site"] for r in by_group.validation.rows()}
+    sites = {r.fields["site"] for r in by_group.train.rows()} & {
+        r.fields["site"] for r in by_group.validation.rows()
+    }
     assert sites == set()
     assert by_group.fingerprint == open_dataset(spec_of(source, dataset=group).dataset).fingerprint
     assert len({each.fingerprint for each in reseeded}) > 1

@@ -4,7 +4,7 @@ import io
 import warnings
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -34,6 +34,7 @@ def test_a_flaw_is_found_by_its_code(name: str) -> None:
     assert code in found or code in {"I131", "I132"}
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_a_png_that_passes_can_be_decoded(data: st.DataObject) -> None:
     """
@@ -64,6 +65,7 @@ def test_a_png_that_passes_can_be_decoded(data: st.DataObject) -> None:
     assert image.size == (facts.width, facts.height)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=300))
 def test_no_bytes_crash_it(body: bytes) -> None:
     for start in (b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"RIFF\x40\0\0\0WEBPVP8 "):

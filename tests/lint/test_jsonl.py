@@ -81,9 +81,7 @@ def test_records_are_counted_against_the_model() -> None:
 
 def test_duplicates_contradictions_and_leaks_are_found_with_their_rows() -> None:
     other_answer = bent("messages/1/content/0/text", "Another finding.")
-    report = lint(
-        line(good(0)), line(good(0)), line(other_answer), validation=(line(good(0)), line(good(9)))
-    )
+    report = lint(line(good(0)), line(good(0)), line(other_answer), validation=(line(good(0)), line(good(9))))
 
     found = {(f.code, f.subset, f.row) for f in report.findings}
     assert {("D405", "train", 1), ("D406", "train", 2)} <= found
@@ -114,7 +112,7 @@ def test_a_line_too_long_to_read_is_one_finding(monkeypatch: pytest.MonkeyPatch)
 
     report = lint_jsonl([Lines("a.jsonl", None, io.BytesIO(body), "a")], find(NOVA), fetch=None)
 
-    assert [(f.row, f.code) for f in report.findings if f.severity is Severity.ERROR and f.row is not None] == [
-        (0, "J307")
-    ]
+    assert [
+        (f.row, f.code) for f in report.findings if f.severity is Severity.ERROR and f.row is not None
+    ] == [(0, "J307")]
     assert report.census["a"].rows == 2

@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vlm_runner.errors import ConfigurationError
@@ -137,6 +137,7 @@ def test_nova_counts_as_the_page_says(size: tuple[int, int], tokens: int) -> Non
     assert find(NOVA).image_tokens(*size) == tokens
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(width=st.integers(1, 8000), height=st.integers(1, 8000))
 def test_a_larger_image_never_counts_less(width: int, height: int) -> None:
     for base_id in (LLAMA, NOVA):
@@ -175,6 +176,7 @@ def test_a_wrong_hyperparameter_is_named(base_id: str, name: str, value: str) ->
         find(base_id).check_hyperparameters({name: value})
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(max_size=12))
 def test_no_text_breaks_the_check(text: str) -> None:
     try:

@@ -5,7 +5,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vlm_runner.errors import ConfigurationError, DataError
@@ -81,6 +81,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.samp
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(system=st.none() | texts, user=texts, assistant=texts, image_first=st.booleans())
 def test_a_line_is_one_line_for_every_reader_and_loses_nothing(
     system: str | None, user: str, assistant: str, image_first: bool

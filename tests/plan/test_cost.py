@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vlm_runner.core.budget import RELEASING, deadline, overdue, rent_seconds
@@ -117,6 +117,7 @@ def test_an_unknown_price_is_refused_until_the_user_gives_it(tmp_path: Path) -> 
     assert budget.training == 6.8
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.floats(1, 10_000), st.floats(0.01, 500), st.floats(0, 1))
 def test_rent_never_exceeds_what_is_left(limit: float, per_hour: float, share: float) -> None:
     spent = limit * share

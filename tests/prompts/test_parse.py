@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from vlm_runner.prompts import Item, compile_prompt, parse_answer
@@ -30,6 +30,7 @@ findings = st.lists(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(findings)
 @example([{"rationale": "\u0130" * 9, "eval_items": "", "eval_reason": "\u0130" * 9, "plan": ""}])
 @example([{"rationale": "</thought>", "eval_items": "", "eval_reason": " ", "plan": "x\n"}])
@@ -54,6 +55,7 @@ def test_the_tags_are_the_presets() -> None:
     assert all(tag in answer for tag in (*THOUGHT, *SOLUTION))
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text())
 def test_any_text_is_read(text: str) -> None:
     parse_answer(text)

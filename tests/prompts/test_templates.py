@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vlm_runner.errors import ConfigurationError, RowError
@@ -175,6 +175,7 @@ def test_a_template_stays_in_its_sandbox(text: str) -> None:
         mine(text).render(ROW, subset="train", row=0)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(st.characters(exclude_categories=["Cs"])).filter(str.strip))
 def test_data_is_printed_as_it_is(text: str) -> None:
     rendered = mine("{{ html }}", "{{ html }}").render({"html": text}, subset="train", row=0)
@@ -215,3 +216,47 @@ def test_equal_templates_have_equal_fingerprints() -> None:
     assert mine("{{ html }}").fingerprint == mine("{{ html }}").fingerprint
     assert mine("{{ html }}").fingerprint != mine("{{ html }}!").fingerprint
     assert mine("{{ html }}").fingerprint != mine("{{ html }}", system="s").fingerprint
+
+
+def test_words_are_stripped_in_any_case_and_none_is_left_behind() -> None:
+    spec = PromptSpec(user="{{ text }}", assistant="{{ text }} ok", strip=("<image>", "User:"))
+
+    rendered = compile_prompt(spec).render(
+        {"text": "<IMAGE>\nuser: what is <im<image>age>this?"}, subset="train", row=0
+    )
+
+    assert rendered.user == "\n what is this?"
+    assert rendered.assistant == "\n what is this? ok"
+    plain = spec.model_copy(update={"strip": ()})
+    assert compile_prompt(plain).fingerprint != compile_prompt(spec).fingerprint
+
+
+def test_a_word_to_strip_must_be_one() -> None:
+    with pytest.raises(ValueError, match="empty word"):
+        PromptSpec(preset="qa", strip=(" ",))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "What is it?",
+        [{"type": "image_url", "image_url": {"url": "x"}}, {"type": "text", "text": "What is it?"}],
+    ],
+)
+def test_the_messages_preset_takes_openai_style_turns(content: object) -> None:
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": content},
+        {"role": "assistant", "content": "A cat."},
+    ]
+
+    rendered = compile_prompt(PromptSpec(preset="messages")).render(
+        {"messages": messages}, subset="train", row=0
+    )
+
+    assert (rendered.system, rendered.user, rendered.assistant) == (
+        "Be brief.\n",
+        "What is it?\n",
+        "A cat.\n",
+    )
+    assert compile_prompt(PromptSpec(preset="messages")).columns == {"messages"}

@@ -183,8 +183,8 @@ async def agree(runner: Runner, created: RunCreated, *, yes: bool, lint: bool) -
             printing.say(table(plan.report))
         first = min(plan.report.findings, key=order)
         raise DataError(
-            f"Lint has {plan.report.count(Severity.ERROR):,} errors, the first of {first.where or 'the spec'}: "
-            f"{first.message} ({first.code}). Nothing was created.",
+            f"Lint has {plan.report.count(Severity.ERROR):,} errors, the first ({first.code}) of "
+            f"{first.where or 'the spec'}: {first.message}. Nothing was created.",
             hint="See vlm-runner lint, and its --fix. To start all the same: --no-lint",
         )
     if yes or not terminal:

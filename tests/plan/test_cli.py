@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner, Result
+
+from vlm_runner.cli import cli
+from vlm_runner.errors import ConfigurationError, DataError, UsageError
+from vlm_runner.sample import sample_folder
+from vlm_runner.sandbox import Sandbox, SandboxOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NOVA = "amazon.nova-lite-v1:0:300k"
+SPEC = """\
+[dataset]
+source = "{source}"
+validation_split = "validation"
+[model]
+base = "{base}"
+[training]
+role_arn = "arn:aws:iam::123456789012:role/sft"
+hyperparameters = {{ epochCount = 2 }}
+[aws]
+region = "us-east-1"
+"""
+PRICES = f"""
+[models."{NOVA}".prices]
+training_per_million_tokens = 2.0
+throughput_per_unit_hour = 100.0
+storage_per_month = 1.95
+"""
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(SandboxOptions(as_of=datetime(2026, 11, 22, tzinfo=UTC), speed=3600)) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("AWS_", "VLM_RUNNER_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "y")
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    file = tmp_path / "run.toml"
+    file.write_text(SPEC.format(source=sample_folder(), base=NOVA))
+    return file
+
+
+@pytest.fixture
+def prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "prices.toml").write_text(PRICES)
+    monkeypatch.setenv("VLM_RUNNER_CATALOGUE", str(tmp_path / "prices.toml"))
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(cli, [str(word) for word in words])
+
+
+def test_a_plan_without_aws_shows_data_and_prices(spec: Path, prices: None) -> None:
+    result = run("plan", spec, "--offline", "--json")
+
+    plan = json.loads(result.stdout)
+    cost = plan["cost"]
+    assert result.exit_code == 0, result.output
+    assert cost["tokens_trained"] == 2 * cost["tokens"] > 0
+    assert cost["training"] == pytest.approx(cost["tokens_trained"] * 2.0 / 1e6)
+    assert cost["per_month_if_forgotten"] == 72_000
+    assert cost["unknown"] == []
+    assert "prices.toml" in cost["prices_from"]
+    origins = {origin["name"]: origin["origin"] for origin in plan["settings"]}
+    assert origins["catalogue"] == "environment"
+    assert origins["model.base"] == "file"
+    assert origins["serving.keep"] == "default"
+
+
+def test_a_flag_is_named_as_the_origin(spec: Path) -> None:
+    plan = json.loads(run("plan", spec, "--offline", "--json", "--region", "us-east-1").stdout)
+
+    origins = {origin["name"]: origin["origin"] for origin in plan["settings"]}
+    assert origins["region"] == "flag"
+
+
+def test_a_plan_says_what_is_unknown_and_never_guesses(spec: Path) -> None:
+    result = run("plan", spec, "--offline")
+
+    assert result.exit_code == 0
+    assert "unknown" in result.stdout
+    assert "training_per_million_tokens" in result.stdout
+
+
+def test_a_plan_asks_aws_and_changes_nothing(
+    sandbox: Sandbox, spec: Path, tmp_path: Path, prices: None
+) -> None:
+    sandbox.calls.clear()
+
+    result = run("plan", spec, "--json", "--endpoint-url", sandbox.url, "--store", tmp_path / "runs")
+
+    plan = json.loads(result.stdout)
+    actions = {each["kind"]: each["action"] for each in plan["resources"]}
+    assert actions == {
+        "bucket": "create", "customization job": "create", "custom model": "create", "provisioned throughput": "create",
+    }  # fmt: skip
+    assert [upload["objects"] for upload in plan["uploads"]] == [20, 5]
+    assert {check["code"] for check in plan["doctor"] if check["status"] == "bad"} == {"C06"}
+    assert result.exit_code == 4
+    operations = sandbox.calls.as_json()["counts"]
+    assert not [name for name in operations if name.startswith(("Create", "Put", "Delete"))]
+    assert not list((tmp_path / "runs").rglob("*.json"))
+
+
+def test_a_limit_that_is_too_low_is_a_refusal_in_the_plan(spec: Path, prices: None) -> None:
+    spec.write_text(spec.read_text() + "[budget]\nmax_cost = 1.0\n")
+
+    result = run("plan", spec, "--offline")
+
+    assert result.exit_code == 4
+    assert "REFUSED: The run needs $" in result.stdout
+
+
+def test_start_asks_nobody_and_starts_nothing_without_yes(
+    sandbox: Sandbox, spec: Path, tmp_path: Path
+) -> None:
+    result = run("start", spec, "--endpoint-url", sandbox.url, "--store", tmp_path / "runs", "-q")
+
+    assert isinstance(result.exception, UsageError)
+    assert "max_cost" in str(result.exception)
+
+
+def test_start_needs_no_yes_where_max_cost_holds(
+    sandbox: Sandbox, spec: Path, tmp_path: Path, prices: None
+) -> None:
+    spec.write_text(spec.read_text() + "[budget]\nmax_cost = 500.0\n[test]\nrows = 1\n")
+
+    result = run(
+        "start",
+        spec,
+        "--endpoint-url",
+        sandbox.url,
+        "--store",
+        tmp_path / "runs",
+        "-q",
+        "--json",
+        "--timeout",
+        "1s",
+    )
+
+    assert json.loads(result.stdout)["spec"]["budget"]["max_cost"] == 500.0
+    assert result.exit_code in {0, 101}, result.output
+
+
+def test_start_refuses_max_cost_without_prices(sandbox: Sandbox, spec: Path, tmp_path: Path) -> None:
+    spec.write_text(spec.read_text() + "[budget]\nmax_cost = 500.0\n")
+
+    result = run("start", spec, "--yes", "--endpoint-url", sandbox.url, "--store", tmp_path / "runs", "-q")
+
+    assert isinstance(result.exception, ConfigurationError)
+    assert "VLM_RUNNER_CATALOGUE" in str(result.exception)
+
+
+def test_start_creates_nothing_where_lint_has_errors(sandbox: Sandbox, spec: Path, tmp_path: Path) -> None:
+    spec.write_text(spec.read_text() + '[prompt]\nuser = "User: {{ html }}"\nassistant = "{{ page }}"\n')
+
+    result = run("start", spec, "--yes", "--endpoint-url", sandbox.url, "--store", tmp_path / "runs", "-q")
+
+    assert isinstance(result.exception, DataError)
+    assert "T220" in str(result.exception)
+    assert not list((tmp_path / "runs").rglob("state.json"))
+
+
+def test_preview_shows_one_row_as_it_is_learned(spec: Path, tmp_path: Path) -> None:
+    result = run("preview", spec, "--row", 3, "--json", "--image", tmp_path / "page.png")
+
+    shown = json.loads(result.stdout)
+    assert (shown["subset"], shown["row"]) == ("train", 3)
+    assert "<solution>" in shown["assistant"]
+    assert shown["tokens"]["image"] > 0
+    assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_preview_as_text_saves_the_image_where_there_is_no_terminal(spec: Path) -> None:
+    result = run("preview", spec, "--validation")
+
+    assert "── user" in result.stdout
+    assert spec.with_name("validation-000.png").exists()
+
+
+def test_preview_of_a_row_that_there_is_not_says_how_many_there_are(spec: Path) -> None:
+    assert "has 20" in str(run("preview", spec, "--row", 20).exception)
+
+
+def test_an_image_is_drawn_in_cells() -> None:
+    import io
+
+    from PIL import Image
+
+    from vlm_runner.cli.preview import blocks
+
+    out = io.BytesIO()
+    Image.new("RGB", (64, 48), (200, 90, 20)).save(out, "PNG")
+
+    drawn = blocks(out.getvalue())
+
+    assert len(drawn.splitlines()) == 24
+    assert drawn.count("▀") == 24 * 64
