@@ -15,10 +15,15 @@ split = "train"
 # validation_split = "validation"      # held-out rows: for the validation loss, and for the test calls
 # validation_fraction = 0.1            # or cut them off the split
 # columns = {{ image = "screenshot", html = "source", output = "findings" }}
+# validation_column = "part"           # or take the rows where a column says "validation"
+# group_column = "site"          # rows of one site stay on one side of validation_fraction
+# drop_duplicates = true
 # on_bad_row = "skip"            # default: one row that cannot be used ends the run, and is named
 
 [prompt]
 preset = "accessibility"         # or system, user and assistant templates (Jinja2) over the columns
+
+# strip = ["<image>"]            # words that are taken out of the rendered texts, in any case
 
 [images]
 format = "png"                   # "keep" sends JPEG, WebP and GIF as they are
@@ -48,6 +53,9 @@ rows = 5
 
 [aws]
 region = {region}
+
+# [budget]
+# max_cost = 100.0               # US dollars, a hard stop; needs all prices: see vlm-runner plan --help
 """
 
 
