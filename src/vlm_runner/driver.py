@@ -345,5 +345,7 @@ class Driver:
 
 
 def _left(run: Run, until: Phase | None) -> bool:
+    """Whether the run is past `until`. One that failed or was cancelled is driven to its release first."""
     phases = list(Phase)
-    return until is not None and phases.index(run.phase) > phases.index(until)
+    ending = run.reason is not None or run.cancelled is not None
+    return until is not None and not ending and phases.index(run.phase) > phases.index(until)

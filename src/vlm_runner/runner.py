@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from vlm_runner.bus import Bus
 from vlm_runner.checkpoint import holder, lease
 from vlm_runner.checkpoint.lease import LeaseTiming
 from vlm_runner.clock import SystemClock
-from vlm_runner.core.events import Entry, RunCreated
+from vlm_runner.core.events import Entry, ImagesStaged, RunCreated
 from vlm_runner.core.names import default_run_id
 from vlm_runner.core.pace import PollPace
 from vlm_runner.core.run import Phase, Run
@@ -34,6 +35,7 @@ from vlm_runner.prompts.templates import compile_prompt
 from vlm_runner.spec import path_segment
 from vlm_runner.steps.ports import Ports
 from vlm_runner.steps.prepare import check_spec, prepare, region_for
+from vlm_runner.steps.stage import stage_images
 from vlm_runner.steps.survey import Survey, survey
 from vlm_runner.steps.wake import Bell
 from vlm_runner.stores import open_store
@@ -339,6 +341,20 @@ class Runner:
         self._handles[run_id] = handle
         self._group.start_soon(handle.drive, until, name=f"run {run_id}")
         return handle
+
+    async def stage(self, run_id: str, *, number: int, parts: int) -> ImagesStaged | None:
+        """
+        Upload share `number` (from 0) of `parts` of a run's images; None if it has them all.
+
+        Needs no claim on the run, and changes nothing in it: what is done is marked beside the images.
+        """
+        checkpoint, _ = await lease.load(self._store, _known_id(run_id))
+        run = checkpoint.run
+        if run.phase is not Phase.STAGING:
+            return None
+        ports = self._ports_of(run)
+        bounds = replace(ports.bounds, part=number, parts=parts)
+        return await stage_images(run, replace(ports, bounds=bounds))
 
     async def request_cancel(self, run_id: str, reason: str = "") -> None:
         """

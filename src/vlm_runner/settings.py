@@ -47,6 +47,13 @@ class LeaseSettings(Group, frozen=True):
     guard: float = Field(default=30.0, ge=1)
 
 
+class ProcessingSettings(Group, frozen=True):
+    """Where SageMaker tells a Processing container of its place, and is told why it failed."""
+
+    resource_config: Path = Path("/opt/ml/config/resourceconfig.json")
+    message: Path = Path("/opt/ml/output/message")
+
+
 class Settings(BaseSettings):
     """
     How and where this process works.
@@ -79,6 +86,7 @@ class Settings(BaseSettings):
     upload: UploadSettings = UploadSettings()
     poll: PollSettings = PollSettings()
     lease: LeaseSettings = LeaseSettings()
+    processing: ProcessingSettings = ProcessingSettings()
 
 
 def set_by_environment() -> frozenset[str]:
@@ -89,6 +97,12 @@ def set_by_environment() -> frozenset[str]:
 def region_from_environment() -> str | None:
     """AWS_REGION, then AWS_DEFAULT_REGION. botocore 1.40 reads the second only."""
     return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or None
+
+
+def message_file_from_environment() -> Path:
+    """As `ProcessingSettings.message`, also where the settings as a whole do not fit."""
+    given = os.environ.get("VLM_RUNNER_PROCESSING__MESSAGE")
+    return Path(given) if given else ProcessingSettings().message
 
 
 def hub_token_from_environment() -> SecretStr | None:

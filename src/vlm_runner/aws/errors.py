@@ -52,6 +52,7 @@ KINDS: Final[Mapping[str, type[VlmRunnerError]]] = {
     "ModelNotReadyException": ModelNotReady,
     # quota
     "LimitExceededException": QuotaExceeded,
+    "ResourceLimitExceeded": QuotaExceeded,
     "ServiceQuotaExceededException": QuotaExceeded,
     "TooManyBuckets": QuotaExceeded,
     # credentials
@@ -79,6 +80,7 @@ KINDS: Final[Mapping[str, type[VlmRunnerError]]] = {
     "NoSuchBucket": NotFound,
     "NoSuchKey": NotFound,
     "NoSuchUpload": NotFound,
+    "ResourceNotFound": NotFound,  # as SageMaker says it
     "ResourceNotFoundException": NotFound,
     # conflict
     "BucketAlreadyExists": Conflict,

@@ -19,6 +19,7 @@ from vlm_runner.aws.objects import S3Objects
 from vlm_runner.aws.objects_obstore import ObstoreObjects
 from vlm_runner.aws.queue import SqsQueue
 from vlm_runner.aws.runtime import BedrockRuntime
+from vlm_runner.aws.sagemaker import SageMaker
 from vlm_runner.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -114,6 +115,9 @@ class AwsSession:
 
     def ecs(self) -> Ecs:
         return Ecs(self._getter("cloudformation"), self._getter("ecs"))
+
+    def sagemaker(self) -> SageMaker:
+        return SageMaker(self._getter("sagemaker"))
 
     def queue(self, url: str) -> Queue:
         return SqsQueue(self._getter("sqs"), url)

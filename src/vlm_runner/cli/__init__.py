@@ -23,7 +23,9 @@ from vlm_runner.cli.plan import plan
 from vlm_runner.cli.preview import preview
 from vlm_runner.cli.reap import reap
 from vlm_runner.cli.report import report
+from vlm_runner.cli.sagemaker import sagemaker
 from vlm_runner.cli.sandbox import sandbox
+from vlm_runner.cli.stage import stage
 from vlm_runner.cli.submit import submit
 from vlm_runner.cli.write_spec import init
 
@@ -52,7 +54,7 @@ def cli() -> None:
 
 _BEFORE = (init, lint, preview, doctor, iam, plan)
 _RUNS = (start, resume, status, list_runs, events, cancel, report, reap)
-_ELSEWHERE = (submit, health, demo, sandbox)
+_ELSEWHERE = (submit, sagemaker, stage, health, demo, sandbox)
 for _command in (*_BEFORE, *_RUNS, *_ELSEWHERE):
     cli.add_command(_command)
 
@@ -64,7 +66,10 @@ def main() -> None:
     try:
         cli.main(standalone_mode=False)
     except VlmRunnerError as error:
+        from vlm_runner.cli.last_word import leave_last_word
+
         _say(str(error))
+        leave_last_word(str(error))
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from vlm_runner.cli import printing
+from vlm_runner.cli.last_word import leave_last_word
 from vlm_runner.errors import Stopped
 from vlm_runner.report.summary import may_bill, summary
 from vlm_runner.runner import Runner
@@ -63,15 +64,18 @@ def drive_to_end(
     verbose: bool = False,
     timeout: float | None = None,
     store_flag: str | None = None,
+    partly: bool = False,
 ) -> int:
     """
     Drive the run that `begin` gives, print what came of it, and return the exit code.
 
-    `timeout` (seconds) ends the watching, never the run.
+    `timeout` (seconds) ends the watching, never the run. `partly`: only to some phase; then a run that has
+    come so far is a success.
     """
     with watchers(settings, quiet=quiet, verbose=verbose) as watching:
         ended = anyio.run(_drive, settings, begin, watching, timeout, backend_options=loop_options())
-    return conclude(ended, as_json=as_json, store_flag=store_flag)
+    code = conclude(ended, as_json=as_json, store_flag=store_flag)
+    return 0 if partly and ended.error is None and ended.run is not None and not ended.run.done else code
 
 
 def loop_options() -> dict[str, bool]:
@@ -180,6 +184,8 @@ def conclude(ended: Ended, *, as_json: bool, store_flag: str | None) -> int:
         code = 101 if ended.timed_out else code
     if items := may_bill(run):
         printing.say(printing.billing_text(items))
+    if word := _text(ended.error) or run.reason:
+        leave_last_word(word)
     return code
 
 

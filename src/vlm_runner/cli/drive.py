@@ -96,7 +96,8 @@ def resume(run_id: str, until: str | None, *, timeout: float | None, **flags: An
     async def begin(runner: Runner) -> RunHandle:
         return await runner.resume(run_id, until=last)
 
-    sys.exit(drive_to_end(settings_for(where), begin, timeout=timeout, store_flag=where.store, **voice))
+    settings, partly = settings_for(where), last is not None
+    sys.exit(drive_to_end(settings, begin, timeout=timeout, store_flag=where.store, partly=partly, **voice))
 
 
 @click.command()

@@ -58,6 +58,9 @@ class Transform:
 class Bounds:
     concurrency: int
     in_flight_bytes: int
+    part: int = 0
+    parts: int = 1
+    """Of so many machines that stage side by side, this is number `part`: its are the shards by modulo."""
     verify: bool = False
     """Look at the images of shards that are marked as done, and stage again what is not as marked."""
 
@@ -124,6 +127,7 @@ class SubsetStaging:
         self._clock = clock
         self._progress = progress
         self._verify = bounds.verify
+        self._part, self._parts = bounds.part, bounds.parts
         self._slots = AdaptiveLimit(bounds.concurrency, clock)
         self._budget = ByteBudget(bounds.in_flight_bytes)
         self._tally = _Tally()
@@ -142,7 +146,8 @@ class SubsetStaging:
         plan = shards.plan(self._subset.num_rows)
         done = await self._done(plan)
         await self._count_done(plan, done)
-        pieces = self._pieces(shard for shard in plan if shard.number not in done)
+        todo = (shard for shard in plan if shard.number % self._parts == self._part)
+        pieces = self._pieces(shard for shard in todo if shard.number not in done)
         workers = os.cpu_count() or 1
         with Converters() as converters:
             async with task_group() as group:

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from vlm_runner.sandbox.calls import Calls
 from vlm_runner.sandbox.faults import Faults
+from vlm_runner.sandbox.pipelines import Pipelines
 from vlm_runner.sandbox.progress import settle
 from vlm_runner.sandbox.wire import HttpReply, HttpRequest, json_reply
 from vlm_runner.sandbox.world import World
@@ -21,8 +22,11 @@ class Resettable(Protocol):
 
 
 class Admin:
-    def __init__(self, world: World, faults: Faults, calls: Calls, moto: Resettable) -> None:
+    def __init__(
+        self, world: World, faults: Faults, calls: Calls, moto: Resettable, pipelines: Pipelines
+    ) -> None:
         self._world, self._faults, self._calls, self._moto = world, faults, calls, moto
+        self._pipelines = pipelines
         self._routes: dict[tuple[str, str], Callable[[Any], Any]] = {
             ("GET", "/_sandbox/health"): lambda _: {"status": "ok", "account": world.account},
             ("GET", "/_sandbox/clock"): lambda _: self._clock(),
@@ -35,6 +39,7 @@ class Admin:
             ("GET", "/_sandbox/ledger"): lambda _: self._ledger(),
             ("GET", "/_sandbox/calls"): lambda _: calls.as_json(),
             ("DELETE", "/_sandbox/calls"): lambda _: calls.clear(),
+            ("GET", "/_sandbox/instances"): lambda _: pipelines.instances(),
             ("POST", "/_sandbox/reset"): lambda _: self._reset(),
         }
 
@@ -73,6 +78,7 @@ class Admin:
 
     def _reset(self) -> dict[str, Any]:
         """As new, but for the clock, which never goes back."""
+        self._pipelines.reset()
         self._world.reset()
         self._moto.reset()
         self._faults.clear()

@@ -18,6 +18,7 @@ from vlm_runner.sandbox.errors import AwsError, error_reply
 from vlm_runner.sandbox.faults import Fault, Faults
 from vlm_runner.sandbox.moto_bridge import Moto
 from vlm_runner.sandbox.operations import operation_of
+from vlm_runner.sandbox.pipelines import Pipelines
 from vlm_runner.sandbox.quotas import handle_quotas
 from vlm_runner.sandbox.service_api import service_api
 from vlm_runner.sandbox.signature import Scope, scope_of
@@ -35,7 +36,8 @@ class Gateway:
     def __init__(self, world: World, moto: Moto, seed: int) -> None:
         self._world, self._moto = world, moto
         self.faults, self.calls = Faults(seed), Calls()
-        self._admin = Admin(world, self.faults, self.calls, moto)
+        self.pipelines = Pipelines(world.account)
+        self._admin = Admin(world, self.faults, self.calls, moto, self.pipelines)
         self._threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix="sandbox")
         self._closing = threading.Event()
         self._late: set[asyncio.Task[HttpReply]] = set()
@@ -113,6 +115,8 @@ class Gateway:
             scenario = self._world.scenario
             if reply := handle_quotas(request, scope.region, self._world.account, scenario):
                 return reply
+        if scope.service == "sagemaker":
+            return await self._in_thread(self.pipelines.handle, scope.region, request)
         if scope.service == "sqs" and operation_of(scope, request)[1] == "ReceiveMessage":
             return await self._long_poll(scope, request)
         return await self._in_thread(self._moto.handle, scope, request)
@@ -145,6 +149,7 @@ class Gateway:
         self._closing.set()
 
     def close(self) -> None:
+        self.pipelines.reset()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 

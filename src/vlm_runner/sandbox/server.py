@@ -62,6 +62,7 @@ class Sandbox:
         self._socket = socket.create_server((self._options.host, self._options.port), backlog=2048)
         host, port = self._socket.getsockname()[:2]
         self.url = f"http://{host}:{port}"
+        self._gateway.pipelines.url = self.url
         self._server = uvicorn.Server(_config(self._gateway))
         self._threads = [
             threading.Thread(target=self._server.run, args=([self._socket],), name="sandbox-server"),

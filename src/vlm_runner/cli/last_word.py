@@ -1,0 +1,19 @@
+"""Why a container ended, for SageMaker: it shows what is in this file as the job's ExitMessage."""
+
+from __future__ import annotations
+
+import contextlib
+
+LONGEST = 1000
+"""Characters; SageMaker keeps one kilobyte (API reference, DescribeProcessingJob)."""
+
+
+def leave_last_word(text: str) -> None:
+    """Outside of SageMaker there is no such place, and nothing happens."""
+    from vlm_runner.settings import message_file_from_environment
+    from vlm_runner.watch.redact import printable, redacted
+
+    path = message_file_from_environment()
+    with contextlib.suppress(OSError):
+        if path.parent.is_dir():
+            path.write_text(printable(redacted(text))[:LONGEST], encoding="utf-8")

@@ -1,0 +1,369 @@
+"""sagemaker: the same run as a SageMaker Pipeline."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vlm_runner.cli.options import Where, duration, json_option, settings_for, where_options
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
+
+    from vlm_runner.aws.sagemaker import Execution, SageMaker
+    from vlm_runner.core.run import Run
+    from vlm_runner.settings import Settings
+    from vlm_runner.spec import RunSpec
+
+POLL_SECONDS = 30.0
+
+name_option = click.option(
+    "--name", default="vlm-runner", show_default=True, help="Of the pipeline; many runs share one."
+)
+
+
+@click.group()
+def sagemaker() -> None:
+    """Run a spec as a SageMaker Pipeline: upload images, upload JSONL, train, serve and test and release.
+
+    \b
+    Example:
+        vlm-runner sagemaker upsert --image IMAGE --role-arn ROLE --instances 4 --store s3://bucket/checkpoints
+        vlm-runner sagemaker start run.toml --yes --store s3://bucket/checkpoints
+        vlm-runner sagemaker wait RUN
+    """
+
+
+@sagemaker.command()
+@name_option
+@click.option("--image", required=True, help="Of deploy/Dockerfile, in ECR.")
+@click.option("--role-arn", required=True, help="Under which the steps run.")
+@click.option("--instance-type", default="ml.t3.xlarge", show_default=True)
+@click.option("--instances", default=1, show_default=True, help="That upload images side by side.")
+@click.option("--env", multiple=True, metavar="NAME=VALUE", help="For every step; no secrets.")
+@click.option("--subnet", multiple=True, help="To run in a VPC.")
+@click.option("--security-group", multiple=True)
+@click.option("--print", "only_print", is_flag=True, help="Print the definition; touch nothing.")
+@json_option
+@where_options
+def upsert(*, as_json: bool, only_print: bool, **flags: Any) -> None:
+    """Create the pipeline, or bring it up to date. Nothing runs yet.
+
+    \b
+    Example:
+        vlm-runner sagemaker upsert --image IMAGE --role-arn ROLE --store s3://bucket/checkpoints
+    """
+    import anyio
+
+    from vlm_runner.cli import printing
+    from vlm_runner.errors import UsageError
+    from vlm_runner.sagemaker.definition import Blueprint, definition
+
+    where = Where(**{key: flags.pop(key) for key in ("profile", "region", "endpoint_url", "store")})
+    settings = settings_for(where)
+    if not (settings.checkpoint_uri or "").startswith("s3://"):
+        raise UsageError("Steps of a pipeline meet in S3.", hint="Give --store s3://bucket/prefix.")
+    environment = dict(_pair(text) for text in flags["env"])
+    if settings.region is not None:
+        environment = {"AWS_REGION": settings.region, **environment}
+    made = definition(
+        Blueprint(
+            image=flags["image"],
+            checkpoint_uri=str(settings.checkpoint_uri),
+            role_arn=flags["role_arn"],
+            instance_type=flags["instance_type"],
+            instances=flags["instances"],
+            environment=environment,
+            subnets=flags["subnet"],
+            security_groups=flags["security_group"],
+        )
+    )
+    if only_print:
+        printing.result_json(made)
+        return
+    name = flags["name"]
+
+    async def do() -> str:
+        async with _opened(settings) as service:
+            token = _token("upsert", name, json.dumps(made, sort_keys=True))
+            return await service.upsert(name, made, role_arn=flags["role_arn"], token=token)
+
+    arn = anyio.run(do)
+    printing.result_json({"pipeline": arn}) if as_json else printing.result(arn)
+
+
+@sagemaker.command()
+@click.argument("spec_file", metavar="SPEC", type=click.Path(dir_okay=False))
+@name_option
+@click.option("--run-id", metavar="ID", help="Name the run; else its id derives from the spec.")
+@click.option("-y", "--yes", is_flag=True, help="Spend without asking.")
+@click.option("--instances", type=click.IntRange(1, 100), help="That upload images; else as upserted.")
+@click.option("--instance-type", help="Else as upserted.")
+@click.option("--role-arn", help="Under which the steps run; else as upserted.")
+@click.option("--selective", "steps", multiple=True, metavar="STEP", help="Run only this step again.")
+@json_option
+@where_options
+def start(spec_file: str, **flags: Any) -> None:
+    """Save SPEC's run, and start the pipeline for it; or go on with the execution that is under way.
+
+    After a failure this goes on where the run stands: what was uploaded is not uploaded again.
+
+    \b
+    Example:
+        vlm-runner sagemaker start run.toml --yes
+        vlm-runner sagemaker start run.toml --yes --selective ServeTestRelease
+    """
+    from functools import partial
+    from pathlib import Path
+
+    import anyio
+
+    from vlm_runner.cli import printing
+    from vlm_runner.spec import RunSpec
+
+    where = Where(**{key: flags.pop(key) for key in ("profile", "region", "endpoint_url", "store")})
+    spec = RunSpec.from_toml(Path(spec_file))
+    settings = settings_for(where, spec_region=spec.aws.region)
+    run, arn = anyio.run(partial(_start, settings, spec, flags))
+    printing.say(f"Run {run.run_id} is execution {arn}. Wait for it: vlm-runner sagemaker wait {run.run_id}")
+    if flags["as_json"]:
+        printing.result_json({"run_id": run.run_id, "execution": arn})
+    else:
+        printing.result(run.run_id)
+
+
+@sagemaker.command()
+@click.argument("run", metavar="RUN")
+@name_option
+@json_option
+@where_options
+def describe(run: str, *, name: str, as_json: bool, **flags: Any) -> None:
+    """Show RUN's newest execution: its status, its steps, and why one failed.
+
+    \b
+    Example:
+        vlm-runner sagemaker describe for-vlm-accessibility-3f2a9c01
+    """
+    from functools import partial
+
+    import anyio
+
+    settings = settings_for(Where(**flags))
+    _show(anyio.run(partial(_newest_described, settings, name, run)), as_json=as_json)
+
+
+@sagemaker.command()
+@click.argument("run", metavar="RUN")
+@name_option
+@click.option("--timeout", metavar="TIME", callback=duration, help="Stop watching after, e.g., 90m.")
+@click.option("--poll", default=POLL_SECONDS, show_default=True, help="Seconds between two looks.")
+@json_option
+@where_options
+def wait(run: str, *, name: str, timeout: float | None, poll: float, as_json: bool, **flags: Any) -> None:
+    """Wait for the end of RUN's newest execution. Exits 0 succeeded, 100 failed, 103 stopped, 101 not yet.
+
+    \b
+    Example:
+        vlm-runner sagemaker wait for-vlm-accessibility-3f2a9c01 --timeout 12h
+    """
+    from functools import partial
+
+    import anyio
+
+    settings = settings_for(Where(**flags))
+    execution = anyio.run(partial(_await, settings, name, run, poll, timeout))
+    _show(execution, as_json=as_json)
+    sys.exit({"Succeeded": 0, "Stopped": 103}.get(execution.status, 100 if execution.ended else 101))
+
+
+@sagemaker.command()
+@click.argument("run", metavar="RUN")
+@name_option
+@where_options
+def stop(run: str, *, name: str, **flags: Any) -> None:
+    """Stop RUN's execution. What it rents is left as it is: `vlm-runner cancel RUN` releases it.
+
+    \b
+    Example:
+        vlm-runner sagemaker stop for-vlm-accessibility-3f2a9c01
+    """
+    import anyio
+
+    from vlm_runner.cli import printing
+
+    settings = settings_for(Where(**flags))
+
+    async def do() -> str:
+        async with _opened(settings) as service:
+            arn = (await _newest(service, name, run)).arn
+            await service.stop(arn, token=_token("stop", arn))
+            return arn
+
+    printing.say(f"Stopping {anyio.run(do)}. Then: vlm-runner cancel {run}, or resume {run}")
+
+
+@sagemaker.command()
+@name_option
+@where_options
+def delete(*, name: str, **flags: Any) -> None:
+    """Delete the pipeline; runs, and what they made, stay.
+
+    \b
+    Example:
+        vlm-runner sagemaker delete
+    """
+    import anyio
+
+    from vlm_runner.cli import printing
+
+    settings = settings_for(Where(**flags))
+
+    async def do() -> bool:
+        async with _opened(settings) as service:
+            return await service.delete(name, token=_token("delete", name))
+
+    printing.say(f"Pipeline {name} is deleted." if anyio.run(do) else f"There is no pipeline {name}.")
+
+
+def _opened(settings: Settings) -> AbstractAsyncContextManager[SageMaker]:
+    from contextlib import asynccontextmanager
+
+    from vlm_runner.aws.session import AwsSession
+    from vlm_runner.errors import ConfigurationError
+
+    if settings.region is None:
+        raise ConfigurationError("In which region is the pipeline?", hint="Give --region, or set AWS_REGION.")
+    region = settings.region
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[SageMaker]:
+        async with AwsSession(
+            region=region, profile=settings.profile, endpoint_url=settings.endpoint_url
+        ) as session:
+            yield session.sagemaker()
+
+    return opened()
+
+
+async def _start(settings: Settings, spec: RunSpec, flags: dict[str, Any]) -> tuple[Run, str]:
+    from vlm_runner.checkpoint import lease
+    from vlm_runner.cli.drive import agree
+    from vlm_runner.runner import Runner
+
+    async with Runner.open(settings) as runner:
+        created = await runner.prepare(spec, run_id=flags["run_id"])
+        if created is not None:
+            await agree(runner, created, yes=flags["yes"], lint=True)
+            await runner.create(created)
+        checkpoint, _ = await lease.load(runner.store, runner.id_of(spec, flags["run_id"]))
+    run = checkpoint.run
+    given = {
+        "INST_COUNT": flags["instances"],
+        "INST_TYPE": flags["instance_type"],
+        "ROLE_ARN": flags["role_arn"],
+    }
+    parameters = {"RUN_ID": run.run_id} | {key: str(value) for key, value in given.items() if value}
+    async with _opened(settings) as service:
+        return run, await _execution_of(service, flags["name"], run, parameters, flags["steps"])
+
+
+async def _execution_of(
+    service: SageMaker, name: str, run: Run, parameters: dict[str, str], steps: tuple[str, ...]
+) -> str:
+    """
+    The execution that is under way for this run, or a new one.
+
+    Its token derives from how many have ended: two hands that start it at once start one, and after a
+    failure it is another one.
+    """
+    from vlm_runner.errors import UsageError
+
+    known = await service.executions(name, label=run.run_id)
+    if under_way := [one for one in known if not one.ended]:
+        return under_way[0].arn
+    if steps and not known:
+        raise UsageError("--selective goes on from an earlier execution, and there is none.")
+    selective = (known[0].arn, steps) if steps else None
+    token = _token("start", run.uid, str(len(known)), *steps)
+    return await service.start(name, parameters, token=token, label=run.run_id, selective=selective)
+
+
+async def _newest(service: SageMaker, name: str, run_id: str) -> Execution:
+    from vlm_runner.errors import RunNotFound
+
+    known = await service.executions(name, label=run_id)
+    if not known:
+        raise RunNotFound(
+            f"Pipeline {name} has no execution of run {run_id}.",
+            hint="Start one with: vlm-runner sagemaker start run.toml",
+        )
+    return known[0]
+
+
+async def _newest_described(settings: Settings, name: str, run_id: str) -> Execution:
+    async with _opened(settings) as service:
+        return await service.describe((await _newest(service, name, run_id)).arn)
+
+
+async def _await(settings: Settings, name: str, run_id: str, poll: float, seconds: float | None) -> Execution:
+    import anyio
+
+    from vlm_runner.cli import printing
+    from vlm_runner.errors import AwsUnavailable
+
+    shown: dict[str, str] = {}
+    began = anyio.current_time()
+    async with _opened(settings) as service:
+        arn = (await _newest(service, name, run_id)).arn
+        while True:
+            try:
+                execution = await service.describe(arn)
+            except AwsUnavailable as error:
+                printing.say(f"vlm-runner: {error} Looking again.")
+            else:
+                for step in execution.steps:
+                    if shown.get(step.name) != step.status:
+                        shown[step.name] = step.status
+                        printing.say(f"{step.name}: {step.status}")
+                late = seconds is not None and anyio.current_time() - began >= seconds
+                if execution.ended or late:
+                    return execution
+            await anyio.sleep(poll)
+
+
+def _show(execution: Execution, *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from vlm_runner.cli import printing
+
+    if as_json:
+        printing.result_json(asdict(execution))
+        return
+    printing.result(f"{execution.arn}: {execution.status}")
+    for step in execution.steps:
+        printing.result(f"  {step.name:<18}{step.status}")
+    for step in execution.steps:
+        if step.status == "Failed":
+            why = " ".join(text for text in (step.said, step.reason) if text)
+            printing.say(f"vlm-runner: step {step.name} failed: {why or 'SageMaker gave no reason.'}")
+    if execution.status != "Succeeded" and execution.reason:
+        printing.say(f"vlm-runner: {execution.reason}")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    from vlm_runner.errors import UsageError
+
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UsageError(f"'{text}' is no NAME=VALUE.")
+    return name, value
+
+
+def _token(*parts: str) -> str:
+    """64 hex digits: SageMaker takes 32 to 128 characters."""
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()

@@ -1,0 +1,67 @@
+"""stage: one machine's share of uploading a run's images."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vlm_runner.cli.options import Where, settings_for, where_options
+
+if TYPE_CHECKING:
+    from vlm_runner.core.events import ImagesStaged
+    from vlm_runner.settings import Settings
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("--part", metavar="I/N", help="The I-th of N shares, from 1; else as SageMaker says, or all.")
+@where_options
+def stage(run_id: str, part: str | None, **flags: Any) -> None:
+    """Upload this machine's share of RUN's images, beside others that do the same.
+
+    Many may do it at once, and each share again and again: what is there is skipped, and the run itself is
+    left as it is. `vlm-runner resume RUN` then finds all shares done, or does what is missing.
+
+    \b
+    Example:
+        vlm-runner stage RUN --part 2/4
+    """
+    from functools import partial
+
+    import anyio
+
+    from vlm_runner.cli import printing
+    from vlm_runner.sagemaker.hosts import part_of
+
+    settings = settings_for(Where(**flags))
+    number, parts = _share(part) if part else part_of(settings.processing.resource_config)
+    staged = anyio.run(partial(_stage, settings, run_id, number, parts))
+    if staged is None:
+        printing.say(f"Run {run_id} has its images already.")
+        return
+    shares = [staged.train, *([staged.validation] if staged.validation else [])]
+    uploaded = sum(one.images_uploaded for one in shares)
+    skipped = sum(one.shards_skipped for one in shares)
+    printing.result(
+        f"Share {number + 1} of {parts}: {uploaded} images uploaded, {skipped} shards were there before."
+    )
+
+
+async def _stage(settings: Settings, run_id: str, number: int, parts: int) -> ImagesStaged | None:
+    from vlm_runner.runner import Runner
+    from vlm_runner.watch.log import LogWatcher, configure_logging
+
+    configure_logging("json", "normal")
+    async with Runner.open(settings, watchers=[LogWatcher()]) as runner:
+        return await runner.stage(run_id, number=number, parts=parts)
+
+
+def _share(text: str) -> tuple[int, int]:
+    from vlm_runner.errors import UsageError
+
+    match = re.fullmatch(r"(\d{1,4})/(\d{1,4})", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise UsageError(f"'{text}' is no share; write it as 2/4.")
+    return int(match[1]) - 1, int(match[2])

@@ -1,0 +1,115 @@
+"""
+The pipeline's definition, as plain JSON values; pure.
+
+The order is the notebook's: upload images, upload JSONL, train, then provision, test and release in ONE
+step. SageMaker has no `finally`: a step that fails skips those that depend on it, so what rents must also be
+what releases.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VERSION: Final = "2020-12-01"
+ENTRYPOINT: Final = "vlm-runner"
+
+UPLOAD_IMAGES: Final = "UploadImages"
+UPLOAD_RECORDS: Final = "UploadRecords"
+TRAIN: Final = "Train"
+SERVE: Final = "ServeTestRelease"
+STEPS: Final = (UPLOAD_IMAGES, UPLOAD_RECORDS, TRAIN, SERVE)
+
+DAY: Final = 24 * 3600
+RUNTIMES: Final[Mapping[str, int]] = {UPLOAD_IMAGES: DAY, UPLOAD_RECORDS: DAY, TRAIN: 9 * DAY, SERVE: DAY}
+"""Seconds; a Processing job takes at most nine days (SageMaker API reference, StoppingCondition)."""
+
+VOLUME_GB: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """What a pipeline is made of; the rest are parameters, given at each start."""
+
+    image: str
+    checkpoint_uri: str
+    role_arn: str
+    """Under which the steps run, by default."""
+    instance_type: str = "ml.t3.xlarge"
+    instances: int = 1
+    """For uploading images; all other steps have one."""
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    subnets: tuple[str, ...] = ()
+    security_groups: tuple[str, ...] = ()
+
+
+def definition(blueprint: Blueprint) -> dict[str, Any]:
+    """The same blueprint, the same definition."""
+    run = {"Get": "Parameters.RUN_ID"}
+    return {
+        "Version": VERSION,
+        "Metadata": {},
+        "Parameters": [
+            {"Name": "RUN_ID", "Type": "String"},
+            {"Name": "ROLE_ARN", "Type": "String", "DefaultValue": blueprint.role_arn},
+            {"Name": "INST_TYPE", "Type": "String", "DefaultValue": blueprint.instance_type},
+            {"Name": "INST_COUNT", "Type": "Integer", "DefaultValue": blueprint.instances},
+        ],
+        "Steps": [
+            _step(blueprint, UPLOAD_IMAGES, ["stage", run], count={"Get": "Parameters.INST_COUNT"}),
+            _step(blueprint, UPLOAD_RECORDS, ["resume", run, "--until", "recording"], after=UPLOAD_IMAGES),
+            _step(blueprint, TRAIN, ["resume", run, "--until", "training"], after=UPLOAD_RECORDS),
+            _step(blueprint, SERVE, ["resume", run], after=TRAIN),
+        ],
+    }
+
+
+def _step(
+    blueprint: Blueprint, name: str, words: list[Any], *, after: str | None = None, count: Any = 1
+) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "ProcessingResources": {
+            "ClusterConfig": {
+                "InstanceType": {"Get": "Parameters.INST_TYPE"},
+                "InstanceCount": count,
+                "VolumeSizeInGB": VOLUME_GB,
+            }
+        },
+        "AppSpecification": {
+            "ImageUri": blueprint.image,
+            "ContainerEntrypoint": [ENTRYPOINT],
+            "ContainerArguments": words,
+        },
+        "RoleArn": {"Get": "Parameters.ROLE_ARN"},
+        "Environment": {
+            "VLM_RUNNER_CHECKPOINT_URI": blueprint.checkpoint_uri,
+            "VLM_RUNNER_LOG": "json",
+            **blueprint.environment,
+        },
+        "StoppingCondition": {"MaxRuntimeInSeconds": RUNTIMES[name]},
+    }
+    if blueprint.subnets:
+        vpc = {"Subnets": list(blueprint.subnets), "SecurityGroupIds": list(blueprint.security_groups)}
+        arguments["NetworkConfig"] = {"VpcConfig": vpc}
+    step: dict[str, Any] = {"Name": name, "Type": "Processing", "Arguments": arguments}
+    if after is not None:
+        step["DependsOn"] = [after]
+    # No CacheConfig: a cached step would silently be an old run. Retries are for SageMaker's own faults only.
+    step["RetryPolicies"] = [
+        {
+            "ExceptionType": ["Step.SERVICE_FAULT", "Step.THROTTLING"],
+            "IntervalSeconds": 30,
+            "BackoffRate": 2.0,
+            "MaxAttempts": 5,
+        },
+        {
+            "ExceptionType": ["SageMaker.CAPACITY_ERROR", "SageMaker.JOB_INTERNAL_ERROR"],
+            "IntervalSeconds": 60,
+            "BackoffRate": 2.0,
+            "MaxAttempts": 3,
+        },
+    ]
+    return step
