@@ -59,15 +59,18 @@ def _killed(s3: Any, data: Path, cache: Path, asked: Any, took: float) -> dict[s
     """When each marker was first seen to be written."""
     chance, written = random.Random(5), {}
     for number in range(asked.kills):
+        before = _written(s3)
         process = _start(data, cache, asked.url)
-        time.sleep(chance.uniform(0.3, 1.0) * took)
+        while _written(s3) == before and process.poll() is None:
+            time.sleep(0.05)
+        time.sleep(chance.uniform(0, took / 3))
         process.kill()
         process.wait()
         for key in contents(s3):
             if "/shards-" in key:
                 written.setdefault(key, _modified(s3, key))
         print(f"  kill {number + 1}: {len(written)} shards marked", file=sys.stderr)
-        if number % 6 == 5:
+        if number % 10 == 9:
             _empty(s3)
             written = {}
     return written
@@ -84,6 +87,12 @@ def _start(data: Path, cache: Path, url: str) -> subprocess.Popen[bytes]:
 
 def _modified(s3: Any, key: str) -> Any:
     return s3.head_object(Bucket=BUCKET, Key=key)["LastModified"]
+
+
+def _written(s3: Any) -> Any:
+    """The youngest object: it changes with everything that is written."""
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+    return max((item["LastModified"] for page in pages for item in page.get("Contents", ())), default=None)
 
 
 def _empty(s3: Any) -> None:
