@@ -32,17 +32,29 @@ class Watcher(Protocol):
 class Bus:
     def __init__(self, watchers: Iterable[Watcher]) -> None:
         self._watchers = tuple(watchers)
+        self._failed: set[int] = set()
 
     def entry(self, run: Run, entry: Entry) -> None:
         for watcher in self._watchers:
             try:
                 watcher.on_entry(run, entry)
-            except Exception:
-                log.exception("watcher.failed", watcher=type(watcher).__name__)
+            except Exception as error:  # noqa: BLE001 - a listener's fault is not the run's
+                self._tell(watcher, error)
 
     def signal(self, run_id: str, signal: Signal) -> None:
         for watcher in self._watchers:
             try:
                 watcher.on_signal(run_id, signal)
-            except Exception:
-                log.exception("watcher.failed", watcher=type(watcher).__name__)
+            except Exception as error:  # noqa: BLE001
+                self._tell(watcher, error)
+
+    def _tell(self, watcher: Watcher, error: Exception) -> None:
+        """Where from, the first time; a watcher that fails at every signal shall not fill the log."""
+        first = id(watcher) not in self._failed
+        self._failed.add(id(watcher))
+        log.error(
+            "watcher.failed",
+            watcher=type(watcher).__name__,
+            error=repr(error),
+            exc_info=error if first else None,
+        )

@@ -39,9 +39,10 @@ from vlm_runner.steps.stage import stage_images
 from vlm_runner.steps.survey import Survey, survey
 from vlm_runner.steps.wake import Bell
 from vlm_runner.stores import open_store
+from vlm_runner.watch.sinks import EventSinks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
     from anyio.abc import TaskGroup
 
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from vlm_runner.clock import Clock
     from vlm_runner.core.signals import Signal
     from vlm_runner.dataset.rows import Opened
+    from vlm_runner.evaluate import Metric
     from vlm_runner.models import Catalogue
     from vlm_runner.settings import Settings
     from vlm_runner.spec import RunSpec
@@ -186,6 +188,7 @@ class Runner:
         group: TaskGroup,
         watchers: Iterable[Watcher] = (),
         bell_of: Callable[[str], Bell | None] = lambda _: None,
+        metrics: Mapping[str, Metric] | None = None,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -197,6 +200,7 @@ class Runner:
         self._handles: dict[str, RunHandle] = {}
         self._bus = Bus([*watchers, _Handles(self._handles)])
         self._bell_of = bell_of
+        self._metrics = metrics or {}
 
     @classmethod
     @asynccontextmanager
@@ -210,9 +214,12 @@ class Runner:
         open_dataset: Callable[[RunSpec, str | None], Opened] | None = None,
         watchers: Iterable[Watcher] = (),
         open_queue: Callable[[str, str], Queue] | None = None,
+        metrics: Mapping[str, Metric] | None = None,
     ) -> AsyncIterator[Runner]:
         """
         A runner over `settings`; the other arguments replace parts of the world, for tests.
+
+        `watchers` hear of every run; `metrics` (by name) are measured beside those that a spec names.
 
         `connect` gives the AWS of a region, `open_dataset` a dataset for its spec and pinned revision,
         `open_queue` the queue of a region and URL.
@@ -238,15 +245,17 @@ class Runner:
                 )
                 if settings.heartbeat_file is not None:
                     group.start_soon(beat, settings.heartbeat_file, name="heartbeat")
+                sinks = EventSinks(settings.events, group, time, lambda region: session(region).announcer())
                 runner = cls(
                     settings,
                     store=store,
                     clock=time,
+                    metrics=metrics or {},
                     bell_of=bells.of,
                     connect=connect or session,
                     open_dataset=open_dataset or _dataset_opener(settings),
                     group=group,
-                    watchers=watchers,
+                    watchers=[*watchers, sinks],
                 )
                 bells.troubled = runner.tell_trouble
                 try:
@@ -254,6 +263,7 @@ class Runner:
                 finally:
                     with anyio.move_on_after(STOP_SECONDS, shield=True):
                         await runner.stop()
+                    await sinks.close()
                     group.cancel_scope.cancel()
 
     @property

@@ -54,6 +54,19 @@ class ProcessingSettings(Group, frozen=True):
     message: Path = Path("/opt/ml/output/message")
 
 
+class EventSettings(Group, frozen=True):
+    """Who hears of all runs of this process, beside those whom a spec names; see `EventsSpec` there."""
+
+    file: str | None = None
+    webhook: str | None = None
+    webhook_secret: SecretStr | None = None
+    """Signs what goes to webhooks, those of specs too: `whsec_` and base64, or any text."""
+    event_bus: str | None = None
+    sns_topic_arn: str | None = None
+    otel: bool = False
+    """OpenTelemetry spans and metrics, where OTEL_ variables say (needs the extra `otel`)."""
+
+
 class Settings(BaseSettings):
     """
     How and where this process works.
@@ -87,6 +100,7 @@ class Settings(BaseSettings):
     poll: PollSettings = PollSettings()
     lease: LeaseSettings = LeaseSettings()
     processing: ProcessingSettings = ProcessingSettings()
+    events: EventSettings = EventSettings()
 
 
 def set_by_environment() -> frozenset[str]:

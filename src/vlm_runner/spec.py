@@ -66,6 +66,18 @@ def _role_arn(text: str) -> str:
     return text
 
 
+def _web_address(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/]+\S*", text):
+        raise ValueError("a webhook's address begins with https:// (or http://)")
+    return text
+
+
+def _topic_arn(text: str) -> str:
+    if not re.fullmatch(r"arn:aws(-[^:]+)?:sns:[a-z0-9-]+:[0-9]{12}:.+", text):
+        raise ValueError("an SNS topic's ARN looks like arn:aws:sns:us-east-1:123456789012:runs")
+    return text
+
+
 def _duration_text(text: str) -> str:
     seconds_of(text)
     return text
@@ -207,6 +219,17 @@ class BudgetSpec(Section, frozen=True):
     """US dollars; the run never creates what would exceed it."""
 
 
+class EventsSpec(Section, frozen=True):
+    """Who else hears of the run, as CloudEvents; secrets are in the settings, and never here."""
+
+    file: str | None = None
+    """JSON lines are appended to it; `-` is stdout."""
+    webhook: Annotated[str, AfterValidator(_web_address)] | None = None
+    event_bus: str | None = None
+    """Name or ARN of an EventBridge bus."""
+    sns_topic_arn: Annotated[str, AfterValidator(_topic_arn)] | None = None
+
+
 class RunSpec(Section, frozen=True):
     """
     What one run shall do.
@@ -224,11 +247,16 @@ class RunSpec(Section, frozen=True):
     storage: StorageSpec = StorageSpec()
     aws: AwsSpec = AwsSpec()
     budget: BudgetSpec = BudgetSpec()
+    events: EventsSpec = EventsSpec()
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) over the spec's canonical JSON: equal specs, equal fingerprints."""
-        return hashlib.sha256(self.model_dump_json(by_alias=True).encode()).hexdigest()
+        """
+        SHA-256 (hex) over the spec's canonical JSON: equal specs, equal fingerprints.
+
+        Who listens is no part of what the run does.
+        """
+        return hashlib.sha256(self.model_dump_json(by_alias=True, exclude={"events"}).encode()).hexdigest()
 
     @classmethod
     def from_toml(cls, path: Path) -> Self:

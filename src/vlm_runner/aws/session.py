@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 import anyio
 
 from vlm_runner.aws.account import AwsAccount
+from vlm_runner.aws.announce import AwsAnnouncer
 from vlm_runner.aws.bedrock import BedrockControl
 from vlm_runner.aws.ecs import Ecs
 from vlm_runner.aws.errors import translated
@@ -121,6 +122,9 @@ class AwsSession:
 
     def queue(self, url: str) -> Queue:
         return SqsQueue(self._getter("sqs"), url)
+
+    def announcer(self) -> AwsAnnouncer:
+        return AwsAnnouncer(self._getter("events"), self._getter("sns"))
 
     def _getter(self, service: str, use: Use = "read") -> Callable[[], Any]:
         async def get() -> Any:

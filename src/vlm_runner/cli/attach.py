@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -18,13 +18,14 @@ import anyio
 
 from vlm_runner.cli import printing
 from vlm_runner.cli.last_word import leave_last_word
-from vlm_runner.errors import Stopped
+from vlm_runner.errors import ConfigurationError, Stopped
 from vlm_runner.report.summary import may_bill, summary
 from vlm_runner.runner import Runner
 from vlm_runner.watch.log import LogWatcher, configure_logging
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from anyio.abc import TaskStatus
 
@@ -44,15 +45,25 @@ def watchers(settings: Settings, *, quiet: bool, verbose: bool) -> Iterator[list
     terminal = sys.stderr.isatty()
     style = settings.log if settings.log != "auto" else ("text" if terminal else "json")
     configure_logging(style, "quiet" if quiet else "verbose" if verbose else "normal")
-    if quiet:
-        yield []
-    elif terminal and settings.log == "auto":
-        from vlm_runner.watch.progress import ProgressWatcher
+    with ExitStack() as stack:
+        found: list[Watcher] = [stack.enter_context(_traces())] if settings.events.otel else []
+        if not quiet and terminal and settings.log == "auto":
+            from vlm_runner.watch.progress import ProgressWatcher
 
-        with ProgressWatcher() as progress:
-            yield [progress]
-    else:
-        yield [LogWatcher()]
+            found.append(stack.enter_context(ProgressWatcher()))
+        elif not quiet:
+            found.append(LogWatcher())
+        yield found
+
+
+def _traces() -> AbstractContextManager[Watcher]:
+    try:
+        from vlm_runner.watch.trace import exported
+    except ImportError as error:
+        raise ConfigurationError(
+            "Traces need OpenTelemetry.", hint="Install it: pip install 'vlm-runner[otel]'"
+        ) from error
+    return exported()
 
 
 def drive_to_end(

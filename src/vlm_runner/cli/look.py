@@ -13,6 +13,7 @@ from vlm_runner.cli.options import Where, json_option, settings_for, where_optio
 if TYPE_CHECKING:
     from vlm_runner.checkpoint.base import CheckpointStore
     from vlm_runner.checkpoint.document import Checkpoint
+    from vlm_runner.core.events import Entry
     from vlm_runner.settings import Settings
 
 
@@ -91,10 +92,17 @@ def events(run_id: str, *, follow: bool, after: int, **flags: Any) -> None:
     """
     import anyio
 
-    settings = settings_for(Where(**flags))
+    from vlm_runner.cli import printing
+
+    told = _Told(after)
     try:
-        anyio.run(partial(_print_events, settings, run_id, follow=follow, after=after))
+        anyio.run(partial(_print_events, settings_for(Where(**flags)), run_id, told, follow=follow))
     except KeyboardInterrupt:
+        store = f" --store {flags['store']}" if flags["store"] else ""
+        printing.say(
+            "Stopped looking; the run goes on. "
+            f"Come back with: vlm-runner events {run_id} -f --after {told.sequence}{store}"
+        )
         sys.exit(130)
 
 
@@ -153,26 +161,29 @@ async def _row(store: CheckpointStore, run_id: str) -> dict[str, Any]:
     }
 
 
-async def _print_events(settings: Settings, run_id: str, *, follow: bool, after: int) -> None:
-    import anyio
-
+async def _print_events(settings: Settings, run_id: str, told: _Told, *, follow: bool) -> None:
     from vlm_runner.checkpoint import lease
-    from vlm_runner.errors import AwsUnavailable
+    from vlm_runner.clock import SystemClock
     from vlm_runner.stores import opened_store
+    from vlm_runner.watch.follow import entries
 
-    told = after
     async with opened_store(settings) as store:
-        while True:
-            try:
-                checkpoint, _ = await lease.load(store, run_id)
-            except AwsUnavailable:
-                if not follow:
-                    raise
-            else:
-                for entry in checkpoint.history:
-                    if entry.sequence > told:
-                        told = entry.sequence
-                        click.echo(entry.model_dump_json())
-                if not follow or checkpoint.run.done:
-                    return
-            await anyio.sleep(1.0)
+        if follow:
+            async for entry in entries(store, run_id, clock=SystemClock(), after=told.sequence):
+                told.tell(entry)
+        else:
+            checkpoint, _ = await lease.load(store, run_id)
+            for entry in checkpoint.history:
+                told.tell(entry)
+
+
+class _Told:
+    """How far somebody has read: the place to go on from."""
+
+    def __init__(self, after: int) -> None:
+        self.sequence = after
+
+    def tell(self, entry: Entry) -> None:
+        if entry.sequence > self.sequence:
+            click.echo(entry.model_dump_json())
+            self.sequence = entry.sequence

@@ -196,7 +196,7 @@ def _run_view(report: Report) -> dict[str, Any]:
             }
             for entry in report.history
         ],
-        "spec": _spec_lines(redacted_value(run.spec.model_dump(mode="json"))),
+        "spec": _spec_lines(redacted_value(report.facts["spec"])),
         "headline": _headline(report),
         "subsets": [
             (name, subset)
@@ -410,7 +410,7 @@ def _differing(reports: Sequence[Report]) -> list[tuple[str, list[str]]]:
         return []
     flat = []
     for report in reports:
-        table = redacted_value(report.run.spec.model_dump(mode="json"))
+        table = redacted_value(report.facts["spec"])
         flat.append({f"{s}.{k}": v for s, lines in _spec_lines(table) for k, v in lines})
     names = dict.fromkeys(name for one in flat for name in one)
     return [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vlm_runner.core.decide import delete_command
+from vlm_runner.watch.redact import without_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +41,7 @@ def summary(run: Run, history: Sequence[Entry] = ()) -> dict[str, Any]:
         "deleted": list(run.released.deleted) if run.released is not None else [],
         "may_bill": may_bill(run),
         "report_uri": run.report.uri if run.report is not None else None,
-        "spec": run.spec.model_dump(mode="json"),
+        "spec": without_addresses(run.spec.model_dump(mode="json")),
         "spec_fingerprint": run.created.spec_fingerprint,
         "timeline": [
             {"sequence": entry.sequence, "at": entry.at.isoformat(), "event": entry.event.kind}

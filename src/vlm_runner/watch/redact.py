@@ -36,3 +36,17 @@ def redacted_value(value: Any) -> Any:
 def printable(text: str) -> str:
     """`text` without what would steer a terminal; line feeds and tabs stay."""
     return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def without_path(url: str) -> str:
+    """Scheme and host only: the rest of a webhook's address is often its secret."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.split('/', 1)[0].rpartition('@')[2]}/\N{HORIZONTAL ELLIPSIS}"
+
+
+def without_addresses(spec: dict[str, Any]) -> dict[str, Any]:
+    """A spec, as plain values, whose webhook's address can be shown."""
+    events = spec.get("events") or {}
+    if not events.get("webhook"):
+        return spec
+    return spec | {"events": events | {"webhook": without_path(str(events["webhook"]))}}

@@ -1,0 +1,112 @@
+"""watch: look at a run as it goes on, in the terminal or in a browser."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vlm_runner.cli.options import Where, settings_for, where_options
+
+if TYPE_CHECKING:
+    from contextlib import AsyncExitStack
+
+    from vlm_runner.settings import Settings
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("--web", is_flag=True, help="Serve a page that follows the run, to this machine only.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to serve on.")
+@click.option("--port", default=0, metavar="N", help="Port to serve on. Default: any that is free.")
+@where_options
+def watch(run_id: str, *, web: bool, host: str, port: int, **flags: Any) -> None:
+    """Follow RUN, whoever drives it. It only reads: Ctrl-C ends the watching, never the run.
+
+    \b
+    Example:
+        vlm-runner watch for-vlm-accessibility-3f2a9c01
+        vlm-runner watch for-vlm-accessibility-3f2a9c01 --web
+    """
+    import anyio
+
+    from vlm_runner.cli import printing
+
+    settings = settings_for(Where(**flags))
+    try:
+        if web:
+            anyio.run(partial(_serve, settings, run_id, host, port))
+        else:
+            anyio.run(_lines, settings, run_id)
+    except KeyboardInterrupt:
+        store = f" --store {flags['store']}" if flags["store"] else ""
+        printing.say(f"Stopped looking; the run goes on. Come back with: vlm-runner watch {run_id}{store}")
+        sys.exit(130)
+
+
+async def _lines(settings: Settings, run_id: str) -> None:
+    from vlm_runner.cli import printing
+    from vlm_runner.clock import SystemClock
+    from vlm_runner.stores import opened_store
+    from vlm_runner.watch.follow import entries
+    from vlm_runner.watch.words import sentence
+
+    async with opened_store(settings) as store:
+        async for entry in entries(store, run_id, clock=SystemClock()):
+            printing.result(f"{entry.at:%Y-%m-%d %H:%M:%S}  {sentence(entry.event)}")
+
+
+async def _serve(settings: Settings, run_id: str, host: str, port: int) -> None:
+    from contextlib import AsyncExitStack
+    from socket import create_server
+
+    import anyio
+
+    from vlm_runner.checkpoint import lease
+    from vlm_runner.cli import printing
+    from vlm_runner.cli.report import assembled
+    from vlm_runner.clock import SystemClock
+    from vlm_runner.errors import ConfigurationError, UsageError
+    from vlm_runner.stores import opened_store
+
+    try:
+        import uvicorn
+
+        from vlm_runner.watch.web import LOOPBACK, Live, application
+    except ImportError as error:
+        raise ConfigurationError(
+            "A page needs starlette and uvicorn.", hint="Install them: pip install 'vlm-runner[web]'"
+        ) from error
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(opened_store(settings))
+        checkpoint, _ = await lease.load(store, run_id)
+        aws = await _session(settings, checkpoint.run.region, stack)
+        live = Live(store, run_id, SystemClock(), partial(assembled, settings), aws)
+        try:
+            listening = create_server((host, port))
+        except OSError as error:
+            raise UsageError(f"Nothing can be served on {host}:{port}: {error.strerror}.") from error
+        where = f"http://{host}:{listening.getsockname()[1]}/"
+        if host not in LOOPBACK:
+            printing.say(f"Whoever reaches {where} can read the run, its prompts and its pictures.")
+        printing.say(f"Run {run_id} is at {where} until Ctrl-C.")
+        server = uvicorn.Server(
+            uvicorn.Config(
+                application(live, (*LOOPBACK, host)), log_level="error", timeout_graceful_shutdown=1
+            )
+        )
+        async with anyio.create_task_group() as group:
+            group.start_soon(live.follow)
+            await server.serve(sockets=[listening])
+            group.cancel_scope.cancel()
+
+
+async def _session(settings: Settings, region: str, stack: AsyncExitStack) -> Any:
+    from vlm_runner.aws.session import AwsSession
+
+    session = AwsSession(
+        region=region, profile=settings.profile, endpoint_url=settings.endpoint_url, engine="aioboto3"
+    )
+    return await stack.enter_async_context(session)
