@@ -105,7 +105,8 @@ class Subset:
     def _row_error(self, index: int, source: int, reason: str) -> RowError:
         if (self.name, index) != (self.split, source):
             reason = f"{reason} (row {source} of the dataset's split '{self.split}')"
-        return RowError(self.name, index, self.layout.image, reason)
+        hint = 'Give the row its image, or set on_bad_row = "skip" under [dataset].'
+        return RowError(self.name, index, self.layout.image, reason, hint=hint)
 
     def narrowed(self, rows: Sequence[int], *, name: str | None = None) -> Subset:
         """Only these of the dataset's rows, under `name` or as before, with their own fingerprint."""

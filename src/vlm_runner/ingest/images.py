@@ -80,7 +80,7 @@ def prepare(
         UnusableImage: it is broken, hostile, or beyond `limits` where `fit` is false.
     """
     if not body:
-        raise UnusableImage("the image is empty")
+        raise UnusableImage("the image is empty", "Replace it, or leave the row out.")
     if len(body) > MAX_SOURCE_BYTES:
         raise UnusableImage(
             f"the image has {len(body)} bytes; {MAX_SOURCE_BYTES} are the most that is read",
