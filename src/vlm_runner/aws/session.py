@@ -16,6 +16,7 @@ from vlm_runner.aws.bedrock import BedrockControl
 from vlm_runner.aws.ecs import Ecs
 from vlm_runner.aws.errors import translated
 from vlm_runner.aws.inspection import AwsInspection
+from vlm_runner.aws.limiter import Limiter
 from vlm_runner.aws.objects import S3Objects
 from vlm_runner.aws.objects_obstore import ObstoreObjects
 from vlm_runner.aws.queue import SqsQueue
@@ -57,6 +58,13 @@ Attempts, and seconds to connect and to wait for an answer.
 `pay` does not repeat, since it does not ask what became of the first; `bulk` because its caller repeats.
 """
 
+CONTROL_CALLS: Final = (20.0, 60.0)
+"""
+Calls a second of Bedrock's control plane, and how many at once, for one account and region.
+
+AWS publishes no rates for these operations: this is what a few hundred runs need, and no more.
+"""
+
 INVOKE_SECONDS = 3600
 """Bedrock's inference can take up to an hour (Nova user guide: set the read timeout to 3600 seconds)."""
 
@@ -83,6 +91,7 @@ class AwsSession:
         self._open = contextlib.AsyncExitStack()
         self._clients: dict[str, Any] = {}
         self._making = anyio.Lock()
+        self._limiter = Limiter(*CONTROL_CALLS)
         self._session: Any = None
         self.account = AwsAccount(self._getter("sts"), self._getter("s3"))
         self.bedrock = BedrockControl(self._getter("bedrock"), self._getter("bedrock", "pay"))
@@ -128,6 +137,8 @@ class AwsSession:
 
     def _getter(self, service: str, use: Use = "read") -> Callable[[], Any]:
         async def get() -> Any:
+            if service == "bedrock":
+                await self._limiter.take()
             return await self._client(service, use)
 
         return get

@@ -27,6 +27,7 @@ from vlm_runner.cli.sagemaker import sagemaker
 from vlm_runner.cli.sandbox import sandbox
 from vlm_runner.cli.stage import stage
 from vlm_runner.cli.submit import submit
+from vlm_runner.cli.sweep import sweep
 from vlm_runner.cli.watch import watch
 from vlm_runner.cli.write_spec import init
 
@@ -55,7 +56,7 @@ def cli() -> None:
 
 _BEFORE = (init, lint, preview, doctor, iam, plan)
 _RUNS = (start, resume, status, list_runs, events, watch, cancel, report, reap)
-_ELSEWHERE = (submit, sagemaker, stage, health, demo, sandbox)
+_ELSEWHERE = (sweep, submit, sagemaker, stage, health, demo, sandbox)
 for _command in (*_BEFORE, *_RUNS, *_ELSEWHERE):
     cli.add_command(_command)
 

@@ -1,0 +1,113 @@
+"""sweep: many runs that differ in a few values."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vlm_runner.cli.options import Where, json_option, settings_for, where_options
+
+if TYPE_CHECKING:
+    from vlm_runner.settings import Settings
+    from vlm_runner.sweep.drive import Result
+    from vlm_runner.sweep.plan import Sweep
+
+
+@click.command()
+@click.argument("sweep_file", metavar="SWEEP", type=click.Path(dir_okay=False))
+@click.option("-y", "--yes", is_flag=True, help="Spend without asking.")
+@click.option("--dry-run", is_flag=True, help="List the runs; touch nothing.")
+@json_option
+@where_options
+def sweep(sweep_file: str, *, yes: bool, dry_run: bool, as_json: bool, **flags: Any) -> None:
+    """Run every combination that SWEEP describes, and compare them.
+
+    Images are uploaded once; jobs and throughputs are taken in turn, as many at a time as the file says.
+    Starting the same sweep again goes on with each run where it stands.
+
+    \b
+    Example of a sweep.toml:
+        spec = "run.toml"
+        jobs = 2
+        [grid]
+        "training.hyperparameters.learningRate" = [0.00001, 0.00005]
+        "training.hyperparameters.epochCount" = [1, 2, 3]
+    """
+    from functools import partial
+    from pathlib import Path
+
+    import anyio
+
+    from vlm_runner.cli import printing
+    from vlm_runner.sweep import table
+    from vlm_runner.sweep.plan import read_sweep
+
+    plan = read_sweep(Path(sweep_file))
+    if dry_run:
+        for planned in plan.runs:
+            printing.result(f"{planned.run_id}  {planned.values}")
+        return
+    settings = settings_for(Where(**flags), spec_region=plan.runs[0].spec.aws.region)
+    results = anyio.run(partial(_sweep, settings, plan, yes=yes))
+    rows = table.rows(results)
+    printing.result_json(rows) if as_json else printing.result(table.text(rows))
+    for result in results:
+        if result.error is not None:
+            printing.say(f"vlm-runner: run {result.planned.run_id}: {result.error}")
+    sys.exit(code_of(results))
+
+
+def code_of(results: list[Result]) -> int:
+    """0 if all succeeded; 104 if anything may still bill; 75 if some can be gone on with; else 100."""
+    from vlm_runner.report.summary import may_bill
+
+    if all(result.succeeded for result in results):
+        return 0
+    unfinished = [one for one in results if one.run is None or not one.run.done]
+    if any(one.run is not None and one.run.done and may_bill(one.run) for one in results):
+        return 104
+    return 75 if unfinished else 100
+
+
+async def _sweep(settings: Settings, plan: Sweep, *, yes: bool) -> list[Result]:
+    import anyio
+
+    from vlm_runner.cli import printing
+    from vlm_runner.cli.drive import agree
+    from vlm_runner.runner import Runner
+    from vlm_runner.sweep.drive import SweepDriver
+    from vlm_runner.watch.log import LogWatcher, configure_logging
+
+    configure_logging("text" if sys.stderr.isatty() else "json", "normal")
+    results: list[Result] = []
+
+    def told(result: Result) -> None:
+        state = result.run.outcome if result.run is not None else None
+        printing.say(f"Run {result.planned.run_id}: {state or 'not finished'}.")
+
+    async with Runner.open(settings, watchers=[LogWatcher()]) as runner:
+        driver = SweepDriver(plan, runner)
+        created = await driver.prepare()
+        for number, one in enumerate(created):
+            # The rows are the same for all: they are looked at once.
+            await agree(runner, one, yes=yes, lint=number == 0)
+        async with anyio.create_task_group() as group:
+
+            async def obey() -> None:
+                with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                    async for _ in signals:
+                        printing.say("Stopping: what is under way is recorded, remote work goes on.")
+                        await runner.stop()
+                        group.cancel_scope.cancel()
+
+            group.start_soon(obey)
+            results = await driver.drive(created, told)
+            group.cancel_scope.cancel()
+        if not results:
+            from vlm_runner.errors import Stopped
+
+            raise Stopped("The sweep was stopped.", hint="Go on with the same command.")
+    return results

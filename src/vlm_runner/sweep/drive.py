@@ -1,0 +1,139 @@
+"""
+Driving a sweep: each run by the runner as ever, but held back where they would get in each other's way.
+
+Nothing of the sweep is stored: its runs derive from its file, and each has its checkpoint. So a sweep that
+died is gone on with by starting it again.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.lowlevel
+import structlog
+
+from vlm_runner.checkpoint import lease
+from vlm_runner.clock import SystemClock
+from vlm_runner.core.pace import full_jitter
+from vlm_runner.core.run import Phase, Run
+from vlm_runner.errors import QuotaExceeded, RunNotFound, Stopped, VlmRunnerError
+from vlm_runner.spec import ServingMode, seconds_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vlm_runner.clock import Clock
+    from vlm_runner.core.events import RunCreated
+    from vlm_runner.runner import Runner
+    from vlm_runner.sweep.plan import Planned, Sweep
+
+log = structlog.get_logger("vlm_runner")
+
+LONGEST_WAIT = 120.0
+"""Seconds between two tries of a quota that is full; jobs take hours."""
+
+PHASES = list(Phase)
+
+
+@dataclass(slots=True)
+class Result:
+    """How one run of a sweep ended: a run, or the error that halted it, or both."""
+
+    planned: Planned
+    run: Run | None = None
+    error: Exception | None = None
+
+    @property
+    def succeeded(self) -> bool:
+        return self.error is None and self.run is not None and self.run.outcome == "succeeded"
+
+
+class SweepDriver:
+    """Made for one use: `prepare`, then `drive`."""
+
+    def __init__(self, sweep: Sweep, runner: Runner, *, clock: Clock | None = None) -> None:
+        self._sweep, self._runner = sweep, runner
+        self._clock = clock or SystemClock()
+        self._patience = seconds_of(sweep.spec.patience)
+        self._staging = {planned.group: anyio.Lock() for planned in sweep.runs}
+        self._jobs = anyio.Semaphore(sweep.spec.jobs)
+        self._throughputs = anyio.Semaphore(sweep.spec.throughputs)
+        self._preparing = anyio.Semaphore(4)
+
+    async def prepare(self) -> list[RunCreated]:
+        """
+        What does not exist yet, looked at as a single run is; nothing is created.
+
+        Raises:
+            ConfigurationError, DataError, AwsRefused: one of the runs cannot work, so none is begun.
+        """
+        found: list[RunCreated] = []
+        for planned in self._sweep.runs:
+            created = await self._runner.prepare(planned.spec, run_id=planned.run_id)
+            found += [] if created is None else [created]
+        return found
+
+    async def drive(self, created: list[RunCreated], told: Callable[[Result], None]) -> list[Result]:
+        """All runs to their ends, in the order of the file; one that fails does not end the others."""
+        for one in created:
+            await self._runner.create(one)
+        results = [Result(planned) for planned in self._sweep.runs]
+        async with anyio.create_task_group() as group:
+            # Whoever already has a job or a throughput comes first to the places for them.
+            for result in [one for _, one in sorted(await self._with_phases(results), key=lambda x: -x[0])]:
+                group.start_soon(self._one, result, told, name=f"sweep {result.planned.run_id}")
+                await anyio.lowlevel.checkpoint()
+        return results
+
+    async def _with_phases(self, results: list[Result]) -> list[tuple[int, Result]]:
+        found: list[tuple[int, Result]] = []
+        for result in results:
+            try:
+                checkpoint, _ = await lease.load(self._runner.store, result.planned.run_id)
+                found.append((PHASES.index(checkpoint.run.phase), result))
+            except RunNotFound:
+                found.append((0, result))
+        return found
+
+    async def _one(self, result: Result, told: Callable[[Result], None]) -> None:
+        planned = result.planned
+        try:
+            async with self._staging[planned.group]:
+                await self._until(planned, Phase.RECORDING)
+            async with self._jobs:
+                await self._until(planned, Phase.TRAINING)
+            async with AsyncExitStack() as stack:
+                if planned.spec.serving.mode is not ServingMode.NONE:
+                    await stack.enter_async_context(self._throughputs)
+                result.run = await self._until(planned, None)
+        except Exception as error:  # noqa: BLE001 - the others go on, and the result tells
+            result.error = error
+            handle = await self._loaded(planned)
+            result.run = handle
+        told(result)
+
+    async def _loaded(self, planned: Planned) -> Run | None:
+        try:
+            checkpoint, _ = await lease.load(self._runner.store, planned.run_id)
+        except VlmRunnerError:
+            return None
+        return checkpoint.run
+
+    async def _until(self, planned: Planned, phase: Phase | None) -> Run:
+        """Drive so far; a quota that is full is waited for, as long as the sweep has patience."""
+        began, tries = self._clock.elapsed(), 0
+        while True:
+            handle = await self._runner.resume(planned.run_id, until=phase)
+            try:
+                return await handle.result()
+            except QuotaExceeded as error:
+                if self._clock.elapsed() - began >= self._patience:
+                    raise
+                tries += 1
+                log.info("sweep.waits_for_quota", run_id=planned.run_id, reason=str(error))
+                await self._clock.sleep(1 + full_jitter(tries, self._clock.chance(), longest=LONGEST_WAIT))
+            except Stopped:
+                raise

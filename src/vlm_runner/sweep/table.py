@@ -1,0 +1,63 @@
+"""The runs of a sweep, side by side; pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vlm_runner.sweep.drive import Result
+
+
+def rows(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """The best validation loss first, then the best training loss; what has none comes last."""
+    made = [_row(result) for result in results]
+    return sorted(made, key=lambda row: (_last(row["validation_loss"]), _last(row["training_loss"])))
+
+
+def text(table: Sequence[dict[str, Any]]) -> str:
+    varied = sorted({key for row in table for key in row["values"]})
+    heads = ["RUN", *(key.rpartition(".")[2] for key in varied), "OUTCOME", "TRAIN", "VALIDATION"]
+    body = [
+        [
+            row["run_id"],
+            *(str(row["values"].get(key, "")) for key in varied),
+            row["outcome"],
+            _number(row["training_loss"]),
+            _number(row["validation_loss"]),
+        ]
+        for row in table
+    ]
+    widths = [max(len(line[column]) for line in [heads, *body]) for column in range(len(heads))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in [heads, *body]
+    )
+
+
+def _row(result: Result) -> dict[str, Any]:
+    run = result.run
+    model = run.model if run is not None else None
+    outcome = run.outcome.value if run is not None and run.outcome is not None else "not finished"
+    reason = run.reason if run is not None else None
+    return {
+        "run_id": result.planned.run_id,
+        "values": result.planned.values,
+        "outcome": outcome,
+        "phase": run.phase.value if run is not None else None,
+        "training_loss": model.training_loss if model is not None else None,
+        "validation_loss": model.validation_loss if model is not None else None,
+        "model_arn": model.model_arn if model is not None else None,
+        "answers": run.tests.uri if run is not None and run.tests is not None else None,
+        "report": run.report.uri if run is not None and run.report is not None else None,
+        "reason": str(result.error) if result.error is not None else reason,
+    }
+
+
+def _last(loss: float | None) -> float:
+    return float("inf") if loss is None else loss
+
+
+def _number(loss: float | None) -> str:
+    return "" if loss is None else f"{loss:.4f}"

@@ -1,0 +1,83 @@
+"""From sweep.toml to runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from vlm_runner.errors import ConfigurationError
+from vlm_runner.sweep.plan import SweepSpec, plan, read_sweep
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BASE: dict[str, Any] = {
+    "dataset": {"source": "pages"},
+    "model": {"base": "amazon.nova-lite-v1:0:300k"},
+    "training": {"role_arn": "arn:aws:iam::123456789012:role/sft", "hyperparameters": {"epochCount": 1}},
+}
+RATE, EPOCHS = "training.hyperparameters.learningRate", "training.hyperparameters.epochCount"
+
+
+def planned(**sweep: Any) -> Any:
+    return plan(SweepSpec(**sweep), BASE)
+
+
+def test_a_grid_is_every_combination() -> None:
+    runs = planned(grid={RATE: [0.00001, 0.00005], EPOCHS: [1, 2, 3]})
+
+    seen = [run.spec.training.hyperparameters for run in runs]
+    assert len(runs) == len({run.run_id for run in runs}) == 6
+    assert seen[0] == {"epochCount": "1", "learningRate": "0.00001"}
+    assert seen[-1] == {"epochCount": "3", "learningRate": "0.00005"}
+
+
+def test_a_list_is_each_entry_and_goes_with_a_grid() -> None:
+    runs = planned(runs=[{"test.rows": 1}, {"test.rows": 2}], grid={EPOCHS: [1, 2]})
+
+    assert [(run.spec.test.rows, run.values[EPOCHS]) for run in runs] == [(1, 1), (1, 2), (2, 1), (2, 2)]
+
+
+def test_the_same_file_gives_the_same_runs_and_equal_ones_count_once() -> None:
+    sweep = {"grid": {EPOCHS: [1, 1, 2]}}
+
+    assert [run.run_id for run in planned(**sweep)] == [run.run_id for run in planned(**sweep)]
+    assert len(planned(**sweep)) == 2
+
+
+def test_runs_on_the_same_data_share_their_keys() -> None:
+    runs = planned(grid={RATE: [0.1, 0.2]})
+
+    assert {run.spec.storage.prefix for run in runs} == {""}
+    assert len({run.group for run in runs}) == 1
+
+
+def test_other_data_or_another_model_have_keys_of_their_own() -> None:
+    runs = planned(grid={"dataset.revision": ["a", "b"], EPOCHS: [1, 2]})
+
+    assert len({run.spec.storage.prefix for run in runs}) == 2
+    assert all(run.spec.storage.prefix == f"{run.group}/" for run in runs)
+
+
+@pytest.mark.parametrize("key", ["training.epochs", "model.base.name", "nonsense"])
+def test_a_key_that_is_no_place_in_the_spec_is_refused(key: str) -> None:
+    with pytest.raises(ConfigurationError):
+        planned(grid={key: [1]})
+
+
+def test_more_runs_than_anybody_means_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="1024 runs"):
+        planned(grid={RATE: [n / 1e6 for n in range(32)], EPOCHS: list(range(32))})
+
+
+def test_a_sweep_stands_beside_its_spec(tmp_path: Path) -> None:
+    (tmp_path / "base.toml").write_text(
+        '[dataset]\nsource = "x"\n[model]\nbase = "m"\n'
+        '[training]\nrole_arn = "arn:aws:iam::123456789012:role/sft"\n'
+    )
+    (tmp_path / "sweep.toml").write_text(f'spec = "base.toml"\n[grid]\n"{EPOCHS}" = [1, 2]\n')
+
+    assert len(read_sweep(tmp_path / "sweep.toml").runs) == 2
+    with pytest.raises(ConfigurationError, match="no file"):
+        read_sweep(tmp_path / "none.toml")
