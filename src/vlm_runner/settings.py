@@ -22,10 +22,10 @@ class Group(BaseModel):
 
 class UploadSettings(Group, frozen=True):
     concurrency: int = Field(default=64, ge=1, le=512)
-    """At most; fewer where S3 asks to slow down. Measured, 256 are no faster than 64, and take more memory."""
+    """At most; fewer where S3 asks to slow down. 256 were measured to be no faster than 64."""
     in_flight_bytes: int = Field(default=128 * 1024 * 1024, ge=1024 * 1024)
     engine: Literal["auto", "aioboto3", "obstore"] = "auto"
-    """What sends images. obstore takes a fifth of the CPU; `auto` uses it wherever it can do all that is asked."""
+    """What sends images. obstore takes a fifth of the CPU; `auto` uses it wherever it can do the job."""
     verify: bool = False
     """Look at the images of what an earlier run marked as done, instead of believing the marks."""
 

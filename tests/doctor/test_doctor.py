@@ -67,7 +67,11 @@ class World:
             )
 
     def trust(self, **condition: Any) -> None:
-        statement = {"Effect": "Allow", "Principal": {"Service": "bedrock.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": "bedrock.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        }
         document = {"Version": "2012-10-17", "Statement": [statement | condition]}
         self.iam.update_assume_role_policy(RoleName="sft", PolicyDocument=json.dumps(document))
 
@@ -93,7 +97,9 @@ class World:
                 )
             )
 
-    async def only(self, code: str, status: Status = Status.BAD, region: str = "us-east-1", **sections: Any) -> Check:
+    async def only(
+        self, code: str, status: Status = Status.BAD, region: str = "us-east-1", **sections: Any
+    ) -> Check:
         """The one check of this code, which has this status, a sentence and a fix."""
         found = [check for check in await self.examined(region, **sections) if check.code == code]
         matching = [check for check in found if check.status is status]
@@ -116,7 +122,9 @@ def world(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "y")
     import urllib.request
 
-    urllib.request.urlopen(urllib.request.Request(f"{sandbox.url}/_sandbox/reset", b"{}", method="POST")).close()
+    urllib.request.urlopen(
+        urllib.request.Request(f"{sandbox.url}/_sandbox/reset", b"{}", method="POST")
+    ).close()
     return World(sandbox, tmp_path)
 
 
@@ -222,7 +230,10 @@ async def test_a_role_that_lacks_a_right(world: World, code: str, sid: str) -> N
 
 async def test_rights_by_an_attached_policy_count(world: World) -> None:
     world.iam.delete_role_policy(RoleName="sft", PolicyName="vlm-runner")
-    everything = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}}
+    everything = {
+        "Version": "2012-10-17",
+        "Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"},
+    }
     arn = world.iam.create_policy(PolicyName="all", PolicyDocument=json.dumps(everything))["Policy"]["Arn"]
     world.iam.attach_role_policy(RoleName="sft", PolicyArn=arn)
 
@@ -348,11 +359,16 @@ def test_a_denial_wins_and_a_condition_is_not_judged() -> None:
     assert judged("b/secret/x", allow, deny) is Verdict.DENIED
     assert judged("c/x", allow) is Verdict.DENIED
     assert judged("b/x", bound) is Verdict.CONDITIONAL
-    assert judged("b/x", {"Effect": "Allow", "NotAction": "iam:*", "NotResource": "arn:aws:s3:::c/*"}) is Verdict.ALLOWED
+    assert (
+        judged("b/x", {"Effect": "Allow", "NotAction": "iam:*", "NotResource": "arn:aws:s3:::c/*"})
+        is Verdict.ALLOWED
+    )
 
 
 def test_policies_name_what_they_need_and_nothing_more() -> None:
-    scope = scope_of(spec(storage={"prefix": "team"}), load_catalogue().find(NOVA), ACCOUNT, "us-east-1", store="s/runs")
+    scope = scope_of(
+        spec(storage={"prefix": "team"}), load_catalogue().find(NOVA), ACCOUNT, "us-east-1", store="s/runs"
+    )
 
     found = all_documents(scope)
 
@@ -361,10 +377,19 @@ def test_policies_name_what_they_need_and_nothing_more() -> None:
         action
         for document in found.values()
         for statement in document["Statement"]
-        for action in (statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]])
+        for action in (
+            statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        )
     }
     assert not [action for action in actions if action.endswith("*")]
-    assert not [action for action in actions if action.startswith("iam:") and "PassRole" not in action and "Get" not in action and "List" not in action]
+    assert not [
+        action
+        for action in actions
+        if action.startswith("iam:")
+        and "PassRole" not in action
+        and "Get" not in action
+        and "List" not in action
+    ]
     assert "team/images/*" in text
     assert '"iam:PassedToService": "bedrock.amazonaws.com"' in text
     assert f"arn:aws:bedrock:us-east-1:{ACCOUNT}:model-customization-job/*" in text

@@ -41,8 +41,12 @@ def test_a_file_in_s3_is_linted_with_its_images(sandbox: Sandbox, monkeypatch: p
     s3.put_object(Bucket=BUCKET, Key="data/train.jsonl", Body=b"\n".join(map(line, rows)))
     where = ["--endpoint-url", sandbox.url, "--region", "us-east-1"]
 
-    result = CliRunner().invoke(cli, ["lint", f"s3://{BUCKET}/data/train.jsonl", "--model", NOVA, "--json", *where])
+    result = CliRunner().invoke(
+        cli, ["lint", f"s3://{BUCKET}/data/train.jsonl", "--model", NOVA, "--json", *where]
+    )
 
     assert result.exit_code == 3, result.output
-    errors = {(f["row"], f["code"]) for f in json.loads(result.stdout)["findings"] if f["severity"] == "error"}
+    errors = {
+        (f["row"], f["code"]) for f in json.loads(result.stdout)["findings"] if f["severity"] == "error"
+    }
     assert errors == {(5, "I120"), (8, "J335"), (9, "J334")}

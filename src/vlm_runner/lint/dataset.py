@@ -325,9 +325,7 @@ class _Look:
             alone = f"the HTML alone has about {text_tokens(html):,} tokens; the limit is {limit:,}"
             room = max(0, limit - (total - text_tokens(html))) * CHARACTERS_A_TOKEN
             shorter = f"Write {{{{ html[:{room}] }}}} in the user template."
-            self._say(
-                "T232", alone, self._subset.layout.html or "html", source=source, fix=shorter
-            )
+            self._say("T232", alone, self._subset.layout.html or "html", source=source, fix=shorter)
         elif over > 0:
             self._say("T230", said, "user", source=source, fix=fix)
         elif total > limit * NEARLY:
