@@ -13,6 +13,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from vlm_runner.core.run import Phase
 from vlm_runner.errors import VlmRunnerError
 from vlm_runner.report.gather import Material, gather
 from vlm_runner.report.render import main_part, page
@@ -90,7 +91,7 @@ class Live:
         if self._checkpoint is None:
             raise RuntimeError("nothing is known yet")
         found = self._assemble(self._checkpoint, self._material)
-        if self._remote and not self._checkpoint.run.done:
+        if self._remote and self._checkpoint.run.phase is Phase.TRAINING:
             found.facts["remote"] = self._remote
         return found
 
@@ -131,7 +132,7 @@ class Live:
         """Bedrock's own words about the job, while it trains; whoever drives the run is not asked."""
         while self._aws is not None:
             run = self._checkpoint.run if self._checkpoint is not None else None
-            if run is not None and run.phase.value == "training" and run.job is not None:
+            if run is not None and run.phase is Phase.TRAINING and run.job is not None:
                 try:
                     job = await self._aws.bedrock.find_job(run.job.arn)
                 except VlmRunnerError as error:

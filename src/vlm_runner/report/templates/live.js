@@ -5,6 +5,7 @@ const source = new EventSource("events");
 const nameOf = (details) => details.querySelector("summary").textContent;
 
 source.addEventListener("changed", async (event) => {
+  note.textContent = `${event.data} (${new Date().toLocaleTimeString()})`;
   const answer = await fetch("main");
   if (!answer.ok) return;
   const open = new Set([...main.querySelectorAll("details[open]")].map(nameOf));
@@ -12,7 +13,6 @@ source.addEventListener("changed", async (event) => {
   for (const details of main.querySelectorAll("details")) {
     if (open.has(nameOf(details))) details.open = true;
   }
-  note.textContent = `${event.data} (${new Date().toLocaleTimeString()})`;
 });
 source.addEventListener("over", () => {
   note.textContent = "The run is over; this is its last page.";
