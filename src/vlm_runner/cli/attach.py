@@ -48,9 +48,10 @@ def watchers(settings: Settings, *, quiet: bool, verbose: bool) -> Iterator[list
     with ExitStack() as stack:
         found: list[Watcher] = [stack.enter_context(_traces())] if settings.events.otel else []
         if not quiet and terminal and settings.log == "auto":
+            from vlm_runner.models import load_catalogue
             from vlm_runner.watch.progress import ProgressWatcher
 
-            found.append(stack.enter_context(ProgressWatcher()))
+            found.append(stack.enter_context(ProgressWatcher(catalogue=load_catalogue(settings.catalogue))))
         elif not quiet:
             found.append(LogWatcher())
         yield found

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vlm_runner.checkpoint.base import CheckpointStore
     from vlm_runner.checkpoint.document import Checkpoint
     from vlm_runner.core.events import Entry
+    from vlm_runner.models import ModelProfile
     from vlm_runner.settings import Settings
 
 
@@ -61,7 +62,8 @@ def list_runs(*, as_json: bool, **flags: Any) -> None:
 
     from vlm_runner.cli import printing
 
-    rows = anyio.run(_all, settings_for(Where(**flags)))
+    settings = settings_for(Where(**flags))
+    rows = anyio.run(_all, settings)
     if as_json:
         printing.result_json(rows)
         return
@@ -69,13 +71,36 @@ def list_runs(*, as_json: bool, **flags: Any) -> None:
         printing.say("No runs here yet. Start one with: vlm-runner start run.toml")
         return
     width = max(len(row["run_id"]) for row in rows)
-    printing.result(f"{'RUN':<{width}}  {'STATE':<10} {'PHASE':<11} {'UPDATED':<20} BILLS")
+    printing.result(f"{'RUN':<{width}}  {'STATE':<10} {'PHASE':<11} {'CHANGED':<17} {'COST':<12} BILLS")
     for row in rows:
-        bills = "may bill" if row["may_bill"] else ""
         printing.result(
             f"{row['run_id']:<{width}}  {row['state']:<10} {row['phase']:<11} "
-            f"{row['updated_at'][:19]:<20} {bills}"
+            f"{_ago(row['updated_at']):<17} {_cost(row):<12} {_bills(row)}".rstrip()
         )
+
+
+def _ago(when: str) -> str:
+    from datetime import UTC, datetime
+
+    from vlm_runner.report.money import spell
+
+    return f"{spell(datetime.now(UTC) - datetime.fromisoformat(when))} ago" if when else ""
+
+
+def _cost(row: dict[str, Any]) -> str:
+    """What is known of it; a plus where some of it has no known price."""
+    cost = row.get("cost_usd")
+    if cost is None or (cost < 0.01 and not row["cost_complete"]):
+        return "unknown" if cost is not None else ""
+    return f"${cost:,.2f}{'' if row['cost_complete'] else ' + ?'}"
+
+
+def _bills(row: dict[str, Any]) -> str:
+    if not row["may_bill"]:
+        return ""
+    price = row["per_hour_usd"]
+    kinds = ", ".join(f"{item['kind']} {item['name']}" for item in row["may_bill"])
+    return f"{kinds}: {'price unknown' if price is None else f'${price:,.2f} an hour'}"
 
 
 @click.command()
@@ -135,13 +160,16 @@ async def _all(settings: Settings) -> list[dict[str, Any]]:
     from vlm_runner.stores import opened_store
 
     async with opened_store(settings) as store:
-        return [await _row(store, run_id) for run_id in await store.run_ids()]
+        return [await _row(store, run_id, settings) for run_id in await store.run_ids()]
 
 
-async def _row(store: CheckpointStore, run_id: str) -> dict[str, Any]:
+async def _row(store: CheckpointStore, run_id: str, settings: Settings) -> dict[str, Any]:
     """One run's line; a checkpoint that cannot be read is shown as such, and hides no other run."""
+    from datetime import UTC, datetime
+
     from vlm_runner.checkpoint import lease
     from vlm_runner.errors import CheckpointError
+    from vlm_runner.report.money import money
     from vlm_runner.report.summary import may_bill
 
     try:
@@ -150,6 +178,7 @@ async def _row(store: CheckpointStore, run_id: str) -> dict[str, Any]:
         unknown = {"state": "UNREADABLE", "phase": "?", "updated_at": "", "may_bill": []}
         return {"run_id": run_id, **unknown, "error": str(error)}
     run = checkpoint.run
+    cost = money(run, checkpoint.history, _profile(run.spec.model.base, settings), datetime.now(UTC))
     return {
         "run_id": run_id,
         "state": state_of(checkpoint),
@@ -158,7 +187,20 @@ async def _row(store: CheckpointStore, run_id: str) -> dict[str, Any]:
         "updated_at": run.updated_at.isoformat(),
         "base_model": run.spec.model.base,
         "may_bill": may_bill(run),
+        "cost_usd": cost["known_usd"],
+        "cost_complete": cost["complete"],
+        "per_hour_usd": cost["per_hour_usd"],
     }
+
+
+def _profile(base: str, settings: Settings) -> ModelProfile | None:
+    from vlm_runner.errors import ConfigurationError
+    from vlm_runner.models import load_catalogue
+
+    try:
+        return load_catalogue(settings.catalogue).find(base)
+    except ConfigurationError:
+        return None
 
 
 async def _print_events(settings: Settings, run_id: str, told: _Told, *, follow: bool) -> None:

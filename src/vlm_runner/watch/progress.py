@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from vlm_runner.core.run import Phase
 from vlm_runner.core.signals import HeldElsewhere, RemoteStatusChanged, StagingProgress, TestAnswered, Trouble
+from vlm_runner.report.money import hourly
 from vlm_runner.watch.redact import printable, redacted
 from vlm_runner.watch.words import sentence
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
     from typing import Self
 
     from vlm_runner.core.events import Entry
     from vlm_runner.core.run import Run
     from vlm_runner.core.signals import Signal
+    from vlm_runner.models import Catalogue
 
 WAITS = {
     Phase.STAGING: "staging images",
@@ -34,16 +39,33 @@ WAITS = {
 }
 
 
+class _MoneyColumn(ProgressColumn):
+    """What the rented endpoint has cost so far."""
+
+    def __init__(self, rents: Mapping[str, tuple[float, float]]) -> None:
+        super().__init__()
+        self._rents = rents
+
+    def render(self, task: Task) -> Text:
+        price, since = self._rents.get(task.fields.get("run_id", ""), (0.0, 0.0))
+        if not price:
+            return Text("")
+        return Text(f"${price * (time.monotonic() - since) / 3600:,.2f} of rent, ${price:,.2f} an hour")
+
+
 class ProgressWatcher:
     """Use as a context manager around the runner; writes to stderr."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, catalogue: Catalogue | None = None) -> None:
+        self._catalogue = catalogue
+        self._rents: dict[str, tuple[float, float]] = {}
         self._console = console or Console(stderr=True, highlight=False)
         self._progress = Progress(
             TextColumn("  {task.description}"),
             BarColumn(bar_width=28),
             TextColumn("{task.fields[detail]}"),
             TimeElapsedColumn(),
+            _MoneyColumn(self._rents),
             console=self._console,
             transient=True,
         )
@@ -60,6 +82,7 @@ class ProgressWatcher:
 
     def on_entry(self, run: Run, entry: Entry) -> None:
         self._line(f"{entry.at:%H:%M:%S}  {sentence(entry.event)}")
+        self._money(run)
         self._show(run.run_id, "" if run.done else WAITS[run.phase])
 
     def on_signal(self, run_id: str, signal: Signal) -> None:
@@ -75,6 +98,15 @@ class ProgressWatcher:
                 self._line(f"          ! {doing}: {message}")
             case HeldElsewhere(host=host, pid=pid):
                 self._show(run_id, f"held by process {pid} on {host}; waiting for it")
+
+    def _money(self, run: Run) -> None:
+        """From when this process first sees that something bills; no price is guessed."""
+        if self._catalogue is None or run.serving is None or not run.may_bill:
+            self._rents.pop(run.run_id, None)
+            return
+        profile = self._catalogue.models.get(run.spec.model.base)
+        if (price := hourly(run, profile)) is not None:
+            self._rents.setdefault(run.run_id, (price, time.monotonic()))
 
     def _staging(self, run_id: str, signal: StagingProgress) -> None:
         skipped = f", {signal.skipped} skipped" if signal.skipped else ""
@@ -93,7 +125,11 @@ class ProgressWatcher:
             self._progress.remove_task(self._tasks.pop(run_id))
         if text:
             self._tasks[run_id] = self._progress.add_task(
-                escape(printable(text)), total=total, completed=int(done or 0), detail=escape(detail)
+                escape(printable(text)),
+                total=total,
+                completed=int(done or 0),
+                detail=escape(detail),
+                run_id=run_id,
             )
 
     def _line(self, text: str) -> None:

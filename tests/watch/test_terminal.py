@@ -1,0 +1,146 @@
+"""What a person sees: of one run as it goes on, and of all runs of a store."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from vlm_runner.checkpoint.document import Checkpoint, Holder, to_bytes
+from vlm_runner.checkpoint.holder import this_process
+from vlm_runner.cli import cli
+from vlm_runner.core.decide import intend_job, intend_serving
+from vlm_runner.core.events import (
+    DatasetFacts,
+    EndpointReady,
+    Entry,
+    ImagesStaged,
+    JobCompleted,
+    JobSubmitted,
+    RecordsWritten,
+    RunCreated,
+    ServingRequested,
+    SubsetStaged,
+)
+from vlm_runner.core.transitions import fold
+from vlm_runner.models import load_catalogue
+from vlm_runner.testing.world import tiny_spec
+from vlm_runner.watch.progress import ProgressWatcher
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LLAMA = "meta.llama3-2-11b-instruct-v1:0:128k"
+
+
+def renting() -> list[Entry]:
+    """A run that has rented two hours ago."""
+    spec = tiny_spec(model={"base": LLAMA})
+    staged = SubsetStaged(
+        rows=8,
+        images_uploaded=8,
+        images_passed_through=8,
+        images_converted=0,
+        shards_skipped=0,
+        bytes_uploaded=9,
+    )
+    created = RunCreated(
+        run_id="cats",
+        uid="0" * 32,
+        spec=spec,
+        spec_fingerprint=spec.fingerprint,
+        account="123456789012",
+        region="us-west-2",
+        bucket="b",
+        dataset=DatasetFacts(fingerprint="f", rows=8),
+        version="0",
+    )
+    entries: list[Entry] = []
+
+    def tell(event: Any) -> None:
+        at = datetime.now(UTC) - timedelta(hours=2)
+        entries.append(Entry(sequence=len(entries) + 1, at=at, event=event))
+
+    tell(created)
+    tell(ImagesStaged(train=staged))
+    tell(RecordsWritten(train_uri="s3://b/data/train.jsonl", train_records=8))
+    tell(intend_job(fold(entries)))
+    tell(JobSubmitted(arn="arn:job"))
+    tell(JobCompleted(model_arn="arn:model"))
+    tell(intend_serving(fold(entries)))
+    tell(ServingRequested(arn="arn:endpoint"))
+    tell(EndpointReady())
+    return entries
+
+
+def stored(folder: Path, holder: Holder | None) -> str:
+    entries = renting()
+    path = folder / "runs" / "cats" / "state.json"
+    path.parent.mkdir(parents=True)
+    checkpoint = Checkpoint(write_id="w", holder=holder, run=fold(entries), history=tuple(entries))
+    path.write_bytes(to_bytes(checkpoint))
+    return str(folder)
+
+
+def gone() -> Holder:
+    """A process of this machine that is no more."""
+    return this_process("0").model_copy(update={"pid": 2**22 - 1, "pid_started": "1"})
+
+
+@pytest.mark.parametrize(
+    ("holder", "state"), [(None, "STOPPED"), (gone(), "STALE"), (this_process("0"), "RUNNING")]
+)
+def test_the_list_says_who_drives_and_what_bills(holder: Holder | None, state: str, tmp_path: Path) -> None:
+    store = stored(tmp_path, holder)
+
+    shown = CliRunner().invoke(cli, ["list", "--store", store])
+    table = json.loads(CliRunner().invoke(cli, ["list", "--store", store, "--json"]).stdout)
+
+    assert state in shown.stdout
+    assert "$46.00 + ?" in shown.stdout
+    assert "$23.00 an hour" in shown.stdout
+    assert "2 h 00 min ago" in shown.stdout
+    assert (table[0]["state"], table[0]["per_hour_usd"]) == (state, 23.0)
+    assert table[0]["cost_usd"] == pytest.approx(46.0, abs=0.1)
+
+
+def test_events_go_on_from_a_number(tmp_path: Path) -> None:
+    store = stored(tmp_path, None)
+
+    lines = CliRunner().invoke(cli, ["events", "cats", "--after", "6", "--store", store]).stdout.splitlines()
+
+    assert [json.loads(line)["sequence"] for line in lines] == [7, 8, 9]
+
+
+def test_a_report_of_a_run_that_stands_still_says_how_to_go_on(tmp_path: Path, monkeypatch: Any) -> None:
+    """Without AWS, too: then it says what it lacks."""
+    store, page = stored(tmp_path, None), tmp_path / "page.html"
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+
+    done = CliRunner().invoke(cli, ["report", "cats", "-o", str(page), "--store", store])
+
+    assert done.exit_code == 0, done.output
+    html = page.read_text()
+    assert "vlm-runner resume cats" in html
+    assert "S3 could not be re" in html
+
+
+def test_progress_tells_what_is_rented_and_for_how_much() -> None:
+    out = io.StringIO()
+    entries = renting()
+    console = Console(file=out, force_terminal=True, width=160, color_system=None)
+
+    with ProgressWatcher(console, load_catalogue()) as watcher:
+        for number in range(1, len(entries) + 1):
+            watcher.on_entry(fold(entries[:number]), entries[number - 1])
+
+    assert "it bills from now" in out.getvalue()
+    assert "of rent, $23.00 an hour" in out.getvalue()
