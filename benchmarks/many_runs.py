@@ -1,0 +1,92 @@
+"""
+Many runs in one process, over one sandbox: time, memory, and whether the account's limits were kept.
+
+    python benchmarks/many_runs.py [100]
+
+Prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.e2e.laptop import NOVA, ROLE, Laptop, notebook_dataset
+
+LIMIT = 10
+"""Running jobs: the account's limit in the sandbox, and the sweep's number of places."""
+
+
+def most_at_once(entries: list[dict[str, str]]) -> int:
+    marks = [(datetime.fromisoformat(e["created_at"]), 1) for e in entries]
+    marks += [(datetime.fromisoformat(e["ended_at"]), -1) for e in entries if e["ended_at"]]
+    now = most = 0
+    for _, change in sorted(marks):
+        now += change
+        most = max(most, now)
+    return most
+
+
+async def drive(laptop: Laptop, pages: Path, count: int) -> dict[str, object]:
+    from vlm_runner import Runner, Settings
+    from vlm_runner.sweep.drive import SweepDriver
+    from vlm_runner.sweep.plan import Sweep, SweepSpec, plan
+
+    base = {
+        "dataset": {"source": str(pages), "validation_split": "validation"},
+        "model": {"base": NOVA},
+        "training": {"role_arn": ROLE},
+        "test": {"rows": 1},
+        "aws": {"region": "us-east-1"},
+    }
+    rates = [round(0.00001 + number * 0.0000005, 9) for number in range(count)]
+    spec = SweepSpec(jobs=LIMIT, throughputs=2, grid={"training.hyperparameters.learningRate": rates})
+    sweep = Sweep(spec, plan(spec, base))
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    began = time.monotonic()
+    async with Runner.open(Settings(checkpoint_uri=str(laptop.home / "many"))) as runner:
+        driver = SweepDriver(sweep, runner)
+        created = await driver.prepare()
+        prepared = time.monotonic() - began
+        results = await driver.drive(created, lambda _: None)
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    jobs, rented = laptop.paid("customization_job"), laptop.paid("provisioned_throughput")
+    return {
+        "runs": len(results),
+        "succeeded": sum(result.succeeded for result in results),
+        "jobs_in_ledger": len(jobs),
+        "most_jobs_at_once": most_at_once(jobs),
+        "most_throughputs_at_once": most_at_once(rented),
+        "still_billing": sum(bool(e["still_billing"]) for e in rented),
+        "seconds": round(time.monotonic() - began, 1),
+        "seconds_to_prepare": round(prepared, 1),
+        "cpu_seconds": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1),
+        "peak_mb": after.ru_maxrss // 1024,
+        "peak_mb_before": before.ru_maxrss // 1024,
+    }
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    home = Path(tempfile.mkdtemp())
+    laptop = Laptop.start(home, speed=3600)
+    pages = notebook_dataset(home / "pages", rows=12)
+    os.environ |= {k: v for k, v in laptop.environment.items() if k.startswith(("AWS_", "VLM_RUNNER_POLL"))}
+    laptop.ask("scenario", {"running_jobs": LIMIT, "scheduled_jobs": LIMIT})
+    try:
+        print(json.dumps(asyncio.run(drive(laptop, pages, count)), indent=2))
+    finally:
+        laptop.stop()
+
+
+if __name__ == "__main__":
+    main()
