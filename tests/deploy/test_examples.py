@@ -135,6 +135,7 @@ def test_the_state_is_a_run_task_that_ecs_takes_and_step_functions_knows(laptop:
         .operation_model("RunTask")
         .input_shape
     )
+    assert shape is not None
     request = lowered(state["Parameters"])
     assert not ParamValidator().validate(request, shape).has_errors()
     assert request.keys() <= shape.members.keys()

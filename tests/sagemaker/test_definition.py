@@ -36,6 +36,7 @@ def test_every_step_is_a_processing_job_that_sagemaker_takes() -> None:
     """
     model = ServiceModel(Loader().load_service_model("sagemaker", "service-2"), "sagemaker")
     shape = model.operation_model("CreateProcessingJob").input_shape
+    assert shape is not None
 
     for step in definition(BLUEPRINT)["Steps"]:
         arguments = filled(step["Arguments"]) | {"ProcessingJobName": "x"}

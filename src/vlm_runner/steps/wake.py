@@ -12,7 +12,6 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-import structlog
 
 from vlm_runner.errors import VlmRunnerError
 
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 
     from vlm_runner.aws.queue import Message, Queue
     from vlm_runner.clock import Clock
-
-log = structlog.get_logger("vlm_runner")
 
 LONG_POLL: Final = 20
 """Seconds; SQS allows no more (API reference, ReceiveMessage)."""
@@ -107,7 +104,6 @@ class Bell:
                 rung.set()
         else:
             self._rung.add(about)
-        log.debug("queue.message", arn=about)
         await self._queue.delete(message)
 
 
