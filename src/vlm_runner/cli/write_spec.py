@@ -46,10 +46,18 @@ keep = false                     # true or "2h": hand it to you instead of delet
 [test]
 rows = 5
 # compare_base = true            # ask the base model the same
+# concurrency = 4                # calls at once, at most; fewer where Bedrock throttles
+# metrics = ["my_package.metrics:closeness"]   # beside the built-in ones: (reference, answer) -> number
 
 [storage]
 # bucket = "vlm-accessibility-{{account}}-{{region}}"
 # prefix = "second-try"          # another dataset or prompt in the same bucket
+
+# [events]                       # CloudEvents 1.0, beside the log; a listener that fails harms nothing
+# file = "events.jsonl"
+# webhook = "https://example.com/hook"   # signed if VLM_RUNNER_EVENTS__WEBHOOK_SECRET is set
+# event_bus = "default"
+# sns_topic_arn = "arn:aws:sns:us-east-1:123456789012:runs"
 
 [aws]
 region = {region}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import structlog
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from vlm_runner.core.signals import Signal
 
 SUMMARY_SECONDS = 30.0
-"""Between two lines about the same staging, so that a log of hours stays readable."""
+"""Between two lines about the same staging or wait: a log of hours stays readable, and never looks dead."""
 
 LEVELS = {"quiet": 40, "normal": 20, "verbose": 10}
 
@@ -62,12 +64,23 @@ def _redact(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMappi
     return {key: redacted_value(value) for key, value in event.items()}
 
 
+@dataclass(slots=True)
+class _Wait:
+    """What a run is waiting for, and since when."""
+
+    phase: str
+    since: float
+    timer: asyncio.TimerHandle
+    told: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
 class LogWatcher:
-    """Writes every entry, change of a remote status and trouble, and now and then how staging goes."""
+    """Writes every entry, change of a remote status and trouble, and now and then how it goes."""
 
     def __init__(self) -> None:
         self._log = structlog.get_logger("vlm_runner")
         self._told_at: dict[tuple[str, str], float] = {}
+        self._waits: dict[str, _Wait] = {}
 
     def on_entry(self, run: Run, entry: Entry) -> None:
         self._log.info(
@@ -78,18 +91,41 @@ class LogWatcher:
             phase=run.phase.value,
             **facts(entry.event),
         )
+        self._wait(run)
+
+    def _wait(self, run: Run) -> None:
+        """Say every SUMMARY_SECONDS what is waited for, as long as nothing else happens to the run."""
+        if (before := self._waits.pop(run.run_id, None)) is not None:
+            before.timer.cancel()
+        if not run.done:
+            loop = asyncio.get_running_loop()
+            timer = loop.call_later(SUMMARY_SECONDS, self._still, run.run_id)
+            self._waits[run.run_id] = _Wait(run.phase.value, loop.time(), timer)
+
+    def _still(self, run_id: str) -> None:
+        wait, loop = self._waits[run_id], asyncio.get_running_loop()
+        seconds = round(loop.time() - wait.since)
+        self._log.info("run.waiting", run_id=run_id, phase=wait.phase, seconds=seconds, **wait.told)
+        wait.timer = loop.call_later(SUMMARY_SECONDS, self._still, run_id)
 
     def on_signal(self, run_id: str, signal: Signal) -> None:
         match signal:
             case Trouble(doing=doing, message=message):
                 self._log.warning("run.trouble", run_id=run_id, doing=doing, message=message)
             case RemoteStatusChanged():
+                if (wait := self._waits.get(run_id)) is not None:
+                    wait.told = {
+                        "status": signal.status,
+                        **({"details": signal.details} if signal.details else {}),
+                    }
                 self._log.info("run.remote_status", run_id=run_id, **_plain(signal))
             case HeldElsewhere():
                 self._once(run_id, signal)
             case StagingProgress():
                 self._now_and_then(run_id, signal)
             case TestAnswered():
+                if (wait := self._waits.get(run_id)) is not None:
+                    wait.told = {"done": signal.done, "asked": signal.asked}
                 self._log.debug("run.test_answered", run_id=run_id, **_plain(signal))
 
     def _once(self, run_id: str, signal: HeldElsewhere) -> None:
