@@ -83,7 +83,10 @@ class Memory:
             rss = anonymous = 0.0
             us = _command(os.getpid())
             # A child that is about to become another program still looks like us, and shares our memory.
-            for pid in [os.getpid(), *(child for child in _children(os.getpid()) if _command(child) != us)]:
+            for pid in [
+                os.getpid(),
+                *(child for child in _children(os.getpid()) if _command(child) not in {"", us}),
+            ]:
                 rss += _status(pid, "VmRSS")
                 anonymous += _status(pid, "RssAnon")
             self.rss, self.anonymous = max(self.rss, rss), max(self.anonymous, anonymous)
