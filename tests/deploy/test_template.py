@@ -134,7 +134,7 @@ def test_the_task_may_do_what_runs_do_and_nothing_more(
         resume = ("resume", name, "-q", "--store", stack["CheckpointUri"])
         if name == "cancelled":
             laptop.ask("clock", {"speed": 1})
-            laptop.here(*resume, "--timeout", "3s", **where)
+            laptop.here(*resume, "--until", "submitting", **where)
             laptop.here("cancel", name, "--detach", "--store", stack["CheckpointUri"], **where)
             laptop.ask("clock", {"speed": 3600})
         codes[name] = laptop.here(*resume, **where).returncode
@@ -146,11 +146,28 @@ def test_the_task_may_do_what_runs_do_and_nothing_more(
     assert may - did - ONLY_IN_TROUBLE == set()
 
 
-def test_reap_may_look_and_delete_and_nothing_else(laptop: Laptop, stack: dict[str, str]) -> None:
-    actions = allowed(policy_of(laptop, "ReapRole"))
+def test_reap_may_do_what_the_scheduled_reap_does(laptop: Laptop, stack: dict[str, str], pages: Path) -> None:
+    laptop.ask("clock", {"speed": 3600})
+    spec = laptop.spec(
+        pages,
+        storage=f'bucket = "{stack["Bucket"]}"',
+        training=f'role_arn = "{stack["BedrockRoleArn"]}"',
+        serving='keep = "1h"',
+        test="rows = 1",
+    )
+    where = {"VLM_RUNNER_CHECKPOINT_URI": stack["CheckpointUri"], "AWS_REGION": "us-east-1"}
+    kept = laptop.here("start", str(spec), "--yes", "-q", **where)
+    assert kept.returncode == 0, kept.stderr
+    laptop.ask("clock", {"advance_seconds": 7200})
+    laptop.ask("calls", method="DELETE")
 
-    assert all(action.partition(":")[2].startswith(("Get", "List", "Delete")) for action in actions)
-    assert "s3:DeleteObject" not in actions
+    reaped = laptop.here("reap", "--yes", **where)
+
+    may = allowed(policy_of(laptop, "ReapRole"))
+    assert reaped.returncode in {0, 104}, reaped.stderr
+    assert used(laptop) - may == set()
+    assert all(action.partition(":")[2].startswith(("Get", "List", "Delete")) for action in may)
+    assert "s3:DeleteObject" not in may
 
 
 @pytest.mark.parametrize("role", ["TaskRole", "ReapRole", "ExecutionRole", "BedrockRole", "EventsRole"])
