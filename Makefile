@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test crash lint docs check constraints clean
+.PHONY: help install demo test crash long lint docs check constraints clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ test: $(VENV)/.dev  ## The tests, on all cores
 crash: $(VENV)/.dev  ## All faults, pairs of faults, large models, many seeds; takes hours (docs/reliability.md)
 	$(PYTEST) -q -n auto --dist worksteal -m crash
 	$(PYTEST) -q -n auto --dist worksteal tests/simulation --seeds 20000
+
+long: $(VENV)/.dev  ## Containers' signals in every phase, pipelines of four instances, large sweeps: minutes
+	$(PYTEST) -q -m long -n auto --dist worksteal
 
 lint: $(VENV)/.dev  ## Style, types, import directions, and docs that match the code
 	$(BIN)/ruff check .

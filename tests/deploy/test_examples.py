@@ -51,6 +51,7 @@ def environment(laptop: Laptop, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setenv(name, value)
 
 
+@pytest.mark.long
 async def test_the_service_starts_shows_and_survives_a_restart(
     environment: None, laptop: Laptop, pages: Path
 ) -> None:

@@ -86,15 +86,15 @@ def containers() -> Iterator[list[Container]]:
 @pytest.mark.parametrize(
     "phase",
     [
-        "staging",
-        "recording",
+        pytest.param("staging", marks=pytest.mark.long),
+        pytest.param("recording", marks=pytest.mark.long),
         "submitting",
         "training",
-        "requesting",
-        "warming",
+        pytest.param("requesting", marks=pytest.mark.long),
+        pytest.param("warming", marks=pytest.mark.long),
         "testing",
-        "releasing",
-        "reporting",
+        pytest.param("releasing", marks=pytest.mark.long),
+        pytest.param("reporting", marks=pytest.mark.long),
     ],
 )
 def test_process_1_stops_in_time_and_resumably(

@@ -146,6 +146,7 @@ def test_the_task_may_do_what_runs_do_and_nothing_more(
     assert may - did - ONLY_IN_TROUBLE == set()
 
 
+@pytest.mark.long
 def test_reap_may_do_what_the_scheduled_reap_does(laptop: Laptop, stack: dict[str, str], pages: Path) -> None:
     laptop.ask("clock", {"speed": 3600})
     spec = laptop.spec(
@@ -175,6 +176,7 @@ def test_no_role_has_wildcards_for_actions(laptop: Laptop, stack: dict[str, str]
     assert not any("*" in action for action in allowed(policy_of(laptop, role)))
 
 
+@pytest.mark.long
 def test_the_role_of_the_stack_is_one_that_bedrock_takes(
     laptop: Laptop, stack: dict[str, str], pages: Path
 ) -> None:

@@ -65,6 +65,7 @@ def studio(laptop: Laptop, many_pages: Path) -> Studio:
     return Studio(laptop, many_pages)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_one_instance_and_four_stage_the_same_bytes(studio: Studio) -> None:
     seen = []
@@ -124,6 +125,7 @@ def test_a_step_that_fails_is_named_with_its_reason_and_nothing_is_rented(studio
     assert json.loads(status.stdout)["phase"] == "done"
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_an_instance_that_dies_costs_its_own_shards_and_no_others(studio: Studio) -> None:
     laptop = studio.laptop
@@ -156,6 +158,7 @@ def test_an_instance_that_dies_costs_its_own_shards_and_no_others(studio: Studio
     laptop.assert_paid_once_and_over()
 
 
+@pytest.mark.long
 def test_selective_runs_one_step_again(studio: Studio) -> None:
     studio.laptop.ask(
         "faults",

@@ -51,6 +51,7 @@ def overlapping(laptop: Laptop, kind: str) -> int:
     return most
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_six_runs_upload_each_image_once_and_take_turns(laptop: Laptop, pages: Path) -> None:
     done = laptop.here("sweep", sweep_file(laptop, pages), "--yes", "--json")
@@ -114,6 +115,7 @@ def test_without_patience_a_full_quota_halts_its_run_and_no_other(laptop: Laptop
     assert sorted(row["outcome"] for row in json.loads(done.stdout)) == ["not finished", "succeeded"]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_a_sweep_that_was_killed_goes_on_and_pays_for_nothing_twice(laptop: Laptop, pages: Path) -> None:
     file = sweep_file(laptop, pages)

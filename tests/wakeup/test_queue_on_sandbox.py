@@ -99,6 +99,7 @@ async def test_lost_events_only_cost_time(settings: Settings, slow_laptop: Lapto
     assert troubles == []
 
 
+@pytest.mark.long
 async def test_doubles_strangers_and_rubbish_do_no_harm(
     settings: Settings, slow_laptop: Laptop, pages: Path
 ) -> None:
@@ -118,6 +119,7 @@ async def test_doubles_strangers_and_rubbish_do_no_harm(
     assert left_in(slow_laptop, url) == 2
 
 
+@pytest.mark.long
 async def test_a_queue_that_is_missing_is_told_once_and_polled_around(
     settings: Settings, slow_laptop: Laptop, pages: Path
 ) -> None:
