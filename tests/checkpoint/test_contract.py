@@ -67,7 +67,7 @@ async def test_of_many_that_replace_one_version_one_wins(
     store: CheckpointStore, request: pytest.FixtureRequest
 ) -> None:
     if "moto" in request.node.name:
-        pytest.skip("moto checks and then acts, and two may win: facts/reliability.md, 6.2")
+        pytest.skip("moto checks and then acts, so two may win")
     base = await store.write("cats", b"base", replacing=None)
     won: list[int] = []
 

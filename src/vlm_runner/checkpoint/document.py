@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import datetime
 from typing import Any, Final
 
 from pydantic import Field, ValidationError
@@ -45,6 +46,8 @@ class Checkpoint(Value, frozen=True, populate_by_name=True):
     epoch: int = 0
     """Grows with each take-over, and never shrinks."""
     holder: Holder | None = None
+    saved_at: datetime | None = None
+    """The last sign of life of whoever holds it, by its own clock: for people, and for no decision."""
     run: Run
     history: tuple[Entry, ...]
 

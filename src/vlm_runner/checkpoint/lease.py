@@ -266,7 +266,7 @@ class Claim:
     ) -> Self | None:
         began = clock.elapsed()
         deadline = began + timing.time_to_live - timing.guard
-        mine = _next(checkpoint, epoch=checkpoint.epoch + 1, holder=holder)
+        mine = _next(checkpoint, clock, epoch=checkpoint.epoch + 1, holder=holder)
         try:
             saved = await compare_and_swap(
                 store,
@@ -314,12 +314,13 @@ class Claim:
     async def commit(self, run: Run, entry: Entry) -> None:
         """Save the run after `entry`. Raises Fenced, and then nothing was saved; Unsaved, and it may be."""
         async with self._writing:
-            await self._save(_next(self._checkpoint, run=run, history=(*self._checkpoint.history, entry)))
+            history = (*self._checkpoint.history, entry)
+            await self._save(_next(self._checkpoint, self._clock, run=run, history=history))
 
     async def renew(self) -> None:
         """Say that this process is alive. Raises Fenced, Unsaved."""
         async with self._writing:
-            await self._save(_next(self._checkpoint))
+            await self._save(_next(self._checkpoint, self._clock))
 
     async def keep_renewing(self) -> None:
         """Renew for ever; ends only by cancellation, Fenced or Unsaved."""
@@ -333,7 +334,7 @@ class Claim:
         self.hurry(RELEASE_SECONDS)
         async with self._writing:
             try:
-                await self._save(_next(self._checkpoint, holder=None))
+                await self._save(_next(self._checkpoint, self._clock, holder=None))
             except VlmRunnerError as error:
                 if not isinstance(error, Fenced):
                     self._troubled(error)
@@ -359,6 +360,10 @@ class Claim:
         self._deadline = began + self._timing.time_to_live - self._timing.guard
 
 
-def _next(checkpoint: Checkpoint, **changes: object) -> Checkpoint:
-    fresh = {"write_id": uuid.uuid4().hex, "previous_write_id": checkpoint.write_id}
+def _next(checkpoint: Checkpoint, clock: Clock, **changes: object) -> Checkpoint:
+    fresh = {
+        "write_id": uuid.uuid4().hex,
+        "previous_write_id": checkpoint.write_id,
+        "saved_at": clock.now(),
+    }
     return checkpoint.model_copy(update=fresh | changes)

@@ -132,15 +132,26 @@ def events(run_id: str, *, follow: bool, after: int, **flags: Any) -> None:
 
 
 def state_of(checkpoint: Checkpoint) -> str:
-    """In one word: RUNNING, STOPPED, STALE, or how it ended."""
+    """
+    In one word: RUNNING, STOPPED, STALE, or how it ended.
+
+    STALE: its process is gone, or has given no sign of life for longer than a successor would wait.
+    """
+    from datetime import UTC, datetime
+
     from vlm_runner.checkpoint.holder import is_dead
+    from vlm_runner.checkpoint.lease import LeaseTiming
 
     run = checkpoint.run
     if run.outcome is not None:
         return run.outcome.value.upper()
     if checkpoint.holder is None:
         return "STOPPED"
-    return "STALE" if is_dead(checkpoint.holder) else "RUNNING"
+    silent = 0.0
+    if checkpoint.saved_at is not None:
+        silent = (datetime.now(UTC) - checkpoint.saved_at).total_seconds()
+    gone = is_dead(checkpoint.holder) or silent > LeaseTiming().patience
+    return "STALE" if gone else "RUNNING"
 
 
 async def _load(settings: Settings, run_id: str) -> tuple[Checkpoint, str]:
