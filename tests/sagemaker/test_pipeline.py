@@ -66,7 +66,7 @@ def studio(laptop: Laptop, many_pages: Path) -> Studio:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_one_instance_and_four_stage_the_same_bytes(studio: Studio) -> None:
     seen = []
     for instances in (1, 4):
@@ -126,7 +126,7 @@ def test_a_step_that_fails_is_named_with_its_reason_and_nothing_is_rented(studio
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_an_instance_that_dies_costs_its_own_shards_and_no_others(studio: Studio) -> None:
     laptop = studio.laptop
     laptop.ask(
@@ -136,7 +136,7 @@ def test_an_instance_that_dies_costs_its_own_shards_and_no_others(studio: Studio
     studio.upsert(4)
     studio.start()
     marked = "data/train/shards-"
-    until(lambda: studio.objects(marked), "one shard to be done", 40)
+    until(lambda: studio.objects(marked), "one shard to be done", 120)
     victim = laptop.ask("instances")[-1]
     os.kill(victim["pid"], signal.SIGKILL)
     died = studio.wait()
