@@ -29,7 +29,11 @@ def sweep(sweep_file: str, *, yes: bool, dry_run: bool, as_json: bool, **flags: 
     Starting the same sweep again goes on with each run where it stands.
 
     \b
-    Example of a sweep.toml:
+    Example:
+        vlm-runner sweep sweep.toml --dry-run
+
+    \b
+    A sweep.toml:
         spec = "run.toml"
         jobs = 2
         [grid]
