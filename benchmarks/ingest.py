@@ -29,13 +29,13 @@ from data import build
 from vlm_runner.ingest.converters import KEEP_MEMORY
 
 HERE = Path(__file__).parent
-ROWS = 1500
-SLOW, QUICK = 24, 1200
+ROWS = 4500
+SLOW, QUICK = 24, 4500
 """Images for ways that re-encode with Pillow, and for those that do not: a few seconds each."""
 COUNTS = {
     "notebook": 12,
     "boto3-16": SLOW, "boto3-64": SLOW, "aioboto3": SLOW, "obstore": SLOW, "aws-sync": SLOW,
-    "aioboto3-as-is": 600, "ours-aioboto3": 600, "ours": QUICK, "ours-keep": QUICK, "cpu-bound": 200,
+    "aioboto3-as-is": 1500, "ours-aioboto3": 1500, "ours": QUICK, "ours-keep": QUICK, "cpu-bound": 200,
 }  # fmt: skip
 PEERS = ["notebook", "boto3-16", "boto3-64", "aioboto3", "obstore", "aws-sync"]
 RUNS = {
@@ -70,7 +70,7 @@ def series(form: str, ways: list[str], url: str, asked: Any) -> dict[str, list[d
     measured: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for round_ in range(asked.rounds):
         for way in random.Random(round_).sample(ways, len(ways)):
-            count = 300 if way == "ours" and form != "png" else COUNTS[way]
+            count = 400 if way == "ours" and form != "png" else COUNTS[way]
             found = run(way, source, count, url) | {"form": form, "url": url, "load": os.getloadavg()[0]}
             measured[way].append(found)
             print(f"  {form} {way}: {found['rate']:.1f}/s", file=sys.stderr)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlm_runner.dataset.loading import SAFE, kind_of, reading, unreadable
+from vlm_runner.dataset.loading import SAFE, kind_of, prepare, reading, unreadable
 from vlm_runner.errors import ConfigurationError, DataError
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -58,7 +58,7 @@ def open_hub(
                 f"The dataset {repo} is in the format '{kind}', which is not read.",
                 hint=f"Formats: {', '.join(sorted(SAFE))}.",
             )
-        builder.download_and_prepare()
+        prepare(builder)
     return HubDataset(repo, commit, kind, builder)
 
 
