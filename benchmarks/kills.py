@@ -50,9 +50,9 @@ def main() -> None:
         _empty(s3)
         cycles = _killed(s3, data, cache, asked, took, wanted=wanted)
     print(
-        f"{asked.kills} kills in {cycles} stagings: each ended with the {len(wanted)} objects of an undisturbed"
+        f"{asked.kills} kills in {cycles} stagings: each ended with {len(wanted)} objects as if undisturbed,"
     )
-    print("run, and nothing of a shard that was marked when a process was killed was written again")
+    print("and nothing of a shard that was marked when a process was killed was written again")
 
 
 def _killed(s3: Any, data: Path, cache: Path, asked: Any, took: float, *, wanted: dict[str, str]) -> int:
