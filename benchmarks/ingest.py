@@ -70,7 +70,7 @@ def series(form: str, ways: list[str], url: str, asked: Any) -> dict[str, list[d
     measured: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for round_ in range(asked.rounds):
         for way in random.Random(round_).sample(ways, len(ways)):
-            count = 400 if way == "ours" and form != "png" else COUNTS[way]
+            count = 2400 if way == "ours" and form != "png" else COUNTS[way]
             found = run(way, source, count, url) | {"form": form, "url": url, "load": os.getloadavg()[0]}
             measured[way].append(found)
             print(f"  {form} {way}: {found['rate']:.1f}/s", file=sys.stderr)
