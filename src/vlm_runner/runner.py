@@ -344,7 +344,7 @@ class Runner:
         """
         if (driven := self._handles.get(run_id)) is not None and not driven.finished:
             return driven
-        checkpoint, _ = await lease.load(self._store, _known_id(run_id))
+        checkpoint, _ = await lease.load(self._store, _known_id(run_id), clock=self._clock)
         driver = Driver(run_id, self._driving(), self._ports_of, self._bus)
         handle = RunHandle(run_id, self._store, driver)
         handle.begin(checkpoint.run, checkpoint.history)
@@ -358,7 +358,7 @@ class Runner:
 
         Needs no claim on the run, and changes nothing in it: what is done is marked beside the images.
         """
-        checkpoint, _ = await lease.load(self._store, _known_id(run_id))
+        checkpoint, _ = await lease.load(self._store, _known_id(run_id), clock=self._clock)
         run = checkpoint.run
         if run.phase is not Phase.STAGING:
             return None
@@ -373,7 +373,7 @@ class Runner:
         Raises:
             RunNotFound: there is no such run.
         """
-        await lease.load(self._store, _known_id(run_id))
+        await lease.load(self._store, _known_id(run_id), clock=self._clock)
         await self._store.request_cancel(run_id, reason)
 
     def id_of(self, spec: RunSpec, run_id: str | None = None) -> str:
@@ -395,7 +395,7 @@ class Runner:
 
     async def _existing(self, run_id: str) -> Run | None:
         try:
-            checkpoint, _ = await lease.load(self._store, run_id)
+            checkpoint, _ = await lease.load(self._store, run_id, clock=self._clock)
         except RunNotFound:
             return None
         return checkpoint.run

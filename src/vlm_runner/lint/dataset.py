@@ -65,7 +65,7 @@ def lint_dataset(
     spec: RunSpec,
     profile: ModelProfile,
     *,
-    today: dt.date,
+    today: dt.date | None,
     region: str | None = None,
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
@@ -73,7 +73,8 @@ def lint_dataset(
     """
     Every finding about the dataset of `spec`, in one pass, in flat memory. Blocks.
 
-    `progress` is called with the number of rows done.
+    `progress` is called with the number of rows done. `today` judges the model's lifecycle; None where Bedrock
+    itself has been asked.
 
     Raises:
         ConfigurationError: the templates do not parse.
@@ -135,7 +136,7 @@ def count(census: Census, checked: Checked) -> None:
 
 
 def check_spec(
-    spec: RunSpec, profile: ModelProfile, *, today: dt.date, region: str | None
+    spec: RunSpec, profile: ModelProfile, *, today: dt.date | None, region: str | None
 ) -> Iterator[Finding]:
     """What the spec alone tells."""
     for name, value in spec.training.hyperparameters.items():
@@ -150,7 +151,9 @@ def check_spec(
                 fix=error.hint,
             )
     dates = profile.lifecycle
-    match profile.lifecycle_on(today):
+    match profile.lifecycle_on(today) if today is not None else None:
+        case None:
+            pass
         case Lifecycle.EOL:
             yield rule("S502").found(
                 f"the end of life of {profile.name} was {dates.end_of_life}",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vlm_runner.lint.finding import Finding, Report
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
-HOME = "https://pypi.org/project/vlm-runner/"
+HOME = "https://github.com/vlm-runner/vlm-runner"
 LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "note"}
 
 

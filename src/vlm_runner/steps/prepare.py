@@ -115,8 +115,12 @@ async def prepare(spec: RunSpec, run_id: str, uid: str, version: str, ports: Por
 
 
 def look(opened: Opened, spec: RunSpec, profile: ModelProfile, ports: Ports) -> Report:
-    """All of the dataset, with its tokens counted. Blocks."""
-    return lint_dataset(opened, spec, profile, today=ports.clock.now().date(), region=ports.aws.region)
+    """
+    All of the dataset, with its tokens counted. Blocks.
+
+    The catalogue's dates are left out: `check_alive` has asked Bedrock itself.
+    """
+    return lint_dataset(opened, spec, profile, today=None, region=ports.aws.region)
 
 
 def check_role(spec: RunSpec, caller: Caller) -> None:
