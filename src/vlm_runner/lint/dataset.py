@@ -73,8 +73,8 @@ def lint_dataset(
     """
     Every finding about the dataset of `spec`, in one pass, in flat memory. Blocks.
 
-    `progress` is called with the number of rows done. `today` judges the model's lifecycle; None where Bedrock
-    itself has been asked.
+    `progress` is called with the number of rows done. `today` judges the model's lifecycle; None where
+    Bedrock itself has been asked.
 
     Raises:
         ConfigurationError: the templates do not parse.
