@@ -133,6 +133,8 @@ def test_the_task_may_do_what_runs_do_and_nothing_more(
         laptop.ask("calls", method="DELETE")
         resume = ("resume", name, "-q", "--store", stack["CheckpointUri"])
         if name == "cancelled":
+            # However slow this machine is, there must still be a job to stop.
+            laptop.ask("scenario", {"job_seconds": 10 * 86400})
             laptop.ask("clock", {"speed": 1})
             laptop.here(*resume, "--until", "submitting", **where)
             laptop.here("cancel", name, "--detach", "--store", stack["CheckpointUri"], **where)
