@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 ROLE_ARN = re.compile(r"arn:aws(-[^:]+)?:iam::[0-9]{12}:role/.+")  # CreateModelCustomizationJob, RoleArn
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
+LEAST_DEAD_MAN_SECONDS = 3600.0
+"""Warming up takes 15 to 30 minutes by AWS's samples, and what is Creating cannot be deleted."""
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -184,11 +186,29 @@ class ServingMode(StrEnum):
     NONE = "none"
 
 
+class DeadManSwitchSpec(Section, frozen=True):
+    """A one-time schedule of EventBridge Scheduler deletes the endpoint, whatever becomes of the runner."""
+
+    after: Duration
+    """Counted from the request for the endpoint, so longer than warming up and the test calls take."""
+    role_arn: Annotated[str, AfterValidator(_role_arn)]
+    """The role that EventBridge Scheduler assumes to delete it; `vlm-runner iam` prints its policies."""
+
+    @model_validator(mode="after")
+    def _long_enough(self) -> Self:
+        if seconds_of(self.after) < LEAST_DEAD_MAN_SECONDS:
+            raise ValueError(
+                f"after is {self.after}; an endpoint takes half an hour to warm up, so give 1h or more"
+            )
+        return self
+
+
 class ServingSpec(Section, frozen=True):
     mode: ServingMode = ServingMode.PROVISIONED
     model_units: int = Field(default=1, ge=1)
     keep: bool | Duration = False
     """False: delete after the test calls. A duration or true: hand the endpoint to the user, loudly."""
+    dead_man_switch: DeadManSwitchSpec | None = None
 
 
 class TestSpec(Section, frozen=True):
@@ -254,9 +274,11 @@ class RunSpec(Section, frozen=True):
         """
         SHA-256 (hex) over the spec's canonical JSON: equal specs, equal fingerprints.
 
-        Who listens is no part of what the run does.
+        Who listens is no part of what the run does. What is left at its default does not count, so that a
+        version with more fields takes the spec of a run under way for the same one, and pays for it once.
         """
-        return hashlib.sha256(self.model_dump_json(by_alias=True, exclude={"events"}).encode()).hexdigest()
+        told = self.model_dump_json(by_alias=True, exclude={"events"}, exclude_defaults=True)
+        return hashlib.sha256(told.encode()).hexdigest()
 
     @classmethod
     def from_toml(cls, path: Path) -> Self:

@@ -30,12 +30,14 @@ OUTCOMES = {
     "not seen at once": {"succeeded"},
     "kept": {"succeeded"},
     "on demand": {"succeeded"},
+    "dead man's switch": {"succeeded"},
 }
 SCENARIOS = tuple(OUTCOMES)
+SWITCH_ROLE = "arn:aws:iam::123456789012:role/switch"
 MUTATING = frozenset(
     {
-        "concatenate", "create_endpoint", "create_job", "delete_endpoint", "ensure_bucket", "put", "put_if",
-        "put_once", "request_cancel", "stop_job", "tag", "write",
+        "concatenate", "create_endpoint", "create_job", "delete", "delete_endpoint", "ensure_bucket", "put",
+        "put_if", "put_once", "request_cancel", "stop_job", "tag", "write",
     }
 )  # fmt: skip
 
@@ -54,6 +56,8 @@ def world_of(scenario: str, store: str) -> World:
             sections["serving"] = {"keep": "2h"}
         case "on demand":
             sections["serving"] = {"mode": "on-demand"}
+        case "dead man's switch":
+            sections["serving"] = {"dead_man_switch": {"after": "6h", "role_arn": SWITCH_ROLE}}
         case _:
             pass
     where = store
@@ -92,6 +96,11 @@ async def disturbed(world: World, scenario: str, plans: Points, *, cancel_at: in
     expected = OUTCOMES[scenario] | ({"cancelled"} if cancel_at is not None else set())
     if last.outcome not in expected:
         found.append(f"outcome {last.outcome}: {last.reason}")
+    # One that sleeps through its run's end may wake up and make the schedule again: it deletes itself.
+    if world.aws.scheduler.schedules and not any(
+        fault in FREEZES for plan in plans for fault in plan.values()
+    ):
+        found.append("a schedule was left behind")
     # A create that arrives after all was deleted makes one more, which the sweep then deletes.
     late = sum(fault in {Fault.LATE, Fault.DELAYED} for plan in plans for fault in plan.values())
     if world.bedrock.endpoints_created > 1 + late or _at_once(world):

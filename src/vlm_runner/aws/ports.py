@@ -167,6 +167,31 @@ class Bedrock(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Deletion:
+    """What a one-time schedule of ours does: delete one endpoint, by its name, at `due`."""
+
+    name: str
+    due: datetime
+    mode: ServingMode
+    endpoint_name: str
+    role_arn: str
+    """That EventBridge Scheduler assumes."""
+
+
+class Scheduler(Protocol):
+    """EventBridge Scheduler, as far as a dead man's switch needs it."""
+
+    async def due(self, name: str) -> datetime | None:
+        """When this schedule runs; None: there is none (any more)."""
+
+    async def put(self, deletion: Deletion) -> None:
+        """Create the schedule, or change it to this; doing it twice changes nothing."""
+
+    async def delete(self, name: str) -> None:
+        """One that is gone already is no error."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """What a model answered."""
 
@@ -199,6 +224,9 @@ class Aws(Protocol):
     @property
     def runtime(self) -> ModelRuntime: ...
 
+    @property
+    def scheduler(self) -> Scheduler: ...
+
     def objects(self, bucket: str, *, owner: str | None) -> Objects: ...
 
 
@@ -208,6 +236,7 @@ __all__: Sequence[str] = (
     "Bedrock",
     "Caller",
     "CustomModel",
+    "Deletion",
     "Endpoint",
     "FoundationModel",
     "Job",
@@ -215,5 +244,6 @@ __all__: Sequence[str] = (
     "ModelRuntime",
     "Objects",
     "Reply",
+    "Scheduler",
     "StoredObject",
 )

@@ -22,6 +22,7 @@ from vlm_runner.aws.objects_obstore import ObstoreObjects
 from vlm_runner.aws.queue import SqsQueue
 from vlm_runner.aws.runtime import BedrockRuntime
 from vlm_runner.aws.sagemaker import SageMaker
+from vlm_runner.aws.scheduler import EventBridgeScheduler
 from vlm_runner.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ class AwsSession:
         self.account = AwsAccount(self._getter("sts"), self._getter("s3"))
         self.bedrock = BedrockControl(self._getter("bedrock"), self._getter("bedrock", "pay"))
         self.runtime = BedrockRuntime(self._getter("bedrock-runtime"))
+        self.scheduler = EventBridgeScheduler(self._getter("scheduler"))
         self.inspection = AwsInspection(
             *(self._getter(service) for service in ("iam", "service-quotas", "s3", "bedrock", "sts"))
         )

@@ -15,6 +15,8 @@ DOCUMENTS = (
     "ecs_task_trust",
     "ecs_task_policy",
     "sweeper_policy",
+    "dead_man_trust",
+    "dead_man_policy",
 )
 
 
@@ -24,7 +26,7 @@ DOCUMENTS = (
 @click.option("--json", "as_json", is_flag=True, help="What it prints is JSON in any case.")
 @where_options
 def iam(spec_file: str, only: str | None, *, as_json: bool, **flags: Any) -> None:  # noqa: ARG001
-    """Print the policies that SPEC needs: for Bedrock's role, for the caller, and for an ECS task.
+    """Print the policies that SPEC needs: for its roles, for the caller, and for an ECS task.
 
     Asks nobody: the account is that of training.role_arn.
 
@@ -39,6 +41,7 @@ def iam(spec_file: str, only: str | None, *, as_json: bool, **flags: Any) -> Non
     from vlm_runner.cli import printing
     from vlm_runner.doctor.checks import scope_of
     from vlm_runner.doctor.documents import all_documents
+    from vlm_runner.errors import ConfigurationError
     from vlm_runner.models import load_catalogue
     from vlm_runner.spec import RunSpec
 
@@ -50,4 +53,9 @@ def iam(spec_file: str, only: str | None, *, as_json: bool, **flags: Any) -> Non
     uri = settings.checkpoint_uri or ""
     store = uri.removeprefix("s3://") if uri.startswith("s3://") else None
     found = all_documents(scope_of(spec, profile, account, region, partition=partition, store=store))
+    if only is not None and only not in found:
+        raise ConfigurationError(
+            f"{spec_file} has no dead man's switch, so it needs no {only}.",
+            hint="Add [serving.dead_man_switch] with after and role_arn.",
+        )
     printing.result_json(found[only] if only else found)

@@ -61,6 +61,8 @@ def billing_text(items: list[dict[str, str | None]]) -> str:
             f"  {item['kind']} {item['name']} ({item['arn'] or 'perhaps; its creation was not confirmed'})",
             f"  delete it with: {item['delete_command']}",
         ]
+        if item.get("deletes_itself_at"):
+            lines.append(f"  its dead man's switch deletes it at {item['deletes_itself_at']}")
     return "\n".join(lines)
 
 

@@ -57,9 +57,22 @@ class AwaitJob(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class DeadManSwitch:
+    """A schedule of AWS's by which the endpoint is deleted, whatever becomes of us."""
+
+    schedule_name: str
+    mode: ServingMode
+    endpoint_name: str
+    role_arn: str
+    after: float
+    """Seconds from the request for the endpoint."""
+
+
+@dataclass(frozen=True, slots=True)
 class RequestServing(Command):
     intent: ServingIntended
     uid: str
+    switch: DeadManSwitch | None = None
     interruptible: ClassVar[bool] = False
     cancellable: ClassVar[bool] = False
 
@@ -68,6 +81,8 @@ class RequestServing(Command):
 class AwaitEndpoint(Command):
     mode: ServingMode
     arn: str
+    deleted_at: datetime | None = None
+    """When a dead man's switch deletes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +105,7 @@ class Release(Command):
     """Seconds for which a create of unknown fate may still arrive: look again, and delete again."""
     unseen_for: float = 0.0
     """Seconds for which what was created may not be visible yet, so that not found is not gone."""
+    switch: DeadManSwitch | None = None
     cancellable: ClassVar[bool] = False
 
 
@@ -102,6 +118,7 @@ class HandOver(Command):
     name: str
     delete_command: str
     expires_at: datetime | None
+    switch: DeadManSwitch | None = None
 
 
 @dataclass(frozen=True, slots=True)

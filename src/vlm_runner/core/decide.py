@@ -10,6 +10,7 @@ from vlm_runner.core.commands import (
     AwaitEndpoint,
     AwaitJob,
     Command,
+    DeadManSwitch,
     HandOver,
     Record,
     Release,
@@ -91,9 +92,10 @@ def decide(run: Run, *, quiet: timedelta = QUIET, closed_for: float = 0.0) -> Co
         case Phase.REQUESTING:
             if run.serving_intent is None or run.refused_serving is not None:
                 return Record(intend_serving(run))
-            return RequestServing(run.serving_intent, run.uid)
+            return RequestServing(run.serving_intent, run.uid, dead_man_switch(run))
         case Phase.WARMING:
-            return AwaitEndpoint(_known(run.serving_intent).mode, _known(run.serving).arn)
+            serving = _known(run.serving)
+            return AwaitEndpoint(_known(run.serving_intent).mode, serving.arn, serving.deleted_at)
         case Phase.TESTING:
             return RunTests(run, _known(run.serving).arn)
         case Phase.RELEASING:
@@ -242,6 +244,21 @@ def hand_over(run: Run) -> HandOver | None:
         name=run.serving_intent.name,
         delete_command=delete_command(run.serving_intent.mode, run.serving.arn, run.region),
         expires_at=None if keep is True else run.updated_at + timedelta(seconds=seconds_of(keep)),
+        switch=dead_man_switch(run),
+    )
+
+
+def dead_man_switch(run: Run) -> DeadManSwitch | None:
+    """The schedule that the spec asks for, once the run has said what it rents."""
+    asked, intent = run.spec.serving.dead_man_switch, run.serving_intent
+    if asked is None or intent is None:
+        return None
+    return DeadManSwitch(
+        schedule_name=names.resource_name(run, "schedule"),
+        mode=intent.mode,
+        endpoint_name=intent.name,
+        role_arn=asked.role_arn,
+        after=seconds_of(asked.after),
     )
 
 
@@ -264,6 +281,7 @@ def release(run: Run, quiet: float, closed_for: float) -> Release:
         endpoint_arn=run.serving.arn if run.serving is not None else None,
         sweep_for=max(0.0, quiet - closed_for) if unsure_job or unsure_serving else 0.0,
         unseen_for=max(0.0, NOT_YET_VISIBLE - closed_for) if unseen else 0.0,
+        switch=dead_man_switch(run),
     )
 
 

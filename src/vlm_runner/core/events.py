@@ -144,6 +144,8 @@ class ServingRequested(Value, frozen=True):
     kind: Literal["serving_requested"] = "serving_requested"
     arn: str
     adopted: bool = False
+    deleted_at: datetime | None = None
+    """When AWS deletes it by itself, by a dead man's switch."""
 
 
 class CreateUncertain(Value, frozen=True):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from vlm_runner.core.run import Run
 
-Kind = Literal["job", "model", "throughput", "deployment"]
+Kind = Literal["job", "model", "throughput", "deployment", "schedule"]
 
 TAG_UID = "vlm-runner:run-uid"
 TAG_RUN = "vlm-runner:run-id"
@@ -41,7 +41,7 @@ def resource_name(run: Run, kind: Kind, generation: int = 0) -> str:
     At most 48 characters of `[a-z0-9-]`, which suits all of AWS's patterns at once.
 
     The API reference gives JobName, CustomModelName, ModelDeploymentName and ProvisionedModelName
-    different ones, each at most 63 characters.
+    different ones, each at most 63 characters, and a schedule's Name 64.
     """
     digest = hashlib.sha256(_seed("vlmr/1", run, kind, generation)).digest()
     tail = base64.b32encode(digest).decode().lower()[:20]

@@ -97,6 +97,7 @@ def scope_of(
     partition: str = "aws",
     store: str | None = None,
 ) -> documents.Scope:
+    switch = spec.serving.dead_man_switch
     return documents.Scope(
         account=account,
         region=region,
@@ -107,6 +108,7 @@ def scope_of(
         prefix=spec.storage.prefix,
         store=store,
         partition=partition,
+        dead_man_role_arn=switch.role_arn if switch is not None else None,
     )
 
 

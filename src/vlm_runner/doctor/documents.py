@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from vlm_runner.core.names import TAG_UID
+from vlm_runner.core.names import NAME_PREFIX, TAG_UID
 
 Document = dict[str, Any]
 
@@ -28,6 +28,8 @@ class Scope:
     store: str | None = None
     """`bucket/prefix` of the checkpoint store, if that is in S3."""
     partition: str = "aws"
+    dead_man_role_arn: str | None = None
+    """Of `serving.dead_man_switch`, if the spec has one."""
 
     @property
     def bucket_arn(self) -> str:
@@ -150,9 +152,64 @@ def caller_policy(scope: Scope) -> Document:
             ["iam:GetRole", "iam:ListRolePolicies", "iam:GetRolePolicy", "iam:ListAttachedRolePolicies"],
             scope.role_arn,
         ),
+        *_dead_man_switch(scope),
         *_storage(scope),
     ]
     return _document(*statements)
+
+
+def _dead_man_switch(scope: Scope) -> list[Document]:
+    if scope.dead_man_role_arn is None:
+        return []
+    schedules = (
+        f"arn:{scope.partition}:scheduler:{scope.region}:{scope.account}:schedule/default/{NAME_PREFIX}*"
+    )
+    return [
+        _allow(
+            "DeadManSwitch",
+            [
+                "scheduler:GetSchedule",
+                "scheduler:CreateSchedule",
+                "scheduler:UpdateSchedule",
+                "scheduler:DeleteSchedule",
+            ],
+            schedules,
+        ),
+        _allow(
+            "PassTheSwitchItsRole",
+            ["iam:PassRole"],
+            scope.dead_man_role_arn,
+            {"StringEquals": {"iam:PassedToService": "scheduler.amazonaws.com"}},
+        ),
+    ]
+
+
+def dead_man_trust(scope: Scope) -> Document:
+    """Only EventBridge Scheduler, only for schedules of this account and region."""
+    group = f"arn:{scope.partition}:scheduler:{scope.region}:{scope.account}:schedule-group/default"
+    return _document(
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "scheduler.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+            "Condition": {
+                "StringEquals": {"aws:SourceAccount": scope.account},
+                "ArnLike": {"aws:SourceArn": group},
+            },
+        }
+    )
+
+
+def dead_man_policy(scope: Scope) -> Document:
+    """Delete what carries our tag, and nothing else."""
+    return _document(
+        _allow(
+            "Delete",
+            ["bedrock:DeleteProvisionedModelThroughput", "bedrock:DeleteCustomModelDeployment"],
+            [scope.bedrock("provisioned-model/*"), scope.bedrock("custom-model-deployment/*")],
+            {"StringLike": {f"aws:ResourceTag/{TAG_UID}": "*"}},
+        )
+    )
 
 
 def _storage(scope: Scope) -> list[Document]:
@@ -228,6 +285,7 @@ def sweeper_policy(scope: Scope) -> Document:
 
 def all_documents(scope: Scope) -> dict[str, Document]:
     """By what they are for."""
+    switch = {"dead_man_trust": dead_man_trust(scope), "dead_man_policy": dead_man_policy(scope)}
     return {
         "role_trust": role_trust(scope),
         "role_policy": role_policy(scope),
@@ -235,4 +293,4 @@ def all_documents(scope: Scope) -> dict[str, Document]:
         "ecs_task_trust": ecs_trust(scope),
         "ecs_task_policy": caller_policy(scope),
         "sweeper_policy": sweeper_policy(scope),
-    }
+    } | (switch if scope.dead_man_role_arn is not None else {})

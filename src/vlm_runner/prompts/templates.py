@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -137,6 +138,7 @@ class Prompt:
         return Question(system, self._user.render(fields, subset, row))
 
 
+@lru_cache(maxsize=64)
 def compile_prompt(spec: PromptSpec) -> Prompt:
     """
     The templates that `spec` names: its preset's, each replaced by the spec's own where it gives one.

@@ -62,5 +62,16 @@ def may_bill(run: Run) -> list[dict[str, str | None]]:
             "name": intent.name,
             "arn": arn,
             "delete_command": delete_command(intent.mode, arn or intent.name, run.region),
+            "deletes_itself_at": _deletes_itself_at(run),
         }
     ]
+
+
+def _deletes_itself_at(run: Run) -> str | None:
+    """When its dead man's switch deletes it, in ISO 8601."""
+    kept = run.handed_over
+    if kept is not None:
+        due = kept.expires_at if run.spec.serving.dead_man_switch is not None else None
+    else:
+        due = run.serving.deleted_at if run.serving is not None else None
+    return None if due is None else due.isoformat(timespec="seconds")

@@ -5,6 +5,7 @@ from datetime import datetime
 from vlm_runner.sandbox.ledger import Entry
 from vlm_runner.sandbox.metrics import write_metrics
 from vlm_runner.sandbox.resources import CustomModel, Job, Region, later
+from vlm_runner.sandbox.schedules import run_due
 from vlm_runner.sandbox.world import World, tags_of
 
 PROCESSING_SECONDS = 720.0
@@ -21,6 +22,7 @@ def settle(world: World) -> None:
             if job.announced not in {"Completed", "Failed", "Stopped"}:
                 _settle_job(world, region, job, now)
         world.announcer.deliver(now)
+        run_due(world, now)
 
 
 def _settle_job(world: World, region: Region, job: Job, now: datetime) -> None:

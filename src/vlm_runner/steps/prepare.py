@@ -124,13 +124,17 @@ def look(opened: Opened, spec: RunSpec, profile: ModelProfile, ports: Ports) -> 
 
 
 def check_role(spec: RunSpec, caller: Caller) -> None:
-    """Bedrock takes only roles of the account that calls (iam:PassRole does not cross accounts)."""
-    owner = spec.training.role_arn.split(":")[4]
-    if owner != caller.account:
-        raise ConfigurationError(
-            f"training.role_arn is a role of account {owner}, and these credentials are of {caller.account}.",
-            hint="Name a role of the account that you use, or change AWS_PROFILE.",
-        )
+    """Only roles of the account that calls can be passed (iam:PassRole does not cross accounts)."""
+    roles = {"training.role_arn": spec.training.role_arn}
+    if spec.serving.dead_man_switch is not None:
+        roles["serving.dead_man_switch.role_arn"] = spec.serving.dead_man_switch.role_arn
+    for field, arn in roles.items():
+        owner = arn.split(":")[4]
+        if owner != caller.account:
+            raise ConfigurationError(
+                f"{field} is a role of account {owner}, and these credentials are of {caller.account}.",
+                hint="Name a role of the account that you use, or change AWS_PROFILE.",
+            )
 
 
 async def check_alive(profile: ModelProfile, ports: Ports) -> None:

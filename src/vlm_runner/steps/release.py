@@ -9,6 +9,7 @@ from vlm_runner.core.events import HandedOver, Released
 from vlm_runner.core.names import NEVER, TAG_EXPIRES
 from vlm_runner.core.signals import RemoteStatusChanged
 from vlm_runner.errors import AwsRefused, AwsUnavailable
+from vlm_runner.steps.dead_man_switch import disarm, move
 from vlm_runner.steps.job import ENDED
 from vlm_runner.steps.serving import is_ours
 from vlm_runner.steps.watching import looks
@@ -40,6 +41,7 @@ async def release(command: Release, ports: Ports) -> Released:
         await _stop_job(command, ports, seen)
         await _delete_endpoints(command, ports, seen)
         if over or (seen.anything and command.sweep_for <= 0):
+            await disarm(command.switch, ports)
             return Released(deleted=tuple(dict.fromkeys(seen.deleted)), job_stopped=seen.stopped)
         left = max(command.sweep_for, command.unseen_for) - (ports.clock.elapsed() - began)
         await ports.clock.sleep(min(ports.poll.longest, max(left, 0.1)))
@@ -58,7 +60,13 @@ def _is_over(command: Release, seen: _Seen, passed: float) -> bool:
 
 
 async def hand_over(command: HandOver, ports: Ports) -> HandedOver:
-    """Write on the endpoint until when it is wanted, for `reap`, and let it be."""
+    """
+    Write on the endpoint until when it is wanted, for `reap`, and let it be.
+
+    Raises:
+        AwsRefused, AwsUnavailable: its dead man's switch would delete it at another time.
+    """
+    await move(command.switch, command.expires_at, ports)
     expires = NEVER if command.expires_at is None else command.expires_at.isoformat(timespec="seconds")
     try:
         await ports.aws.bedrock.tag(command.arn, {TAG_EXPIRES: expires})

@@ -10,6 +10,7 @@ from vlm_runner.core.names import TAG_UID
 from vlm_runner.core.pace import NOT_YET_VISIBLE
 from vlm_runner.core.signals import RemoteStatusChanged
 from vlm_runner.errors import AwsRefused
+from vlm_runner.steps.dead_man_switch import arm, standing
 from vlm_runner.steps.watching import looks
 
 if TYPE_CHECKING:
@@ -32,14 +33,20 @@ async def request_serving(command: RequestServing, ports: Ports) -> ServingReque
         AwsUnavailable: nothing was rented, and may be later.
     """
     if found := await _ours(command, ports):
-        return ServingRequested(arn=found.arn, adopted=True)
+        return await _adopted(found, command, ports)
+    deleted_at = await arm(command.switch, ports)
     intent = command.intent
     try:
-        return ServingRequested(arn=await ports.aws.bedrock.create_endpoint(intent.mode, intent.request))
+        arn = await ports.aws.bedrock.create_endpoint(intent.mode, intent.request)
+        return ServingRequested(arn=arn, deleted_at=deleted_at)
     except AwsRefused:
         if found := await _ours(command, ports):
-            return ServingRequested(arn=found.arn, adopted=True)
+            return await _adopted(found, command, ports)
         raise
+
+
+async def _adopted(found: Endpoint, command: RequestServing, ports: Ports) -> ServingRequested:
+    return ServingRequested(arn=found.arn, adopted=True, deleted_at=await standing(command.switch, ports))
 
 
 async def _ours(command: RequestServing, ports: Ports) -> Endpoint | None:
@@ -70,7 +77,7 @@ async def await_endpoint(command: AwaitEndpoint, ports: Ports) -> EndpointReady 
         if endpoint is None:
             if ports.clock.elapsed() - began < NOT_YET_VISIBLE:
                 continue
-            return EndpointFailed(reason=f"{command.arn} was deleted by somebody else.")
+            return EndpointFailed(reason=_gone(command, ports))
         if endpoint.status != shown:
             shown = endpoint.status
             ports.signal(RemoteStatusChanged(what="endpoint", arn=endpoint.arn, status=endpoint.status))
@@ -81,6 +88,12 @@ async def await_endpoint(command: AwaitEndpoint, ports: Ports) -> EndpointReady 
         if endpoint.status in READY:
             return EndpointReady()
     raise AssertionError("looks never ends by itself")
+
+
+def _gone(command: AwaitEndpoint, ports: Ports) -> str:
+    due = command.deleted_at
+    by = "its dead man's switch" if due is not None and ports.clock.now() >= due else "somebody else"
+    return f"{command.arn} was deleted by {by}."
 
 
 def _failure(endpoint: Endpoint, mode: ServingMode) -> str:

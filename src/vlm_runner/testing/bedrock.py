@@ -22,7 +22,7 @@ from vlm_runner.spec import ServingMode
 from vlm_runner.testing.clock import EPOCH
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
 T = TypeVar("T")
 
@@ -78,6 +78,8 @@ class FakeBedrock:
         """Told instead of InProgress and Creating: a word that no version knows."""
         self.ledger: list[Paid] = []
         self.calls: Counter[str] = Counter()
+        self.before_each: Callable[[], None] = lambda: None
+        """What time alone brings about, done before any call is answered."""
         self._region = region
         self._jobs: dict[str, _Job] = {}
         self._endpoints: dict[str, _Endpoint] = {}
@@ -105,6 +107,14 @@ class FakeBedrock:
     def forget_endpoint(self, arn: str) -> None:
         """Somebody else deletes it."""
         self._end(self._endpoints.pop(arn))
+
+    def delete_by_name(self, name: str) -> bool:
+        """What a schedule does; False: not yet, or there is nothing of that name (yet)."""
+        found = _named(self._endpoints, name)
+        if found is None or self._endpoint_status(found) == "Creating":
+            return False
+        self._end(self._endpoints.pop(found.arn))
+        return True
 
     # Applying creates; a request that was sent may be applied later than its sender lives.
 
@@ -221,6 +231,7 @@ class FakeBedrock:
 
     async def _count(self, operation: str, *, pays: bool = False) -> None:
         await checkpoint()
+        self.before_each()
         check = fence.get()
         if pays and check is not None:
             check()

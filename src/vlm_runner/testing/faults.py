@@ -231,6 +231,7 @@ class ProcessAws:
         self.account = process.wrap(aws.account, "account")
         self.bedrock = process.wrap(aws.bedrock, "bedrock")
         self.runtime = process.wrap(aws.runtime, "runtime")
+        self.scheduler = process.wrap(aws.scheduler, "scheduler")
 
     def objects(self, bucket: str, *, owner: str | None) -> Any:
         return self._process.wrap(self._aws.objects(bucket, owner=owner), "objects")

@@ -9,7 +9,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from vlm_runner.aws.ports import Caller
-from vlm_runner.checkpoint.document import Checkpoint, from_bytes
+from vlm_runner.checkpoint.document import from_bytes
 from vlm_runner.checkpoint.s3 import S3Store
 from vlm_runner.core.transitions import fold
 from vlm_runner.runner import Runner
@@ -19,6 +19,7 @@ from vlm_runner.testing.bedrock import FakeBedrock
 from vlm_runner.testing.dataset import TinyDataset
 from vlm_runner.testing.faults import Crash, Plan, Process, ProcessAws, store_of
 from vlm_runner.testing.objects import FakeObjects, FakeS3
+from vlm_runner.testing.scheduler import FakeScheduler
 from vlm_runner.testing.store import MemoryStore
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from vlm_runner.aws.ports import Objects, Reply
     from vlm_runner.checkpoint.base import CheckpointStore
+    from vlm_runner.checkpoint.document import Checkpoint
     from vlm_runner.core.events import Entry
     from vlm_runner.core.run import Phase, Run
     from vlm_runner.core.signals import Signal
@@ -70,6 +72,8 @@ class FakeAws:
         self.bedrock = bedrock or FakeBedrock()
         self.runtime = FakeRuntime(self.bedrock)
         self.account = FakeAccount(self.s3)
+        self.scheduler = FakeScheduler(self.bedrock.delete_by_name)
+        self.bedrock.before_each = self.scheduler.settle
 
     def objects(self, bucket: str, *, owner: str | None) -> Objects:
         return FakeObjects(self.s3, bucket, owner)
@@ -177,6 +181,7 @@ class World:
         watcher and then forgotten.
         """
         last = await self.outcome()
+        self.aws.scheduler.settle()
         found = [] if last.run.done else [f"not done, but {last.run.phase}"]
         if self.bedrock.jobs_created > 1:
             found.append(f"{self.bedrock.jobs_created} jobs")
@@ -253,7 +258,7 @@ class _Recording:
 
     async def write(self, run_id: str, body: bytes, *, replacing: str | None) -> str:
         version = await self._store.write(run_id, body, replacing=replacing)
-        self._saved.append(Checkpoint.model_validate_json(body))
+        self._saved.append(from_bytes(body, where="a save"))
         return version
 
 
@@ -265,5 +270,5 @@ class _RecordingObjects(FakeObjects):
     async def put_if(self, key: str, body: bytes, *, replacing: str | None) -> str | None:
         stored = await super().put_if(key, body, replacing=replacing)
         if stored is not None and key.endswith("/state.json"):
-            self._saved.append(Checkpoint.model_validate_json(body))
+            self._saved.append(from_bytes(body, where="a save"))
         return stored

@@ -55,8 +55,9 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line a 
             return f"the customization job ended as {status}: {reason}"
         case ServingIntended(mode=mode, name=name):
             return f"about to rent a {mode} endpoint {name}"
-        case ServingRequested(arn=arn, adopted=adopted):
-            return f"endpoint {'adopted' if adopted else 'rented'}, it bills from now: {arn}"
+        case ServingRequested(arn=arn, adopted=adopted, deleted_at=due):
+            switch = "" if due is None else f"; AWS deletes it by itself at {due:%Y-%m-%d %H:%M} UTC"
+            return f"endpoint {'adopted' if adopted else 'rented'}, it bills from now: {arn}{switch}"
         case CreateUncertain(what=what, cause=cause):
             return f"not sure whether the {what} was created ({cause}); looking for it"
         case CreateRefused(what=what, reason=reason):

@@ -1,0 +1,87 @@
+"""EventBridge Scheduler through aioboto3: one-time schedules that delete an endpoint."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from vlm_runner.aws.errors import translated
+from vlm_runner.errors import Conflict, NotFound
+from vlm_runner.spec import ServingMode
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from vlm_runner.aws.ports import Deletion
+
+TARGETS: Final[Mapping[ServingMode, tuple[str, str]]] = {
+    ServingMode.PROVISIONED: ("deleteProvisionedModelThroughput", "ProvisionedModelId"),
+    ServingMode.ON_DEMAND: ("deleteCustomModelDeployment", "CustomModelDeploymentIdentifier"),
+}
+"""
+The API action of a universal target, and its parameter that takes a name.
+
+Scheduler user guide, managing-targets-universal: `arn:aws:scheduler:::aws-sdk:service:apiAction`. That
+Bedrock is among the services is not said there; what is excluded there is read-only actions.
+"""
+
+RETRY: Final = {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185}
+"""The most that AWS allows (API reference, RetryPolicy): what is Creating cannot be deleted at once."""
+
+_AT: Final = "at(%Y-%m-%dT%H:%M:%S)"
+
+
+class EventBridgeScheduler:
+    """Schedules of the default group."""
+
+    def __init__(self, client: Callable[[], Awaitable[Any]]) -> None:
+        self._client = client
+
+    async def due(self, name: str) -> datetime | None:
+        client = await self._client()
+        try:
+            with translated(f"GetSchedule {name}"):
+                answer = await client.get_schedule(Name=name)
+        except NotFound:
+            return None
+        return datetime.strptime(answer["ScheduleExpression"], _AT).replace(tzinfo=UTC)
+
+    async def put(self, deletion: Deletion) -> None:
+        client = await self._client()
+        request = request_for(deletion)
+        try:
+            with translated(f"CreateSchedule {deletion.name}"):
+                # Its own token is random, which is as good as none: the name is what makes this once.
+                await client.create_schedule(**request)
+        except Conflict:
+            with translated(f"UpdateSchedule {deletion.name}"):
+                await client.update_schedule(**request)
+
+    async def delete(self, name: str) -> None:
+        client = await self._client()
+        try:
+            with translated(f"DeleteSchedule {name}"):
+                await client.delete_schedule(Name=name)
+        except NotFound:
+            return
+
+
+def request_for(deletion: Deletion) -> dict[str, Any]:
+    """CreateSchedule's parameters, and UpdateSchedule's, which replaces all of them."""
+    action, parameter = TARGETS[deletion.mode]
+    partition = deletion.role_arn.split(":")[1]
+    return {
+        "Name": deletion.name,
+        "Description": f"vlm-runner: deletes {deletion.endpoint_name} if nothing else does.",
+        "ScheduleExpression": deletion.due.astimezone(UTC).strftime(_AT),
+        "ScheduleExpressionTimezone": "UTC",
+        "FlexibleTimeWindow": {"Mode": "OFF"},
+        "ActionAfterCompletion": "DELETE",
+        "Target": {
+            "Arn": f"arn:{partition}:scheduler:::aws-sdk:bedrock:{action}",
+            "RoleArn": deletion.role_arn,
+            "Input": json.dumps({parameter: deletion.endpoint_name}),
+            "RetryPolicy": RETRY,
+        },
+    }

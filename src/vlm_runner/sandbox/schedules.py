@@ -1,0 +1,72 @@
+"""
+EventBridge Scheduler: one-time schedules whose universal target deletes something of Bedrock's.
+
+moto keeps schedules and runs none. Here each is run when its time has come, and again until it succeeds or
+the retry policy's age is over (API reference, RetryPolicy: 24 hours where none is given).
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from vlm_runner.sandbox import deployments, throughputs
+from vlm_runner.sandbox.errors import AwsError
+from vlm_runner.sandbox.resources import Region
+from vlm_runner.sandbox.world import World
+
+_TARGET = ":scheduler:::aws-sdk:bedrock:"
+_ACTIONS: dict[str, Callable[[World, Region, Mapping[str, Any]], dict[str, Any]]] = {
+    "deleteProvisionedModelThroughput": throughputs.delete_throughput,
+    "deleteCustomModelDeployment": deployments.delete_deployment,
+}
+
+
+def run_due(world: World, now: datetime) -> None:
+    """To be called under the world's lock."""
+    for region, group, schedule in list(_schedules(world.account)):
+        due = _due(schedule)
+        if schedule.state != "ENABLED" or due is None or due > now:
+            continue
+        age = timedelta(seconds=schedule.target["RetryPolicy"].get("MaximumEventAgeInSeconds", 86400))
+        if _ran(world, region, schedule.target) or now > due + age:
+            schedule.state = "DISABLED"
+            if schedule.action_after_completion == "DELETE":
+                del group.schedules[schedule.name]
+
+
+def _schedules(account: str) -> Iterator[tuple[str, Any, Any]]:
+    """Region, group and schedule; nothing is imported for those who use no schedules."""
+    models = sys.modules.get("moto.scheduler.models")
+    if models is None:
+        return
+    for region, backend in list(models.scheduler_backends[account].items()):
+        for group in list(backend.schedule_groups.values()):
+            for schedule in list(group.schedules.values()):
+                if _TARGET in schedule.target["Arn"]:
+                    yield region, group, schedule
+
+
+def _due(schedule: Any) -> datetime | None:
+    """Of `at(yyyy-mm-ddThh:mm:ss)` in its time zone; None for what recurs."""
+    expression = schedule.schedule_expression
+    if not expression.startswith("at("):
+        return None
+    zone = schedule.schedule_expression_timezone
+    local = datetime.fromisoformat(expression[3:-1]).replace(tzinfo=ZoneInfo(zone) if zone != "UTC" else UTC)
+    return local.astimezone(UTC)
+
+
+def _ran(world: World, region: str, target: Mapping[str, Any]) -> bool:
+    act = _ACTIONS.get(target["Arn"].rpartition(":")[2])
+    if act is None:
+        return False
+    # Bedrock's parameters begin with a small letter, those of universal targets with a capital.
+    given = {name[:1].lower() + name[1:]: value for name, value in json.loads(target["Input"]).items()}
+    try:
+        act(world, world.region(region), given)
+    except (AwsError, KeyError):
+        return False
+    return True

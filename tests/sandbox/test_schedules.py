@@ -1,0 +1,86 @@
+"""One-time schedules of EventBridge Scheduler that delete something of Bedrock's."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from .desk import Desk
+from .test_refusals import refusal
+from .test_serving import rent
+
+
+def delete_later(desk: Desk, seconds: float, **changes: Any) -> Any:
+    scheduler = desk.client("scheduler")
+    at = desk.sandbox.world.now() + timedelta(seconds=seconds)
+    target = {
+        "Arn": "arn:aws:scheduler:::aws-sdk:bedrock:deleteProvisionedModelThroughput",
+        "RoleArn": "arn:aws:iam::123456789012:role/switch",
+        "Input": json.dumps({"ProvisionedModelId": "pt"}),
+    }
+    request = {
+        "Name": "switch",
+        "ScheduleExpression": f"at({at:%Y-%m-%dT%H:%M:%S})",
+        "FlexibleTimeWindow": {"Mode": "OFF"},
+        "ActionAfterCompletion": "DELETE",
+        "Target": target | changes,
+    }
+    scheduler.create_schedule(**request)
+    return scheduler
+
+
+def alive(desk: Desk) -> bool:
+    return bool(desk.bedrock.list_provisioned_model_throughputs()["provisionedModelSummaries"])
+
+
+def test_a_schedule_deletes_the_throughput_and_then_itself(desk: Desk) -> None:
+    rent(desk, desk.finished_model())
+    scheduler = delete_later(desk, 7200)
+    desk.advance(7100)
+    assert alive(desk)
+
+    desk.advance(200)
+
+    assert not alive(desk)
+    assert refusal(scheduler.get_schedule, Name="switch")[0] == "ResourceNotFoundException"
+    assert not desk.call("GET", "ledger")["entries"][-1]["still_billing"]
+
+
+def test_what_is_creating_is_deleted_once_it_can_be(desk: Desk) -> None:
+    rent(desk, desk.finished_model())
+    scheduler = delete_later(desk, 60)
+    desk.advance(120)
+    assert alive(desk)
+    assert scheduler.get_schedule(Name="switch")["State"] == "ENABLED"
+
+    desk.advance(1200)
+
+    assert not alive(desk)
+
+
+def test_a_schedule_without_anything_to_delete_gives_up_after_its_age(desk: Desk) -> None:
+    scheduler = delete_later(desk, 60, RetryPolicy={"MaximumEventAgeInSeconds": 3600})
+    desk.advance(1800)
+    assert scheduler.get_schedule(Name="switch")["State"] == "ENABLED"
+
+    desk.advance(2000)
+
+    assert refusal(scheduler.get_schedule, Name="switch")[0] == "ResourceNotFoundException"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        {"Arn": "arn:aws:scheduler:::aws-sdk:bedrock:deleteGuardrail"},
+        {"Arn": "arn:aws:lambda:us-east-1:123456789012:function:anything"},
+        {"Input": json.dumps({"ProvisionedModelId": "another"})},
+    ],
+)
+def test_a_schedule_for_something_else_deletes_nothing(desk: Desk, target: dict[str, str]) -> None:
+    rent(desk, desk.finished_model())
+    delete_later(desk, 2000, **target)
+
+    desk.advance(4000)
+
+    assert alive(desk)
