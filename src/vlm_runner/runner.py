@@ -201,6 +201,7 @@ class Runner:
         self._bus = Bus([*watchers, _Handles(self._handles)])
         self._bell_of = bell_of
         self._metrics = metrics or {}
+        self._proven = False
 
     @classmethod
     @asynccontextmanager
@@ -311,7 +312,15 @@ class Runner:
         return await survey(created, self._ports(created.region, created.run_id))
 
     async def create(self, created: RunCreated) -> str:
-        """Save the run that `prepare` described, unless it exists; return its id."""
+        """
+        Save the run that `prepare` described, unless it exists; return its id.
+
+        Raises:
+            ConfigurationError: the store of checkpoints cannot keep two processes from driving one run.
+        """
+        if not self._proven:
+            await self._store.prove()
+            self._proven = True
         first = Entry(sequence=1, at=self._clock.now(), event=created)
         run = Run.begin(first)
         if await lease.create(self._store, first, run, clock=self._clock):

@@ -335,6 +335,9 @@ async def test_a_store_that_takes_every_write(world: World) -> None:
     class Careless:
         bucket = "careless"
 
+        async def put(self, *_: object, **__: object) -> None:
+            pass
+
         async def put_if(self, *_: object, **__: object) -> str:
             return '"etag"'
 

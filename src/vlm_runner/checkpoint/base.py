@@ -30,6 +30,14 @@ class CheckpointStore(Protocol):
     def uri(self) -> str:
         """Where it is, for people."""
 
+    async def prove(self) -> None:
+        """
+        To be called before the first run is created here.
+
+        Raises:
+            ConfigurationError: the store does not keep the conditions of `write`.
+        """
+
     def locate(self, run_id: str) -> str:
         """Where the checkpoint of this run is, for people."""
 

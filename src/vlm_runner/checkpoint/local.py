@@ -35,6 +35,9 @@ class LocalStore:
     def uri(self) -> str:
         return str(self._root)
 
+    async def prove(self) -> None:
+        """A lock and a rename are the file system's promise; nothing to try out."""
+
     def locate(self, run_id: str) -> str:
         return str(self._folder(run_id) / STATE)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import uuid
 from typing import TYPE_CHECKING
 
 from vlm_runner.checkpoint.base import Replaced, Stored
 from vlm_runner.checkpoint.local import CANCEL, STATE, reason_in
-from vlm_runner.errors import StoreUnavailable
+from vlm_runner.checkpoint.probe import breach
+from vlm_runner.errors import ConfigurationError, StoreUnavailable, VlmRunnerError
 from vlm_runner.spec import path_segment
 
 if TYPE_CHECKING:
@@ -20,7 +23,8 @@ class S3Store:
     """
     `objects` must not retry by itself: every doubtful answer is read back here and one level up.
 
-    Needs s3:PutObject, s3:GetObject and s3:ListBucket under `prefix`.
+    Needs s3:PutObject, s3:GetObject and s3:ListBucket under `prefix`; with s3:DeleteObject, `prove` leaves
+    nothing behind.
     """
 
     def __init__(self, objects: Objects, prefix: str) -> None:
@@ -30,6 +34,17 @@ class S3Store:
     @property
     def uri(self) -> str:
         return f"s3://{self._objects.bucket}/{self._prefix}".rstrip("/")
+
+    async def prove(self) -> None:
+        key = f"{self._prefix}probe-{uuid.uuid4().hex}.json"
+        found = await breach(self._objects, key)
+        with contextlib.suppress(VlmRunnerError):
+            await self._objects.delete(key)
+        if found is not None:
+            raise ConfigurationError(
+                f"{self.uri} cannot hold checkpoints: {found}.",
+                hint="Use Amazon S3 or a folder: --store s3://bucket/prefix, or --store PATH.",
+            )
 
     def locate(self, run_id: str) -> str:
         return f"s3://{self._objects.bucket}/{self._key(run_id, STATE)}"

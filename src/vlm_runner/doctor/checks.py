@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
+from vlm_runner.checkpoint.probe import breach
 from vlm_runner.core.names import bucket_name
 from vlm_runner.doctor import documents
 from vlm_runner.doctor.policy import Verdict, condition_values, fits, listed, trusts, verdict
@@ -426,12 +427,10 @@ async def _store(patient: Patient, _: Caller) -> AsyncIterator[Check]:
         return
     objects, prefix = patient.store
     where = f"s3://{objects.bucket}/{prefix}"
-    key = f"{prefix.rstrip('/')}/doctor-{secrets.token_hex(8)}.json".lstrip("/")
+    plain, key = (f"{prefix.rstrip('/')}/doctor-{secrets.token_hex(8)}.json".lstrip("/") for _ in range(2))
     try:
-        first = await objects.put_if(key, b'{"probe": 1}', replacing=None)
-        second = await objects.put_if(key, b'{"probe": 2}', replacing=None)
-        stale = await objects.put_if(key, b'{"probe": 3}', replacing='"00000000000000000000000000000000"')
-        third = None if first is None else await objects.put_if(key, b'{"probe": 4}', replacing=first)
+        await objects.put(plain, b'{"probe": 0}', content_type="application/json")
+        found = await breach(objects, key, contenders=8)
     except VlmRunnerError as error:
         fix = (
             error.hint
@@ -439,12 +438,13 @@ async def _store(patient: Patient, _: Caller) -> AsyncIterator[Check]:
         )
         yield Check("C23", Status.BAD, "checkpoints", f"{where}: {error.message}", fix)
         return
-    if first is None or second is not None or stale is not None or third is None:
-        said = f"{where} does not keep conditional writes, on which the lease rests"
+    if found is not None:
+        said = f"{where} does not keep conditional writes, on which the lease rests: {found}"
         yield Check("C24", Status.BAD, "checkpoints", said, "Use S3 itself, or a folder, as --store.")
     else:
         yield Check("C23", Status.GOOD, "checkpoints", f"{where} keeps conditional writes")
     try:
+        await objects.delete(plain)
         await objects.delete(key)
     except VlmRunnerError as error:
         said = f"the probe {key} could not be deleted: {error.message}"

@@ -54,6 +54,14 @@ def not_found() -> AwsError:
     )
 
 
+def expired_token(service: str) -> AwsError:
+    """S3 (API reference, Error responses) and the query protocol have a name of their own for it."""
+    sentence = "The provided token has expired."
+    if service == "s3" or service in QUERY_SERVICES:
+        return AwsError("ExpiredToken", sentence, 400 if service == "s3" else 403)
+    return AwsError("ExpiredTokenException", "The security token included in the request is expired", 403)
+
+
 def error_reply(service: str, error: AwsError) -> HttpReply:
     """The error in the protocol of `service`: S3's XML, the query protocol's XML, or JSON."""
     if service == "s3":

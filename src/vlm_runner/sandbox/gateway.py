@@ -14,7 +14,7 @@ from typing import Any
 from vlm_runner.sandbox import bedrock
 from vlm_runner.sandbox.admin import Admin
 from vlm_runner.sandbox.calls import Calls
-from vlm_runner.sandbox.errors import AwsError, error_reply
+from vlm_runner.sandbox.errors import AwsError, error_reply, expired_token
 from vlm_runner.sandbox.faults import Fault, Faults
 from vlm_runner.sandbox.moto_bridge import Moto
 from vlm_runner.sandbox.operations import operation_of
@@ -109,6 +109,9 @@ class Gateway:
         task.add_done_callback(self._late.discard)
 
     async def _dispatch(self, scope: Scope, request: HttpRequest) -> HttpReply:
+        if scope.access_key in self._world.scenario.expired_access_keys:
+            reply = error_reply(scope.service, expired_token(scope.service))
+            return replace(reply, body=b"") if request.method == "HEAD" else reply
         if scope.service == "bedrock":
             return await self._in_thread(bedrock.handle, self._world, scope.region, request)
         if scope.service == "servicequotas":

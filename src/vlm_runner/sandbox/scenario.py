@@ -34,6 +34,9 @@ class Scenario(BaseModel):
     no_commitment_units: int = 2
     deployments_in_progress: int = 2
 
+    expired_access_keys: tuple[str, ...] = ()
+    """Temporary credentials whose time is over: whoever still signs with one is refused, as by AWS."""
+
     require_roles: bool = False
     """Whether a job's role must exist in IAM and trust bedrock.amazonaws.com."""
 

@@ -22,6 +22,9 @@ class MemoryStore:
     def uri(self) -> str:
         return "memory:"
 
+    async def prove(self) -> None:
+        await checkpoint()
+
     def locate(self, run_id: str) -> str:
         return f"memory:{path_segment(run_id)}"
 

@@ -247,6 +247,7 @@ class _Recording:
     def __init__(self, store: CheckpointStore, saved: list[Checkpoint]) -> None:
         self._store, self._saved = store, saved
         self.locate = store.locate
+        self.prove = store.prove
         self.read = store.read
         self.run_ids = store.run_ids
         self.request_cancel = store.request_cancel

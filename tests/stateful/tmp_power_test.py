@@ -1,0 +1,50 @@
+"""That the state machine can fail: rules of the protocol that it finds missing by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.mutants.test_mutants import MUTANTS, Mutant, mutate
+
+from .machine import RunMachine
+from .test_any_order import COMMON
+
+FOUND = {
+    "saves compare and swap",
+    "a job is looked up by name first",
+    "a rent of unknown fate is swept for",
+    "a lost answer is doubted",
+    "a doubtful save is read back",
+    "a rent that cannot be seen yet is not gone",
+}
+
+
+@pytest.mark.crash
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    "mutant", [mutant for mutant in MUTANTS], ids=lambda mutant: mutant.rule
+)
+@pytest.mark.skipif(False, reason="")
+def test_the_machine_finds_what_is_missing(mutate: Any, mutant: Mutant) -> None:
+    mutate(mutant.where, mutant.what, mutant.old, mutant.new)
+
+    with pytest.raises(BaseException):  # noqa: B017, PT011 - a mutant may break in any way
+        run_state_machine_as_test(
+            RunMachine,
+            settings=settings(
+                max_examples=120,
+                stateful_step_count=40,
+                phases=[Phase.generate],
+                database=None,
+                derandomize=True,
+                report_multiple_bugs=False,
+                **{name: value for name, value in COMMON.items() if name != "print_blob"},
+            ),
+        )
+
+
+__all__ = ["mutate"]
