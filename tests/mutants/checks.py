@@ -207,6 +207,51 @@ async def quota_then_resume() -> list[str]:
     return wrong + await ended(world)
 
 
+SWITCH = {"dead_man_switch": {"after": "2h", "role_arn": "arn:aws:iam::123456789012:role/switch"}}
+
+
+async def nobody_comes_back() -> list[str]:
+    """Killed while it bills, and never resumed: a dead man's switch is all that is left."""
+    world = World(serving=SWITCH)
+    with contextlib.suppress(Crash):
+        await world.live(at("bedrock.create_endpoint", Fault.CRASH_AFTER))
+    await asyncio.sleep(3 * 3600)
+    world.aws.scheduler.settle()
+    return [f"it bills on: {world.bedrock.alive}"] if world.bedrock.alive else []
+
+
+async def kept_for_longer_than_the_switch() -> list[str]:
+    """What was handed over for five hours is there for five hours, and no longer."""
+    world = World(serving=SWITCH | {"keep": "5h"})
+    await world.live()
+    await asyncio.sleep(4 * 3600)
+    world.aws.scheduler.settle()
+    wrong = [] if world.bedrock.alive else ["it was deleted too soon"]
+    await asyncio.sleep(2 * 3600)
+    world.aws.scheduler.settle()
+    return wrong + (["it bills on"] if world.bedrock.alive else [])
+
+
+async def released_with_its_switch() -> list[str]:
+    world = World(serving=SWITCH)
+    wrong = await ended(world)
+    return wrong + [f"left behind: {name}" for name in world.aws.scheduler.schedules]
+
+
+async def no_schedule_to_be_had() -> list[str]:
+    world = World(serving=SWITCH)
+
+    async def denied(_: object) -> None:
+        from vlm_runner.errors import AccessDenied
+
+        raise AccessDenied("no")
+
+    world.aws.scheduler.put = denied  # type: ignore[method-assign]
+    with contextlib.suppress(VlmRunnerError):
+        await world.live()
+    return ["rented without a net"] if world.bedrock.endpoints_created else []
+
+
 async def foreign_job() -> list[str]:
     """Somebody else's job has our name: it is never taken for ours."""
     world = World()
@@ -241,6 +286,10 @@ CHECKS: dict[str, Callable[[], Coroutine[Any, Any, list[str]]]] = {
     "create away for an hour": create_away_for_an_hour,
     "quota, then resume": quota_then_resume,
     "foreign job": foreign_job,
+    "nobody comes back": nobody_comes_back,
+    "kept for longer than the switch": kept_for_longer_than_the_switch,
+    "released with its switch": released_with_its_switch,
+    "no schedule to be had": no_schedule_to_be_had,
 }
 
 

@@ -143,6 +143,26 @@ MUTANTS = [
         "a definite refusal is recorded", decide, "on_halt", "if not definite:", "if True:",
         ("quota, then resume",),
     ),
+    Mutant(
+        "the switch is set before the rent", serving, "request_serving",
+        "deleted_at = await arm(command.switch, ports)", "deleted_at = None", ("nobody comes back",),
+    ),
+    Mutant(
+        "without a switch that was asked for nothing is rented", serving, "request_serving",
+        "deleted_at = await arm(command.switch, ports)",
+        "deleted_at = None\n    try:\n        deleted_at = await arm(command.switch, ports)"
+        "\n    except AwsRefused:\n        pass",
+        ("no schedule to be had",),
+    ),
+    Mutant(
+        "the switch moves with what is handed over", release, "hand_over",
+        "await move(command.switch, command.expires_at, ports)", "pass",
+        ("kept for longer than the switch",),
+    ),
+    Mutant(
+        "the switch goes with what is released", release, "release",
+        "await disarm(command.switch, ports)", "pass", ("released with its switch",),
+    ),
 ]  # fmt: skip
 
 

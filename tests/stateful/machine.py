@@ -1,5 +1,6 @@
 """
-Whatever people, machines and AWS do to one run, in any order: Hypothesis chooses, and shrinks what goes wrong.
+Whatever people, machines and AWS do to one run, in any order: Hypothesis chooses, and shrinks what
+goes wrong.
 
 The code under test is the real one: runner, driver, lease, steps. Time, AWS and the order of things are ours.
 """
@@ -172,7 +173,7 @@ class RunMachine(RuleBasedStateMachine):
 
     @rule()
     def the_lease_is_stolen(self) -> None:
-        """Somebody takes the run over and lets go at once: whoever drove it may be in the middle of anything."""
+        """Somebody takes the run over and dies at once; whoever drove it may be in the middle of anything."""
 
         async def steal() -> None:
             found = await self.world.store.read(self.world.run_id)
@@ -254,8 +255,7 @@ class RunMachine(RuleBasedStateMachine):
     async def ended(self) -> Run:
         """Those that live may go on or lose; one that nobody disturbs ends the run; late requests arrive."""
         run = await self.world.live()
-        while any(not one.task.done() for one in self.living):
-            await asyncio.sleep(60)
+        await asyncio.gather(*(one.task for one in self.living))
         await asyncio.sleep(SIGNATURE_SECONDS + 1)
         return run
 

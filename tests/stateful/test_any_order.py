@@ -8,12 +8,12 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from .machine import RunMachine
 
-COMMON = {"deadline": None, "suppress_health_check": list(HealthCheck), "print_blob": True}
+COMMON = settings(deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
 
 
 def test_no_order_of_events_breaks_a_promise() -> None:
     run_state_machine_as_test(
-        RunMachine, settings=settings(max_examples=60, stateful_step_count=30, derandomize=True, **COMMON)
+        RunMachine, settings=settings(COMMON, max_examples=60, stateful_step_count=30, derandomize=True)
     )
 
 
@@ -23,6 +23,4 @@ def test_no_order_of_events_breaks_a_promise() -> None:
 def test_no_order_of_many_events_breaks_a_promise(batch: int) -> None:
     """Each batch is of other examples: what failed once is kept in Hypothesis' own database."""
     assert batch >= 0
-    run_state_machine_as_test(
-        RunMachine, settings=settings(max_examples=400, stateful_step_count=60, **COMMON)
-    )
+    run_state_machine_as_test(RunMachine, settings=settings(COMMON, max_examples=400, stateful_step_count=60))

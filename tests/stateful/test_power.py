@@ -35,13 +35,14 @@ def test_the_machine_finds_what_is_missing(mutate: Any, mutant: Mutant) -> None:
         run_state_machine_as_test(
             RunMachine,
             settings=settings(
+                COMMON,
+                print_blob=False,
                 max_examples=600,
                 stateful_step_count=40,
                 phases=[Phase.generate],
                 database=None,
                 derandomize=True,
                 report_multiple_bugs=False,
-                **{name: value for name, value in COMMON.items() if name != "print_blob"},
             ),
         )
 

@@ -18,8 +18,9 @@ import anyio
 
 from vlm_runner.cli import printing
 from vlm_runner.cli.last_word import leave_last_word
+from vlm_runner.cli.prices import known_profile
 from vlm_runner.errors import ConfigurationError, Stopped
-from vlm_runner.report.summary import may_bill, summary
+from vlm_runner.report.summary import summary
 from vlm_runner.runner import Runner
 from vlm_runner.watch.log import LogWatcher, configure_logging
 
@@ -86,7 +87,7 @@ def drive_to_end(
     """
     with watchers(settings, quiet=quiet, verbose=verbose) as watching:
         ended = anyio.run(_drive, settings, begin, watching, timeout, backend_options=loop_options())
-    code = conclude(ended, as_json=as_json, store_flag=store_flag)
+    code = conclude(ended, settings, as_json=as_json, store_flag=store_flag)
     return 0 if partly and ended.error is None and ended.run is not None and not ended.run.done else code
 
 
@@ -112,7 +113,7 @@ async def _drive(
 ) -> Ended:
     async with AsyncExitStack() as stack:
         runner = await stack.enter_async_context(Runner.open(settings, watchers=watching))
-        obeying = _Obeying()
+        obeying = _Obeying(settings)
         async with anyio.create_task_group() as group:
             await group.start(obeying.signals)
             with obeying.beginning:
@@ -140,7 +141,8 @@ async def _ended_within(handle: RunHandle, seconds: float | None) -> bool:
 class _Obeying:
     """From the first moment on: process 1 of a container has no other handler, and would ignore SIGTERM."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self.handle: RunHandle | None = None
         self.beginning = anyio.CancelScope()
 
@@ -152,7 +154,7 @@ class _Obeying:
                 async for number in signals:
                     interrupts += number == signal.SIGINT
                     if interrupts > 1:
-                        _leave_at_once(self.handle)
+                        _leave_at_once(self.handle, self._settings)
                     printing.say("Stopping: what is under way is recorded, remote work goes on.")
                     self.beginning.cancel()
                     if self.handle is not None:
@@ -166,9 +168,9 @@ class _Obeying:
         os._exit(Stopped.exit_code)
 
 
-def _leave_at_once(handle: RunHandle | None) -> None:
-    if handle is not None and handle.run is not None and (items := may_bill(handle.run)):
-        printing.say(printing.billing_text(items))
+def _leave_at_once(handle: RunHandle | None, settings: Settings) -> None:
+    if handle is not None and handle.run is not None and (warning := _billing(handle.run, settings)):
+        printing.say(warning)
     if handle is not None:
         printing.say(resume_line(handle.run_id, None))
     sys.stdout.flush()
@@ -180,7 +182,7 @@ def resume_line(run_id: str, store_flag: str | None) -> str:
     return f"Go on with: vlm-runner resume {run_id}{store}"
 
 
-def conclude(ended: Ended, *, as_json: bool, store_flag: str | None) -> int:
+def conclude(ended: Ended, settings: Settings, *, as_json: bool, store_flag: str | None) -> int:
     """Print result, error and warnings, each to its place; the exit code."""
     run = ended.run
     if run is None:
@@ -194,11 +196,15 @@ def conclude(ended: Ended, *, as_json: bool, store_flag: str | None) -> int:
         printing.say(f"vlm-runner: {ended.error}")
         printing.say(f"The run stands in phase {run.phase}. {resume_line(run.run_id, store_flag)}")
         code = 101 if ended.timed_out else code
-    if items := may_bill(run):
-        printing.say(printing.billing_text(items))
+    if warning := _billing(run, settings):
+        printing.say(warning)
     if word := _text(ended.error) or run.reason:
         leave_last_word(word)
     return code
+
+
+def _billing(run: Run, settings: Settings) -> str | None:
+    return printing.billing_text(run, known_profile(run.spec.model.base, settings)) if run.may_bill else None
 
 
 def _text(error: BaseException | None) -> str | None:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vlm_runner.cli.options import Where, json_option, settings_for, where_options
+from vlm_runner.cli.prices import known_profile
 
 if TYPE_CHECKING:
     from vlm_runner.checkpoint.base import CheckpointStore
     from vlm_runner.checkpoint.document import Checkpoint
     from vlm_runner.core.events import Entry
-    from vlm_runner.models import ModelProfile
     from vlm_runner.settings import Settings
 
 
@@ -32,7 +32,7 @@ def status(run_id: str, *, as_json: bool, **flags: Any) -> None:
     import anyio
 
     from vlm_runner.cli import printing
-    from vlm_runner.report.summary import may_bill, summary
+    from vlm_runner.report.summary import summary
 
     settings = settings_for(Where(**flags))
     checkpoint, where = anyio.run(_load, settings, run_id)
@@ -43,8 +43,10 @@ def status(run_id: str, *, as_json: bool, **flags: Any) -> None:
     else:
         printing.result(printing.outcome_text(run, where))
         printing.result(f"  {'state':<16}{state_of(checkpoint)}")
-        if items := may_bill(run):
-            printing.say(printing.billing_text(items))
+        if run.may_bill and (
+            warning := printing.billing_text(run, known_profile(run.spec.model.base, settings))
+        ):
+            printing.say(warning)
     sys.exit(run.exit_code)
 
 
@@ -189,7 +191,7 @@ async def _row(store: CheckpointStore, run_id: str, settings: Settings) -> dict[
         unknown = {"state": "UNREADABLE", "phase": "?", "updated_at": "", "may_bill": []}
         return {"run_id": run_id, **unknown, "error": str(error)}
     run = checkpoint.run
-    cost = money(run, checkpoint.history, _profile(run.spec.model.base, settings), datetime.now(UTC))
+    cost = money(run, checkpoint.history, known_profile(run.spec.model.base, settings), datetime.now(UTC))
     return {
         "run_id": run_id,
         "state": state_of(checkpoint),
@@ -202,16 +204,6 @@ async def _row(store: CheckpointStore, run_id: str, settings: Settings) -> dict[
         "cost_complete": cost["complete"],
         "per_hour_usd": cost["per_hour_usd"],
     }
-
-
-def _profile(base: str, settings: Settings) -> ModelProfile | None:
-    from vlm_runner.errors import ConfigurationError
-    from vlm_runner.models import load_catalogue
-
-    try:
-        return load_catalogue(settings.catalogue).find(base)
-    except ConfigurationError:
-        return None
 
 
 async def _print_events(settings: Settings, run_id: str, told: _Told, *, follow: bool) -> None:

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vlm_runner.report.money import hourly
+from vlm_runner.report.summary import may_bill
 from vlm_runner.watch.redact import printable, redacted
 
 if TYPE_CHECKING:
     from vlm_runner.core.run import Run
+    from vlm_runner.models import ModelProfile
 
 
 def say(text: str) -> None:
@@ -53,17 +56,32 @@ def outcome_text(run: Run, checkpoint: str) -> str:
     return "\n".join(lines)
 
 
-def billing_text(items: list[dict[str, str | None]]) -> str:
-    """What may still cost by the hour, and how to end it."""
+def billing_text(run: Run, profile: ModelProfile | None) -> str | None:
+    """What of a run may still cost by the hour, at which price, and how to end it; None: nothing may."""
+    items = may_bill(run)
+    if not items:
+        return None
     lines = ["", "SOMETHING MAY STILL BILL:"]
     for item in items:
         lines += [
             f"  {item['kind']} {item['name']} ({item['arn'] or 'perhaps; its creation was not confirmed'})",
+            f"  it costs {_price(run, profile)}",
             f"  delete it with: {item['delete_command']}",
         ]
         if item.get("deletes_itself_at"):
             lines.append(f"  its dead man's switch deletes it at {item['deletes_itself_at']}")
     return "\n".join(lines)
+
+
+def _price(run: Run, profile: ModelProfile | None) -> str:
+    if run.serving_intent is not None and run.serving_intent.mode != "provisioned":
+        return "nothing by the hour, but its calls and the model's storage"
+    price = hourly(run, profile)
+    return (
+        "by the hour, at a price that the catalogue does not know"
+        if price is None
+        else f"${price:,.2f} an hour"
+    )
 
 
 def _indented(text: str) -> str:

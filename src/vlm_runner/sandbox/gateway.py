@@ -110,8 +110,8 @@ class Gateway:
 
     async def _dispatch(self, scope: Scope, request: HttpRequest) -> HttpReply:
         if scope.access_key in self._world.scenario.expired_access_keys:
-            reply = error_reply(scope.service, expired_token(scope.service))
-            return replace(reply, body=b"") if request.method == "HEAD" else reply
+            refusal = error_reply(scope.service, expired_token(scope.service))
+            return replace(refusal, body=b"") if request.method == "HEAD" else refusal
         if scope.service == "bedrock":
             return await self._in_thread(bedrock.handle, self._world, scope.region, request)
         if scope.service == "servicequotas":
