@@ -246,7 +246,7 @@ async def no_schedule_to_be_had() -> list[str]:
 
         raise AccessDenied("no")
 
-    world.aws.scheduler.put = denied  # type: ignore[method-assign]
+    world.aws.scheduler.put = denied  # type: ignore[method-assign,assignment]
     with contextlib.suppress(VlmRunnerError):
         await world.live()
     return ["rented without a net"] if world.bedrock.endpoints_created else []

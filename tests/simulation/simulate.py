@@ -28,6 +28,7 @@ PROCESSES = 3
 DISTURBED_FOR = 3600.0
 """Seconds after which nothing goes wrong any more, so that the run can end."""
 
+SWITCH = {"after": "1h", "role_arn": "arn:aws:iam::123456789012:role/switch"}
 USUAL = (
     Fault.LOST,
     Fault.UNAVAILABLE,
@@ -72,7 +73,10 @@ def _world(chance: random.Random) -> World:
         job_ends=chance.choice(["Completed"] * 6 + ["Failed", "Stopped"]),
         endpoint_ends=chance.choice([""] * 6 + ["Failed"]),
     )
-    sections = {"test": {"rows": 1}, "serving": {"mode": chance.choice(["provisioned"] * 3 + ["on-demand"])}}
+    serving: dict[str, object] = {"mode": chance.choice(["provisioned"] * 3 + ["on-demand"])}
+    if chance.random() < 0.25:
+        serving["dead_man_switch"] = SWITCH
+    sections = {"test": {"rows": 1}, "serving": serving}
     return World(bedrock=bedrock, store=chance.choice(["memory", "s3"]), **sections)
 
 
@@ -88,7 +92,9 @@ async def _history(seed: int, chance: random.Random) -> History:
         async with anyio.create_task_group() as group:
             for number in range(PROCESSES):
                 # Rates are as wrong as the lease allows for, and offsets are any.
-                clock_rate, offset = chance.uniform(0.96, 1.04), chance.uniform(-1e5, 1e5)
+                # Only a switch needs the time of day, and AWS takes no requests from who is wrong by minutes.
+                clock_rate, wrong_by = chance.uniform(0.96, 1.04), 300 if switched(world) else 1e5
+                offset = chance.uniform(-wrong_by, wrong_by)
                 slot = _Slot(world, number, random.Random(chance.random()), rate, until, happened)
                 group.start_soon(slot.live, clock_rate, offset)
     wrong = ["it does not end"] if patience.cancelled_caught else []
@@ -97,6 +103,7 @@ async def _history(seed: int, chance: random.Random) -> History:
         cancelling.cancel()
     wrong += await world.violations()
     happened["jobs"] = world.bedrock.jobs_created
+    happened["switches that struck"] = len(world.aws.scheduler.fired)
     happened["endpoints"] = world.bedrock.endpoints_created
     happened["saves"] = len(world.saved)
     happened["takeovers"] = sum(
@@ -106,6 +113,10 @@ async def _history(seed: int, chance: random.Random) -> History:
     happened[f"outcome {(await world.outcome()).run.outcome}"] += 1
     stored = "\n".join(checkpoint.model_dump_json() for checkpoint in world.saved)
     return History(seed, wrong, hashlib.sha256(stored.encode()).hexdigest(), happened)
+
+
+def switched(world: World) -> bool:
+    return world.spec.serving.dead_man_switch is not None
 
 
 async def _cancel(world: World, after: float) -> None:
