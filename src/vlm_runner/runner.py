@@ -437,7 +437,10 @@ class Runner:
             store=self._store,
             clock=self._clock,
             timing=LeaseTiming(
-                time_to_live=given.time_to_live, renew_every=given.renew_every, guard=given.guard
+                time_to_live=given.time_to_live,
+                renew_every=given.renew_every,
+                guard=given.guard,
+                look_every=given.look_every,
             ),
             holder=lambda: holder.this_process(VERSION),
             is_dead=holder.is_dead,

@@ -45,6 +45,8 @@ class LeaseSettings(Group, frozen=True):
     time_to_live: float = Field(default=90.0, ge=5)
     renew_every: float = Field(default=20.0, ge=0.5)
     guard: float = Field(default=30.0, ge=1)
+    look_every: float = Field(default=2.0, ge=0.1)
+    """How often a process that waits for another one's run looks whether it may take over."""
 
 
 class ProcessingSettings(Group, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import random
@@ -50,6 +51,24 @@ def test_with_any_bit_flipped_it_is_refused() -> None:
         flipped[place] ^= 1 << chance.randrange(8)
         with pytest.raises(CheckpointError):
             from_bytes(bytes(flipped), where="x")
+
+
+def checksum(table: dict[str, object]) -> str:
+    """As it was written by every version: over the sorted JSON of all else."""
+    canonical = json.dumps(table, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return hashlib.sha256(canonical.encode(errors="surrogatepass")).hexdigest()
+
+
+def test_bytes_are_their_own_proof_and_so_is_their_meaning() -> None:
+    """The checksum is over the text as it lies there, and over the same in any other spelling."""
+    body = to_bytes(document())
+    table = json.loads(body)
+    told = table.pop("sha256")
+
+    assert told == checksum(table)
+    assert hashlib.sha256(body.rpartition(b',"sha256"')[0] + b"}").hexdigest() == told
+    spelled = json.dumps(table | {"sha256": told}, indent=1).encode()
+    assert from_bytes(spelled, where="x") == document()
 
 
 def hostile_texts() -> list[bytes]:
@@ -132,16 +151,14 @@ def test_there_are_enough_hostile_texts() -> None:
 
 @pytest.mark.parametrize("signed", [False, True], ids=["as it is", "with a checksum that fits"])
 def test_no_hostile_text_is_taken_or_escapes_as_another_error(signed: bool) -> None:
-    from vlm_runner.checkpoint.document import _checksum
-
     for body in hostile_texts():
         sent = body
         if signed:
             try:
                 table = json.loads(body)
                 table.pop("sha256", None)
-                sent = json.dumps(table | {"sha256": _checksum(table)}).encode()
-                if json.loads(to_bytes(document(3))) == table | {"sha256": _checksum(table)}:
+                sent = json.dumps(table | {"sha256": checksum(table)}).encode()
+                if json.loads(to_bytes(document(3))) == table | {"sha256": checksum(table)}:
                     continue
             except (ValueError, RecursionError, AttributeError, TypeError, UnicodeError):
                 continue
@@ -160,10 +177,8 @@ def test_one_that_is_too_large_is_not_even_parsed() -> None:
 
 
 def signed(table: dict[str, object]) -> bytes:
-    from vlm_runner.checkpoint.document import _checksum
-
     table.pop("sha256", None)
-    return json.dumps(table | {"sha256": _checksum(table)}).encode()
+    return json.dumps(table | {"sha256": checksum(table)}).encode()
 
 
 def test_one_of_a_newer_version_that_says_so_is_refused() -> None:

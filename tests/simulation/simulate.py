@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from vlm_runner.errors import VlmRunnerError
+from vlm_runner.settings import LeaseSettings
 from vlm_runner.testing import Crash, FakeBedrock, FakeClock, Fault, Plan, Process, World, run_virtual
 from vlm_runner.testing.faults import CREATES, FREEZES, SIGNATURE_SECONDS
 
@@ -77,7 +78,10 @@ def _world(chance: random.Random) -> World:
     if chance.random() < 0.25:
         serving["dead_man_switch"] = SWITCH
     sections = {"test": {"rows": 1}, "serving": serving}
-    return World(bedrock=bedrock, store=chance.choice(["memory", "s3"]), **sections)
+    world = World(bedrock=bedrock, store=chance.choice(["memory", "s3"]), **sections)
+    lease = LeaseSettings(look_every=chance.choice([2, 10, 25]))
+    world.settings = world.settings.model_copy(update={"lease": lease})
+    return world
 
 
 async def _history(seed: int, chance: random.Random) -> History:

@@ -97,6 +97,20 @@ async def test_a_runner_that_never_comes_back_costs_no_more_than_was_said() -> N
     assert world.bedrock.ledger[-1].created == born
 
 
+async def test_a_runner_that_lives_releases_in_time_even_if_the_schedule_never_strikes() -> None:
+    """The endpoint takes longer to come up than it may live: nobody waits for AWS to end that."""
+    world = World(bedrock=FakeBedrock(warming_takes=2.5 * 3600), **SERVING)
+    world.aws.scheduler.settle = lambda: None  # type: ignore[method-assign]
+    world.bedrock.before_each = lambda: None
+
+    run = await world.live()
+
+    assert run.outcome == "failed"
+    assert "its dead man's switch was set to" in (run.reason or "")
+    assert world.bedrock.alive == []
+    assert world.aws.scheduler.schedules == {}
+
+
 async def test_a_switch_that_strikes_while_it_is_creating_waits_until_it_can() -> None:
     world = World(bedrock=FakeBedrock(warming_takes=4 * 3600), **SERVING)
     dying = Process(Plan(choose=_on_nth("bedrock.find_endpoint", 4, Fault.CRASH_BEFORE)))

@@ -4,6 +4,9 @@
 Training is bounded before the job is created. Rent grows with time, so it has a deadline, counted from the
 moment in which the run first said that it would rent.
 
+A dead man's switch is such a deadline too: whoever drives the run then releases by itself, whether or not
+the schedule strikes.
+
 Two things are not in its power: Bedrock deletes no throughput that is still Creating, and while no process
 drives the run, nobody looks at the deadline.
 """
@@ -43,9 +46,18 @@ def deadline(run: Run) -> datetime | None:
 
 
 def overdue(run: Run, now: datetime) -> RunFailed | None:
-    """What to record at `now`, if the run has used up what it may spend and still rents."""
+    """What to record at `now`, if the run has used up its money or its time and still rents."""
+    if run.phase not in RENTING:
+        return None
+    if run.serving is not None and run.serving.deleted_at is not None and now >= run.serving.deleted_at:
+        due = f"{run.serving.deleted_at:%Y-%m-%d %H:%M}"
+        return RunFailed(
+            error="TimeIsOver",
+            reason=f"The endpoint's time is over: its dead man's switch was set to {due} UTC.",
+            exit_code=100,
+        )
     limits, until = run.created.budget, deadline(run)
-    if limits is None or until is None or now < until or run.phase not in RENTING:
+    if limits is None or until is None or now < until:
         return None
     return RunFailed(
         error="BudgetReached",

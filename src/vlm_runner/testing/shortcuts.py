@@ -26,12 +26,16 @@ def shortcuts() -> Iterator[None]:
     All processes of a virtual world are this one, so the kernel would always say yes.
     """
     remembering = lru_cache(REMEMBERED)(document.from_bytes)
+    # What a history leaves is collected after it, rather than looked at time and again while it lasts.
+    usual = gc.get_threshold()
     gc.collect()
     gc.freeze()
+    gc.set_threshold(200_000)
     with (
         patch.object(lease, "from_bytes", remembering),
         patch.object(world, "from_bytes", remembering),
         patch.object(holder, "is_dead", lambda _: False),
     ):
         yield
+    gc.set_threshold(*usual)
     gc.unfreeze()
