@@ -26,9 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PROCESSES = 3
-DISTURBED_FOR = 3600.0
+DISTURBED_FOR = (600.0, 1800.0, 3600.0)
 """Seconds after which nothing goes wrong any more, so that the run can end."""
 
+LEASES = (
+    {"time_to_live": 90, "renew_every": 20, "look_every": 5},
+    {"time_to_live": 300, "renew_every": 70, "look_every": 20},
+)
 SWITCH = {"after": "1h", "role_arn": "arn:aws:iam::123456789012:role/switch"}
 USUAL = (
     Fault.LOST,
@@ -79,7 +83,7 @@ def _world(chance: random.Random) -> World:
         serving["dead_man_switch"] = SWITCH
     sections = {"test": {"rows": 1}, "serving": serving}
     world = World(bedrock=bedrock, store=chance.choice(["memory", "s3"]), **sections)
-    lease = LeaseSettings(look_every=chance.choice([2, 10, 25]))
+    lease = LeaseSettings(**chance.choice(LEASES))
     world.settings = world.settings.model_copy(update={"lease": lease})
     return world
 
@@ -88,7 +92,7 @@ async def _history(seed: int, chance: random.Random) -> History:
     world = _world(chance)
     happened: Counter[str] = Counter()
     rate = chance.choice([0.01, 0.03, 0.08])
-    until = anyio.current_time() + DISTURBED_FOR
+    until = anyio.current_time() + chance.choice(DISTURBED_FOR)
     cancelling = None
     if chance.random() < 0.4:
         cancelling = asyncio.get_running_loop().create_task(_cancel(world, chance.uniform(0, 1500)))
