@@ -370,15 +370,16 @@ class _Record:
         self._limit(words)
         answers = [text for field, text in self._texts if field.startswith("messages[")][-1:]
         questions = [text for _, text in self._texts[:-1]]
-        picture = digest(*self._pictures)
+        pictures = tuple(map(digest, self._pictures))
         return Checked(
             row=self.row,
             findings=tuple(self.found),
-            identity=Identity(picture, digest(picture, *questions), digest(*answers)),
+            identity=Identity(pictures, digest(*pictures, *questions), digest(*answers)),
             size=self._size,
             text_tokens=words,
             image_tokens=self._image_tokens,
             prompt_tokens=words - sum(map(text_tokens, answers)) + self._image_tokens,
+            images=self._images,
         )
 
     def _limit(self, words: int) -> None:

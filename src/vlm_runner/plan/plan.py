@@ -28,10 +28,15 @@ class Upload:
     bytes: int
     """Of what is to be uploaded; an estimate where images are converted."""
     bytes_there: int
+    images_per_row: float = 1.0
 
     @property
     def objects(self) -> int:
-        return self.rows - self.rows_there
+        return round((self.rows - self.rows_there) * self.images_per_row)
+
+    @property
+    def objects_there(self) -> int:
+        return round(self.rows_there * self.images_per_row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,7 @@ def _data(plan: Plan) -> list[str]:
     lines = ["", f"Data: {plan.spec.dataset.source}, {errors:,} errors and {warnings:,} warnings in lint"]
     for name, census in plan.report.census.items():
         lines.append(
-            f"  {name}: {census.rows:,} rows, {census.image_bytes:,} bytes of images "
+            f"  {name}: {census.rows:,} rows, {census.images:,} images of {census.image_bytes:,} bytes "
             f"({census.converted:,} are converted), about {census.tokens:,} tokens"
         )
     return lines
@@ -137,7 +142,7 @@ def _data(plan: Plan) -> list[str]:
 def _uploads(plan: Plan) -> list[str]:
     lines = ["", "Upload:"] if plan.uploads else []
     for upload in plan.uploads:
-        there = f"; {upload.rows_there:,} objects are there already" if upload.rows_there else ""
+        there = f"; {upload.objects_there:,} are there already" if upload.rows_there else ""
         lines.append(f"  {upload.subset}: {upload.objects:,} images, about {upload.bytes:,} bytes{there}")
     return lines
 
