@@ -22,7 +22,12 @@ COLUMNS = 64
 @click.argument("spec_file", metavar="SPEC", type=click.Path(dir_okay=False))
 @click.option("--row", default=0, show_default=True, type=click.IntRange(min=0), help="Which row, from 0.")
 @click.option("--validation", is_flag=True, help="Of the held-out rows.")
-@click.option("--image", "image_file", metavar="FILE", help="Save the image there, and further ones beside it, instead of showing them.")
+@click.option(
+    "--image",
+    "image_file",
+    metavar="FILE",
+    help="Save the image there, and further ones beside it, instead of showing them.",
+)
 @json_option
 @where_options
 def preview(
@@ -88,7 +93,8 @@ def saved(row: Row, first: Path) -> list[str]:
     """Write the row's images: to `first`, and further ones beside it, numbered as in S3."""
     names = [first]
     names += [
-        first.with_name(f"{first.stem}-{place}.{_extension(body)}") for place, (body, _) in enumerate(row.more, 1)
+        first.with_name(f"{first.stem}-{place}.{_extension(body)}")
+        for place, (body, _) in enumerate(row.more, 1)
     ]
     for name, body in zip(names, row.images, strict=True):
         name.write_bytes(body)

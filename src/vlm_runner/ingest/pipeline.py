@@ -54,7 +54,9 @@ class Transform:
 
 
 class Line(Protocol):
-    def __call__(self, row: Row, uri: str, image_format: str, more: Sequence[tuple[str, str]] = (), /) -> bytes:
+    def __call__(
+        self, row: Row, uri: str, image_format: str, more: Sequence[tuple[str, str]] = (), /
+    ) -> bytes:
         """
         One JSON line with its line feed, from a row and its image's place; `more` are those of further ones.
 
@@ -268,7 +270,9 @@ class SubsetStaging:
             try:
                 prepared = self._prepared(body, converters)
             except UnusableImage as error:
-                raise UnusableImage(f"{error} (image {place + 1} of {len(row.images)})", error.hint) from error
+                raise UnusableImage(
+                    f"{error} (image {place + 1} of {len(row.images)})", error.hint
+                ) from error
             more.append(
                 (image_key(self._prefix, self._subset.name, row.index, prepared.extension, place), prepared)
             )

@@ -66,7 +66,9 @@ class Relations:
         if held_out and whole in self.training.rows:
             yield rule("D407").found(f"the same as training row {self.training.rows[whole]}", at=at)
         elif held_out and (known := [i for i in identity.images if i in self.training.images]):
-            yield rule("D408").found(f"the same image as training row {self.training.images[known[0]]}", at=at)
+            yield rule("D408").found(
+                f"the same image as training row {self.training.images[known[0]]}", at=at
+            )
         seen.rows.setdefault(whole, row)
         seen.questions.setdefault(identity.question, (row, identity.answer))
         for image in identity.images:

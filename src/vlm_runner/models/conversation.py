@@ -116,7 +116,8 @@ def converse_request(
 ) -> dict[str, Any]:
     """Keyword arguments for Converse: turns in the order of the training record, the images' bytes raw."""
     pictures = [
-        {"image": {"format": form, "source": {"bytes": body}}} for body, form in ((image, image_format), *more)
+        {"image": {"format": form, "source": {"bytes": body}}}
+        for body, form in ((image, image_format), *more)
     ]
     request: dict[str, Any] = {
         "modelId": model_id,

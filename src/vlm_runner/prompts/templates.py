@@ -172,7 +172,8 @@ def preset(name: str) -> dict[str, str]:
     presets = files("vlm_runner.prompts") / "presets"
     folders = [presets / name, presets / name.partition("-")[0]]
     found = {
-        part: next(file for folder in folders if (file := folder / f"{part}.jinja").is_file()) for part in PARTS
+        part: next(file for folder in folders if (file := folder / f"{part}.jinja").is_file())
+        for part in PARTS
     }
     return {part: file.read_text(encoding="utf-8") for part, file in found.items()}
 

@@ -145,7 +145,9 @@ async def _thumbnails(
                 for uri in (row.image, *row.more_images)
                 if uri.startswith(ours)
             ]
-            made = [await to_thread.run_sync(thumbnail, each.body, most) for each in found if each is not None]
+            made = [
+                await to_thread.run_sync(thumbnail, each.body, most) for each in found if each is not None
+            ]
             if shown := tuple(base64.b64encode(each).decode() for each in made if each is not None):
                 small[row.row] = shown
 
