@@ -177,7 +177,7 @@ async def test_verify_finds_the_second_image_of_a_row_gone(
 
 
 BAD_ROWS: dict[str, list[bytes | None]] = {
-    "4 images, and the model takes 3": PNGS[:4],
+    "4 images, and the model takes 3": [*PNGS[:4]],
     "image 2 of 3": [PNGS[0], PNGS[1][:200], PNGS[2]],
     "image 2 of 2": [PNGS[0], None],
 }

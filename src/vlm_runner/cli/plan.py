@@ -32,8 +32,8 @@ def plan(spec_file: str, run_id: str | None, *, offline: bool, as_json: bool, **
 
     \b
         [models."amazon.nova-lite-v1:0:300k".prices]
-        training_per_million_tokens = 2.00
-        throughput_per_unit_hour = 108.15
+        training_per_million_tokens = 0.00     # what your account pays, in US dollars
+        throughput_per_unit_hour = 0.00
 
     \b
     Example:
