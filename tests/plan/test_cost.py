@@ -16,7 +16,7 @@ from vlm_runner.lint.finding import Census
 from vlm_runner.models import find, load_catalogue
 from vlm_runner.models.profile import Prices
 from vlm_runner.plan import estimate, within
-from vlm_runner.plan.cost import money
+from vlm_runner.plan.cost import billed, money
 from vlm_runner.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -108,7 +108,10 @@ def test_keeping_an_endpoint_is_the_worst_case() -> None:
     assert endless.worst is None
 
 
-def test_a_plan_rounds_up() -> None:
+def test_a_bound_is_rounded_up_and_what_is_billed_to_the_nearest_cent() -> None:
+    assert billed(Decimal("11.901")) == "$11.90"
+    assert billed(Decimal("11.905")) == "$11.91"
+    assert billed(None) == "unknown"
     assert money(Decimal("11.901")) == "$11.91"
     assert money(Decimal("1234.5")) == "$1,234.50"
 

@@ -172,5 +172,11 @@ def origins_of(spec: RunSpec, settings: Settings, where: Where) -> tuple[Origin,
     for section, table in spec:
         for name, value in table:
             given = section in spec.model_fields_set and name in table.model_fields_set
-            found.append(Origin(f"{section}.{name}", str(value), "file" if given else "default"))
+            found.append(Origin(f"{section}.{name}", _shown(value), "file" if given else "default"))
     return tuple(found)
+
+
+def _shown(value: object) -> str:
+    return (
+        ", ".join(f"{key} = {each}" for key, each in value.items()) if isinstance(value, dict) else str(value)
+    )

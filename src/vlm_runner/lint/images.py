@@ -187,7 +187,7 @@ def _inflate(data: list[memoryview], stride: int, height: int) -> bool:
                     return True
                 if not piece and not rest:
                     break
-    except isal_zlib.IsalError as error:
+    except isal_zlib.IsalError as error:  # type: ignore[misc]  # its stubs call the class an instance
         raise Flawed("I122", f"the PNG's pixels cannot be decompressed ({error})") from None
     if done < expected:
         raise Flawed("I122", f"the PNG holds {done:,} of {expected:,} bytes of pixels")

@@ -29,6 +29,8 @@ NAME = re.compile(r"[\w\-/.]+", re.ASCII)
 IMAGE_URI = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/([\w\-/.]+)", re.ASCII)
 OWNER = re.compile(r"[0-9]{12}")
 KEYS = frozenset({"schemaVersion", "system", "messages"})
+ROLES = ("user", "assistant")
+"""No set: a role of a stranger's file may be a list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +253,7 @@ class _Record:
                 roles.append("")
                 continue
             role = message.get("role")
-            if role not in {"user", "assistant"}:
+            if role not in ROLES:
                 self.say("J321", f"the role is {role!r}"[:80], field)
             roles.append(str(role))
             self._content(message.get("content"), str(role), field)

@@ -20,7 +20,7 @@ PREPARE = "bedrock/latest/userguide/model-customization-prepare"
 NOVA_PREPARE = "nova/latest/userguide/fine-tune-prepare-data-understanding"
 TROUBLE = "bedrock/latest/userguide/fine-tuning-troubleshooting"
 VALIDATORS = "AWS's dataset validators (aws-samples: amazon-bedrock-samples, amazon-nova-samples)"
-OURS = "vlm-runner"
+OURS = "vlm-runner's own rule"
 PNG = "PNG specification, third edition (W3C)"
 PILLOW = "Pillow's own limit, Image.MAX_IMAGE_PIXELS"
 
