@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vlm_runner.dataset.rows import Row, Subset
+    from vlm_runner.models import ModelProfile
     from vlm_runner.spec import RunSpec
 
 COLUMNS = 64
@@ -101,7 +102,7 @@ def saved(row: Row, first: Path) -> list[str]:
     return [str(name) for name in names]
 
 
-def rendered(row: Row, subset: Subset, spec: RunSpec, profile: Any) -> dict[str, Any]:
+def rendered(row: Row, subset: Subset, spec: RunSpec, profile: ModelProfile) -> dict[str, Any]:
     """The row as values: the record, its tokens, and what lint finds in it."""
     import datetime as dt
 
@@ -115,7 +116,6 @@ def rendered(row: Row, subset: Subset, spec: RunSpec, profile: Any) -> dict[str,
     report = lint_dataset(
         Opened(alone, None, None, alone.fingerprint), spec, profile, today=dt.datetime.now(dt.UTC).date()
     )
-    census = report.census[alone.name]
     texts = {name: part if isinstance(part, str) else None for name, part in parts.items()}
     return {
         "subset": subset.name,
@@ -124,7 +124,7 @@ def rendered(row: Row, subset: Subset, spec: RunSpec, profile: Any) -> dict[str,
         **texts,
         "tokens": {
             **{name: text_tokens(part) for name, part in texts.items() if part is not None},
-            "image": census.image_tokens,
+            "image": image_tokens(row, profile),
             "limit": profile.tokens.per_record,
         },
         "image_bytes": sum(map(len, row.images)),
@@ -135,6 +135,20 @@ def rendered(row: Row, subset: Subset, spec: RunSpec, profile: Any) -> dict[str,
             finding.as_json() | {"row": row.index} for finding in report.findings if finding.row is not None
         ],
     }
+
+
+def image_tokens(row: Row, profile: ModelProfile) -> int:
+    """Of all images of the row that can be read, also where another one or a limit makes it unusable."""
+    from vlm_runner.lint.images import Flawed, inspect
+
+    count = 0
+    for image in row.images:
+        try:
+            facts = inspect(image)
+        except Flawed:
+            continue
+        count += profile.image_tokens(facts.width, facts.height)
+    return count
 
 
 def text(shown: dict[str, Any]) -> str:
