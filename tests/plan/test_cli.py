@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from datetime import UTC, datetime
@@ -226,6 +227,18 @@ def test_preview_saves_every_image_of_a_row(tmp_path: Path) -> None:
     ]
     assert "the 2 others show regions" in three["user"]
     assert three["tokens"]["image"] > 2 * one["tokens"]["image"]
+
+
+def test_a_terminal_with_colour_is_shown_the_image_and_nothing_is_saved(
+    spec: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = importlib.import_module("vlm_runner.cli.preview")  # its name in the package is the command's
+    monkeypatch.setattr(module, "shows_pictures", lambda: True)
+
+    result = run("preview", spec, "--row", 1)
+
+    assert result.stdout.count("▀") > 64
+    assert list(spec.parent.glob("*.png")) == []
 
 
 def test_preview_of_a_row_that_there_is_not_says_how_many_there_are(spec: Path) -> None:
