@@ -44,10 +44,10 @@ lint: $(VENV)/.dev  ## Style, types, import directions, and docs that match the 
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/cog --check README.md
+	$(BIN)/cog --check README.md docs/before-you-pay.md
 
 docs: $(VENV)/.dev  ## Bring the generated parts of the README up to date
-	$(BIN)/cog -r README.md
+	$(BIN)/cog -r README.md docs/before-you-pay.md
 
 check: lint test  ## What CI runs
 

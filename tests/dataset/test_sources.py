@@ -263,11 +263,77 @@ def test_an_embedded_image_that_is_not_there(tmp_path: Path, opened: Open, image
         list(opened(source).train.rows())
 
 
-def test_many_images_in_one_row_are_refused(tmp_path: Path, opened: Open) -> None:
-    source = write_parquet(tmp_path / "rows.parquet", [row(0, image=[png(0), png(1)])])
+def several(root: Path) -> Path:
+    """Rows of one, two and three images."""
+    rows = [{"images": [png(10 * i + k) for k in range(1 + i)], **_texts(i)} for i in range(3)]
+    return write_parquet(root / "rows.parquet", rows)
 
-    with pytest.raises(RowError, match="2 images"):
-        list(opened(source).train.rows())
+
+def several_by_path(root: Path) -> Path:
+    write_pictures(root, range(30))
+    rows = [{"images": [f"{10 * i + k}.png" for k in range(1 + i)], **_texts(i)} for i in range(3)]
+    return write_jsonl(root / "rows.jsonl", rows)
+
+
+def several_saved(root: Path) -> Path:
+    import datasets
+
+    rows = [{"images": [row(10 * i + k)["image"] for k in range(1 + i)], **_texts(i)} for i in range(3)]
+    table = datasets.Dataset.from_list(rows)
+    table.cast_column("images", datasets.List(datasets.Image())).save_to_disk(root)
+    return root
+
+
+def _texts(number: int) -> dict[str, Any]:
+    return {key: value for key, value in row(number).items() if key != "image"}
+
+
+@pytest.mark.parametrize("make", [several, several_by_path, several_saved])
+def test_a_list_of_images_comes_along_in_its_order(
+    tmp_path: Path, opened: Open, make: Callable[[Path], Path]
+) -> None:
+    rows = list(opened(make(tmp_path / "data")).train.rows())
+
+    assert [each.images for each in rows] == [
+        tuple(png(10 * i + k) for k in range(1 + i)) for i in range(len(rows))
+    ]
+    assert [each.image for each in rows] == [png(0), png(10), png(20)]
+    assert [each.fields["image_count"] for each in rows] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"), [(None, "is missing"), (b"", "is empty"), ("no.png", "only a path|read")]
+)
+def test_of_several_images_the_one_that_is_not_there_is_named(
+    tmp_path: Path, opened: Open, bad: Any, reason: str
+) -> None:
+    first: Any = "0.png" if isinstance(bad, str) else png(0)
+    write_pictures(tmp_path, range(1))
+    source = write_jsonl if isinstance(bad, str) else write_parquet
+    name = "rows.jsonl" if isinstance(bad, str) else "rows.parquet"
+    opened_ = opened(source(tmp_path / name, [{"images": [first, bad, first], **_texts(0)}]))
+
+    with pytest.raises(RowError, match=rf"({reason}).*image 2 of 3") as raised:
+        list(opened_.train.rows())
+
+    assert (raised.value.row, raised.value.field) == (0, "images")
+
+
+def test_rows_that_share_a_region_stay_on_one_side(tmp_path: Path, opened: Open) -> None:
+    rows = [{"images": [png(i), png(100 + i // 4)], **_texts(i)} for i in range(40)]
+    both = opened(write_parquet(tmp_path / "rows.parquet", rows), validation_fraction=0.3)
+    assert both.validation is not None
+
+    train, held = ({row.images[1] for row in part.rows()} for part in (both.train, both.validation))
+
+    assert not train & held
+
+
+def test_rows_whose_regions_differ_are_no_duplicates(tmp_path: Path, opened: Open) -> None:
+    rows = [{"images": [png(0), png(k)], **_texts(0)} for k in (1, 2, 1)]
+    source = write_parquet(tmp_path / "rows.parquet", rows)
+
+    assert opened(source, drop_duplicates=True).train.num_rows == 2
 
 
 def test_a_row_of_a_part_is_named_as_the_dataset_names_it_too(tmp_path: Path, opened: Open) -> None:
@@ -290,7 +356,8 @@ def test_columns_by_other_names(tmp_path: Path, opened: Open) -> None:
     (first, _) = opened(write_parquet(tmp_path / "rows.parquet", rows), columns=columns).train.rows()
 
     assert first.image == png(0)
-    assert first.fields == {"id": 0, "dom": "<p>", "verdict": FINDING, "html": "<p>", "output": [FINDING]}
+    own = {"id": 0, "dom": "<p>", "verdict": FINDING}
+    assert first.fields == own | {"html": "<p>", "output": [FINDING], "image_count": 1}
 
 
 def test_other_columns_come_along_and_other_images_do_not(tmp_path: Path, opened: Open) -> None:
@@ -298,7 +365,7 @@ def test_other_columns_come_along_and_other_images_do_not(tmp_path: Path, opened
 
     (first,) = opened(write_parquet(tmp_path / "rows.parquet", rows), required=()).train.rows()
 
-    assert first.fields == {"question": "?", "answer": "!"}
+    assert first.fields == {"question": "?", "answer": "!", "image_count": 1}
 
 
 def test_a_jsonl_with_findings_in_every_form(tmp_path: Path, opened: Open) -> None:

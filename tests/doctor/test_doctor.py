@@ -11,13 +11,14 @@ import boto3
 import pytest
 from click.testing import CliRunner
 
+from vlm_runner.aws.ports import Caller, FoundationModel
 from vlm_runner.aws.session import AwsSession
 from vlm_runner.cli import cli
 from vlm_runner.doctor import Check, Patient, Status, examine
 from vlm_runner.doctor.checks import scope_of
 from vlm_runner.doctor.documents import all_documents, role_policy, role_trust
 from vlm_runner.doctor.policy import Verdict, verdict
-from vlm_runner.errors import Conflict
+from vlm_runner.errors import AccessDenied, Conflict
 from vlm_runner.models import load_catalogue
 from vlm_runner.sandbox import Sandbox, SandboxOptions
 from vlm_runner.spec import RunSpec
@@ -292,6 +293,151 @@ async def test_too_many_jobs(world: World, monkeypatch: pytest.MonkeyPatch) -> N
     check = await world.only("C19")
 
     assert "stop-model-customization-job" in (check.fix or "")
+
+
+def answers(monkeypatch: pytest.MonkeyPatch, method: str, answer: Any) -> None:
+    """What moto cannot say: `method` of the inspection answers, or raises, `answer`."""
+
+    async def said(*given: object) -> Any:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer(*given) if callable(answer) else answer
+
+    monkeypatch.setattr(f"vlm_runner.aws.inspection.AwsInspection.{method}", said)
+
+
+async def test_a_model_that_is_not_fine_tuned(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def found(*_: object) -> FoundationModel:
+        return FoundationModel(NOVA, "ACTIVE", ("DISTILLATION",), ("ON_DEMAND",))
+
+    monkeypatch.setattr("vlm_runner.aws.bedrock.BedrockControl.foundation_model", found)
+
+    check = await world.only("C04")
+
+    assert "DISTILLATION" in check.message
+    assert "amazon.nova-pro-v1:0:300k" in (check.fix or "")
+
+
+async def test_a_role_that_may_not_be_looked_at(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, "role", AccessDenied("no"))
+
+    check = await world.only("C06", Status.UNKNOWN)
+
+    assert "iam:GetRole" in (check.fix or "")
+
+
+async def test_rights_that_can_be_neither_simulated_nor_read(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(monkeypatch, "policies", AccessDenied("no"))
+
+    check = await world.only("C13", Status.UNKNOWN)
+
+    assert "iam:SimulatePrincipalPolicy" in (check.fix or "")
+
+
+@pytest.mark.parametrize(
+    ("code", "action"), [("C10", "s3:ListBucket"), ("C11", "s3:GetObject"), ("C12", "s3:PutObject")]
+)
+async def test_iams_own_simulation_outweighs_the_policies(
+    world: World, monkeypatch: pytest.MonkeyPatch, code: str, action: str
+) -> None:
+    """
+    A boundary or an organization's policy forbids what the role's own ones allow.
+    """
+
+    def simulated(_: object, _principal: str, actions: list[str], *__: object) -> dict[str, bool]:
+        return {each: each != action for each in actions}
+
+    answers(monkeypatch, "simulate", simulated)
+
+    check = await world.only(code)
+
+    assert action in check.message
+    assert "simulated by IAM" in check.message
+    assert "put-role-policy" in (check.fix or "")
+
+
+async def test_a_caller_that_may_not_do_it_all(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def simulated(_: object, _principal: str, actions: list[str], *__: object) -> dict[str, bool]:
+        return {each: each != "iam:PassRole" for each in actions}
+
+    answers(monkeypatch, "simulate", simulated)
+    monkeypatch.setattr("vlm_runner.aws.account.AwsAccount.caller", a_user)
+
+    check = await world.only("C21")
+
+    assert check.message == "may not iam:PassRole"
+    assert "--only caller_policy" in (check.fix or "")
+
+
+async def a_user(_: object) -> Caller:
+    return Caller(ACCOUNT, f"arn:aws:iam::{ACCOUNT}:user/me", "aws")
+
+
+async def test_a_caller_that_iam_does_not_simulate(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def root(_: object) -> Caller:
+        return Caller(ACCOUNT, f"arn:aws:iam::{ACCOUNT}:root", "aws")
+
+    monkeypatch.setattr("vlm_runner.aws.account.AwsAccount.caller", root)
+
+    check = await world.only("C21", Status.UNKNOWN)
+
+    assert ":root" in check.message
+
+
+async def test_a_public_bucket(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, "_public", answer=True)
+    world.make_bucket()
+
+    check = await world.only("C16")
+
+    assert "put-public-access-block" in (check.fix or "")
+
+
+async def test_a_bucket_whose_block_cannot_be_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, "_blocks", answer=None)
+    world.make_bucket()
+
+    check = await world.only("C16", Status.UNKNOWN)
+
+    assert "s3:GetBucketPublicAccessBlock" in (check.fix or "")
+
+
+async def test_a_quota_that_cannot_be_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, "quota", answer=None)
+
+    check = await world.only("C17", Status.UNKNOWN)
+
+    assert "servicequotas:GetServiceQuota" in (check.fix or "")
+
+
+async def test_too_few_units_of_this_model(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    quota = ("L-0000TEST", "Model units per provisioned model for Amazon Nova Lite", 0.0)
+    answers(monkeypatch, "quota_named", answer=quota)
+
+    check = await world.only("C18")
+
+    assert "--quota-code L-0000TEST" in (check.fix or "")
+
+
+async def test_an_answer_without_a_date(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, "time", answer=None)
+
+    await world.only("C20", Status.UNKNOWN)
+
+
+async def test_what_may_not_be_asked_is_named_and_stops_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(
+        monkeypatch, "running_jobs", AccessDenied("not authorized", operation="ListModelCustomizationJobs")
+    )
+
+    check = await world.only("C00", Status.UNKNOWN)
+
+    assert "ListModelCustomizationJobs" in (check.fix or "")
+    assert "C23" in {each.code for each in await world.examined()}
 
 
 async def test_a_clock_that_is_off(world: World) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import random
+
 import pytest
+from PIL import Image
 
 from vlm_runner.core.events import RunFailed
 from vlm_runner.errors import AccessDenied, AwsRefused, ModelNotReady, Throttled
@@ -169,6 +173,35 @@ async def test_a_metric_of_ones_own_is_measured_and_a_broken_one_is_named() -> N
     assert _report(world)["missing"] == [
         f"The metric '{__name__}:broken' failed: ZeroDivisionError: division by zero"
     ]
+
+
+async def test_all_images_of_a_row_fit_into_one_call_together() -> None:
+    """
+    Ten images, each as large as a call may hold one, would be more than a call may hold.
+    """
+    from vlm_runner.models import find
+    from vlm_runner.testing.dataset import tiny_png
+
+    limits = find("amazon.nova-lite-v1:0:300k").inference
+    world, runtime = world_of(2, answer)
+    chance = random.Random(1)
+    noise = Image.frombytes("RGB", (1100, 1100), chance.randbytes(1100 * 1100 * 3))
+    out = io.BytesIO()
+    noise.save(out, "PNG")
+    assert limits.max_image_bytes * 0.9 < len(out.getvalue()) < limits.max_image_bytes
+    world.dataset.images = [out.getvalue()] * 9 + [tiny_png(1)]  # type: ignore[attr-defined]
+
+    run = await world.live()
+
+    assert run.outcome == "succeeded", run.reason
+    for request in runtime.requests:
+        sent = [
+            part["image"]["source"]["bytes"] for part in request["messages"][0]["content"] if "image" in part
+        ]
+        assert len(sent) == 10
+        assert sum(map(len, sent)) * 4 / 3 < limits.max_body_bytes
+        assert sent[-1] == tiny_png(1)
+        assert all(len(body) > 100_000 for body in sent[:-1])
 
 
 def letters(reference: str, said: str) -> dict[str, float]:

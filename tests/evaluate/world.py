@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vlm_runner.aws.ports import Reply
@@ -12,7 +13,9 @@ from vlm_runner.testing import World
 from vlm_runner.testing.dataset import TinySubset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+    from vlm_runner.dataset.rows import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +26,29 @@ class _Opened:
     fingerprint: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Several(TinySubset):
+    images: tuple[bytes, ...] = ()
+
+    def rows(self, start: int = 0, stop: int | None = None) -> Iterator[Row]:
+        first, *more = self.images
+        for row in TinySubset.rows(self, start, stop):
+            yield replace(row, image=first, more=tuple((body, None) for body in more))
+
+
 class HeldOut:
     """Eight rows to learn from, and some to be asked about."""
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
+        self.images: list[bytes] = []
+        """Of every row, instead of its own one."""
 
     def __call__(self, spec: Any, revision: str | None) -> Any:
         columns = ("image", "page", "output")
-        train = TinySubset("train", 8, "tiny", None, columns)
-        validation = TinySubset("validation", self.rows, "tiny-held-out", None, columns)
+        kind = partial(_Several, images=tuple(self.images)) if self.images else TinySubset
+        train = kind("train", 8, "tiny", None, columns)
+        validation = kind("validation", self.rows, "tiny-held-out", None, columns)
         return _Opened(train, validation, None, "tiny")
 
 
@@ -42,8 +58,10 @@ class Runtime:
     def __init__(self, says: Callable[[str, str], str]) -> None:
         self.says = says
         self.asked: Counter[tuple[str, str]] = Counter()
+        self.requests: list[Mapping[str, Any]] = []
 
     async def converse(self, request: Mapping[str, Any]) -> Reply:
+        self.requests.append(request)
         model_id = str(request["modelId"])
         prompt = next(part["text"] for part in request["messages"][0]["content"] if "text" in part)
         text = self.says(model_id, prompt)

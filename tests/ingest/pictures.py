@@ -10,7 +10,9 @@ from PIL import Image, ImageCms
 
 from vlm_runner.ingest.images import ImageLimits
 
-LIMITS = ImageLimits(max_bytes=10_000_000, min_side=1, max_side=8000, formats=("png", "jpeg", "gif", "webp"))
+LIMITS = ImageLimits(
+    max_bytes=10_000_000, min_side=1, max_side=8000, formats=("png", "jpeg", "gif", "webp"), per_record=3
+)
 
 
 def picture(mode: str = "RGB", size: tuple[int, int] = (37, 23), seed: int = 0) -> Image.Image:

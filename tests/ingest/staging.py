@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,25 @@ def write_dataset(folder: Path, images: list[bytes | None]) -> Path:
     return folder
 
 
+def write_several(folder: Path, images: list[list[bytes | None]]) -> Path:
+    """As `write_dataset`, with a list of images a row."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table = pa.table(
+        {
+            "images": [[{"bytes": body, "path": None} for body in row] for row in images],
+            "html": [f"<p>Page {index}</p>" for index in range(len(images))],
+            "output": [f"finding {index}" for index in range(len(images))],
+        }
+    )
+    pq.write_table(table, folder / "train.parquet")
+    return folder
+
+
 def opened(folder: Path, cache: Path) -> Subset:
     return open_dataset(DatasetSpec(source=str(folder)), cache_dir=cache).train
 
 
-def line(row: Row, uri: str, image_format: str) -> bytes:
+def line(row: Row, uri: str, image_format: str, more: Sequence[tuple[str, str]] = (), /) -> bytes:
     return record_line(
         None,
         f"Row {row.index}: {row.fields['html']}",
@@ -55,6 +70,7 @@ def line(row: Row, uri: str, image_format: str) -> bytes:
         image_format=image_format,
         bucket_owner=ACCOUNT,
         image_first=True,
+        more=more,
     )
 
 

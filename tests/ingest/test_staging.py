@@ -24,7 +24,7 @@ from vlm_runner.ingest import pipeline
 from vlm_runner.ingest.shards import SHARD_ROWS
 
 from .pictures import SOURCES, picture, saved, shown
-from .staging import ACCOUNT, BUCKET, body_of, contents, opened, record, stage, write_dataset
+from .staging import ACCOUNT, BUCKET, body_of, contents, opened, record, stage, write_dataset, write_several
 
 if TYPE_CHECKING:
     from vlm_runner.core.signals import StagingProgress
@@ -129,6 +129,73 @@ async def test_verify_finds_images_that_are_gone_or_of_another_size(
     assert believed.images_uploaded == 0
     assert (verified.images_uploaded, verified.shards_skipped) == (2 * SHARD_ROWS, 1)
     assert contents(s3) == whole
+
+
+PNGS = [saved(picture(seed=number), "PNG") for number in range(8)]
+JPEG = SOURCES["jpeg"]
+
+
+async def test_several_images_of_a_row_lie_beside_its_first(
+    objects: Objects, s3: Any, cache: Path, tmp_path: Folder
+) -> None:
+    """
+    A row's first image has the key it would have alone; each is passed through or converted on its own.
+    """
+    rows: list[list[bytes | None]] = [[PNGS[0]], [PNGS[1], JPEG, PNGS[2]], [PNGS[3], PNGS[4]]]
+    subset = opened(write_several(tmp_path / "data", rows), cache)
+
+    staged = await stage(subset, objects)
+    await record(subset, objects)
+
+    assert (staged.rows, staged.images_uploaded) == (3, 6)
+    assert (staged.images_passed_through, staged.images_converted) == (5, 1)
+    images = [key for key in contents(s3) if key.startswith("images/")]
+    assert images == [f"images/train/{name}.png" for name in ("000", "001-1", "001-2", "001", "002-1", "002")]
+    lines = [json.loads(line) for line in body_of(s3, "data/train.jsonl").splitlines()]
+    for row, line in zip(rows, lines, strict=True):
+        parts = [part["image"] for part in line["messages"][0]["content"] if "image" in part]
+        keys = [part["source"]["s3Location"]["uri"].removeprefix(f"s3://{BUCKET}/") for part in parts]
+        assert [shown(body_of(s3, key)) for key in keys] == [shown(source) for source in row if source]
+        assert {part["format"] for part in parts} == {"png"}
+
+
+async def test_verify_finds_the_second_image_of_a_row_gone(
+    objects: Objects, s3: Any, cache: Path, tmp_path: Folder
+) -> None:
+    rows: list[list[bytes | None]] = [[PNGS[0], PNGS[1]], [PNGS[2], PNGS[3], PNGS[4]]]
+    subset = opened(write_several(tmp_path / "data", rows), cache)
+    await stage(subset, objects)
+    whole = contents(s3)
+
+    untouched = await stage(subset, objects, verify=True)
+    s3.delete_object(Bucket=BUCKET, Key="images/train/001-2.png")
+    verified = await stage(subset, objects, verify=True)
+
+    assert untouched.images_uploaded == 0
+    assert verified.images_uploaded == 5
+    assert contents(s3) == whole
+
+
+BAD_ROWS: dict[str, list[bytes | None]] = {
+    "4 images, and the model takes 3": [*PNGS[:4]],
+    "image 2 of 3": [PNGS[0], PNGS[1][:200], PNGS[2]],
+    "image 2 of 2": [PNGS[0], None],
+}
+
+
+@pytest.mark.parametrize("reason", BAD_ROWS)
+async def test_a_row_with_one_bad_image_is_refused_whole(
+    objects: Objects, s3: Any, cache: Path, tmp_path: Folder, reason: str
+) -> None:
+    subset = opened(write_several(tmp_path / "data", [[PNGS[0]], BAD_ROWS[reason]]), cache)
+
+    with pytest.raises(RowError, match=reason) as raised:
+        await stage(subset, objects)
+    skipping = await stage(subset, objects, skip=True)
+
+    assert raised.value.row == 1
+    assert (skipping.rows_skipped, skipping.images_uploaded) == (1, 1)
+    assert [key for key in contents(s3) if "/001" in key] == []
 
 
 async def test_a_refusal_ends_it_at_once(

@@ -148,6 +148,73 @@ def test_leaks_between_splits_are_found(tmp_path: Path) -> None:
     assert leaks == {("D407", "validation", 0), ("D408", "validation", 1)}
 
 
+def regions(number: int, count: int) -> dict[str, Any]:
+    """A row of a page and its regions."""
+    pictures = [png(shade=(number + place) % 200, width=64 + 3 * place) for place in range(count)]
+    images = [{"bytes": body, "path": None} for body in pictures]
+    return {key: value for key, value in row(number).items() if key != "image"} | {"images": images}
+
+
+@pytest.mark.parametrize(("model", "region", "most"), [(NOVA, "us-east-1", 10), (LLAMA, "us-west-2", 1)])
+def test_more_images_than_the_model_takes_are_an_error_of_their_row(
+    model: str, region: str, most: int, tmp_path: Path
+) -> None:
+    source = write(tmp_path / "data", [regions(0, most), regions(20, most + 1), regions(40, most)])
+
+    found = lint(spec_of(source, model={"base": model}, aws={"region": region}))
+
+    (error,) = [finding for finding in found.findings if finding.code == "I105"]
+    assert (error.severity, error.row, error.field) == (Severity.ERROR, 1, "images")
+    assert f"{most + 1} images" in error.message
+    assert f"takes {most} a record" in error.message
+    assert "read 2026" in error.why
+    assert "on_bad_row" in error.fix
+
+
+def test_every_image_of_a_row_is_looked_at_and_counted(tmp_path: Path) -> None:
+    bad = regions(20, 3)
+    bad["images"][2]["bytes"] = bad["images"][2]["bytes"][:-20]
+    alone = lint(spec_of(write(tmp_path / "one", [regions(0, 1)]))).census["train"]
+
+    found = lint(spec_of(write(tmp_path / "data", [regions(0, 4), bad])))
+
+    (error,) = [finding for finding in found.findings if finding.code == "I120"]
+    assert (error.row, error.field) == (1, "images[2]")
+    census = found.census["train"]
+    assert (census.rows, census.usable, census.images) == (2, 1, 4)
+    assert census.image_tokens > 3.5 * alone.image_tokens
+    assert census.prompt_tokens[0] > alone.prompt_tokens[0] + 2 * alone.image_tokens
+
+
+def test_a_record_whose_images_together_are_too_many_tokens_is_told(tmp_path: Path) -> None:
+    """
+    Each image alone is within every limit; ten of this size are not within 32,000 tokens.
+    """
+    pictures = [{"bytes": png(1600, 1600, shade=shade), "path": None} for shade in range(10)]
+    source = write(tmp_path / "data", [regions(0, 1) | {"images": pictures}])
+
+    found = lint(spec_of(source))
+
+    (error,) = [
+        finding for finding in found.findings if finding.severity is Severity.ERROR and finding.row == 0
+    ]
+    assert error.code == "T230"
+    assert "of 10 images" in error.message
+
+
+def test_a_region_of_a_training_row_is_a_leak(tmp_path: Path) -> None:
+    folder = write(tmp_path / "data", [regions(number, 2) for number in range(0, 60, 5)])
+    held = regions(100, 2)
+    held["images"][1] = regions(15, 2)["images"][1]
+    write(folder, [held], "validation")
+
+    found = lint(spec_of(folder, dataset={"validation_split": "validation"}))
+
+    (leak,) = [finding for finding in found.findings if finding.code == "D408"]
+    assert (leak.subset, leak.row) == ("validation", 0)
+    assert "training row 3" in leak.message
+
+
 def test_one_answer_to_everything_is_told_once(tmp_path: Path) -> None:
     rows = [row(number, output=[FINDING]) for number in range(10)]
 

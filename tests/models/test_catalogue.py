@@ -211,7 +211,8 @@ def test_a_users_file_replaces_a_value_under_its_own_name(tmp_path: Path) -> Non
 
     assert nova.training_cost(2_000_000, 3) == Decimal("7.50")
     assert nova.call_cost(1_000_000, 0) == Decimal("0.06")
-    assert nova.prices.source == str(path)
+    assert nova.prices.source_of("training_per_million_tokens").source == str(path)
+    assert "aws.amazon.com" in nova.prices.source_of("input_per_million_tokens").source
     assert find(NOVA).training_cost(1, 1) is None
 
 
@@ -221,9 +222,13 @@ def test_a_users_file_adds_a_model(tmp_path: Path) -> None:
         '[models."amazon.nova-next-v1:0:1m"]\nfamily = "nova"\nname = "Next"\n'
         'inference_id = "amazon.nova-next-v1:0"\n'
         '[models."amazon.nova-next-v1:0:1m".prices]\n'
+        '[models."amazon.nova-next-v1:0:1m".tokens]\nper_record = 64_000\n'
     )
 
-    assert load_catalogue(path).find("amazon.nova-next-v1:0:1m").tokens.per_record == 32_000
+    added = load_catalogue(path).find("amazon.nova-next-v1:0:1m")
+    assert added.images.per_record == 10
+    assert added.tokens.per_record == 64_000
+    assert (added.tokens.source, added.prices.source) == (str(path), str(path))
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,38 @@ def test_a_call_keeps_the_order_of_training(family: str, image_first: bool) -> N
     assert kinds == [next(iter(part)) for part in trained]
 
 
+@pytest.mark.parametrize("image_first", [True, False])
+@pytest.mark.parametrize("family", ["nova", "converse", "llama32"])
+def test_several_images_are_asked_as_they_are_trained(family: str, image_first: bool) -> None:
+    places = [(f"s3://b/images/train/000-{place}.jpg", "jpeg") for place in (1, 2)]
+    place = PLACE | {"image_first": image_first, "more": places}
+    trained = record("s", "QUESTION", "a", **place)["messages"][0]["content"]
+    bodies = [(b"second", "jpeg"), (b"third", "jpeg")]
+    settings: dict[str, Any] = {"max_tokens": 64, "temperature": 0.5, "image_first": image_first}
+
+    uris = [part["image"]["source"]["s3Location"]["uri"] for part in trained if "image" in part]
+    assert uris == ["s3://b/images/train/000.png", *(uri for uri, _ in places)]
+    if family == "llama32":
+        body = FAMILIES[family].invoke_body("s", "QUESTION", IMAGE, "png", more=bodies, **settings)
+        marks = "<|image|>" * 3
+        assert (f"{marks}QUESTION" if image_first else f"QUESTION{marks}") in body["prompt"]
+        assert [base64.b64decode(text) for text in body["images"]] == [IMAGE, b"second", b"third"]
+        return
+    if family == "nova":
+        body = FAMILIES[family].invoke_body("s", "QUESTION", IMAGE, "png", more=bodies, **settings)
+    else:
+        body = converse_request("m", "s", "QUESTION", IMAGE, "png", more=bodies, **settings)
+    asked = body["messages"][0]["content"]
+    assert [next(iter(part)) for part in asked] == [next(iter(part)) for part in trained]
+    found = [part["image"] for part in asked if "image" in part]
+    raw = [
+        base64.b64decode(each["source"]["bytes"]) if family == "nova" else each["source"]["bytes"]
+        for each in found
+    ]
+    assert raw == [IMAGE, b"second", b"third"]
+    assert [each["format"] for each in found] == ["png", "jpeg", "jpeg"]
+
+
 def test_llama_body() -> None:
     body = FAMILIES["llama32"].invoke_body("be kind", "what?", IMAGE, "png", max_tokens=99, temperature=0)
 

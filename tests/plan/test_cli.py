@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from datetime import UTC, datetime
@@ -195,6 +196,49 @@ def test_preview_as_text_saves_the_image_where_there_is_no_terminal(spec: Path) 
 
     assert "── user" in result.stdout
     assert spec.with_name("validation-000.png").exists()
+
+
+def test_preview_saves_every_image_of_a_row(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sample = pq.read_table(sample_folder() / "train.parquet").to_pylist()
+    images = [row["image"] for row in sample]
+    rows = [row | {"images": images[: 1 + number]} for number, row in enumerate(sample)]
+    for row in rows:
+        del row["image"]
+    (tmp_path / "data").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "data" / "train.parquet")
+    spec = tmp_path / "run.toml"
+    spec.write_text(
+        f'[dataset]\nsource = "{tmp_path / "data"}"\n[prompt]\npreset = "accessibility-regions"\n'
+        f'[model]\nbase = "{NOVA}"\n[training]\nrole_arn = "arn:aws:iam::123456789012:role/sft"\n'
+    )
+
+    one, three = (json.loads(run("preview", spec, "--row", row, "--json").stdout) for row in (0, 2))
+
+    assert [path.rpartition("/")[2] for path in three["images"]] == [
+        "train-002.png",
+        "train-002-1.png",
+        "train-002-2.png",
+    ]
+    assert [(tmp_path / f"train-002{end}.png").read_bytes() for end in ("", "-1", "-2")] == [
+        image["bytes"] for image in images[:3]
+    ]
+    assert "the 2 others show regions" in three["user"]
+    assert three["tokens"]["image"] > 2 * one["tokens"]["image"]
+
+
+def test_a_terminal_with_colour_is_shown_the_image_and_nothing_is_saved(
+    spec: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = importlib.import_module("vlm_runner.cli.preview")  # its name in the package is the command's
+    monkeypatch.setattr(module, "shows_pictures", lambda: True)
+
+    result = run("preview", spec, "--row", 1)
+
+    assert result.stdout.count("▀") > 64
+    assert list(spec.parent.glob("*.png")) == []
 
 
 def test_preview_of_a_row_that_there_is_not_says_how_many_there_are(spec: Path) -> None:

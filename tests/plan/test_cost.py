@@ -14,8 +14,9 @@ from vlm_runner.core.run import Phase, Run
 from vlm_runner.errors import ConfigurationError
 from vlm_runner.lint.finding import Census
 from vlm_runner.models import find, load_catalogue
+from vlm_runner.models.profile import Prices
 from vlm_runner.plan import estimate, within
-from vlm_runner.plan.cost import money
+from vlm_runner.plan.cost import billed, money
 from vlm_runner.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -58,6 +59,37 @@ def test_a_price_that_is_not_known_makes_the_sum_unknown() -> None:
     assert cost.unknown == ("training_per_million_tokens", "throughput_per_unit_hour")
 
 
+NEEDED = {
+    "training_per_million_tokens": {"provisioned", "on-demand", "none"},
+    "throughput_per_unit_hour": {"provisioned"},
+    "input_per_million_tokens": {"provisioned", "on-demand"},
+    "output_per_million_tokens": {"provisioned", "on-demand"},
+}
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.sets(st.sampled_from(sorted(Prices.model_fields.keys() & NEEDED.keys()))),
+    st.sampled_from(["provisioned", "on-demand", "none"]),
+)
+def test_no_sum_is_named_while_a_price_in_it_is_not_known(missing: set[str], mode: str) -> None:
+    prices = find(NOVA).prices.model_copy(
+        update={name: Decimal(3) for name in NEEDED} | dict.fromkeys(missing)
+    )
+    profile = find(NOVA).model_copy(update={"prices": prices})
+    spec = spec_of(NOVA, serving={"mode": mode}, test={"rows": 2, "compare_base": True})
+
+    cost = estimate(spec, profile, census(), None)
+
+    lacks = {name for name in missing if mode in NEEDED[name]}
+    assert (cost.expected is None) == bool(lacks)
+    assert (cost.worst is None) == bool(lacks)
+    assert money(cost.expected) == "unknown" or not lacks
+    assert bool(cost.unknown) == bool(lacks)
+    if cost.rents:
+        assert (cost.per_month_if_forgotten is None) == ("throughput_per_unit_hour" in missing)
+
+
 def test_on_demand_rents_nothing_by_the_hour() -> None:
     cost = estimate(spec_of(NOVA, serving={"mode": "on-demand"}), find(NOVA), census(), None)
 
@@ -76,7 +108,10 @@ def test_keeping_an_endpoint_is_the_worst_case() -> None:
     assert endless.worst is None
 
 
-def test_a_plan_rounds_up() -> None:
+def test_a_bound_is_rounded_up_and_what_is_billed_to_the_nearest_cent() -> None:
+    assert billed(Decimal("11.901")) == "$11.90"
+    assert billed(Decimal("11.905")) == "$11.91"
+    assert billed(None) == "unknown"
     assert money(Decimal("11.901")) == "$11.91"
     assert money(Decimal("1234.5")) == "$1,234.50"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import urllib.request
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,10 @@ import pytest
 
 from vlm_runner.clock import SystemClock
 from vlm_runner.errors import ConfigurationError
+from vlm_runner.plan.cost import billed
 from vlm_runner.runner import Runner
 from vlm_runner.sample import sample_folder
-from vlm_runner.sandbox import Sandbox, SandboxOptions
+from vlm_runner.sandbox import Sandbox, SandboxOptions, read_prices
 from vlm_runner.settings import PollSettings, Settings
 from vlm_runner.spec import RunSpec
 
@@ -104,8 +106,58 @@ async def planned_and_run(spec: RunSpec, settings: Settings) -> tuple[Survey, Ru
 
 
 def ledger(sandbox: Sandbox) -> dict[str, dict[str, Any]]:
+    """By kind; of calls to several models their sum."""
     with urllib.request.urlopen(f"{sandbox.url}/_sandbox/ledger") as reply:
-        return {entry["kind"]: entry for entry in json.load(reply)["entries"]}
+        said = json.load(reply)
+    bill: dict[str, dict[str, Any]] = {}
+    for entry in said["entries"]:
+        before = bill.get(entry["kind"], {})
+        assert not before or entry["kind"] == "on_demand_invocations"
+        both = {
+            name: entry[name] + before.get(name, 0)
+            for name in ("invocations", "cost_usd")
+            if entry[name] is not None
+        }
+        bill[entry["kind"]] = entry | {"now": said["now"]} | both
+    return bill
+
+
+def cents(dollars: Decimal | float) -> Decimal:
+    return round(Decimal(str(dollars)), 2)
+
+
+def check_bill(survey: Survey, run: Run, bill: dict[str, dict[str, Any]]) -> None:
+    """
+    All of the ledger is what the plan says, to the cent.
+
+    How long a throughput warms up and how much a model answers is nobody's to foresee: there the plan gives
+    a price and a bound, which are held against the hours and tokens that were.
+    """
+    cost = survey.cost
+    assert run.outcome == "succeeded", run.reason
+    assert bill["customization_job"]["tokens_trained"] == cost.tokens_trained > 0
+    assert cost.training is not None
+    assert cents(cost.training) == cents(bill["customization_job"]["cost_usd"]) > 0
+    assert billed(cost.training) == f"${cents(bill['customization_job']['cost_usd']):,}"
+    rented, called = bill.get("provisioned_throughput"), bill.get("on_demand_invocations")
+    calls = Decimal(0)
+    if called is not None:
+        calls = Decimal(str(called["cost_usd"]))
+        assert cost.calls is not None
+        assert 0 < calls <= cost.calls
+    known = replace(cost, calls=calls, hours=hours_of(rented) if rented is not None else Decimal(0))
+    assert known.expected is not None
+    kept = bill["custom_model"]
+    total = sum(Decimal(str(entry["cost_usd"])) for entry in bill.values() if entry is not kept)
+    assert cents(known.expected) == cents(total)
+    assert cost.storage_per_month is not None
+    months = hours_of(kept) / 24 / 30
+    assert cents(cost.storage_per_month * months) == cents(kept["cost_usd"])
+
+
+def hours_of(entry: dict[str, Any]) -> Decimal:
+    ended = datetime.fromisoformat(entry["ended_at"] or entry["now"])
+    return Decimal((ended - datetime.fromisoformat(entry["created_at"])).total_seconds()) / 3600
 
 
 async def test_the_plan_of_a_llama_run_is_what_the_ledger_bills_to_the_cent(
@@ -114,19 +166,51 @@ async def test_the_plan_of_a_llama_run_is_what_the_ledger_bills_to_the_cent(
     spec = spec_of(five_times_the_sample(tmp_path / "data"), LLAMA, "us-west-2")
 
     survey, run = await planned_and_run(spec, settings_for(of_2025, "us-west-2", tmp_path))
-    bill = ledger(of_2025)
 
-    assert run.outcome == "succeeded", run.reason
-    assert bill["customization_job"]["tokens_trained"] == survey.cost.tokens_trained
-    assert survey.cost.training is not None
-    billed = Decimal(str(bill["customization_job"]["cost_usd"]))
-    assert round(survey.cost.training, 2) == round(billed, 2) > 0
-    rented = bill["provisioned_throughput"]
-    hours = (
-        datetime.fromisoformat(rented["ended_at"]) - datetime.fromisoformat(rented["created_at"])
-    ).total_seconds() / 3600
-    assert survey.cost.per_hour is not None
-    assert round(float(survey.cost.per_hour) * hours, 2) == round(rented["cost_usd"], 2)
+    check_bill(survey, run, ledger(of_2025))
+
+
+PRICES = f"""
+[models."{NOVA}".prices]
+training_per_million_tokens = 917.25
+throughput_per_unit_hour = 61.5
+storage_per_month = 1.95
+input_per_million_tokens = 60
+output_per_million_tokens = 240
+"""
+"""High ones, of nobody: the sample is small, and a cent must tell."""
+
+
+@pytest.mark.parametrize("mode", ["provisioned", "on-demand", "none"])
+async def test_the_plan_of_the_sample_is_what_the_ledger_bills_to_the_cent(mode: str, tmp_path: Path) -> None:
+    """
+    As a user does it whose account's prices no page tells: one file of them, for the plan and for the sandbox.
+    """
+    prices = tmp_path / "prices.toml"
+    prices.write_text(PRICES)
+    spec = spec_of(
+        sample_folder(),
+        NOVA,
+        "us-east-1",
+        dataset={"source": str(sample_folder()), "validation_split": "validation"},
+        serving={"mode": mode},
+        test={"rows": 3, "compare_base": mode != "none"},
+    )
+
+    options = SandboxOptions(
+        as_of=datetime(2026, 11, 22, tzinfo=UTC), speed=36_000, prices=read_prices(prices)
+    )
+    with Sandbox(options) as sandbox:
+        settings = settings_for(sandbox, "us-east-1", tmp_path, catalogue=prices)
+        survey, run = await planned_and_run(spec, settings)
+        bill = ledger(sandbox)
+
+    check_bill(survey, run, bill)
+    asked = {"provisioned": 3, "on-demand": 6, "none": 0}[mode]
+    assert bill.get("on_demand_invocations", {}).get("invocations", 0) == asked
+    assert ("provisioned_throughput" in bill) == (mode == "provisioned")
+    assert survey.cost.unknown == ()
+    assert {entry["price_source"] for entry in bill.values()} == {"prices.toml, a file of yours"}
 
 
 async def test_the_plan_of_the_sample_counts_the_tokens_that_are_billed(

@@ -110,8 +110,22 @@ def test_the_qa_preset_asks_and_answers() -> None:
 
 
 def test_an_unknown_preset_is_answered_with_those_there_are() -> None:
-    with pytest.raises(ConfigurationError, match="accessibility, messages, qa"):
+    with pytest.raises(ConfigurationError, match="accessibility, accessibility-regions, messages, qa"):
         compile_prompt(PromptSpec(preset="accesibility"))
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(1, "The image is"), (2, "the second one shows a region"), (4, "the 3 others show")]
+)
+def test_the_preset_of_regions_says_which_image_is_the_page(count: int, said: str) -> None:
+    pages = compile_prompt(PromptSpec(preset="accessibility"))
+    regions = compile_prompt(PromptSpec(preset="accessibility-regions"))
+
+    rendered = regions.render(ROW | {"image_count": count}, subset="train", row=0)
+
+    assert said in rendered.user.splitlines()[0]
+    assert "<img src='sales.png'>" in rendered.user
+    assert rendered.assistant == pages.render(ROW, subset="train", row=0).assistant
 
 
 def test_a_template_beside_a_preset_replaces_its_part() -> None:

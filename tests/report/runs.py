@@ -158,7 +158,7 @@ def report(
     run: Run = fold(entries)
     material = Material(
         rows=answered(rows, text=text, base=base),
-        thumbnails=dict.fromkeys(range(rows), small(rows)) if pictures and rows else {},
+        thumbnails=dict.fromkeys(range(rows), (small(rows),)) if pictures and rows else {},
         training=Curve(tuple((float(step), 2 / (1 + step / 9)) for step in range(60)), (0.0, 30.0)),
         validation=Curve(((29.0, 0.9), (59.0, 0.6))),
     )

@@ -292,7 +292,8 @@ def table(report: Report, *, every: bool = False) -> str:
         if len(found) > SHOWN and not every:
             lines.append(f"          … and {len(found) - SHOWN:,} more; see --all or --json")
         lines += [f"          why: {found[0].why}", f"          fix: {found[0].fix}"]
-    counts = ", ".join(f"{report.count(severity):,} {severity.value}s" for severity in Severity)
+    tally = {severity.value: report.count(severity) for severity in Severity}
+    counts = ", ".join(f"{count:,} {word}{'s' * (count != 1)}" for word, count in tally.items())
     for name, census in report.census.items():
         lines.append(
             f"{name}: {census.rows:,} rows, {census.images:,} images, {census.image_bytes:,} bytes, "

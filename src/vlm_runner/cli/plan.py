@@ -32,8 +32,8 @@ def plan(spec_file: str, run_id: str | None, *, offline: bool, as_json: bool, **
 
     \b
         [models."amazon.nova-lite-v1:0:300k".prices]
-        training_per_million_tokens = 2.00
-        throughput_per_unit_hour = 108.15
+        training_per_million_tokens = 0.00     # what your account pays, in US dollars
+        throughput_per_unit_hour = 0.00
 
     \b
     Example:
@@ -172,5 +172,11 @@ def origins_of(spec: RunSpec, settings: Settings, where: Where) -> tuple[Origin,
     for section, table in spec:
         for name, value in table:
             given = section in spec.model_fields_set and name in table.model_fields_set
-            found.append(Origin(f"{section}.{name}", str(value), "file" if given else "default"))
+            found.append(Origin(f"{section}.{name}", _shown(value), "file" if given else "default"))
     return tuple(found)
+
+
+def _shown(value: object) -> str:
+    return (
+        ", ".join(f"{key} = {each}" for key, each in value.items()) if isinstance(value, dict) else str(value)
+    )

@@ -9,7 +9,10 @@ import click
 from vlm_runner.cli.options import Where, json_option, settings_for, where_options
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from vlm_runner.dataset.rows import Row, Subset
+    from vlm_runner.models import ModelProfile
     from vlm_runner.spec import RunSpec
 
 COLUMNS = 64
@@ -20,22 +23,26 @@ COLUMNS = 64
 @click.argument("spec_file", metavar="SPEC", type=click.Path(dir_okay=False))
 @click.option("--row", default=0, show_default=True, type=click.IntRange(min=0), help="Which row, from 0.")
 @click.option("--validation", is_flag=True, help="Of the held-out rows.")
-@click.option("--image", "image_file", metavar="FILE", help="Save the image there instead of showing it.")
+@click.option(
+    "--image",
+    "image_file",
+    metavar="FILE",
+    help="Save the image there, and further ones beside it, instead of showing them.",
+)
 @json_option
 @where_options
 def preview(
     spec_file: str, row: int, image_file: str | None, *, validation: bool, as_json: bool, **flags: Any
 ) -> None:
-    """Show one row of SPEC's dataset: its rendered texts, its tokens, its image, and what lint says.
+    """Show one row of SPEC's dataset: its rendered texts, its tokens, its images, and what lint says.
 
-    Needs no AWS. A terminal with 24-bit colour shows the image; elsewhere it is saved beside SPEC.
+    Needs no AWS. A terminal with 24-bit colour shows the images; elsewhere they are saved beside SPEC.
 
     \b
     Example:
         vlm-runner preview run.toml --row 3
         vlm-runner preview run.toml --row 3 --image page.png
     """
-    import sys
     from pathlib import Path
 
     from vlm_runner.cli import printing
@@ -60,23 +67,42 @@ def preview(
     if isinstance(found, RowError):
         raise found
     shown = rendered(found, subset, spec, profile)
-    picture = None
+    first = None
     if image_file is not None:
-        picture = Path(image_file)
-    elif as_json or not sys.stdout.isatty():
-        picture = Path(spec_file).with_name(f"{subset.name}-{row:03d}.{_extension(found.image)}")
-    if picture is not None:
-        picture.write_bytes(found.image)
-        shown["image"] = str(picture)
+        first = Path(image_file)
+    elif as_json or not shows_pictures():
+        first = Path(spec_file).with_name(f"{subset.name}-{row:03d}.{_extension(found.image)}")
+    if first is not None:
+        shown["images"] = saved(found, first)
     if as_json:
         printing.result_json(shown)
         return
     printing.result(text(shown))
-    if picture is None:
-        click.echo(blocks(found.image))
+    if first is None:
+        for image in found.images:
+            click.echo(blocks(image))
 
 
-def rendered(row: Row, subset: Subset, spec: RunSpec, profile: Any) -> dict[str, Any]:
+def shows_pictures() -> bool:
+    """Whether stdout is a terminal that says that it has 24-bit colour."""
+    from rich.console import Console
+
+    return Console().color_system == "truecolor"
+
+
+def saved(row: Row, first: Path) -> list[str]:
+    """Write the row's images: to `first`, and further ones beside it, numbered as in S3."""
+    names = [first]
+    names += [
+        first.with_name(f"{first.stem}-{place}.{_extension(body)}")
+        for place, (body, _) in enumerate(row.more, 1)
+    ]
+    for name, body in zip(names, row.images, strict=True):
+        name.write_bytes(body)
+    return [str(name) for name in names]
+
+
+def rendered(row: Row, subset: Subset, spec: RunSpec, profile: ModelProfile) -> dict[str, Any]:
     """The row as values: the record, its tokens, and what lint finds in it."""
     import datetime as dt
 
@@ -90,7 +116,6 @@ def rendered(row: Row, subset: Subset, spec: RunSpec, profile: Any) -> dict[str,
     report = lint_dataset(
         Opened(alone, None, None, alone.fingerprint), spec, profile, today=dt.datetime.now(dt.UTC).date()
     )
-    census = report.census[alone.name]
     texts = {name: part if isinstance(part, str) else None for name, part in parts.items()}
     return {
         "subset": subset.name,
@@ -99,16 +124,31 @@ def rendered(row: Row, subset: Subset, spec: RunSpec, profile: Any) -> dict[str,
         **texts,
         "tokens": {
             **{name: text_tokens(part) for name, part in texts.items() if part is not None},
-            "image": census.image_tokens,
+            "image": image_tokens(row, profile),
             "limit": profile.tokens.per_record,
         },
-        "image_bytes": len(row.image),
-        "image": None,
+        "image_bytes": sum(map(len, row.images)),
+        "image_count": len(row.images),
+        "images": [],
         # What the whole dataset has too few or too many of says nothing about a row.
         "findings": [
             finding.as_json() | {"row": row.index} for finding in report.findings if finding.row is not None
         ],
     }
+
+
+def image_tokens(row: Row, profile: ModelProfile) -> int:
+    """Of all images of the row that can be read, also where another one or a limit makes it unusable."""
+    from vlm_runner.lint.images import Flawed, inspect
+
+    count = 0
+    for image in row.images:
+        try:
+            facts = inspect(image)
+        except Flawed:
+            continue
+        count += profile.image_tokens(facts.width, facts.height)
+    return count
 
 
 def text(shown: dict[str, Any]) -> str:
@@ -119,12 +159,14 @@ def text(shown: dict[str, Any]) -> str:
             body = shown[name] if shown[name] is not None else "(cannot be rendered; see below)"
             lines += ["", f"── {name} (about {count:,} tokens) ──", body.rstrip()]
     tokens = {name: count for name, count in shown["tokens"].items() if name != "limit"}
-    image = f"{tokens['image']:,} of them for the image of {shown['image_bytes']:,} bytes"
+    count = shown["image_count"]
+    which = "the image" if count == 1 else f"{count} images"
+    image = f"{tokens['image']:,} of them for {which} of {shown['image_bytes']:,} bytes"
     lines += ["", f"About {sum(tokens.values()):,} of {shown['tokens']['limit']:,} tokens, {image}."]
     for finding in shown["findings"]:
         lines.append(f"{finding['severity']}: {finding['code']} {finding['field']}: {finding['message']}")
-    if shown["image"] is not None:
-        lines.append(f"The image is {shown['image']}.")
+    if shown["images"]:
+        lines.append(f"Saved: {', '.join(shown['images'])}.")
     return "\n".join(lines)
 
 

@@ -27,12 +27,21 @@ def sandbox() -> None:
 @click.option(
     "--as-of", metavar="DATE", help="Where its clock begins, e.g. 2025-06-01: models live and die by it."
 )
-def serve(host: str, port: int, ready_file: str | None, speed: float, as_of: str | None) -> None:
+@click.option(
+    "--prices",
+    metavar="FILE",
+    type=click.Path(dir_okay=False),
+    help="Prices of yours, in the form that VLM_RUNNER_CATALOGUE takes: what the ledger counts with.",
+)
+def serve(  # noqa: PLR0917 - an option each
+    host: str, port: int, ready_file: str | None, speed: float, as_of: str | None, prices: str | None
+) -> None:
     """Serve until SIGTERM. What was paid is listed at GET /_sandbox/ledger.
 
     \b
     Example:
         vlm-runner sandbox serve --port 4599 --speed 600
+        vlm-runner sandbox serve --prices prices.toml
     """
     from datetime import UTC, datetime
     from pathlib import Path
@@ -40,7 +49,7 @@ def serve(host: str, port: int, ready_file: str | None, speed: float, as_of: str
     from vlm_runner.errors import UsageError
 
     try:
-        from vlm_runner.sandbox import SandboxOptions
+        from vlm_runner.sandbox import SandboxOptions, read_prices
         from vlm_runner.sandbox import serve as run_server
     except ModuleNotFoundError as error:
         raise UsageError(
@@ -51,6 +60,10 @@ def serve(host: str, port: int, ready_file: str | None, speed: float, as_of: str
         begins = datetime.fromisoformat(as_of).replace(tzinfo=UTC) if as_of else None
     except ValueError:
         raise UsageError(f"'{as_of}' is no date; write it as 2025-06-01.") from None
+    try:
+        own = read_prices(Path(prices) if prices else None)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"The prices in {prices} cannot be read: {error}.") from error
     run_server(
         SandboxOptions(
             host=host,
@@ -58,5 +71,6 @@ def serve(host: str, port: int, ready_file: str | None, speed: float, as_of: str
             ready_file=Path(ready_file) if ready_file else None,
             speed=speed,
             as_of=begins,
+            prices=own,
         )
     )

@@ -22,7 +22,9 @@ split = "train"
 
 [prompt]
 preset = "accessibility"         # or system, user and assistant templates (Jinja2) over the columns
-
+# preset = "accessibility-regions"     # a column of lists: first the whole page, then regions of it
+# preset = "qa"                  # columns question and answer
+# preset = "messages"            # a column of OpenAI's messages, their texts
 # strip = ["<image>"]            # words that are taken out of the rendered texts, in any case
 
 [images]

@@ -66,9 +66,10 @@ def records_key(prefix: str, subset: str) -> str:
     return f"{prefix}data/{subset}.jsonl"
 
 
-def image_key(prefix: str, subset: str, index: int, extension: str) -> str:
-    """The notebook's own layout."""
-    return f"{prefix}images/{subset}/{index:03d}.{extension}"
+def image_key(prefix: str, subset: str, index: int, extension: str, place: int = 0) -> str:
+    """The notebook's own layout; a row's images after its first say which `place` they have, from 1."""
+    number = f"{index:03d}" if place == 0 else f"{index:03d}-{place}"
+    return f"{prefix}images/{subset}/{number}.{extension}"
 
 
 def run_prefix(prefix: str, run_id: str) -> str:

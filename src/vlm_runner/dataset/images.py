@@ -17,17 +17,33 @@ class NoImageError(Exception):
     """A row's image is not there; says why."""
 
 
+def images_of(value: object, root: Path | None) -> list[tuple[bytes, str | None]]:
+    """
+    A cell's images, in order: one, or a list of them. How many a record may have is the model's to say.
+
+    Raises:
+        NoImageError: there is none, or one of them lies where a dataset has no business.
+    """
+    if not isinstance(value, list):
+        return [image_of(value, root)]
+    if len(value) < 2:
+        return [image_of(value[0] if value else None, root)]
+    found = []
+    for number, each in enumerate(value, 1):
+        try:
+            found.append(image_of(each, root))
+        except NoImageError as error:
+            raise NoImageError(f"{error} (image {number} of {len(value)})") from None
+    return found
+
+
 def image_of(value: object, root: Path | None) -> tuple[bytes, str | None]:
     """
-    The bytes and the path of one image: bytes, `{bytes, path}`, a path below `root`, or a list of one.
+    The bytes and the path of one image: bytes, `{bytes, path}`, or a path below `root`.
 
     Raises:
         NoImageError: there is none, or it lies where a dataset has no business.
     """
-    if isinstance(value, list):
-        if len(value) > 1:
-            raise NoImageError(f"holds {len(value)} images, and a record takes one")
-        value = value[0] if value else None
     data, path = _parts(value)
     if data is None and path:
         data = _read(path, root)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vlm_runner.dataset.columns import Layout, output_value
 from vlm_runner.dataset.fingerprint import digest_of, digest_of_rows
-from vlm_runner.dataset.images import NoImageError, image_of
+from vlm_runner.dataset.images import NoImageError, images_of
 from vlm_runner.dataset.pages import mapped_pages
 from vlm_runner.errors import RowError
 
@@ -33,7 +33,17 @@ class Row:
     """As the dataset holds it: not decoded, not checked."""
     image_path: str | None
     fields: Mapping[str, Any]
-    """All columns but images by their names, and `html` and `output` by those; output is normalised."""
+    """
+    All columns but images by their names, and `html` and `output` by those; output is normalised.
+
+    `image_count`, unless a column has that name, is how many images the row has.
+    """
+    more: tuple[tuple[bytes, str | None], ...] = ()
+    """Images after the first and their paths, where the column holds a list of them."""
+
+    @property
+    def images(self) -> tuple[bytes, ...]:
+        return (self.image, *(body for body, _ in self.more))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +95,18 @@ class Subset:
         texts = self._texts[at] if self._texts.column_names else {}
         for place, (index, source) in enumerate(zip(indices, sources, strict=True)):
             try:
-                image, path = image_of(images[place].as_py(), self._root)
+                (image, path), *more = images_of(images[place].as_py(), self._root)
             except NoImageError as error:
                 yield self._row_error(index, source, str(error))
                 continue
             fields = {name: values[place] for name, values in texts.items()}
             mapped_pages.count(
-                len(image) + sum(len(text) for text in fields.values() if isinstance(text, str))
+                len(image)
+                + sum(len(body) for body, _ in more)
+                + sum(len(text) for text in fields.values() if isinstance(text, str))
             )
-            yield Row(index, source, image, path, self._canonical(fields))
+            fields.setdefault("image_count", 1 + len(more))
+            yield Row(index, source, image, path, self._canonical(fields), tuple(more))
 
     def _canonical(self, fields: dict[str, Any]) -> dict[str, Any]:
         if self.layout.html is not None:
@@ -129,7 +142,7 @@ class Subset:
         return list(self._texts.select_columns([column])[at][column])
 
     def keys(self) -> list[list[str]]:
-        """Of each row a digest of its image and of its HTML, by which two rows are known to hang together."""
+        """Of each row digests of its images and of its HTML, by which two rows are known to hang together."""
         return [_keys(row) for row in self.scan()]
 
 
@@ -138,7 +151,7 @@ def _keys(row: Row | RowError) -> list[str]:
         return []
     html = row.fields.get("html")
     page = [digest_of("html", html)] if isinstance(html, str) and html.strip() else []
-    return [hashlib.sha256(row.image).hexdigest(), *page]
+    return [*(hashlib.sha256(image).hexdigest() for image in row.images), *page]
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,7 +204,8 @@ def _unique(whole: Subset) -> Subset:
     for row in whole.scan():
         if isinstance(row, Row):
             fields = json.dumps(row.fields, sort_keys=True, default=str)
-            alike = hashlib.sha256(hashlib.sha256(row.image).digest() + fields.encode()).digest()
+            pictures = b"".join(hashlib.sha256(image).digest() for image in row.images)
+            alike = hashlib.sha256(pictures + fields.encode()).digest()
             if alike in seen:
                 continue
             seen.add(alike)

@@ -153,7 +153,8 @@ async def _region(patient: Patient) -> AsyncIterator[Check]:
 async def _clock(patient: Patient, _: Caller) -> AsyncIterator[Check]:
     theirs = await patient.inspection.time()
     if theirs is None:
-        yield Check("C20", Status.UNKNOWN, "clock", "the answer had no date")
+        fix = "Look for yourself: timedatectl status"
+        yield Check("C20", Status.UNKNOWN, "clock", "the answer had no date", fix)
         return
     skew = abs(patient.now() - theirs)
     if skew < SKEW:
@@ -329,7 +330,8 @@ async def _bucket(patient: Patient, caller: Caller) -> AsyncIterator[Check]:
     elif facts.blocks_public is False:
         yield Check("C16", Status.DOUBTFUL, "bucket", f"{name} does not block public access", block)
     elif facts.blocks_public is None:
-        yield Check("C16", Status.UNKNOWN, "bucket", "its public access block could not be read")
+        said = f"whether {name} blocks public access could not be read"
+        yield Check("C16", Status.UNKNOWN, "bucket", said, "Allow s3:GetBucketPublicAccessBlock.")
     else:
         yield Check("C16", Status.GOOD, "bucket", "public access is blocked")
 
@@ -387,7 +389,9 @@ async def _caller(patient: Patient, caller: Caller) -> AsyncIterator[Check]:
     elif len(parts) > 5 and parts[5].startswith("user/"):
         principal = caller.arn
     else:
-        yield Check("C21", Status.UNKNOWN, "caller's rights", f"{caller.arn} cannot be simulated")
+        said = f"IAM simulates users and roles, and this is {caller.arn}"
+        fix = "Use a role or a user of the account, with: vlm-runner iam SPEC --only caller_policy"
+        yield Check("C21", Status.UNKNOWN, "caller's rights", said, fix)
         return
     wanted = documents.caller_policy(patient.scope(caller.account, caller.partition))["Statement"]
     denied: list[str] = []

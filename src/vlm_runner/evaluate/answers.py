@@ -23,6 +23,8 @@ class AnsweredRow(Value, frozen=True):
     row: int
     """Its number in the file that it was taken from, from 0."""
     image: str = ""
+    more_images: tuple[str, ...] = ()
+    """Of a row with several: those after the first."""
     system: str | None = None
     prompt: str = ""
     reference: str = ""

@@ -40,6 +40,7 @@ class ImageLimits:
     max_side: int
     formats: tuple[str, ...]
     """In Bedrock's words: png, jpeg, gif, webp."""
+    per_record: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import itertools
 import json
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from anyio import to_thread
 
@@ -22,7 +22,7 @@ from vlm_runner.ingest.limits import AdaptiveLimit, ByteBudget
 from vlm_runner.ingest.verify import intact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from anyio.abc import TaskGroup
 
@@ -49,9 +49,20 @@ class Transform:
     limits: ImageLimits
     keep_format: bool
     fit: bool
-    line: Callable[[Row, str, str], bytes]
-    """From row, image URI and image format to one JSON line with its line feed. Raises RowError."""
+    line: Line
     fingerprint: str
+
+
+class Line(Protocol):
+    def __call__(
+        self, row: Row, uri: str, image_format: str, more: Sequence[tuple[str, str]] = (), /
+    ) -> bytes:
+        """
+        One JSON line with its line feed, from a row and its image's place; `more` are those of further ones.
+
+        Raises:
+            RowError: the row makes no record.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +112,12 @@ class _Made:
     key: str
     prepared: Prepared
     line: bytes
+    more: tuple[tuple[str, Prepared], ...] = ()
+    """Keys of images after the first, and what these became."""
+
+    @property
+    def size(self) -> int:
+        return len(self.prepared.body) + sum(len(prepared.body) for _, prepared in self.more)
 
 
 class SubsetStaging:
@@ -215,7 +232,7 @@ class SubsetStaging:
         for row in self._subset.scan(rows.start, rows.stop):
             outcome = row if isinstance(row, RowError) else self._transformed(row, converters)
             made.append(outcome)
-            size += 0 if isinstance(outcome, RowError) else len(outcome.prepared.body) + len(outcome.line)
+            size += 0 if isinstance(outcome, RowError) else outcome.size + len(outcome.line)
             if size >= PIECE_BYTES:
                 break
         return made
@@ -223,20 +240,48 @@ class SubsetStaging:
     def _transformed(self, row: Row, converters: Converters) -> _Made | RowError:
         transform, name = self._transform, self._subset.name
         try:
-            prepared = prepare(
-                row.image,
-                transform.limits,
-                keep_format=transform.keep_format,
-                fit=transform.fit,
-                convert=converters,
-            )
+            prepared = self._prepared(row.image, converters)
             key = image_key(self._prefix, name, row.index, prepared.extension)
-            line = transform.line(row, f"s3://{self._objects.bucket}/{key}", prepared.format)
+            if row.more:
+                return self._with_more(row, key, prepared, converters)
+            line = transform.line(row, self._uri(key), prepared.format)
         except UnusableImage as error:
             return RowError(name, row.index, "image", str(error), hint=error.hint)
         except RowError as error:
             return error
         return _Made(row.index, key, prepared, line)
+
+    def _prepared(self, body: bytes, converters: Converters) -> Prepared:
+        transform = self._transform
+        return prepare(
+            body, transform.limits, keep_format=transform.keep_format, fit=transform.fit, convert=converters
+        )
+
+    def _with_more(self, row: Row, key: str, first: Prepared, converters: Converters) -> _Made:
+        """As `_transformed`, of a row with several images: all of them, or none."""
+        most = self._transform.limits.per_record
+        if len(row.images) > most:
+            raise UnusableImage(
+                f"there are {len(row.images)} images, and the model takes {most} a record",
+                "Leave images out of the row, or choose a model that takes as many.",
+            )
+        more = []
+        for place, (body, _) in enumerate(row.more, 1):
+            try:
+                prepared = self._prepared(body, converters)
+            except UnusableImage as error:
+                raise UnusableImage(
+                    f"{error} (image {place + 1} of {len(row.images)})", error.hint
+                ) from error
+            more.append(
+                (image_key(self._prefix, self._subset.name, row.index, prepared.extension, place), prepared)
+            )
+        places = [(self._uri(each), prepared.format) for each, prepared in more]
+        line = self._transform.line(row, self._uri(key), first.format, places)
+        return _Made(row.index, key, first, line, tuple(more))
+
+    def _uri(self, key: str) -> str:
+        return f"s3://{self._objects.bucket}/{key}"
 
     async def _begin(self, opened: _OpenShard, outcome: _Made | RowError, group: TaskGroup) -> None:
         if isinstance(outcome, RowError):
@@ -244,24 +289,25 @@ class SubsetStaging:
             await self._finish_row(opened)
             return
         await self._slots.acquire()
-        await self._budget.acquire(len(outcome.prepared.body))
+        await self._budget.acquire(outcome.size)
         group.start_soon(self._store, opened, outcome)
 
     async def _store(self, opened: _OpenShard, made: _Made) -> None:
-        body, tally = made.prepared.body, self._tally
+        tally = self._tally
         tally.in_flight += 1
         try:
-            await self._put(made.key, body, f"image/{made.prepared.format}")
+            for key, prepared in ((made.key, made.prepared), *made.more):
+                await self._put(key, prepared.body, f"image/{prepared.format}")
+                tally.uploaded += 1
+                tally.bytes_uploaded += len(prepared.body)
+                tally.passed_through += prepared.way is Way.PASSED_THROUGH
+                tally.converted += prepared.way is Way.CONVERTED
             opened.lines[made.index] = made.line
-            opened.sizes[made.index] = len(body)
-            tally.uploaded += 1
-            tally.bytes_uploaded += len(body)
-            tally.passed_through += made.prepared.way is Way.PASSED_THROUGH
-            tally.converted += made.prepared.way is Way.CONVERTED
+            opened.sizes[made.index] = made.size
             await self._finish_row(opened)
         finally:
             tally.in_flight -= 1
-            self._budget.release(len(body))
+            self._budget.release(made.size)
             self._slots.release()
 
     async def _put(self, key: str, body: bytes, content_type: str) -> None:

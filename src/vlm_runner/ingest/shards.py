@@ -51,7 +51,7 @@ def marker_prefix(prefix: str, subset: str, fingerprint: str) -> str:
 
 def marker_key(folder: str, shard: Shard, sizes: Mapping[int, int]) -> str:
     """
-    `sizes` are the bytes of each record's image, by row.
+    `sizes` are the bytes of each record's images together, by row.
 
     Their number is in the name, so that a listing counts the records, and their digest, so that a listing
     of the images verifies them.

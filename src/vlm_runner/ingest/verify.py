@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from vlm_runner.aws.ports import Objects
     from vlm_runner.ingest.shards import Marker, Shard
 
-_IMAGE = re.compile(r"(\d{3,})\.[a-z]+")
+_IMAGE = re.compile(r"(\d{3,})(?:-\d+)?\.[a-z]+")
 
 
 async def intact(
@@ -31,7 +31,8 @@ async def intact(
     async for item in objects.list(folder):
         match = _IMAGE.fullmatch(item.key.removeprefix(folder))
         if match is not None and int(match[1]) < rows:
-            sizes[int(match[1])] = item.size
+            row = int(match[1])
+            sizes[row] = max(0, sizes[row]) + item.size
     whole = {number: item for number, item in done.items() if item.digest == _digest(plan[number], sizes)}
     for number in done.keys() - whole.keys():
         await objects.delete(done[number].key)

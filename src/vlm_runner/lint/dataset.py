@@ -37,7 +37,6 @@ UNSEEN = frozenset({"I122", "I127", "I137"})
 
 # What `dataset.images` says of an image that is not there.
 _ABSENT = (
-    ("I105", re.compile(r"holds \d+ images")),
     ("I104", re.compile(r"lies outside|is no path|has no files beside")),
     ("I103", re.compile(r"cannot be read from")),
     ("I102", re.compile(r"is empty")),
@@ -54,10 +53,12 @@ class Checked:
     findings: tuple[Finding, ...]
     identity: Identity | None = None
     size: int = 0
-    converted: bool = False
+    converted: int = 0
+    """Of its images, how many staging will convert."""
     text_tokens: int = 0
     image_tokens: int = 0
     prompt_tokens: int = 0
+    images: int = 1
 
 
 def lint_dataset(
@@ -125,7 +126,7 @@ def count(census: Census, checked: Checked) -> None:
     if any(finding.severity is Severity.ERROR for finding in checked.findings):
         return
     census.usable += 1
-    census.images += 1
+    census.images += checked.images
     census.image_bytes += checked.size
     census.converted += checked.converted
     census.text_tokens += checked.text_tokens
@@ -202,8 +203,7 @@ def _check(
         found = rule(code).found(row.reason, Place(subset.name, row.row, row.field), fixes="skip")
         return Checked(row.row or 0, (found,))
     look = _Look(row, subset, spec, profile)
-    facts = look.image()
-    return look.record(prompt, facts)
+    return look.record(prompt, look.images())
 
 
 class _Look:
@@ -218,30 +218,48 @@ class _Look:
             rule(code).found(message, Place(self._subset.name, self._row.index, field), **more)
         )
 
-    def image(self) -> Facts | None:
-        field = self._subset.layout.image
+    def images(self) -> tuple[Facts, ...] | None:
+        """What its images are; None where one of them cannot be used."""
+        row, column, most = self._row, self._subset.layout.image, self._profile.images.per_record
+        if len(row.images) > most:
+            self._say(
+                "I105",
+                f"{len(row.images)} images; {self._profile.name} takes {most} a record",
+                column,
+                source=self._profile.images.source_of("per_record"),
+                fixes="skip",
+            )
+        paths = (row.image_path, *(path for _, path in row.more))
+        found = [
+            self._image(body, path, f"{column}[{place}]" if row.more else column)
+            for place, (body, path) in enumerate(zip(row.images, paths, strict=True))
+        ]
+        whole = tuple(facts for facts in found if facts is not None)
+        return whole if len(whole) == len(found) else None
+
+    def _image(self, body: bytes, path: str | None, field: str) -> Facts | None:
         try:
-            facts = inspect(self._row.image)
+            facts = inspect(body)
         except Flawed as flaw:
             self._say(flaw.code, str(flaw), field, fixes="skip")
             return None
         for code, words in facts.odd:
             self._say(code, words, field)
-        name = (self._row.image_path or "").rpartition(".")[2].lower()
+        name = (path or "").rpartition(".")[2].lower()
         if EXTENSIONS.get(name, facts.format) != facts.format:
-            self._say("I145", f"'{self._row.image_path}' is {facts.format}", field)
+            self._say("I145", f"'{path}' is {facts.format}", field)
         at = Place(self._subset.name, self._row.index, field)
         before = len(self._found)
         self._found += check_size(facts, self._profile, self._spec.images, at)
         if before == len(self._found) and self._converts(facts):
-            self._check_growth(facts, field)
+            self._check_growth(body, facts, field)
         return facts
 
     def _converts(self, facts: Facts) -> bool:
         keeps = self._spec.images.format == "keep" and facts.format in self._profile.images.formats
         return not (facts.plain and (keeps or facts.format == "png"))
 
-    def _check_growth(self, facts: Facts, field: str) -> None:
+    def _check_growth(self, body: bytes, facts: Facts, field: str) -> None:
         """A converted image may be larger than it was; only a very large one can be too large."""
         limit = self._profile.images.max_bytes
         if self._spec.images.fit or facts.width * facts.height * 4 < limit:
@@ -249,7 +267,7 @@ class _Look:
         from PIL import Image, ImageOps  # noqa: PLC0415 - rare
 
         out = io.BytesIO()
-        with Image.open(io.BytesIO(self._row.image)) as image:
+        with Image.open(io.BytesIO(body)) as image:
             upright = ImageOps.exif_transpose(image)
             plain = upright if upright.mode in {"RGB", "RGBA", "L"} else upright.convert("RGB")
             plain.save(out, "PNG", compress_level=1)
@@ -263,7 +281,7 @@ class _Look:
                 fixes="fit",
             )
 
-    def record(self, prompt: Prompt, facts: Facts | None) -> Checked:
+    def record(self, prompt: Prompt, images: tuple[Facts, ...] | None) -> Checked:
         parts = prompt.parts(self._row.fields)
         texts = {name: part for name, part in parts.items() if isinstance(part, str)}
         for name, part in parts.items():
@@ -274,29 +292,28 @@ class _Look:
                 self._found += check_text(part, self._profile, at)
         self._values(prompt)
         words = sum(map(text_tokens, texts.values()))
-        pixels = self._pixels(facts)
-        if facts is not None:
+        pixels = sum(map(self._pixels, images or ()))
+        if images is not None:
             self._tokens(texts, words, pixels)
         identity = None
-        if facts is not None and len(texts) == len(parts):
-            picture = digest(self._row.image)
-            question = digest(picture, texts.get("system", ""), texts["user"])
-            identity = Identity(picture, question, digest(texts["assistant"]))
+        if images is not None and len(texts) == len(parts):
+            pictures = tuple(digest(image) for image in self._row.images)
+            question = digest(*pictures, texts.get("system", ""), texts["user"])
+            identity = Identity(pictures, question, digest(texts["assistant"]))
         asked = sum(text_tokens(text) for name, text in texts.items() if name != "assistant")
         return Checked(
             row=self._row.index,
             findings=tuple(self._found),
             identity=identity,
-            size=len(self._row.image),
-            converted=facts is not None and self._converts(facts),
+            size=sum(map(len, self._row.images)),
+            converted=sum(map(self._converts, images or ())),
             text_tokens=words,
             image_tokens=pixels,
             prompt_tokens=asked + pixels,
+            images=len(self._row.images),
         )
 
-    def _pixels(self, facts: Facts | None) -> int:
-        if facts is None:
-            return 0
+    def _pixels(self, facts: Facts) -> int:
         longest = self._profile.images.max_side or self._profile.inference.max_image_side
         scale = min(1.0, longest / max(facts.width, facts.height)) if self._spec.images.fit else 1.0
         return self._profile.image_tokens(max(1, int(facts.width * scale)), max(1, int(facts.height * scale)))
@@ -323,7 +340,8 @@ class _Look:
         cut = max(0, len(html) - over * CHARACTERS_A_TOKEN) if isinstance(html, str) else 0
         fix = f"Cut {over:,} tokens, about {over * CHARACTERS_A_TOKEN:,} characters"
         fix += f": write {{{{ html[:{cut}] }}}} in the user template." if cut else "."
-        said = f"about {total:,} tokens ({words:,} of text, {pixels:,} of the image); the limit is {limit:,}"
+        pictures = "the image" if not self._row.more else f"{len(self._row.images)} images"
+        said = f"about {total:,} tokens ({words:,} of text, {pixels:,} of {pictures}); the limit is {limit:,}"
         if isinstance(html, str) and text_tokens(html) > limit:
             alone = f"the HTML alone has about {text_tokens(html):,} tokens; the limit is {limit:,}"
             room = max(0, limit - (total - text_tokens(html))) * CHARACTERS_A_TOKEN

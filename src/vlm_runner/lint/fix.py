@@ -29,7 +29,7 @@ def fixes(report: Report, profile: ModelProfile) -> dict[tuple[str, str], tuple[
         longest = profile.images.max_side or profile.inference.max_image_side
         found["images", "fit"] = (
             "true",
-            f"{rows} findings: images are downscaled to {longest} pixels a side",
+            f"images are downscaled to {longest} pixels a side (findings: {rows})",
         )
     if "strip" in wanted:
         words = sorted(
@@ -40,14 +40,14 @@ def fixes(report: Report, profile: ModelProfile) -> dict[tuple[str, str], tuple[
             }
         )
         listed = ", ".join(_quoted(word) for word in words)
-        found["prompt", "strip"] = (f"[{listed}]", f"{', '.join(words)} are taken out of the rendered texts")
+        found["prompt", "strip"] = (f"[{listed}]", f"taken out of the rendered texts: {', '.join(words)}")
     if "drop_duplicates" in wanted:
-        found["dataset", "drop_duplicates"] = ("true", f"{count['D405']} exact duplicates are left out")
+        found["dataset", "drop_duplicates"] = ("true", f"exact duplicates are left out: {count['D405']}")
     if "skip" in wanted:
         rows = len({(f.subset, f.row) for f in report.findings if f.fixes == "skip"})
         found["dataset", "on_bad_row"] = (
             '"skip"',
-            f"{rows} rows that cannot be used are left out, and listed",
+            f"rows that cannot be used are left out, and listed: {rows}",
         )
     return found
 

@@ -29,6 +29,8 @@ NAME = re.compile(r"[\w\-/.]+", re.ASCII)
 IMAGE_URI = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/([\w\-/.]+)", re.ASCII)
 OWNER = re.compile(r"[0-9]{12}")
 KEYS = frozenset({"schemaVersion", "system", "messages"})
+ROLES = ("user", "assistant")
+"""No set: a role of a stranger's file may be a list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +253,7 @@ class _Record:
                 roles.append("")
                 continue
             role = message.get("role")
-            if role not in {"user", "assistant"}:
+            if role not in ROLES:
                 self.say("J321", f"the role is {role!r}"[:80], field)
             roles.append(str(role))
             self._content(message.get("content"), str(role), field)
@@ -370,15 +372,16 @@ class _Record:
         self._limit(words)
         answers = [text for field, text in self._texts if field.startswith("messages[")][-1:]
         questions = [text for _, text in self._texts[:-1]]
-        picture = digest(*self._pictures)
+        pictures = tuple(map(digest, self._pictures))
         return Checked(
             row=self.row,
             findings=tuple(self.found),
-            identity=Identity(picture, digest(picture, *questions), digest(*answers)),
+            identity=Identity(pictures, digest(*pictures, *questions), digest(*answers)),
             size=self._size,
             text_tokens=words,
             image_tokens=self._image_tokens,
             prompt_tokens=words - sum(map(text_tokens, answers)) + self._image_tokens,
+            images=self._images,
         )
 
     def _limit(self, words: int) -> None:

@@ -31,9 +31,9 @@ def digest(*parts: bytes | str) -> bytes:
 class Identity:
     """What one row holds, as digests."""
 
-    image: bytes
+    images: tuple[bytes, ...]
     question: bytes
-    """Image and prompt."""
+    """Images and prompt."""
     answer: bytes
 
 
@@ -65,13 +65,14 @@ class Relations:
             yield rule("D406").found(f"the same image and prompt as row {other}, with another answer", at=at)
         if held_out and whole in self.training.rows:
             yield rule("D407").found(f"the same as training row {self.training.rows[whole]}", at=at)
-        elif held_out and identity.image in self.training.images:
+        elif held_out and (known := [i for i in identity.images if i in self.training.images]):
             yield rule("D408").found(
-                f"the same image as training row {self.training.images[identity.image]}", at=at
+                f"the same image as training row {self.training.images[known[0]]}", at=at
             )
         seen.rows.setdefault(whole, row)
         seen.questions.setdefault(identity.question, (row, identity.answer))
-        seen.images.setdefault(identity.image, row)
+        for image in identity.images:
+            seen.images.setdefault(image, row)
         seen.answers[identity.answer] += 1
 
     def check_answers(self, subset: str) -> Iterator[Finding]:

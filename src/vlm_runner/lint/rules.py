@@ -20,7 +20,7 @@ PREPARE = "bedrock/latest/userguide/model-customization-prepare"
 NOVA_PREPARE = "nova/latest/userguide/fine-tune-prepare-data-understanding"
 TROUBLE = "bedrock/latest/userguide/fine-tuning-troubleshooting"
 VALIDATORS = "AWS's dataset validators (aws-samples: amazon-bedrock-samples, amazon-nova-samples)"
-OURS = "vlm-runner"
+OURS = "vlm-runner's own rule"
 PNG = "PNG specification, third edition (W3C)"
 PILLOW = "Pillow's own limit, Image.MAX_IMAGE_PIXELS"
 
@@ -70,7 +70,8 @@ _TABLE: tuple[tuple[str, Severity, str, str, str, str], ...] = (
     ("I102", E, "image empty", "A file of no bytes is no image.", OURS, _SKIP),
     ("I103", E, "image file missing", "The row names a file that cannot be read.", OURS, _SKIP),
     ("I104", E, "image outside the dataset", "Data must not reach other files of the machine.", OURS, _SKIP),
-    ("I105", E, "several images", "A record of this run takes one image.", PREPARE, _SKIP),
+    ("I105", E, "several images", "The model limits the images of a record.", PREPARE,
+     'Leave images out of the row, choose a model that takes them, or set on_bad_row = "skip".'),
     ("I106", E, "no image value", "The column holds something that is no image.", OURS, _SKIP),
     # ── images: whether they are images ─────────────────────────────────────────────────────────────────────
     ("I110", E, "not an image", "Bedrock decodes every image before it trains.", PREPARE, _SKIP),

@@ -18,7 +18,7 @@ from vlm_runner.models.profile import Lifecycle, ModelProfile
 from vlm_runner.spec import sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 Table = dict[str, Any]
@@ -66,7 +66,7 @@ def load_catalogue(extra: Path | None = None) -> Catalogue:
     return (
         _packaged()
         if extra is None
-        else _catalogue(merge(_packaged_table(), _extra_table(extra)), str(extra))
+        else _catalogue(_complete(merge(_packaged_table(), _extra_table(extra)), extra), str(extra))
     )
 
 
@@ -96,27 +96,46 @@ def _extra_table(path: Path) -> Table:
             f"The model catalogue {path} does not fit.",
             hint="It holds tables [models.…] and [families.…] only.",
         )
-    read = dt.datetime.fromtimestamp(path.stat().st_mtime, tz=dt.UTC).date()
-    return _with_source(table, str(path), read)
+    return _with_source(table, _own(path))
 
 
 def _tables(table: Table) -> bool:
     return all(isinstance(value, dict) for value in table.values())
 
 
-def _with_source(table: Table, source: str, date: dt.date) -> Table:
-    # A user's own number must not pass under AWS's name: a section without a source gets the file's.
-    own = {"source": source, "date": date}
+def _own(path: Path) -> Table:
+    """What a user's file is quoted as."""
+    return {"source": str(path), "date": dt.datetime.fromtimestamp(path.stat().st_mtime, tz=dt.UTC).date()}
 
-    def sourced(sections: Table) -> Table:
-        return {key: own | value if isinstance(value, dict) else value for key, value in sections.items()}
 
-    def model(table: Table) -> Table:
-        hyperparameters = table.get("hyperparameters", {})
-        plain = sourced({key: value for key, value in table.items() if key != "hyperparameters"})
-        return plain | ({"hyperparameters": sourced(hyperparameters)} if hyperparameters else {})
+def _with_source(table: Table, own: Table) -> Table:
+    # A user's own number must not pass under AWS's name, nor AWS's beside it under the user's.
+    def sourced(section: Any) -> Any:
+        if not isinstance(section, dict) or "source" in section:
+            return section
+        return {
+            name: value if isinstance(value, dict) else {"value": value} | own
+            for name, value in section.items()
+        }
 
-    return {kind: {name: model(each) for name, each in models.items()} for kind, models in table.items()}
+    return _each_section(table, sourced)
+
+
+def _complete(table: Table, path: Path) -> Table:
+    """A section that is the user's alone is quoted as a whole."""
+    own = _own(path)
+    return _each_section(table, lambda section: own | section if isinstance(section, dict) else section)
+
+
+def _each_section(table: Table, change: Callable[[Any], Any]) -> Table:
+    def sections(model: Table) -> Table:
+        changed = {key: change(value) for key, value in model.items() if key != "hyperparameters"}
+        if "hyperparameters" in model:
+            named = model["hyperparameters"]
+            changed["hyperparameters"] = {name: change(value) for name, value in named.items()}
+        return changed
+
+    return {kind: {name: sections(each) for name, each in models.items()} for kind, models in table.items()}
 
 
 def merge(base: Table, over: Table) -> Table:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from vlm_runner.errors import DataError
 from vlm_runner.models.answer import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # Legal in JSON text, but line ends to some readers of JSONL; inside JSON they can only stand in strings.
 _LINE_ENDS = {
@@ -29,11 +32,18 @@ def record(
     image_format: str,
     bucket_owner: str,
     image_first: bool,
+    more: Sequence[tuple[str, str]] = (),
 ) -> dict[str, Any]:
-    """One training record: the question with its image, and the answer."""
-    location = {"uri": image_uri, "bucketOwner": bucket_owner}
-    picture = {"image": {"format": image_format, "source": {"s3Location": location}}}
-    question = {"role": "user", "content": _ordered(user, picture, image_first=image_first)}
+    """
+    One training record: the question with its image, and the answer.
+
+    `more` are URI and format of further images, which stand behind the first, in order.
+    """
+    pictures = [
+        {"image": {"format": form, "source": {"s3Location": {"uri": uri, "bucketOwner": bucket_owner}}}}
+        for uri, form in ((image_uri, image_format), *more)
+    ]
+    question = {"role": "user", "content": _ordered(user, pictures, image_first=image_first)}
     answer = {"role": "assistant", "content": [{"text": assistant}]}
     opening = {} if system is None else {"system": [{"text": system}]}
     return {"schemaVersion": "bedrock-conversation-2024", **opening, "messages": [question, answer]}
@@ -75,6 +85,7 @@ def record_line(
     image_format: str,
     bucket_owner: str,
     image_first: bool,
+    more: Sequence[tuple[str, str]] = (),
 ) -> bytes:
     """`record` as one `line`."""
     return line(
@@ -86,6 +97,7 @@ def record_line(
             image_format=image_format,
             bucket_owner=bucket_owner,
             image_first=image_first,
+            more=more,
         )
     )
 
@@ -100,12 +112,16 @@ def converse_request(
     max_tokens: int,
     temperature: float,
     image_first: bool,
+    more: Sequence[tuple[bytes, str]] = (),
 ) -> dict[str, Any]:
-    """Keyword arguments for Converse: turns in the order of the training record, the image's bytes raw."""
-    picture = {"image": {"format": image_format, "source": {"bytes": image}}}
+    """Keyword arguments for Converse: turns in the order of the training record, the images' bytes raw."""
+    pictures = [
+        {"image": {"format": form, "source": {"bytes": body}}}
+        for body, form in ((image, image_format), *more)
+    ]
     request: dict[str, Any] = {
         "modelId": model_id,
-        "messages": [{"role": "user", "content": _ordered(user, picture, image_first=image_first)}],
+        "messages": [{"role": "user", "content": _ordered(user, pictures, image_first=image_first)}],
         "inferenceConfig": {"maxTokens": max_tokens, "temperature": temperature},
     }
     return request if system is None else request | {"system": [{"text": system}]}
@@ -122,5 +138,5 @@ def converse_answer(response: dict[str, Any]) -> Answer:
     )
 
 
-def _ordered(text: str, picture: dict[str, Any], *, image_first: bool) -> list[dict[str, Any]]:
-    return [picture, {"text": text}] if image_first else [{"text": text}, picture]
+def _ordered(text: str, pictures: list[dict[str, Any]], *, image_first: bool) -> list[dict[str, Any]]:
+    return [*pictures, {"text": text}] if image_first else [{"text": text}, *pictures]

@@ -8,7 +8,7 @@ from vlm_runner.errors import ConfigurationError
 from vlm_runner.models import llama32, nova
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from vlm_runner.models.answer import Answer
     from vlm_runner.models.profile import ModelProfile
@@ -25,6 +25,7 @@ class Family(Protocol):
         max_tokens: int,
         temperature: float,
         image_first: bool = False,
+        more: Sequence[tuple[bytes, str]] = (),
     ) -> dict[str, Any]: ...
 
     def invoke_text(self, body: dict[str, Any]) -> Answer: ...

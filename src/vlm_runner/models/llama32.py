@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vlm_runner.errors import DataError
 from vlm_runner.models.answer import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SPECIAL = (
     "<|begin_of_text|>",
@@ -29,6 +32,7 @@ def invoke_body(
     max_tokens: int,
     temperature: float,
     image_first: bool = False,
+    more: Sequence[tuple[bytes, str]] = (),
 ) -> dict[str, Any]:
     """
     The body of InvokeModel, before JSON.
@@ -36,16 +40,18 @@ def invoke_body(
     Raises:
         DataError: a text holds one of Llama's special tokens, and so could end its own turn.
     """
+    images = [image, *(body for body, _ in more)]
     return {
-        "prompt": prompt(system, user, image_first=image_first),
-        "images": [base64.b64encode(image).decode("ascii")],
+        "prompt": prompt(system, user, image_first=image_first, images=len(images)),
+        "images": [base64.b64encode(body).decode("ascii") for body in images],
         "max_gen_len": max_tokens,
         "temperature": temperature,
     }
 
 
-def prompt(system: str | None, user: str, *, image_first: bool) -> str:
-    question = f"<|image|>{_harmless(user)}" if image_first else f"{_harmless(user)}<|image|>"
+def prompt(system: str | None, user: str, *, image_first: bool, images: int = 1) -> str:
+    places = "<|image|>" * images
+    question = f"{places}{_harmless(user)}" if image_first else f"{_harmless(user)}{places}"
     opening = _turn("system", _harmless(system)) if system is not None else ""
     turns = opening + _turn("user", question)
     return f"<|begin_of_text|>{turns}<|start_header_id|>assistant<|end_header_id|>\n\n"

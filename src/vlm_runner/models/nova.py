@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vlm_runner.models.answer import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 COLDEST = 0.00001  # nova/latest/userguide/complete-request-schema: temperature from 0.00001 to 1
 
@@ -19,12 +22,14 @@ def invoke_body(
     max_tokens: int,
     temperature: float,
     image_first: bool = False,
+    more: Sequence[tuple[bytes, str]] = (),
 ) -> dict[str, Any]:
     """The body of InvokeModel, before JSON; a temperature of 0 goes as the coldest that Nova takes."""
-    picture = {
-        "image": {"format": image_format, "source": {"bytes": base64.b64encode(image).decode("ascii")}}
-    }
-    content = [picture, {"text": user}] if image_first else [{"text": user}, picture]
+    pictures = [
+        {"image": {"format": form, "source": {"bytes": base64.b64encode(picture).decode("ascii")}}}
+        for picture, form in ((image, image_format), *more)
+    ]
+    content = [*pictures, {"text": user}] if image_first else [{"text": user}, *pictures]
     body: dict[str, Any] = {"schemaVersion": "messages-v1"}
     if system is not None:
         body["system"] = [{"text": system}]

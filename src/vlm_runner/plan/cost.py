@@ -176,7 +176,14 @@ def within(spec: RunSpec, profile: ModelProfile, cost: Cost) -> BudgetFacts | No
 
 
 def money(value: Decimal | None) -> str:
-    """Rounded up to the cent: a plan promises no less than it will cost."""
+    """A bound, rounded up to the cent: a plan promises no less than it may cost."""
     if value is None:
         return "unknown"
     return f"${value.quantize(Decimal('0.01'), rounding='ROUND_CEILING'):,}"
+
+
+def billed(value: Decimal | None) -> str:
+    """What is expected on the bill, to the nearest cent, as the bill has it."""
+    if value is None:
+        return "unknown"
+    return f"${value.quantize(Decimal('0.01'), rounding='ROUND_HALF_UP'):,}"

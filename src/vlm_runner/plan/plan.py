@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from vlm_runner.lint.finding import Severity
-from vlm_runner.plan.cost import money
+from vlm_runner.plan.cost import billed, money
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -28,10 +28,15 @@ class Upload:
     bytes: int
     """Of what is to be uploaded; an estimate where images are converted."""
     bytes_there: int
+    images_per_row: float = 1.0
 
     @property
     def objects(self) -> int:
-        return self.rows - self.rows_there
+        return round((self.rows - self.rows_there) * self.images_per_row)
+
+    @property
+    def objects_there(self) -> int:
+        return round(self.rows_there * self.images_per_row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,7 @@ def _data(plan: Plan) -> list[str]:
     lines = ["", f"Data: {plan.spec.dataset.source}, {errors:,} errors and {warnings:,} warnings in lint"]
     for name, census in plan.report.census.items():
         lines.append(
-            f"  {name}: {census.rows:,} rows, {census.image_bytes:,} bytes of images "
+            f"  {name}: {census.rows:,} rows, {census.images:,} images of {census.image_bytes:,} bytes "
             f"({census.converted:,} are converted), about {census.tokens:,} tokens"
         )
     return lines
@@ -137,7 +142,7 @@ def _data(plan: Plan) -> list[str]:
 def _uploads(plan: Plan) -> list[str]:
     lines = ["", "Upload:"] if plan.uploads else []
     for upload in plan.uploads:
-        there = f"; {upload.rows_there:,} objects are there already" if upload.rows_there else ""
+        there = f"; {upload.objects_there:,} are there already" if upload.rows_there else ""
         lines.append(f"  {upload.subset}: {upload.objects:,} images, about {upload.bytes:,} bytes{there}")
     return lines
 
@@ -151,12 +156,13 @@ def _money(plan: Plan) -> list[str]:
     cost, spec = plan.cost, plan.spec
     trained = f"{cost.tokens:,} tokens x {cost.epochs} epochs"
     lines = ["", f"Cost (US dollars; prices: {cost.prices_from}; tokens are estimates):"]
-    lines.append(f"  training    {money(cost.training):>12}  {trained}")
+    lines.append(f"  training    {billed(cost.training):>12}  {trained}")
     if cost.rents:
-        per_hour = "unknown" if cost.per_hour is None else f"{money(cost.per_hour)} an hour"
-        lines.append(f"  throughput  {money(cost.throughput):>12}  {per_hour} x about {cost.hours:.2f} hours")
+        per_hour = "an unknown price" if cost.per_hour is None else billed(cost.per_hour)
+        hours = f"{per_hour} an hour x about {cost.hours:.2f} hours"
+        lines.append(f"  throughput  {billed(cost.throughput):>12}  {hours}")
     lines.append(f"  test calls  {money(cost.calls):>12}  at most, for {spec.test.rows} rows")
-    lines.append(f"  expected    {money(cost.expected):>12}")
+    lines.append(f"  expected    {billed(cost.expected):>12}")
     if cost.rents:
         endless = cost.kept_hours is None
         worst = "no limit" if endless else money(cost.worst)
@@ -165,7 +171,7 @@ def _money(plan: Plan) -> list[str]:
             f"  forgotten   {money(cost.per_month_if_forgotten):>12}  a month, until somebody deletes it"
         )
     lines.append(
-        f"  storage     {money(cost.storage_per_month):>12}  a month for the custom model, which stays"
+        f"  storage     {billed(cost.storage_per_month):>12}  a month for the custom model, which stays"
     )
     if plan.budget is not None:
         until = plan.budget.rent_seconds
@@ -188,6 +194,7 @@ def _checks(plan: Plan) -> list[str]:
 def _settings(plan: Plan) -> list[str]:
     shown = [origin for origin in plan.origins if origin.origin != "default"]
     defaults = [origin.name for origin in plan.origins if origin.origin == "default"]
+    wide = max((len(origin.value) for origin in shown), default=0)
     lines = ["", "Settings:"]
-    lines += [f"  {origin.name:<28}{origin.value:<44}{origin.origin}" for origin in shown]
+    lines += [f"  {origin.name:<28}{origin.value:<{wide + 2}}{origin.origin}" for origin in shown]
     return [*lines, f"  {len(defaults)} more are defaults; --json lists them"]

@@ -162,7 +162,7 @@ def compile_prompt(spec: PromptSpec) -> Prompt:
 
 def preset(name: str) -> dict[str, str]:
     """
-    The templates of the preset `name`.
+    The templates of the preset `name`; `a-b` takes from `a` what it does not have itself.
 
     Raises:
         ConfigurationError: no such preset; names those there are.
@@ -171,8 +171,13 @@ def preset(name: str) -> dict[str, str]:
         raise ConfigurationError(
             f"There is no prompt preset '{name}'.", hint=f"Presets: {', '.join(preset_names())}."
         )
-    folder = files("vlm_runner.prompts") / "presets" / name
-    return {part: (folder / f"{part}.jinja").read_text(encoding="utf-8") for part in PARTS}
+    presets = files("vlm_runner.prompts") / "presets"
+    folders = [presets / name, presets / name.partition("-")[0]]
+    found = {
+        part: next(file for folder in folders if (file := folder / f"{part}.jinja").is_file())
+        for part in PARTS
+    }
+    return {part: file.read_text(encoding="utf-8") for part, file in found.items()}
 
 
 def preset_names() -> list[str]:

@@ -43,8 +43,8 @@ class Curve:
 @dataclass(frozen=True, slots=True)
 class Material:
     rows: tuple[AnsweredRow, ...] = ()
-    thumbnails: dict[int, str] = field(default_factory=dict[int, str])
-    """WebP in base64, by row."""
+    thumbnails: dict[int, tuple[str, ...]] = field(default_factory=dict[int, tuple[str, ...]])
+    """WebP in base64, by row; several where a row has several images."""
     training: Curve = Curve()
     validation: Curve = Curve()
     missing: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ async def gather(run: Run, objects: Objects) -> Material:
     """Never fails: what cannot be read is named in `missing`."""
     missing: list[str] = []
     rows: tuple[AnsweredRow, ...] = ()
-    small: dict[int, str] = {}
+    small: dict[int, tuple[str, ...]] = {}
     training, validation = Curve(), Curve()
     try:
         rows = await _answers(run, objects, missing)
@@ -120,31 +120,40 @@ async def _answers(run: Run, objects: Objects, missing: list[str]) -> tuple[Answ
     return tuple(rows)
 
 
-async def _thumbnails(run: Run, objects: Objects, rows: tuple[AnsweredRow, ...]) -> dict[int, str]:
+async def _thumbnails(
+    run: Run, objects: Objects, rows: tuple[AnsweredRow, ...]
+) -> dict[int, tuple[str, ...]]:
     if not rows:
         return {}
     key = f"{run_prefix(run.spec.storage.prefix, run.run_id)}thumbnails.jsonl"
     stored = await objects.get(key)
-    small: dict[int, str] = {}
+    small: dict[int, tuple[str, ...]] = {}
     for line in stored.body.splitlines() if stored is not None else ():
         try:
             table = json.loads(line)
-            small[int(table["row"])] = _base64(str(table["webp"]))
+            shown = [table["webp"], *table.get("more", ())]
+            small[int(table["row"])] = tuple(_base64(str(text)) for text in shown)
         except (ValueError, KeyError, TypeError):
             continue
-    slots = anyio.Semaphore(AT_ONCE)
+    slots, ours = anyio.Semaphore(AT_ONCE), f"s3://{objects.bucket}/"
+    most = budget(sum(1 + len(row.more_images) for row in rows))
 
     async def make(row: AnsweredRow) -> None:
         async with slots:
-            image = await objects.get(row.image.removeprefix(f"s3://{objects.bucket}/"))
-            if image is not None:
-                made = await to_thread.run_sync(thumbnail, image.body, budget(len(rows)))
-                if made is not None:
-                    small[row.row] = base64.b64encode(made).decode()
+            found = [
+                await objects.get(uri.removeprefix(ours))
+                for uri in (row.image, *row.more_images)
+                if uri.startswith(ours)
+            ]
+            made = [
+                await to_thread.run_sync(thumbnail, each.body, most) for each in found if each is not None
+            ]
+            if shown := tuple(base64.b64encode(each).decode() for each in made if each is not None):
+                small[row.row] = shown
 
     async with anyio.create_task_group() as group:
         for row in rows:
-            if row.row not in small and row.image.startswith(f"s3://{objects.bucket}/"):
+            if row.row not in small:
                 group.start_soon(make, row)
     return small
 

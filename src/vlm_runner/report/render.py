@@ -75,8 +75,8 @@ class AnswerView:
 class RowView:
     number: int
     anchor: str
-    image: str
-    webp: str | None
+    images: tuple[str, ...]
+    webps: tuple[str, ...]
     system: str | None
     prompt: str
     reference: str
@@ -342,9 +342,9 @@ def _rows(reports: Sequence[Report], all_text: int) -> list[RowView]:
             RowView(
                 number=row.row,
                 anchor=f"row-{place}",
-                image=row.image,
-                webp=next(
-                    (o.material.thumbnails[a.row] for o, a in members if a.row in o.material.thumbnails), None
+                images=tuple(filter(None, (row.image, *row.more_images))),
+                webps=next(
+                    (o.material.thumbnails[a.row] for o, a in members if a.row in o.material.thumbnails), ()
                 ),
                 system=None if row.system is None else cut(row.system, most),
                 prompt=cut(row.prompt, most),

@@ -6,6 +6,7 @@ Nothing here imports the runner: they can only agree through HTTP and botocore's
 """
 
 from vlm_runner.sandbox.options import SandboxOptions
+from vlm_runner.sandbox.prices import read_prices
 from vlm_runner.sandbox.server import Sandbox, serve
 
-__all__ = ["Sandbox", "SandboxOptions", "serve"]
+__all__ = ["Sandbox", "SandboxOptions", "read_prices", "serve"]

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from vlm_runner.sandbox.catalogue import FoundationModel
+from vlm_runner.sandbox.catalogue import FoundationModel, Prices
+from vlm_runner.sandbox.prices import PriceList
 
 Kind = Literal[
     "customization_job",
@@ -14,7 +15,6 @@ Kind = Literal[
     "custom_model_deployment",
     "on_demand_invocations",
 ]
-PRICE_SOURCE = "aws.amazon.com/bedrock/pricing, as of May 2026"
 _DAYS_PER_MONTH = 30
 
 
@@ -36,8 +36,9 @@ class Entry:
     invocations: int = 0
     tags: dict[str, str] = field(default_factory=dict)
 
-    def as_json(self, now: datetime) -> dict[str, Any]:
-        cost = self._cost(now)
+    def as_json(self, now: datetime, price_list: PriceList) -> dict[str, Any]:
+        prices, source = price_list.of(self.model)
+        cost = self._cost(now, prices)
         return {
             "kind": self.kind,
             "name": self.name,
@@ -54,7 +55,7 @@ class Entry:
             "output_tokens": self.output_tokens,
             "invocations": self.invocations,
             "cost_usd": None if cost is None else round(cost, 6),
-            "price_source": None if cost is None else PRICE_SOURCE,
+            "price_source": None if cost is None else source,
             "still_billing": self.still_billing(now),
         }
 
@@ -70,8 +71,8 @@ class Entry:
             case "custom_model_deployment" | "on_demand_invocations":
                 return False  # pay per token: an idle one costs nothing (user guide, custom-model on-demand)
 
-    def _cost(self, now: datetime) -> float | None:
-        prices, until = self.model.prices, self.ended_at or now
+    def _cost(self, now: datetime, prices: Prices) -> float | None:
+        until = self.ended_at or now
         hours = max(0.0, (until - self.created_at).total_seconds() / 3600)
         match self.kind:
             case "customization_job":
@@ -83,10 +84,9 @@ class Entry:
             case "custom_model_deployment":
                 return 0.0
             case "on_demand_invocations":
-                return self._tokens_cost()
+                return self._tokens_cost(prices)
 
-    def _tokens_cost(self) -> float | None:
-        prices = self.model.prices
+    def _tokens_cost(self, prices: Prices) -> float | None:
         if prices.input_per_million is None or prices.output_per_million is None:
             return None
         return (
@@ -99,14 +99,15 @@ def _times(price: float | None, amount: float) -> float | None:
 
 
 class Ledger:
-    def __init__(self) -> None:
+    def __init__(self, prices: PriceList) -> None:
         self._entries: dict[str, Entry] = {}
+        self._prices = prices
 
     def open(self, entry: Entry) -> Entry:
         return self._entries.setdefault(entry.arn, entry)
 
     def as_json(self, now: datetime) -> dict[str, Any]:
-        rows = [entry.as_json(now) for entry in self._entries.values()]
+        rows = [entry.as_json(now, self._prices) for entry in self._entries.values()]
         known = [row["cost_usd"] for row in rows if row["cost_usd"] is not None]
         return {
             "now": now,

@@ -1,6 +1,8 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+
+from vlm_runner.sandbox.prices import PriceList
 
 
 @dataclass(frozen=True)
@@ -19,3 +21,4 @@ class SandboxOptions:
     as_of: datetime | None = None
     account: str = "123456789012"
     seed: int = 0
+    prices: PriceList = field(default_factory=PriceList)

@@ -44,7 +44,7 @@ class Sandbox:
     def __init__(self, options: SandboxOptions | None = None) -> None:
         self._options = options or SandboxOptions()
         self.clock = SimulatedClock(self._options.as_of, self._options.speed)
-        self.world = World(self._options.account, self.clock, self._options.seed)
+        self.world = World(self._options.account, self.clock, self._options.seed, self._options.prices)
         self._moto = Moto(self._options.account)
         self._gateway = Gateway(self.world, self._moto, self._options.seed)
         self._stopping = threading.Event()

@@ -12,6 +12,7 @@ from vlm_runner.sandbox.errors import AwsError
 from vlm_runner.sandbox.events import Announcer
 from vlm_runner.sandbox.ledger import Ledger
 from vlm_runner.sandbox.objects import MotoObjects, Objects
+from vlm_runner.sandbox.prices import PriceList
 from vlm_runner.sandbox.resources import Job, Region
 from vlm_runner.sandbox.roles import MotoRoles, Roles
 from vlm_runner.sandbox.scenario import Scenario
@@ -22,8 +23,9 @@ _TAGS_PER_RESOURCE = 50  # Bedrock API reference, TooManyTagsException
 class World:
     """Everything is read and changed under `lock`."""
 
-    def __init__(self, account: str, clock: SimulatedClock, seed: int) -> None:
+    def __init__(self, account: str, clock: SimulatedClock, seed: int, prices: PriceList) -> None:
         self.account = account
+        self._prices = prices
         self.clock = clock
         self.lock = threading.RLock()
         self.objects: Objects = MotoObjects(account)
@@ -38,7 +40,7 @@ class World:
             self.scenario = Scenario()
             self.regions: dict[str, Region] = {}
             self.checks: list[threading.Thread] = []
-            self.ledger = Ledger()
+            self.ledger = Ledger(self._prices)
             self.announcer.reset()
 
     def region(self, name: str) -> Region:

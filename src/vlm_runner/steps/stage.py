@@ -17,6 +17,8 @@ from vlm_runner.models import record_line
 from vlm_runner.prompts.templates import compile_prompt
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vlm_runner.aws.ports import Objects
     from vlm_runner.core.run import Run
     from vlm_runner.dataset.rows import Opened, Row, Subset
@@ -110,7 +112,7 @@ def transform_of(run: Run, profile: ModelProfile, subset: str) -> Transform:
     """From rows to images and record lines, as the spec and the model ask."""
     prompt = compile_prompt(run.spec.prompt)
 
-    def line(row: Row, uri: str, image_format: str) -> bytes:
+    def line(row: Row, uri: str, image_format: str, more: Sequence[tuple[str, str]] = (), /) -> bytes:
         rendered = prompt.render(row.fields, subset=subset, row=row.index)
         return record_line(
             rendered.system,
@@ -120,6 +122,7 @@ def transform_of(run: Run, profile: ModelProfile, subset: str) -> Transform:
             image_format=image_format,
             bucket_owner=run.account,
             image_first=profile.image_first,
+            more=more,
         )
 
     return Transform(
@@ -138,6 +141,7 @@ def limits_of(profile: ModelProfile) -> ImageLimits:
         min_side=images.min_side or 1,
         max_side=images.max_side or profile.inference.max_image_side,
         formats=images.formats,
+        per_record=images.per_record,
     )
 
 
@@ -149,7 +153,13 @@ def transform_fingerprint(run: Run, profile: ModelProfile, prompt: Prompt, subse
         "subset": subset,
         "prompt": prompt.fingerprint,
         "images": run.spec.images.model_dump(mode="json"),
-        "limits": [limits.max_bytes, limits.min_side, limits.max_side, list(limits.formats)],
+        "limits": [
+            limits.max_bytes,
+            limits.min_side,
+            limits.max_side,
+            list(limits.formats),
+            limits.per_record,
+        ],
         "image_first": profile.image_first,
         "owner": run.account,
     }

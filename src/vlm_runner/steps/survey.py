@@ -62,9 +62,16 @@ async def survey(created: RunCreated, ports: Ports) -> Survey:
 
 
 def _upload(report: Report, subset: str, rows: int, there: int) -> Upload:
-    size = report.census[subset].image_bytes
-    share = there / rows if rows else 0.0
-    return Upload(subset, rows, there, bytes=round(size * (1 - share)), bytes_there=round(size * share))
+    census = report.census[subset]
+    size, share = census.image_bytes, there / rows if rows else 0.0
+    return Upload(
+        subset,
+        rows,
+        there,
+        bytes=round(size * (1 - share)),
+        bytes_there=round(size * share),
+        images_per_row=census.images / census.usable if census.usable else 1.0,
+    )
 
 
 async def _there(run: Run, subset: Subset, ports: Ports) -> tuple[int, str | None]:

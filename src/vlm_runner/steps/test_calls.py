@@ -58,6 +58,9 @@ BASE_PATIENCE = 120.0
 
 FIRST_ANSWER_CHARACTERS = 4000
 
+ENVELOPE = 16_384
+"""Bytes of a call that are neither text nor image, generously."""
+
 WRONG_FOR_ALL = (AccessDenied, NotFound, QuotaExceeded, Conflict)
 """Refusals that are about the model or the caller, and would meet every row alike."""
 
@@ -82,15 +85,15 @@ class Question:
     row: int
     system: str | None
     user: str
-    image_key: str
-    image_format: str
+    images: tuple[tuple[str, str], ...]
+    """Keys and formats, in the order of the record."""
     reference: str
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     question: Question
-    picture: Picture
+    pictures: tuple[Picture, ...]
     test: TestSpec
     profile: ModelProfile
 
@@ -133,7 +136,7 @@ class _Tests:
         self._tuned = self._model("tuned", [command.endpoint_arn], WARM_UP_PATIENCE)
         self._base = self._model("base", base_ids(self._profile, command.run.region), BASE_PATIENCE)
         self._endpoint_arn = command.endpoint_arn
-        self._thumbnails: dict[int, str] = {}
+        self._thumbnails: dict[int, list[str]] = {}
         self._most_bytes = 0
 
     def _model(self, who: Who, ids: list[str], patience: float) -> _Model:
@@ -142,7 +145,7 @@ class _Tests:
 
     async def run(self) -> TestsAnswered | EndpointFailed:
         questions, held_out = await _questions(self._run, self._objects)
-        self._most_bytes = budget(len(questions))
+        self._most_bytes = budget(sum(len(question.images) for question in questions))
         if questions:
             try:
                 await self._ask_all(questions)
@@ -181,18 +184,18 @@ class _Tests:
         digest = self._digest(model, question)
         if key in saved and (known := await self._saved(key, digest)) is not None:
             model.replies[question.row] = Reply.model_validate(known["reply"])
-            self._remember(question, known.get("thumbnail"))
+            self._remember(question, known.get("thumbnails"))
             return
-        small = None
-        picture, original = await self._picture(question)
+        shown = None
+        originals = [await self._original(key) for key, _ in question.images]
         if model.who == "tuned":
-            small = await to_thread.run_sync(thumbnail, original, self._most_bytes)
-        reply = await self._reply(model, Asked(question, picture, self._run.spec.test, self._profile))
+            shown = await to_thread.run_sync(_small, originals, self._most_bytes)
+        pictures = await to_thread.run_sync(self._fitting, question, originals)
+        reply = await self._reply(model, Asked(question, pictures, self._run.spec.test, self._profile))
         if reply is None:
             return
-        shown = None if small is None else base64.b64encode(small).decode()
         if reply.error is None:
-            table = {"digest": digest, "reply": reply.model_dump(mode="json"), "thumbnail": shown}
+            table = {"digest": digest, "reply": reply.model_dump(mode="json"), "thumbnails": shown}
             body = json.dumps(table, ensure_ascii=False).encode(errors="replace")
             await self._objects.put(key, body, content_type="application/json")
         model.replies[question.row] = reply
@@ -207,7 +210,7 @@ class _Tests:
             tuned if model.who == "tuned" else self._profile.inference_id,
             question.system,
             question.user,
-            question.image_key,
+            [key for key, _ in question.images],
             [test.api, test.max_tokens, test.temperature],
         ]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
@@ -222,18 +225,25 @@ class _Tests:
             return None
         return table if table.get("digest") == digest else None
 
-    def _remember(self, question: Question, small: str | None) -> None:
-        if small is not None:
+    def _remember(self, question: Question, small: list[str] | None) -> None:
+        if small:
             self._thumbnails[question.row] = small
 
-    async def _picture(self, question: Question) -> tuple[Picture, bytes]:
-        where = f"s3://{self._objects.bucket}/{question.image_key}"
-        stored = await self._objects.get(question.image_key)
+    async def _original(self, key: str) -> bytes:
+        stored = await self._objects.get(key)
         if stored is None:
-            raise AwsRefused(f"{where} is gone; the test needs it.")
+            raise AwsRefused(f"s3://{self._objects.bucket}/{key} is gone; the test needs it.")
+        return stored.body
+
+    def _fitting(self, question: Question, originals: list[bytes]) -> tuple[Picture, ...]:
+        """In a worker thread: the images, small enough for one call, each alone and all together."""
         limits = self._profile.inference
-        fits = (question.image_format, limits.max_image_bytes, limits.max_image_side)
-        return Picture(*await to_thread.run_sync(downscaled, stored.body, *fits)), stored.body
+        texts = len((question.user + (question.system or "")).encode())
+        most = min(limits.max_image_bytes, _room(limits.max_body_bytes, texts) // len(originals))
+        return tuple(
+            Picture(*downscaled(body, form, most, limits.max_image_side))
+            for body, (_, form) in zip(originals, question.images, strict=True)
+        )
 
     async def _reply(self, model: _Model, asked: Asked) -> Reply | None:
         """None where the base model is given up."""
@@ -302,7 +312,8 @@ class _Tests:
         rows = [
             AnsweredRow(
                 row=question.row,
-                image=f"s3://{bucket}/{question.image_key}",
+                image=uris[0],
+                more_images=tuple(uris[1:]),
                 system=question.system,
                 prompt=question.user,
                 reference=question.reference,
@@ -310,8 +321,12 @@ class _Tests:
                 base=self._base.replies.get(question.row),
             )
             for question in questions
+            for uris in [[f"s3://{bucket}/{key}" for key, _ in question.images]]
         ]
-        small = [json.dumps({"row": row, "webp": text}) for row, text in sorted(self._thumbnails.items())]
+        small = [
+            json.dumps({"row": row, "webp": first, "more": more})
+            for row, (first, *more) in sorted(self._thumbnails.items())
+        ]
         await self._put_lines("thumbnails.jsonl", small)
         key = await self._put_lines("answers.jsonl", [to_line(row) for row in rows])
         first = next(row for row in rows if row.tuned is not None and not row.tuned.error)
@@ -335,6 +350,16 @@ class _Tests:
         body = "".join(f"{line}\n" for line in lines).encode(errors="replace")
         await self._objects.put(key, body, content_type="application/jsonl")
         return key
+
+
+def _room(body_bytes: int, texts: int) -> int:
+    """Bytes for all images of a call: base64 makes them a third larger, and JSON at most six of one byte."""
+    return max(1, (body_bytes - ENVELOPE - 6 * texts) * 3 // 4)
+
+
+def _small(originals: list[bytes], most_bytes: int) -> list[str]:
+    made = [thumbnail(body, most_bytes) for body in originals]
+    return [base64.b64encode(small).decode() for small in made if small is not None]
 
 
 def base_ids(profile: ModelProfile, region: str) -> list[str]:
@@ -394,30 +419,33 @@ def key_of(uri: str, bucket: str) -> str:
 def question_of(record: dict[str, Any], row: int, bucket: str) -> Question:
     """A training record, taken apart."""
     asked, answered = record["messages"]
-    image = next(part["image"] for part in asked["content"] if "image" in part)
+    images = [part["image"] for part in asked["content"] if "image" in part]
     return Question(
         row=row,
         system=record["system"][0]["text"] if record.get("system") else None,
         user="".join(part["text"] for part in asked["content"] if "text" in part),
-        image_key=key_of(image["source"]["s3Location"]["uri"], bucket),
-        image_format=image["format"],
+        images=tuple(
+            (key_of(image["source"]["s3Location"]["uri"], bucket), image["format"]) for image in images
+        ),
         reference="".join(part["text"] for part in answered["content"] if "text" in part),
     )
 
 
 async def _call(asked: Asked, model_id: str, ports: Ports) -> aws.Reply:
-    question, picture, profile = asked.question, asked.picture, asked.profile
+    question, profile = asked.question, asked.profile
+    (body, form), *more = ((picture.body, picture.format) for picture in asked.pictures)
     settings: dict[str, Any] = {
         "max_tokens": min(asked.test.max_tokens, profile.inference.max_output_tokens),
         "temperature": asked.test.temperature,
         "image_first": profile.image_first,
+        "more": more,
     }
-    content = (question.system, question.user, picture.body, picture.format)
+    content = (question.system, question.user, body, form)
     if asked.test.api == "converse":
         return await ports.aws.runtime.converse(converse_request(model_id, *content, **settings))
     family = family_of(profile)
-    body = json.dumps(family.invoke_body(*content, **settings)).encode()
-    answer = family.invoke_text(json.loads(await ports.aws.runtime.invoke(model_id, body)))
+    payload = json.dumps(family.invoke_body(*content, **settings)).encode()
+    answer = family.invoke_text(json.loads(await ports.aws.runtime.invoke(model_id, payload)))
     return aws.Reply(
         text=answer.text,
         input_tokens=answer.input_tokens or 0,

@@ -1,0 +1,62 @@
+"""
+What things cost here: the catalogue's prices, and a user's own over them.
+
+The user's file is the one that the runner takes (`[models."ID".prices]`), so that a plan and the ledger can
+be given the same prices, and be compared.
+"""
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vlm_runner.sandbox.catalogue import FoundationModel, Prices
+
+AS_SHIPPED = "aws.amazon.com/bedrock/pricing, as of May 2026"
+_PLAIN = {
+    "training_per_million_tokens": "training_per_million",
+    "storage_per_month": "storage_per_month",
+    "input_per_million_tokens": "input_per_million",
+    "output_per_million_tokens": "output_per_million",
+}
+_UNIT_HOURS = {
+    "throughput_per_unit_hour": "none",
+    "throughput_per_unit_hour_one_month": "OneMonth",
+    "throughput_per_unit_hour_six_months": "SixMonths",
+}
+
+
+@dataclass(frozen=True)
+class PriceList:
+    own: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By the id that jobs take."""
+    source: str = AS_SHIPPED
+
+    def of(self, model: FoundationModel) -> tuple[Prices, str]:
+        """A model's prices, and where they are from."""
+        own = self.own.get(model.customizable_id)
+        if own is None:
+            return model.prices, AS_SHIPPED
+        known = {name: price for name, price in own.items() if price != "unknown"}
+        plain = {_PLAIN[name]: float(price) for name, price in known.items() if name in _PLAIN}
+        hours = {_UNIT_HOURS[name]: float(price) for name, price in known.items() if name in _UNIT_HOURS}
+        unit_hour = model.prices.unit_hour | hours
+        return model.prices.model_copy(update=plain | {"unit_hour": unit_hour}), self.source
+
+
+def read_prices(path: Path | None) -> PriceList:
+    """
+    The tables `[models."ID".prices]` of a file, whatever else it holds; None: the shipped prices.
+
+    Raises:
+        ValueError: it is no TOML, or a price is no number.
+    """
+    if path is None:
+        return PriceList()
+    models = tomllib.loads(path.read_text(encoding="utf-8")).get("models", {})
+    own = {name: table["prices"] for name, table in models.items() if "prices" in table}
+    for name, prices in own.items():
+        for key, price in prices.items():
+            if key in {*_PLAIN, *_UNIT_HOURS} and price != "unknown" and not isinstance(price, int | float):
+                raise ValueError(f"{key} of {name} is {price!r}, and no number")
+    return PriceList(own, f"{path.name}, a file of yours")
