@@ -7,9 +7,11 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
+import jsonschema
 import pytest
 
 from tests.e2e.laptop import until
+from tests.sagemaker.definition_schema import DEFINITION
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -193,6 +195,7 @@ def test_upsert_updates_what_is_there_and_delete_forgives(studio: Studio) -> Non
     client = studio.laptop.boto("sagemaker")
     definition = json.loads(client.describe_pipeline(PipelineName="vlm-runner")["PipelineDefinition"])
     assert first.stdout == second.stdout
+    jsonschema.validate(definition, DEFINITION, jsonschema.Draft202012Validator)
     assert {"Name": "INST_COUNT", "Type": "Integer", "DefaultValue": 3} in definition["Parameters"]
     assert studio.do("delete").returncode == 0
     assert "no pipeline" in studio.do("delete").stderr
