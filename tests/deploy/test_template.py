@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cfnlint.decode.cfn_yaml import loads as cloudformation
+from moto.events.models import EventPattern
 
 from tests.e2e.laptop import ROLE
 
@@ -230,6 +232,50 @@ def test_a_task_that_exits_75_is_run_again_with_its_own_command(
     assert transform["InputPathsMap"] == {"command": "$.detail.overrides.containerOverrides[0].command"}
     filled = transform["InputTemplate"].replace("<command>", json.dumps(["resume", "cats"]))
     assert json.loads(filled)["containerOverrides"] == [{"name": "runner", "command": ["resume", "cats"]}]
+
+
+STOPPED = {
+    "clusterArn": "ours",
+    "group": "family:vlm-runner-run",
+    "lastStatus": "STOPPED",
+    "stopCode": "EssentialContainerExited",
+    "containers": [{"name": "runner", "exitCode": 75}],
+}
+"""What ECS tells of a task that stopped (ECS Developer Guide, task state change events)."""
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [
+        ({}, True),
+        ({"stopCode": "SpotInterruption"}, True),
+        ({"containers": [{"name": "sidecar", "exitCode": 0}, {"name": "runner", "exitCode": 75}]}, True),
+        ({"stopCode": "UserInitiated"}, False),
+        *(({"containers": [{"name": "runner", "exitCode": code}]}, False) for code in (0, 5, 100, 104, 137)),
+        ({"containers": [{"name": "runner"}]}, False),
+        ({"lastStatus": "DEPROVISIONING"}, False),
+        ({"group": "family:vlm-runner-reap"}, False),
+        ({"group": "step-functions"}, False),
+        ({"clusterArn": "another"}, False),
+    ],
+    ids=range(14),
+)
+def test_only_a_task_that_says_it_can_go_on_is_run_again(change: dict[str, Any], again: bool) -> None:
+    template = cloudformation(TEMPLATE.read_text())
+    pattern = template["Resources"]["Restart"]["Properties"]["EventPattern"]
+    assert pattern["detail"]["clusterArn"] == [{"Fn::GetAtt": ["Cluster", "Arn"]}]
+    assert pattern["detail"]["group"] == [{"Fn::Sub": "family:${AWS::StackName}-run"}]
+    pattern["detail"] |= {"clusterArn": ["ours"], "group": ["family:vlm-runner-run"]}
+    rule = EventPattern.load(json.dumps(pattern))
+
+    detail = STOPPED | change
+    # EventBridge matches an object of a list by itself; moto's matcher does not look into lists of objects.
+    events: list[Any] = [
+        {"source": "aws.ecs", "detail-type": "ECS Task State Change", "detail": detail | {"containers": one}}
+        for one in detail["containers"]
+    ]
+
+    assert any(rule.matches_event(event) for event in events) is again
 
 
 def test_submit_saves_the_run_and_starts_its_task_once(
