@@ -80,6 +80,9 @@ def policy_of(laptop: Laptop, logical_id: str) -> list[dict[str, Any]]:
     (role,) = [name for name in names if logical_id in name]
     names = iam.list_role_policies(RoleName=role)["PolicyNames"]
     texts = [iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"] for name in names]
+    for attached in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
+        version = {"PolicyArn": attached["PolicyArn"], "VersionId": "v1"}
+        texts.append(iam.get_policy_version(**version)["PolicyVersion"]["Document"])
     # moto keeps what CloudFormation gave it as Python's own text.
     documents = [ast.literal_eval(text) if isinstance(text, str) else text for text in texts]
     # moto leaves AWS::NoValue behind as None, where CloudFormation leaves nothing.
@@ -175,7 +178,21 @@ def test_reap_may_do_what_the_scheduled_reap_does(laptop: Laptop, stack: dict[st
     assert "s3:DeleteObject" not in may
 
 
-@pytest.mark.parametrize("role", ["TaskRole", "ReapRole", "ExecutionRole", "BedrockRole", "EventsRole"])
+def test_a_pipeline_may_do_what_runs_do_and_run_its_steps(laptop: Laptop, stack: dict[str, str]) -> None:
+    pipeline, task = policy_of(laptop, "PipelineRole"), policy_of(laptop, "TaskRole")
+
+    more = [statement for statement in pipeline if statement not in task]
+    services = {action.partition(":")[0] for action in allowed(more)}
+    passes = [statement["Resource"] for statement in more if statement["Action"] == "iam:PassRole"]
+    assert task != []
+    assert [statement for statement in task if statement not in pipeline] == []
+    assert services == {"sagemaker", "iam", "ecr", "logs", "cloudwatch"}
+    assert passes == [stack["PipelineRoleArn"]]
+
+
+@pytest.mark.parametrize(
+    "role", ["TaskRole", "PipelineRole", "ReapRole", "ExecutionRole", "BedrockRole", "EventsRole"]
+)
 def test_no_role_has_wildcards_for_actions(laptop: Laptop, stack: dict[str, str], role: str) -> None:
     assert not any("*" in action for action in allowed(policy_of(laptop, role)))
 
