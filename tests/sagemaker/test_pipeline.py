@@ -161,6 +161,7 @@ def test_an_instance_that_dies_costs_its_own_shards_and_no_others(studio: Studio
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 def test_selective_runs_one_step_again(studio: Studio) -> None:
     studio.laptop.ask(
         "faults",
