@@ -13,29 +13,17 @@ import subprocess
 import uuid
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from tests.deploy.containers import IN_TIME, Container, assert_left_resumable, logged, reach
 from tests.e2e.laptop import Laptop
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from vlm_runner.core.run import Phase
 
 IMAGE = os.environ.get("VLM_RUNNER_TEST_IMAGE", "localhost/vlm-runner:local")
 HARDENED = Path(__file__).parents[2] / "deploy" / "hardened.sh"
-PHASES = (
-    "staging",
-    "recording",
-    "submitting",
-    "training",
-    "requesting",
-    "warming",
-    "testing",
-    "releasing",
-    "reporting",
-)
+PHASES = [phase.value for phase in Phase if phase is not Phase.DONE]
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 
@@ -99,19 +87,11 @@ def cloud(image: None, slow_laptop: Laptop, pages: Path) -> Cloud:
     return cloud
 
 
-@pytest.fixture
-def containers() -> Iterator[list[FromImage]]:
-    started: list[FromImage] = []
-    yield started
-    for container in started:
-        container.end()
-
-
 @pytest.mark.parametrize("phase", PHASES)
 def test_the_image_stops_in_time_and_another_container_goes_on(
-    cloud: Cloud, pages: Path, containers: list[FromImage], phase: str
+    cloud: Cloud, pages: Path, containers: list[Container], phase: str
 ) -> None:
-    def start(*words: str) -> FromImage:
+    def start(*words: str) -> Container:
         containers.append(FromImage(cloud, pages, *words))
         return containers[-1]
 
@@ -126,7 +106,7 @@ def test_the_image_stops_in_time_and_another_container_goes_on(
     cloud.assert_paid_once_and_over()
 
 
-def test_the_image_says_that_it_is_well(cloud: Cloud, pages: Path, containers: list[FromImage]) -> None:
+def test_the_image_says_that_it_is_well(cloud: Cloud, pages: Path, containers: list[Container]) -> None:
     container = FromImage(cloud, pages, "start", "/spec/run.toml", "--yes", "--run-id", "cats")
     containers.append(container)
     cloud.await_phase("cats", "training", container.outer)
@@ -137,7 +117,7 @@ def test_the_image_says_that_it_is_well(cloud: Cloud, pages: Path, containers: l
 
 
 def test_process_1_of_the_image_is_the_runner_as_nobody_special(
-    cloud: Cloud, pages: Path, containers: list[FromImage]
+    cloud: Cloud, pages: Path, containers: list[Container]
 ) -> None:
     container = FromImage(cloud, pages, "start", "/spec/run.toml", "--yes", "--run-id", "cats")
     containers.append(container)

@@ -12,7 +12,6 @@ from tests.deploy.containers import IN_TIME, Container, Namespace, assert_left_r
 from tests.e2e.laptop import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.e2e.laptop import Laptop
@@ -24,14 +23,6 @@ def can_be_process_1() -> bool:
 
 
 pytestmark = pytest.mark.skipif(not can_be_process_1(), reason="needs the right to make a PID namespace")
-
-
-@pytest.fixture
-def containers() -> Iterator[list[Container]]:
-    started: list[Container] = []
-    yield started
-    for container in started:
-        container.end()
 
 
 @pytest.mark.parametrize(
