@@ -132,3 +132,15 @@ def test_process_1_of_the_image_is_the_runner_as_nobody_special(
     assert facts["NoNewPrivs"] == "1"
     refused = podman("exec", container.name, "python", "-c", "open('/opt/x', 'w')")
     assert "Read-only file system" in refused.stderr
+
+
+def test_a_volume_at_tmp_takes_its_mode_from_the_image_so_that_anybody_may_write(image: None) -> None:
+    """
+    On Fargate /tmp is such a volume, and no tmpfs; `container run` is `run` without the hardening's tmpfs.
+    """
+    bare = ("--rm", "--read-only", "--read-only-tmpfs=false", "--cap-drop=all", "--no-healthcheck")
+    code = "import os; open('/tmp/x', 'w').close(); print(os.getuid(), oct(os.stat('/tmp').st_mode))"
+
+    said = podman("container", "run", *bare, "--network=none", "--entrypoint=python", IMAGE, "-c", code)
+
+    assert (said.returncode, said.stdout.strip()) == (0, "10001 0o41777"), said.stderr

@@ -309,6 +309,7 @@ def test_submit_saves_the_run_and_starts_its_task_once(
 
     assert first.returncode == 0, first.stderr
     assert first.stdout == "cats\n"
+    assert f"{pages} is on this machine." in first.stderr
     assert json.loads(second.stdout)["checkpoint_uri"] == stack["CheckpointUri"]
     ecs = laptop.boto("ecs")
     arns = ecs.list_tasks(cluster=stack["Cluster"])["taskArns"]
