@@ -1,7 +1,8 @@
 """
 Many runs in one process, over one sandbox: time, memory, and whether the account's limits were kept.
 
-    python benchmarks/many_runs.py [100]
+    python benchmarks/many_runs.py                100 runs, of which 10 may train at a time
+    python benchmarks/many_runs.py 100 100        all at once
 
 Prints one JSON object.
 """
@@ -22,9 +23,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.e2e.laptop import NOVA, ROLE, Laptop, notebook_dataset
 
-LIMIT = 10
-"""Running jobs: the account's limit in the sandbox, and the sweep's number of places."""
-
 
 def most_at_once(entries: list[dict[str, str]]) -> int:
     marks = [(datetime.fromisoformat(e["created_at"]), 1) for e in entries]
@@ -36,7 +34,8 @@ def most_at_once(entries: list[dict[str, str]]) -> int:
     return most
 
 
-async def drive(laptop: Laptop, pages: Path, count: int) -> dict[str, object]:
+async def drive(laptop: Laptop, pages: Path, count: int, limit: int) -> dict[str, object]:
+    """`limit`: of running jobs, the account's in the sandbox as well as the sweep's."""
     from vlm_runner import Runner, Settings
     from vlm_runner.sweep.drive import SweepDriver
     from vlm_runner.sweep.plan import Sweep, SweepSpec, plan
@@ -49,7 +48,11 @@ async def drive(laptop: Laptop, pages: Path, count: int) -> dict[str, object]:
         "aws": {"region": "us-east-1"},
     }
     rates = [round(0.00001 + number * 0.0000005, 9) for number in range(count)]
-    spec = SweepSpec(jobs=LIMIT, throughputs=2, grid={"training.hyperparameters.learningRate": rates})
+    grid = {"training.hyperparameters.learningRate": rates}
+    spec = SweepSpec(jobs=limit, throughputs=max(2, limit // 5), grid=grid)
+    # Runs are staged one after the other, some one a second: jobs last until the limit is reached.
+    job_seconds = (4 + 1.1 * limit) * laptop.speed
+    laptop.ask("scenario", {"running_jobs": limit, "scheduled_jobs": limit, "job_seconds": job_seconds})
     sweep = Sweep(spec, plan(spec, base))
     before = resource.getrusage(resource.RUSAGE_SELF)
     began = time.monotonic()
@@ -76,14 +79,13 @@ async def drive(laptop: Laptop, pages: Path, count: int) -> dict[str, object]:
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    count, limit = [*map(int, sys.argv[1:]), *(100, 10)[len(sys.argv) - 1 :]]
     home = Path(tempfile.mkdtemp())
     laptop = Laptop.start(home, speed=3600)
     pages = notebook_dataset(home / "pages", rows=12)
     os.environ |= {k: v for k, v in laptop.environment.items() if k.startswith(("AWS_", "VLM_RUNNER_POLL"))}
-    laptop.ask("scenario", {"running_jobs": LIMIT, "scheduled_jobs": LIMIT})
     try:
-        print(json.dumps(asyncio.run(drive(laptop, pages, count)), indent=2))
+        print(json.dumps(asyncio.run(drive(laptop, pages, count, limit)), indent=2))
     finally:
         laptop.stop()
 

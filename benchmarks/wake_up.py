@@ -1,7 +1,8 @@
 """
 From a job's end to the runner's next step, with and without the queue: 20 jobs on a sandbox at real speed.
 
-    python benchmarks/wake_up.py
+    python benchmarks/wake_up.py                  both, some five minutes
+    python benchmarks/wake_up.py queue            only with it; or: timer
 
 Each job takes its own time between 40 and 120 s, so that the timer (5 s growing to 60) meets it anywhere.
 The next step is the first GetCustomModel after the job's end. Prints one JSON object.
@@ -63,7 +64,8 @@ def main() -> None:
     os.environ |= {k: v for k, v in laptop.environment.items() if k.startswith("AWS_")}
     try:
         found = {}
-        for queue in (True, False):
+        ways = sys.argv[1:] or ["queue", "timer"]
+        for queue in (way == "queue" for way in ways):
             lags = sorted(asyncio.run(measure(laptop, pages, queue=queue)))
             found["with the queue" if queue else "by the timer"] = {
                 "jobs": len(lags),

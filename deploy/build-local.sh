@@ -1,8 +1,9 @@
 #!/bin/bash
-# Build deploy/Dockerfile where there is no container engine and no image registry, and try the result.
+# Build deploy/Dockerfile where there is no container engine and no image registry; then: deploy/try-local.sh
 #
-#   deploy/build-local.sh            build, then demo on a read-only root as uid 10001
-#   BASE=0 deploy/build-local.sh     reuse the base image of an earlier call
+#   deploy/build-local.sh                       with the sandbox inside, for try-local.sh
+#   BASE=0 deploy/build-local.sh                reuse the base image of an earlier call
+#   EXTRAS= IMAGE=vlm-runner deploy/build-local.sh      as it goes to ECS, without the sandbox
 #
 # Needs root on Debian, and: apt-get install buildah runc debootstrap
 # The base is a stand-in for python:3.12-slim-bookworm: Debian's minbase, and a CPython 3.12 of this machine
@@ -45,6 +46,6 @@ for settings in /etc/pip.conf "$HOME/.config/pip/pip.conf" "$HOME/.pip/pip.conf"
   if [ -e "$settings" ]; then mounts+=(--volume "$(realpath "$settings"):/etc/pip.conf:ro"); break; fi
 done
 for folder in ${PIP_FOLDERS:-}; do mounts+=(--volume "$folder:$folder:ro"); done
-buildah bud --pull-never --format docker --file deploy/Dockerfile --build-arg EXTRAS="[sandbox]" \
+buildah bud --pull-never --format docker --file deploy/Dockerfile --build-arg EXTRAS="${EXTRAS-[sandbox]}" \
   "${mounts[@]}" --tag "$IMAGE" .
 buildah images "$IMAGE"

@@ -12,19 +12,10 @@ from vlm_runner.aws.session import AwsSession, fence
 from vlm_runner.checkpoint.lease import Stale
 from vlm_runner.core.commands import RequestServing, SubmitJob
 from vlm_runner.core.decide import decide
-from vlm_runner.sandbox import Sandbox, SandboxOptions
 from vlm_runner.testing.histories import happy_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from vlm_runner.core.run import Run
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with Sandbox(SandboxOptions()) as sandbox:
-        yield sandbox.url
 
 
 def ledger(url: str) -> Any:
@@ -47,11 +38,7 @@ async def create(aws: AwsSession, run: Run) -> str:
 
 
 @pytest.mark.parametrize("what", ["job", "provisioned", "on-demand"])
-async def test_a_process_that_lost_its_lease_sends_nothing_that_pays(
-    url: str, what: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+async def test_a_process_that_lost_its_lease_sends_nothing_that_pays(url: str, what: str) -> None:
     asked = []
 
     def stale() -> None:
@@ -69,10 +56,8 @@ async def test_a_process_that_lost_its_lease_sends_nothing_that_pays(
     assert ledger(url)["entries"] == []
 
 
-async def test_reading_is_not_fenced(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_reading_is_not_fenced(url: str) -> None:
     """A process that lost its lease may still look."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
 
     def stale() -> None:
         raise Stale("the lease ran out")

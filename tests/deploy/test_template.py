@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cfnlint.decode.cfn_yaml import loads as cloudformation
+from moto.events.models import EventPattern
 
 from tests.e2e.laptop import ROLE
 
@@ -78,6 +80,9 @@ def policy_of(laptop: Laptop, logical_id: str) -> list[dict[str, Any]]:
     (role,) = [name for name in names if logical_id in name]
     names = iam.list_role_policies(RoleName=role)["PolicyNames"]
     texts = [iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"] for name in names]
+    for attached in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
+        version = {"PolicyArn": attached["PolicyArn"], "VersionId": "v1"}
+        texts.append(iam.get_policy_version(**version)["PolicyVersion"]["Document"])
     # moto keeps what CloudFormation gave it as Python's own text.
     documents = [ast.literal_eval(text) if isinstance(text, str) else text for text in texts]
     # moto leaves AWS::NoValue behind as None, where CloudFormation leaves nothing.
@@ -173,7 +178,21 @@ def test_reap_may_do_what_the_scheduled_reap_does(laptop: Laptop, stack: dict[st
     assert "s3:DeleteObject" not in may
 
 
-@pytest.mark.parametrize("role", ["TaskRole", "ReapRole", "ExecutionRole", "BedrockRole", "EventsRole"])
+def test_a_pipeline_may_do_what_runs_do_and_run_its_steps(laptop: Laptop, stack: dict[str, str]) -> None:
+    pipeline, task = policy_of(laptop, "PipelineRole"), policy_of(laptop, "TaskRole")
+
+    more = [statement for statement in pipeline if statement not in task]
+    services = {action.partition(":")[0] for action in allowed(more)}
+    passes = [statement["Resource"] for statement in more if statement["Action"] == "iam:PassRole"]
+    assert task != []
+    assert [statement for statement in task if statement not in pipeline] == []
+    assert services == {"sagemaker", "iam", "ecr", "logs", "cloudwatch"}
+    assert passes == [stack["PipelineRoleArn"]]
+
+
+@pytest.mark.parametrize(
+    "role", ["TaskRole", "PipelineRole", "ReapRole", "ExecutionRole", "BedrockRole", "EventsRole"]
+)
 def test_no_role_has_wildcards_for_actions(laptop: Laptop, stack: dict[str, str], role: str) -> None:
     assert not any("*" in action for action in allowed(policy_of(laptop, role)))
 
@@ -232,6 +251,50 @@ def test_a_task_that_exits_75_is_run_again_with_its_own_command(
     assert json.loads(filled)["containerOverrides"] == [{"name": "runner", "command": ["resume", "cats"]}]
 
 
+STOPPED = {
+    "clusterArn": "ours",
+    "group": "family:vlm-runner-run",
+    "lastStatus": "STOPPED",
+    "stopCode": "EssentialContainerExited",
+    "containers": [{"name": "runner", "exitCode": 75}],
+}
+"""What ECS tells of a task that stopped (ECS Developer Guide, task state change events)."""
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [
+        ({}, True),
+        ({"stopCode": "SpotInterruption"}, True),
+        ({"containers": [{"name": "sidecar", "exitCode": 0}, {"name": "runner", "exitCode": 75}]}, True),
+        ({"stopCode": "UserInitiated"}, False),
+        *(({"containers": [{"name": "runner", "exitCode": code}]}, False) for code in (0, 5, 100, 104, 137)),
+        ({"containers": [{"name": "runner"}]}, False),
+        ({"lastStatus": "DEPROVISIONING"}, False),
+        ({"group": "family:vlm-runner-reap"}, False),
+        ({"group": "step-functions"}, False),
+        ({"clusterArn": "another"}, False),
+    ],
+    ids=range(14),
+)
+def test_only_a_task_that_says_it_can_go_on_is_run_again(change: dict[str, Any], again: bool) -> None:
+    template = cloudformation(TEMPLATE.read_text())
+    pattern = template["Resources"]["Restart"]["Properties"]["EventPattern"]
+    assert pattern["detail"]["clusterArn"] == [{"Fn::GetAtt": ["Cluster", "Arn"]}]
+    assert pattern["detail"]["group"] == [{"Fn::Sub": "family:${AWS::StackName}-run"}]
+    pattern["detail"] |= {"clusterArn": ["ours"], "group": ["family:vlm-runner-run"]}
+    rule = EventPattern.load(json.dumps(pattern))
+
+    detail = STOPPED | change
+    # EventBridge matches an object of a list by itself; moto's matcher does not look into lists of objects.
+    events: list[Any] = [
+        {"source": "aws.ecs", "detail-type": "ECS Task State Change", "detail": detail | {"containers": one}}
+        for one in detail["containers"]
+    ]
+
+    assert any(rule.matches_event(event) for event in events) is again
+
+
 def test_submit_saves_the_run_and_starts_its_task_once(
     laptop: Laptop, stack: dict[str, str], pages: Path
 ) -> None:
@@ -246,6 +309,7 @@ def test_submit_saves_the_run_and_starts_its_task_once(
 
     assert first.returncode == 0, first.stderr
     assert first.stdout == "cats\n"
+    assert f"{pages} is on this machine." in first.stderr
     assert json.loads(second.stdout)["checkpoint_uri"] == stack["CheckpointUri"]
     ecs = laptop.boto("ecs")
     arns = ecs.list_tasks(cluster=stack["Cluster"])["taskArns"]

@@ -162,10 +162,14 @@ class Laptop:
         answer: dict[str, Any] = json.loads(self.cli("status", run_id, "--json").stdout)
         return answer
 
-    def phase(self, run_id: str) -> str | None:
+    def checkpoint(self, run_id: str) -> Any:
         """Straight from the file: a look that costs no process."""
         state = self.home / "store" / "runs" / run_id / "state.json"
-        return str(json.loads(state.read_text())["run"]["phase"]) if state.exists() else None
+        return json.loads(state.read_text()) if state.exists() else None
+
+    def phase(self, run_id: str) -> str | None:
+        checkpoint = self.checkpoint(run_id)
+        return None if checkpoint is None else str(checkpoint["run"]["phase"])
 
     def await_phase(self, run_id: str, phase: str, runner: subprocess.Popen[bytes]) -> None:
         """Until a runner in the background has come so far."""

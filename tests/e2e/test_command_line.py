@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from vlm_runner.cli import cli
+from vlm_runner.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +49,19 @@ def test_every_command_has_help_with_an_example(path: tuple[str, ...], command: 
     assert command.help is not None
     assert "Example:\n" in command.help
     assert f"vlm-runner {' '.join(path)}" in command.help
+
+
+@pytest.mark.parametrize(
+    "words", [("status",), ("events",), ("events", "-f"), ("watch",), ("report",), ("resume",), ("cancel",)]
+)
+@pytest.mark.parametrize("run_id", ["", "../../etc", "two words"])
+def test_what_cannot_be_a_run_id_is_said_to_be_none(
+    words: tuple[str, ...], run_id: str, tmp_path: Path
+) -> None:
+    said = CliRunner().invoke(cli, [*words, run_id, "--store", str(tmp_path)])
+
+    assert isinstance(said.exception, UsageError)
+    assert "That is no run id" in str(said.exception)
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import jsonschema
 import pytest
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 
+from tests.sagemaker.definition_schema import DEFINITION
 from vlm_runner.errors import ConfigurationError
 from vlm_runner.sagemaker.definition import STEPS, Blueprint, definition
 from vlm_runner.sagemaker.hosts import part_of
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
 
 ROLE = "arn:aws:iam::123456789012:role/pipeline"
 BLUEPRINT = Blueprint("repo/vlm-runner:1", "s3://bucket/checkpoints", ROLE, instances=4)
+IN_A_VPC = replace(
+    BLUEPRINT, environment={"AWS_REGION": "us-east-1"}, subnets=("subnet-1",), security_groups=("sg-1",)
+)
 VALUES = {"RUN_ID": "cats", "ROLE_ARN": ROLE, "INST_TYPE": "ml.t3.xlarge", "INST_COUNT": 4}
 
 
@@ -30,7 +36,31 @@ def filled(value: Any) -> Any:
     return [filled(one) for one in value] if isinstance(value, list) else value
 
 
-def test_every_step_is_a_processing_job_that_sagemaker_takes() -> None:
+@pytest.mark.parametrize("blueprint", [BLUEPRINT, IN_A_VPC], ids=["public", "vpc"])
+def test_it_is_valid_against_the_schema_that_aws_publishes(blueprint: Blueprint) -> None:
+    jsonschema.validate(definition(blueprint), DEFINITION, jsonschema.Draft202012Validator)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("Name", "Upload images"),
+        ("Type", "processing"),
+        ("DependsOn", "UploadImages"),
+        ("RetryPolicies", [{"ExceptionType": ["Step.THROTTLING"]}]),
+        ("Arguments", {"RoleArn": {"Get": 1}}),
+    ],
+)
+def test_the_schema_refuses_what_is_wrong(key: str, value: Any) -> None:
+    made = definition(BLUEPRINT)
+    made["Steps"][1][key] = value
+
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(made, DEFINITION, jsonschema.Draft202012Validator)
+
+
+@pytest.mark.parametrize("blueprint", [BLUEPRINT, IN_A_VPC], ids=["public", "vpc"])
+def test_every_step_is_a_processing_job_that_sagemaker_takes(blueprint: Blueprint) -> None:
     """
     A Processing step's arguments are CreateProcessingJob's, but for the name.
     """
@@ -38,7 +68,7 @@ def test_every_step_is_a_processing_job_that_sagemaker_takes() -> None:
     shape = model.operation_model("CreateProcessingJob").input_shape
     assert shape is not None
 
-    for step in definition(BLUEPRINT)["Steps"]:
+    for step in definition(blueprint)["Steps"]:
         arguments = filled(step["Arguments"]) | {"ProcessingJobName": "x"}
         assert step["Type"] == "Processing"
         assert not ParamValidator().validate(arguments, shape).has_errors()

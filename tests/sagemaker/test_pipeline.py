@@ -7,9 +7,11 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
+import jsonschema
 import pytest
 
 from tests.e2e.laptop import until
+from tests.sagemaker.definition_schema import DEFINITION
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -159,6 +161,7 @@ def test_an_instance_that_dies_costs_its_own_shards_and_no_others(studio: Studio
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 def test_selective_runs_one_step_again(studio: Studio) -> None:
     studio.laptop.ask(
         "faults",
@@ -193,6 +196,7 @@ def test_upsert_updates_what_is_there_and_delete_forgives(studio: Studio) -> Non
     client = studio.laptop.boto("sagemaker")
     definition = json.loads(client.describe_pipeline(PipelineName="vlm-runner")["PipelineDefinition"])
     assert first.stdout == second.stdout
+    jsonschema.validate(definition, DEFINITION, jsonschema.Draft202012Validator)
     assert {"Name": "INST_COUNT", "Type": "Integer", "DefaultValue": 3} in definition["Parameters"]
     assert studio.do("delete").returncode == 0
     assert "no pipeline" in studio.do("delete").stderr

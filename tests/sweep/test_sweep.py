@@ -129,6 +129,9 @@ def test_a_sweep_that_was_killed_goes_on_and_pays_for_nothing_twice(laptop: Lapt
     assert done.returncode == 0, done.stderr
     assert len(laptop.paid("customization_job")) == 6
     assert len(laptop.paid("provisioned_throughput")) == 6
+    assert overlapping(laptop, "customization_job") <= 2
+    assert overlapping(laptop, "provisioned_throughput") == 1
+    assert set(image_uploads(laptop).values()) == {1}
     assert not any(entry["still_billing"] for entry in laptop.paid("provisioned_throughput"))
 
 

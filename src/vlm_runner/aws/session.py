@@ -14,16 +14,16 @@ from vlm_runner.aws.account import AwsAccount
 from vlm_runner.aws.announce import AwsAnnouncer
 from vlm_runner.aws.bedrock import BedrockControl
 from vlm_runner.aws.ecs import Ecs
-from vlm_runner.aws.errors import translated
+from vlm_runner.aws.errors import KINDS, translated
 from vlm_runner.aws.inspection import AwsInspection
-from vlm_runner.aws.limiter import Limiter
+from vlm_runner.aws.limiter import limiter_of
 from vlm_runner.aws.objects import S3Objects
 from vlm_runner.aws.objects_obstore import ObstoreObjects
 from vlm_runner.aws.queue import SqsQueue
 from vlm_runner.aws.runtime import BedrockRuntime
 from vlm_runner.aws.sagemaker import SageMaker
 from vlm_runner.aws.scheduler import EventBridgeScheduler
-from vlm_runner.errors import ConfigurationError
+from vlm_runner.errors import ConfigurationError, Throttled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,6 +47,9 @@ PAYING: Final = (
     "CreateCustomModelDeployment",
 )
 
+LOOKING: Final = ("Get", "List")
+"""Operations that begin so only look; all others rent, stop, delete or tag, and go before them."""
+
 Use = Literal["read", "pay", "bulk"]
 USES: Final[Mapping[Use, tuple[int, float, float]]] = {
     "read": (5, 10, 60),
@@ -57,13 +60,6 @@ USES: Final[Mapping[Use, tuple[int, float, float]]] = {
 Attempts, and seconds to connect and to wait for an answer.
 
 `pay` does not repeat, since it does not ask what became of the first; `bulk` because its caller repeats.
-"""
-
-CONTROL_CALLS: Final = (20.0, 60.0)
-"""
-Calls a second of Bedrock's control plane, and how many at once, for one account and region.
-
-AWS publishes no rates for these operations: this is what a few hundred runs need, and no more.
 """
 
 INVOKE_SECONDS = 3600
@@ -92,7 +88,6 @@ class AwsSession:
         self._open = contextlib.AsyncExitStack()
         self._clients: dict[str, Any] = {}
         self._making = anyio.Lock()
-        self._limiter = Limiter(*CONTROL_CALLS)
         self._session: Any = None
         self.account = AwsAccount(self._getter("sts"), self._getter("s3"))
         self.bedrock = BedrockControl(self._getter("bedrock"), self._getter("bedrock", "pay"))
@@ -139,8 +134,6 @@ class AwsSession:
 
     def _getter(self, service: str, use: Use = "read") -> Callable[[], Any]:
         async def get() -> Any:
-            if service == "bedrock":
-                await self._limiter.take()
             return await self._client(service, use)
 
         return get
@@ -182,9 +175,26 @@ class AwsSession:
         client = await self._open.enter_async_context(
             self._session.client(service, endpoint_url=self._endpoint_url, config=config)
         )
+        if service == "bedrock":
+            self._pace(client.meta.events)
         for operation in PAYING:
             client.meta.events.register(f"before-send.bedrock.{operation}", _check_fence)
         return client
+
+    def _pace(self, events: Any) -> None:
+        """Every request waits for its turn, pages and repeats too: before signing, since signatures age."""
+        limiter = limiter_of(self._profile, self._endpoint_url, self._region)
+
+        async def wait(*, operation_name: str, **_: Any) -> None:
+            await limiter.take(urgent=not operation_name.startswith(LOOKING))
+
+        def heed(*, parsed_response: Mapping[str, Any] | None, **_: Any) -> None:
+            error = (parsed_response or {}).get("Error", {})
+            if KINDS.get(str(error.get("Code"))) is Throttled:
+                limiter.refused()
+
+        events.register_first("request-created.bedrock", wait)
+        events.register("response-received.bedrock", heed)
 
 
 def _check_fence(**_: Any) -> None:

@@ -19,7 +19,14 @@ from vlm_runner.checkpoint.base import CheckpointStore, Replaced, Stored
 from vlm_runner.checkpoint.document import Checkpoint, Holder, from_bytes, to_bytes
 from vlm_runner.clock import SystemClock
 from vlm_runner.core.pace import full_jitter
-from vlm_runner.errors import AwsUnavailable, CredentialsError, RunNotFound, RunTaken, VlmRunnerError
+from vlm_runner.errors import (
+    AwsUnavailable,
+    CredentialsError,
+    RunNotFound,
+    RunTaken,
+    UsageError,
+    VlmRunnerError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -135,10 +142,14 @@ async def load(
 
     Raises:
         RunNotFound: there is none.
+        UsageError: there cannot be one of that name.
         CheckpointError: it cannot be read.
         AwsUnavailable: the store did not answer, `attempts` times.
     """
-    stored = await _read(store, run_id, clock or SystemClock(), attempts)
+    try:
+        stored = await _read(store, run_id, clock or SystemClock(), attempts)
+    except ValueError as error:
+        raise UsageError(f"That is no run id: {error}.") from None
     return from_bytes(stored.body, where=store.locate(run_id)), stored.version
 
 

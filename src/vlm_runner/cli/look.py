@@ -158,14 +158,10 @@ def state_of(checkpoint: Checkpoint) -> str:
 
 async def _load(settings: Settings, run_id: str) -> tuple[Checkpoint, str]:
     from vlm_runner.checkpoint import lease
-    from vlm_runner.errors import UsageError
     from vlm_runner.stores import opened_store
 
     async with opened_store(settings) as store:
-        try:
-            checkpoint, _ = await lease.load(store, run_id)
-        except ValueError as error:
-            raise UsageError(f"That is no run id: {error}.") from None
+        checkpoint, _ = await lease.load(store, run_id)
         return checkpoint, store.locate(run_id)
 
 

@@ -74,16 +74,12 @@ def save(html: str, path: Path) -> None:
 async def load_reports(settings: Settings, run_ids: Sequence[str]) -> list[Report]:
     """From the checkpoints, and what their buckets hold."""
     from vlm_runner.checkpoint import lease
-    from vlm_runner.errors import UsageError
     from vlm_runner.stores import opened_store
 
     checkpoints = []
     async with opened_store(settings) as store:
         for run_id in dict.fromkeys(run_ids):
-            try:
-                checkpoint, _ = await lease.load(store, run_id)
-            except ValueError as error:
-                raise UsageError(f"That is no run id: {error}.") from None
+            checkpoint, _ = await lease.load(store, run_id)
             checkpoints.append(checkpoint)
     return [await _report(settings, checkpoint) for checkpoint in checkpoints]
 

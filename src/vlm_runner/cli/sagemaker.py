@@ -124,11 +124,13 @@ def start(spec_file: str, **flags: Any) -> None:
     import anyio
 
     from vlm_runner.cli import printing
+    from vlm_runner.cli.submit import note_local_dataset
     from vlm_runner.spec import RunSpec
 
     where = Where(**{key: flags.pop(key) for key in ("profile", "region", "endpoint_url", "store")})
     spec = RunSpec.from_toml(Path(spec_file))
     settings = settings_for(where, spec_region=spec.aws.region)
+    note_local_dataset(spec)
     run, arn = anyio.run(partial(_start, settings, spec, flags))
     printing.say(f"Run {run.run_id} is execution {arn}. Wait for it: vlm-runner sagemaker wait {run.run_id}")
     if flags["as_json"]:

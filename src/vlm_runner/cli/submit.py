@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 def submit(spec_file: str, run_id: str | None, *, stack: str, yes: bool, as_json: bool, **flags: Any) -> None:
     """Check SPEC here, save the run, and have an ECS task drive it; prints the run id.
 
-    The dataset is read here too, so it must be one that the task reaches as well: on the Hub, or in S3.
+    The dataset is read here too, so it must be one that the task reaches as well: on the Hub, or at the same
+    place in its image.
     Submitting what is submitted already starts no second task.
 
     \b
@@ -47,6 +48,7 @@ def submit(spec_file: str, run_id: str | None, *, stack: str, yes: bool, as_json
 
     spec = RunSpec.from_toml(Path(spec_file))
     settings = settings_for(Where(**flags), spec_region=spec.aws.region)
+    note_local_dataset(spec)
     run, task, place = anyio.run(partial(_submit, settings, spec, run_id, stack, yes=yes))
     printing.say(f"Run {run.run_id} is driven by task {task}.")
     printing.say(f"Follow it: vlm-runner events {run.run_id} -f --store {place.checkpoint_uri}")
@@ -54,6 +56,19 @@ def submit(spec_file: str, run_id: str | None, *, stack: str, yes: bool, as_json
         printing.result_json({"run_id": run.run_id, "task": task, "checkpoint_uri": place.checkpoint_uri})
     else:
         printing.result(run.run_id)
+
+
+def note_local_dataset(spec: RunSpec) -> None:
+    """Said, not refused: whoever builds the data into the image may have it at the same place there."""
+    from pathlib import Path
+
+    from vlm_runner.cli import printing
+
+    if Path(spec.dataset.source).expanduser().exists():
+        printing.say(
+            f"vlm-runner: {spec.dataset.source} is on this machine. Where the run is driven it must be at "
+            "the same place, or dataset.source must be on the Hub."
+        )
 
 
 async def _submit(

@@ -97,19 +97,7 @@ def _step(
     step: dict[str, Any] = {"Name": name, "Type": "Processing", "Arguments": arguments}
     if after is not None:
         step["DependsOn"] = [after]
-    # No CacheConfig: a cached step would silently be an old run. Retries are for SageMaker's own faults only.
-    step["RetryPolicies"] = [
-        {
-            "ExceptionType": ["Step.SERVICE_FAULT", "Step.THROTTLING"],
-            "IntervalSeconds": 30,
-            "BackoffRate": 2.0,
-            "MaxAttempts": 5,
-        },
-        {
-            "ExceptionType": ["SageMaker.CAPACITY_ERROR", "SageMaker.JOB_INTERNAL_ERROR"],
-            "IntervalSeconds": 60,
-            "BackoffRate": 2.0,
-            "MaxAttempts": 3,
-        },
-    ]
+    # No CacheConfig: a cached step would silently be an old run. No RetryPolicies: AWS's JSON schema and its
+    # Developer Guide differ on what they look like, Pipelines repeats after its own faults and throttling
+    # anyway, and after any other failure `start` goes on where the run stands.
     return step

@@ -1,0 +1,5 @@
+"""Hours are free below here."""
+
+from vlm_runner.testing.virtual import pytest_asyncio_loop_factories
+
+__all__ = ["pytest_asyncio_loop_factories"]
