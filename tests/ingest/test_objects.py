@@ -38,6 +38,38 @@ async def test_stores_bytes_and_type(objects: Objects, s3: Any) -> None:
     assert found["ContentType"] == "image/png"
 
 
+async def test_lists_what_lies_below_a_folder_in_the_order_of_keys(objects: Objects, s3: Any) -> None:
+    for number in (2, 10, 1, 1):
+        s3.put_object(Bucket=BUCKET, Key=f"data/a/{number:04d}-ü %.jsonl", Body=b"x" * number)
+    s3.put_object(Bucket=BUCKET, Key="data/ab/0001.jsonl", Body=b"of another folder")
+    listed = [item async for item in objects.list("data/a/")]
+
+    assert [(item.key, item.size) for item in listed] == [
+        (f"data/a/{number:04d}-ü %.jsonl", number) for number in (1, 2, 10)
+    ]
+    assert listed[0].etag == s3.head_object(Bucket=BUCKET, Key=listed[0].key)["ETag"]
+
+
+async def test_lists_keys_that_obstore_does_not_take(objects: Objects, s3: Any) -> None:
+    keys = ["data/a/1", "data/a/2//b", "data/a/3"]
+    for key in keys:
+        s3.put_object(Bucket=BUCKET, Key=key, Body=b"x")
+
+    assert [item.key async for item in objects.list("data/a/")] == keys
+
+
+async def test_goes_on_with_a_listing_that_was_cut_short(objects: Objects, s3: Any, fault: Any) -> None:
+    """
+    Each key once, though the second page is refused at first.
+    """
+    keys = [f"data/a/{number:04d}" for number in range(1001)]
+    for key in keys:
+        s3.put_object(Bucket=BUCKET, Key=key, Body=b"")
+    fault(operation="ListObjectsV2", kind="error", code="InternalError", status=500, times=1, after=1)
+
+    assert [item.key async for item in objects.list("data/a/")] == keys
+
+
 @pytest.mark.parametrize("engine", ["aioboto3", "obstore"])
 async def test_signs_a_checksum_that_s3_verifies_and_the_owner_that_it_must_be(engine: Any) -> None:
     heads: list[str] = []

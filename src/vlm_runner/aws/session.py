@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 from contextvars import ContextVar
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import anyio
@@ -164,6 +165,7 @@ class AwsSession:
         if self._session is None:
             try:
                 self._session = aioboto3.Session(profile_name=self._profile, region_name=self._region)
+                read_models_fast(self._session._session)  # noqa: SLF001 - see `_core_session`
             except ProfileNotFound as error:
                 raise ConfigurationError(
                     f"{error}.", hint="See what there is: aws configure list-profiles"
@@ -183,6 +185,21 @@ class AwsSession:
         for operation in PAYING:
             client.meta.events.register(f"before-send.bedrock.{operation}", _check_fence)
         return client
+
+
+def read_models_fast(session: Any) -> None:
+    """Half of what a client's making takes is botocore's reading of 2 MB of JSON; orjson does it in a tenth."""
+    import orjson  # noqa: PLC0415 - see `AwsSession._make`
+    from botocore.loaders import JSONFileLoader  # noqa: PLC0415
+
+    class Files(JSONFileLoader):
+        def _load_file(self, full_path: str, open_method: Callable[..., Any]) -> Any:
+            if not Path(full_path).is_file():
+                return None
+            with open_method(full_path, "rb") as file:
+                return orjson.loads(file.read())
+
+    session.get_component("data_loader").file_loader = Files()
 
 
 def _check_fence(**_: Any) -> None:
