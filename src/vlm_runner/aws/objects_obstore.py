@@ -1,5 +1,5 @@
 """
-The fast way for two calls: `put_once` and `list` through obstore, a Rust client. The rest stays with aioboto3.
+`put_once` and `list` the fast way: through obstore, a Rust client. The rest stays with aioboto3.
 
 A PUT takes 0.2 to 0.4 ms of CPU here and 1.5 to 4 ms there (`benchmarks/RESULTS.md`), and a page of a listing
 6 to 8 ms instead of 120 to 150. Owner, checksum and

@@ -35,9 +35,7 @@ class MappedPages:
     def __init__(self, table: Table) -> None:
         self._table = table
         held = set(_addresses(table))
-        self._spans = [
-            (start, end) for start, end in _arrow_files() if any(start <= at < end for at in held)
-        ]
+        self._spans = [(start, end) for start, end in _arrow_files() if any(start <= at < end for at in held)]
         self._read = 0
 
     def count(self, size: int) -> None:
