@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -38,8 +39,12 @@ def main() -> None:
 
 def start_up() -> None:
     binary = str(Path(sys.executable).parent / "vlm-runner")
+    done = Path(__file__).parents[1] / "tests" / "checkpoint" / "schema-1-done.json"
     with tempfile.TemporaryDirectory() as store:
-        for words in (["--help"], ["status", "no-such-run", "--store", store], ["list", "--store", store]):
+        run = Path(store) / "runs" / "done"
+        run.mkdir(parents=True)
+        shutil.copy(done, run / "state.json")
+        for words in (["--help"], ["status", "done", "--store", store], ["list", "--store", store]):
             walls, cpus = [], []
             for _ in range(7):
                 before, began = _children_cpu(), time.perf_counter()

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from vlm_runner.checkpoint.document import MAX_BYTES, SCHEMA, Checkpoint, Holder, from_bytes, to_bytes
+from vlm_runner.checkpoint.document import Checkpoint, Holder, from_bytes, to_bytes
+from vlm_runner.checkpoint.plain import MAX_BYTES, SCHEMA, checksum
 from vlm_runner.core.decide import decide
 from vlm_runner.core.events import JobCompleted
 from vlm_runner.core.run import Phase
@@ -132,16 +133,14 @@ def test_there_are_enough_hostile_texts() -> None:
 
 @pytest.mark.parametrize("signed", [False, True], ids=["as it is", "with a checksum that fits"])
 def test_no_hostile_text_is_taken_or_escapes_as_another_error(signed: bool) -> None:
-    from vlm_runner.checkpoint.document import _checksum
-
     for body in hostile_texts():
         sent = body
         if signed:
             try:
                 table = json.loads(body)
                 table.pop("sha256", None)
-                sent = json.dumps(table | {"sha256": _checksum(table)}).encode()
-                if json.loads(to_bytes(document(3))) == table | {"sha256": _checksum(table)}:
+                sent = json.dumps(table | {"sha256": checksum(table)}).encode()
+                if json.loads(to_bytes(document(3))) == table | {"sha256": checksum(table)}:
                     continue
             except (ValueError, RecursionError, AttributeError, TypeError, UnicodeError):
                 continue
@@ -160,10 +159,8 @@ def test_one_that_is_too_large_is_not_even_parsed() -> None:
 
 
 def signed(table: dict[str, object]) -> bytes:
-    from vlm_runner.checkpoint.document import _checksum
-
     table.pop("sha256", None)
-    return json.dumps(table | {"sha256": _checksum(table)}).encode()
+    return json.dumps(table | {"sha256": checksum(table)}).encode()
 
 
 def test_one_of_a_newer_version_that_says_so_is_refused() -> None:

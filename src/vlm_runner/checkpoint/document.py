@@ -7,23 +7,17 @@ check. Each body carries a fresh `write_id`, so that a writer whose answer was l
 
 from __future__ import annotations
 
-import hashlib
 import json
 from datetime import datetime
-from typing import Any, Final
 
 from pydantic import Field, ValidationError
 
+from vlm_runner.checkpoint.plain import SCHEMA, checksum, verified
 from vlm_runner.core.events import Entry, Value
 from vlm_runner.core.run import Run
 from vlm_runner.core.transitions import IllegalTransition, fold
 from vlm_runner.errors import CheckpointError
 from vlm_runner.spec import sentence
-
-SCHEMA: Final = 1
-"""What this version writes. It reads every older one, and a newer one whose `min_reader` allows it."""
-
-MAX_BYTES: Final = 4 * 1024 * 1024
 
 
 class Holder(Value, frozen=True):
@@ -56,7 +50,7 @@ def to_bytes(checkpoint: Checkpoint) -> bytes:
     """Canonical JSON with its own checksum as last field."""
     table = checkpoint.model_dump(mode="json", by_alias=True)
     table.pop("sha256", None)
-    table["sha256"] = _checksum(table)
+    table["sha256"] = checksum(table)
     return json.dumps(table, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"
 
 
@@ -68,19 +62,7 @@ def from_bytes(body: bytes, *, where: str) -> Checkpoint:
         CheckpointError: too large, no JSON, altered, from a newer version, or a history that does not fold
             into the run; the sentence names `where`.
     """
-    if len(body) > MAX_BYTES:
-        raise CheckpointError(f"{where} is {len(body)} bytes, more than a checkpoint can be ({MAX_BYTES}).")
-    table = _parse(body, where)
-    if not isinstance(table, dict) or not isinstance(table.get("schema"), int):
-        raise CheckpointError(f"{where} is no vlm-runner checkpoint.")
-    reader = table.get("min_reader")
-    if not isinstance(reader, int) or reader > SCHEMA:
-        raise CheckpointError(
-            f"{where} was written by a newer version (schema {table['schema']}, this one reads {SCHEMA}).",
-            hint="Upgrade vlm-runner; nothing was changed.",
-        )
-    if table.pop("sha256", None) != _checksum(table):
-        raise CheckpointError(f"{where} is damaged: its checksum does not match its content.")
+    table = verified(body, where=where)
     try:
         checkpoint = Checkpoint.model_validate(table)
         folded = fold(checkpoint.history)
@@ -91,18 +73,3 @@ def from_bytes(body: bytes, *, where: str) -> Checkpoint:
     if folded != checkpoint.run:
         raise CheckpointError(f"{where} contradicts itself: its history does not lead to its state.")
     return checkpoint
-
-
-def _parse(body: bytes, where: str) -> Any:
-    def no_constants(text: str) -> Any:
-        raise ValueError(f"'{text}' is no JSON")
-
-    try:
-        return json.loads(body.decode(), parse_constant=no_constants)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{where} is no JSON: {type(error).__name__}.") from error
-
-
-def _checksum(table: dict[str, Any]) -> str:
-    canonical = json.dumps(table, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-    return hashlib.sha256(canonical.encode(errors="surrogatepass")).hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vlm_runner.core.decide import delete_command
+from vlm_runner.core.names import delete_command
 from vlm_runner.watch.redact import without_addresses
 
 if TYPE_CHECKING:
