@@ -82,7 +82,8 @@ def growth(folder: Path, rows: list[int]) -> float:
     with sink(folder, 0) as url:
         for count in rows:
             found = run("ours", build(folder, "tiny", count), count, url)
-            memory = f"peak {found['rss_mb']:.0f} MB resident, {found['anon_mb']:.0f} MB own"
+            proportional, resident, own = (found[name] for name in ("pss_mb", "rss_mb", "anon_mb"))
+            memory = f"peak {proportional:.0f} MB PSS, {resident:.0f} resident, {own:.0f} own"
             print(f"{count} rows: {found['seconds']:.1f} s, {found['cpu_ms']:.2f} ms CPU each, {memory}")
     return float(found["seconds"])
 
