@@ -32,6 +32,9 @@ HERE = Path(__file__).parent
 ROWS = 4500
 SLOW, QUICK = 24, 4500
 """Images for ways that re-encode with Pillow, and for those that do not: a few seconds each."""
+CONVERTED = 1500
+"""Images for ours where it converts: past its start, which is the making of clients and decoders."""
+LOAD = "load generator, 64 connections"
 COUNTS = {
     "notebook": 12,
     "boto3-16": SLOW, "boto3-64": SLOW, "aioboto3": SLOW, "obstore": SLOW, "aws-sync": SLOW,
@@ -54,30 +57,58 @@ def main() -> None:
     parser.add_argument("--server", default="", help="an S3 server that runs already, instead of the sink")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "vlm-runner-bench")
     parser.add_argument("--out", type=Path, help="append every run as a JSON line")
+    parser.add_argument(
+        "--first", type=int, default=0, help="number of the first round, for the order of ways"
+    )
+    parser.add_argument("--show", type=Path, help="measure nothing; tables of what --out has gathered")
     asked = parser.parse_args()
+    if asked.show:
+        gathered(asked.show)
+        return
     for delay in [int(text) for text in asked.delay.split(",")]:
         for form in asked.forms.split(","):
             ways = [way for way in RUNS[form] if not asked.ways or way in asked.ways.split(",")]
             with contextlib.ExitStack() as stack:
                 url = asked.server or stack.enter_context(sink(asked.folder, delay))
-                measured = series(form, ways, url, asked)
-                limit = 0.0 if asked.server else most(asked.folder, url, form)
-            show(form, delay, measured, limit)
+                measured = series(form, ways, url, asked, delay)
+                if not asked.server:
+                    limit = {"way": LOAD, "rate": most(asked.folder, url, form), "form": form, "delay": delay}
+                    measured[LOAD].append(limit)
+                    keep(limit, asked.out)
+            show(form, delay, measured)
 
 
-def series(form: str, ways: list[str], url: str, asked: Any) -> dict[str, list[dict[str, Any]]]:
+def series(
+    form: str, ways: list[str], url: str, asked: Any, delay: int
+) -> defaultdict[str, list[dict[str, Any]]]:
     source = build(asked.folder, form, ROWS)
-    measured: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for round_ in range(asked.rounds):
+    measured: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for round_ in range(asked.first, asked.first + asked.rounds):
         for way in random.Random(round_).sample(ways, len(ways)):
-            count = 2400 if way == "ours" and form != "png" else COUNTS[way]
-            found = run(way, source, count, url) | {"form": form, "url": url, "load": os.getloadavg()[0]}
+            count = CONVERTED if way == "ours" and form != "png" else COUNTS[way]
+            where = {"form": form, "url": asked.server or "sink", "delay": delay}
+            found = run(way, source, count, url) | where | {"round": round_, "load": os.getloadavg()[0]}
             measured[way].append(found)
             print(f"  {form} {way}: {found['rate']:.1f}/s", file=sys.stderr)
-            if asked.out:
-                with asked.out.open("a") as file:
-                    file.write(json.dumps(found) + "\n")
+            keep(found, asked.out)
     return measured
+
+
+def keep(found: dict[str, Any], out: Path | None) -> None:
+    if out:
+        with out.open("a") as file:
+            file.write(json.dumps(found) + "\n")
+
+
+def gathered(out: Path) -> None:
+    """A table for each form and delay; all rounds of all calls."""
+    measured: dict[tuple[str, int], defaultdict[str, list[dict[str, Any]]]] = {}
+    for line in out.read_text().splitlines():
+        found = json.loads(line)
+        series_ = measured.setdefault((found["form"], found["delay"]), defaultdict(list))
+        series_[found["way"]].append(found)
+    for (form, delay), ways in measured.items():
+        show(form, delay, ways)
 
 
 def run(way: str, source: Path, rows: int, url: str) -> dict[str, Any]:
@@ -129,23 +160,20 @@ def most(folder: Path, url: str, form: str) -> float:
     return float(made.stdout)
 
 
-def show(form: str, delay: int, measured: dict[str, list[dict[str, Any]]], limit: float) -> None:
+def show(form: str, delay: int, measured: dict[str, list[dict[str, Any]]]) -> None:
     def middle(way: str, field: str) -> float:
-        return median(found[field] for found in measured[way])
+        return median(found.get(field, float("nan")) for found in measured.get(way, [{}]))
 
-    base = middle("notebook", "rate") if "notebook" in measured else float("nan")
-    base_cpu = middle("notebook", "cpu_ms") if "notebook" in measured else float("nan")
-    print(f"\n### {form} source, {delay} ms a reply\n")
-    print("| way | images/s | x notebook | CPU ms/image | CPU x | resident MB | own MB |")
-    print("|---|---|---|---|---|---|---|")
-    for way in measured:
+    base, base_cpu = middle("notebook", "rate"), middle("notebook", "cpu_ms")
+    loads = [found["load"] for runs in measured.values() for found in runs if "load" in found]
+    print(f"\n### {form} source, {delay} ms a reply; load {min(loads):.1f} to {max(loads):.1f}\n")
+    print("| way | rounds | images/s | x notebook | CPU ms/image | CPU x | PSS MB | resident MB | own MB |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for way, runs in measured.items():
         rate, cpu = middle(way, "rate"), middle(way, "cpu_ms")
-        print(
-            f"| {way} | {rate:.1f} | {rate / base:.1f} | {cpu:.2f} | {base_cpu / cpu:.1f} | "
-            f"{middle(way, 'rss_mb'):.0f} | {middle(way, 'anon_mb'):.0f} |"
-        )
-    if limit:
-        print(f"| load generator, 64 connections | {limit:.0f} | {limit / base:.0f} | | | | |")
+        memory = " | ".join(f"{middle(way, field):.0f}" for field in ("pss_mb", "rss_mb", "anon_mb"))
+        times = f"{rate:.1f} | {rate / base:.1f} | {cpu:.2f} | {base_cpu / cpu:.1f}"
+        print(f"| {way} | {len(runs)} | {times} | {memory} |")
     sys.stdout.flush()
 
 

@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -38,8 +39,12 @@ def main() -> None:
 
 def start_up() -> None:
     binary = str(Path(sys.executable).parent / "vlm-runner")
+    done = Path(__file__).parents[1] / "tests" / "checkpoint" / "schema-1-done.json"
     with tempfile.TemporaryDirectory() as store:
-        for words in (["--help"], ["status", "no-such-run", "--store", store], ["list", "--store", store]):
+        run = Path(store) / "runs" / "done"
+        run.mkdir(parents=True)
+        shutil.copy(done, run / "state.json")
+        for words in (["--help"], ["status", "done", "--store", store], ["list", "--store", store]):
             walls, cpus = [], []
             for _ in range(7):
                 before, began = _children_cpu(), time.perf_counter()
@@ -77,7 +82,8 @@ def growth(folder: Path, rows: list[int]) -> float:
     with sink(folder, 0) as url:
         for count in rows:
             found = run("ours", build(folder, "tiny", count), count, url)
-            memory = f"peak {found['rss_mb']:.0f} MB resident, {found['anon_mb']:.0f} MB own"
+            proportional, resident, own = (found[name] for name in ("pss_mb", "rss_mb", "anon_mb"))
+            memory = f"peak {proportional:.0f} MB PSS, {resident:.0f} resident, {own:.0f} own"
             print(f"{count} rows: {found['seconds']:.1f} s, {found['cpu_ms']:.2f} ms CPU each, {memory}")
     return float(found["seconds"])
 

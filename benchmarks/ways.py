@@ -52,6 +52,7 @@ def main() -> None:
                 "cpu_ms": (cpu() - before) / rows * 1000,
                 "rss_mb": memory.rss,
                 "anon_mb": memory.anonymous,
+                "pss_mb": memory.proportional,
             }
         )
     )
@@ -65,10 +66,15 @@ def cpu() -> float:
 
 
 class Memory:
-    """Peak memory of this process and its children, in MB: resident, and without pages of mapped files."""
+    """
+    Peak memory of this process and its children, in MB.
+
+    Resident, which counts a shared page in each process; proportional (PSS), which counts it once in all, and
+    takes longer to ask for; and anonymous, which is without pages of files.
+    """
 
     def __enter__(self) -> Self:
-        self.rss = self.anonymous = 0.0
+        self.rss = self.anonymous = self.proportional = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch)
         self._thread.start()
@@ -79,17 +85,21 @@ class Memory:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._stop.wait(0.05):
-            rss = anonymous = 0.0
-            us = _command(os.getpid())
-            # A child that is about to become another program still looks like us, and shares our memory.
-            for pid in [
-                os.getpid(),
-                *(child for child in _children(os.getpid()) if _command(child) not in {"", us}),
-            ]:
-                rss += _status(pid, "VmRSS")
-                anonymous += _status(pid, "RssAnon")
-            self.rss, self.anonymous = max(self.rss, rss), max(self.anonymous, anonymous)
+        look = 0
+        while not self._stop.wait(0.1):
+            processes = _processes()
+            self.rss = max(self.rss, _sum(processes, "status", "VmRSS"))
+            self.anonymous = max(self.anonymous, _sum(processes, "status", "RssAnon"))
+            if look % 10 == 4:
+                self.proportional = max(self.proportional, _sum(processes, "smaps_rollup", "Pss:"))
+            look += 1
+
+
+def _processes() -> list[int]:
+    us = _command(os.getpid())
+    # A child that is about to become another program still looks like us, and shares our memory.
+    children = [child for child in _children(os.getpid()) if _command(child) not in {"", us}]
+    return [os.getpid(), *children]
 
 
 def _children(pid: int) -> list[int]:
@@ -109,12 +119,15 @@ def _command(pid: int) -> str:
         return ""
 
 
-def _status(pid: int, field: str) -> float:
-    try:
-        text = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0.0
-    return next((int(line.split()[1]) / 1024 for line in text.splitlines() if line.startswith(field)), 0.0)
+def _sum(processes: list[int], file: str, field: str) -> float:
+    total = 0.0
+    for pid in processes:
+        try:
+            lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
+        except OSError:
+            continue
+        total += next((int(line.split()[1]) / 1024 for line in lines if line.startswith(field)), 0.0)
+    return total
 
 
 # The notebook and its relatives: decode with Pillow, encode with Pillow, send.
@@ -296,9 +309,9 @@ def ours(
 
     from vlm_runner.aws.session import AwsSession
     from vlm_runner.dataset.source import open_dataset
-    from vlm_runner.ingest import pipeline  # noqa: F401 - not measured
 
     subset = open_dataset(DatasetSpec(source=str(source), max_rows=rows)).train
+    staging_of(subset, None, "")  # for its imports, which are not measured
 
     async def stage() -> None:
         async with AwsSession(

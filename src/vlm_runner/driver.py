@@ -14,7 +14,7 @@ import anyio
 import structlog
 
 from vlm_runner.aws.session import fence
-from vlm_runner.checkpoint.lease import Claim, Fenced, LeaseTiming, Stale, load
+from vlm_runner.checkpoint.lease import Claim, Fenced, Stale, load
 from vlm_runner.core.budget import overdue
 from vlm_runner.core.commands import RequestServing, SubmitJob
 from vlm_runner.core.decide import bears, decide, on_doubt, on_error, on_halt, plain
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from vlm_runner.bus import Bus
     from vlm_runner.checkpoint.base import CheckpointStore
     from vlm_runner.checkpoint.document import Checkpoint, Holder
+    from vlm_runner.checkpoint.timing import LeaseTiming
     from vlm_runner.clock import Clock
     from vlm_runner.core.commands import Command
     from vlm_runner.steps.ports import Ports

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vlm_runner.checkpoint import lease
-from vlm_runner.core.decide import delete_command
-from vlm_runner.core.names import NAME_PREFIX
+from vlm_runner.core.names import NAME_PREFIX, delete_command
 from vlm_runner.core.outlive import Rented, Verdict, judge
 from vlm_runner.errors import AwsRefused, AwsUnavailable, CheckpointError, NotFound, RunNotFound
 from vlm_runner.models import load_catalogue

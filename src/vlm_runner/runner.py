@@ -18,7 +18,7 @@ import anyio
 from vlm_runner.aws.queue import region_of
 from vlm_runner.bus import Bus
 from vlm_runner.checkpoint import holder, lease
-from vlm_runner.checkpoint.lease import LeaseTiming
+from vlm_runner.checkpoint.timing import LeaseTiming
 from vlm_runner.clock import SystemClock
 from vlm_runner.core.events import Entry, ImagesStaged, RunCreated
 from vlm_runner.core.names import default_run_id
@@ -32,7 +32,7 @@ from vlm_runner.heartbeat import beat
 from vlm_runner.ingest.pipeline import Bounds
 from vlm_runner.models import load_catalogue
 from vlm_runner.prompts.templates import compile_prompt
-from vlm_runner.spec import path_segment
+from vlm_runner.segments import path_segment
 from vlm_runner.steps.ports import Ports
 from vlm_runner.steps.prepare import check_spec, prepare, region_for
 from vlm_runner.steps.stage import stage_images

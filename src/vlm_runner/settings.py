@@ -40,7 +40,7 @@ class PollSettings(Group, frozen=True):
 
 
 class LeaseSettings(Group, frozen=True):
-    """Seconds; see `vlm_runner.checkpoint.lease.LeaseTiming`."""
+    """Seconds; see `vlm_runner.checkpoint.timing.LeaseTiming`."""
 
     time_to_live: float = Field(default=90.0, ge=5)
     renew_every: float = Field(default=20.0, ge=0.5)
@@ -124,9 +124,3 @@ def message_file_from_environment() -> Path:
 def hub_token_from_environment() -> SecretStr | None:
     token = os.environ.get("HF_TOKEN")
     return SecretStr(token) if token else None
-
-
-def default_checkpoint_folder() -> Path:
-    """One place for all runs of a user, so that `list` shows all that may bill, from any folder."""
-    state = os.environ.get("XDG_STATE_HOME")
-    return (Path(state) if state else Path.home() / ".local" / "state") / "vlm-runner"

@@ -25,11 +25,11 @@ from pydantic import (
 )
 
 from vlm_runner.errors import ConfigurationError
+from vlm_runner.segments import path_segment
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 ROLE_ARN = re.compile(r"arn:aws(-[^:]+)?:iam::[0-9]{12}:role/.+")  # CreateModelCustomizationJob, RoleArn
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
 LEAST_DEAD_MAN_SECONDS = 3600.0
@@ -43,16 +43,6 @@ def seconds_of(text: str) -> float:
     if match is None:
         raise ValueError(f"'{text}' is not a duration; write a number and s, m, h or d, such as 90m")
     return float(match[1]) * _SECONDS[match[2]]
-
-
-def path_segment(text: str) -> str:
-    """`text` if it may stand as one part of an S3 key or a file name, else ValueError."""
-    if not SEGMENT.fullmatch(text) or ".." in text:
-        raise ValueError(
-            f"'{text}' may hold letters, digits, '.', '_' and '-' only, at most 96, "
-            "must begin with a letter or digit and have no '..'"
-        )
-    return text
 
 
 def _key_prefix(text: str) -> str:

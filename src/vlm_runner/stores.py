@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from vlm_runner.checkpoint.local import LocalStore
 from vlm_runner.checkpoint.s3 import S3Store
 from vlm_runner.errors import ConfigurationError
-from vlm_runner.settings import default_checkpoint_folder, region_from_environment
+from vlm_runner.places import default_checkpoint_folder
+from vlm_runner.settings import region_from_environment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -8,7 +8,7 @@ import pytest
 
 from vlm_runner.checkpoint.document import Checkpoint, Holder
 from vlm_runner.checkpoint.holder import this_process
-from vlm_runner.cli.look import state_of
+from vlm_runner.cli.glance import state_of
 from vlm_runner.testing.histories import begun
 
 ELSEWHERE = Holder(id="a", host="another-machine", pid=1, boot_id="b", pid_namespace="c", pid_started="d")

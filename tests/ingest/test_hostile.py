@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from vlm_runner.errors import VlmRunnerError
-from vlm_runner.ingest.converters import Converters
+from vlm_runner.ingest.converters import KEEP_SHARED, Converters
 from vlm_runner.ingest.images import UnusableImage, prepare
 
 from .pictures import LIMITS, SOURCES, shown
@@ -133,13 +133,14 @@ def convert(converters: Converters, body: bytes) -> bytes:
 
 MISBEHAVE = """
 import os, signal, time
-import vlm_runner.ingest.converters as target
+import vlm_runner.ingest.decoder as target
 honest = target.convert_here
 def convert_here(body, *args, **options):
     if body.endswith(b"crash"): os.kill(os.getpid(), signal.SIGSEGV)
     if body.endswith(b"hang"): time.sleep(60)
     if body.endswith(b"leave"): os._exit(7)
     if body.endswith(b"swell"): bytearray(8 * 1024**3)
+    if body.endswith(b"lie"): target.write = lambda shared, made: None
     return honest(body, *args, **options)
 target.convert_here = convert_here
 """
@@ -152,6 +153,7 @@ target.convert_here = convert_here
         (b"hang", "longer than 1 s"),
         (b"leave", "exit code 7"),
         (b"swell", "memory|exit code"),
+        (SOURCES["jpeg"] + b"lie", "kills the decoder"),
     ],
 )
 def test_a_decoder_that_dies_takes_its_row_only(body: bytes, reason: str) -> None:
@@ -161,6 +163,16 @@ def test_a_decoder_that_dies_takes_its_row_only(body: bytes, reason: str) -> Non
 
         assert refused.value.hint
         assert shown(convert(converters, SOURCES["jpeg"])) == shown(SOURCES["jpeg"])
+
+
+def test_memory_of_a_large_image_is_given_back() -> None:
+    with Converters() as converters:
+        convert(converters, SOURCES["jpeg"])
+        small = os.fstat(converters._idle[0]._shared).st_size
+        convert(converters, SOURCES["jpeg"] + bytes(KEEP_SHARED))
+        large = os.fstat(converters._idle[0]._shared).st_size
+
+    assert small > large == 0
 
 
 def test_a_decoder_that_was_killed_once_is_replaced() -> None:

@@ -11,7 +11,8 @@ import pytest
 from vlm_runner.checkpoint import lease
 from vlm_runner.checkpoint.base import Replaced, Stored
 from vlm_runner.checkpoint.document import Checkpoint, Holder, from_bytes
-from vlm_runner.checkpoint.lease import Claim, Fenced, LeaseTiming, Stale, Unsaved
+from vlm_runner.checkpoint.lease import Claim, Fenced, Stale, Unsaved
+from vlm_runner.checkpoint.timing import LeaseTiming
 from vlm_runner.core.events import Entry
 from vlm_runner.errors import AwsUnavailable, CredentialsError, StoreUnavailable
 from vlm_runner.testing import FakeClock, MemoryStore

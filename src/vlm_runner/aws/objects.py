@@ -154,10 +154,11 @@ class S3Objects:
                 while chunk := await body.read(READ_BYTES):
                     yield chunk
 
-    async def list(self, prefix: str) -> AsyncIterator[ListedObject]:
+    async def list(self, prefix: str, *, after: str = "") -> AsyncIterator[ListedObject]:
         client = await self._client()
         with translated(f"ListObjectsV2 s3://{self._bucket}/{prefix}"):
-            pages = client.get_paginator("list_objects_v2").paginate(**self._where, Prefix=prefix)
+            start = {"StartAfter": after} if after else {}
+            pages = client.get_paginator("list_objects_v2").paginate(**self._where, Prefix=prefix, **start)
             async for page in pages:
                 for item in page.get("Contents", ()):
                     yield ListedObject(str(item["Key"]), int(item["Size"]), str(item["ETag"]))

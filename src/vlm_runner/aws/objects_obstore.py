@@ -1,13 +1,15 @@
 """
-The fast way for one call: `put_once` through obstore, a Rust client. The rest stays with aioboto3.
+`put_once` and `list` the fast way: through obstore, a Rust client. The rest stays with aioboto3.
 
-A PUT takes 0.2 to 0.4 ms of CPU here and 1.5 to 4 ms there (`benchmarks/RESULTS.md`). Owner, checksum and
+A PUT takes 0.2 to 0.4 ms of CPU here and 1.5 to 4 ms there (`benchmarks/RESULTS.md`), and a page of a listing
+6 to 8 ms instead of 120 to 150. Owner, checksum and
 credentials are as there: the header of the expected owner is signed like any other, SHA-256 goes in the
 signature and in a checksum that S3 verifies and keeps, and credentials are botocore's, refreshed by it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import re
 from datetime import UTC, datetime, timedelta
@@ -20,10 +22,11 @@ from anyio import to_thread
 
 from vlm_runner.aws.errors import answered, translated
 from vlm_runner.aws.objects import S3Objects
+from vlm_runner.aws.ports import ListedObject
 from vlm_runner.errors import AwsUnavailable, ConfigurationError, VlmRunnerError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 Engine = Literal["auto", "aioboto3", "obstore"]
 
@@ -57,11 +60,21 @@ class ObstoreObjects(S3Objects):
         self._store: Any = None
         self._put_async: Any = None
 
+    async def list(self, prefix: str, *, after: str = "") -> AsyncIterator[ListedObject]:
+        """Where obstore fails, as with keys that it does not take ("a//b"), aioboto3 goes on from there."""
+        await self._opened()
+        if self._store is not None and prefix.endswith("/") and not after:
+            with contextlib.suppress(Exception):
+                async for page in self._store.list(prefix):
+                    for item in page:
+                        after = item["path"]
+                        yield ListedObject(after, item["size"], item["e_tag"] or "")
+                return
+        async for rest in super().list(prefix, after=after):
+            yield rest
+
     async def put_once(self, key: str, body: bytes, *, content_type: str) -> None:
-        if self._put_async is None:
-            async with self._opening:
-                if self._put_async is None:
-                    await self._open()
+        await self._opened()
         if self._store is None:
             await super().put_once(key, body, content_type=content_type)
             return
@@ -71,6 +84,12 @@ class ObstoreObjects(S3Objects):
             )
         except Exception as error:
             raise _translated(error, f"PutObject s3://{self.bucket}/{key}") from error
+
+    async def _opened(self) -> None:
+        if self._put_async is None:
+            async with self._opening:
+                if self._put_async is None:
+                    await self._open()
 
     async def _open(self) -> None:
         session = await self._session()

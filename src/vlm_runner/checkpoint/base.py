@@ -24,7 +24,7 @@ class Replaced(Exception):
 
 
 class CheckpointStore(Protocol):
-    """Run ids are path segments, checked by `vlm_runner.spec.path_segment` before they come here."""
+    """Run ids are path segments, checked by `vlm_runner.segments.path_segment` before they come here."""
 
     @property
     def uri(self) -> str:

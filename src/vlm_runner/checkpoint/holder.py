@@ -8,14 +8,18 @@ import socket
 import uuid
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vlm_runner.checkpoint.document import Holder
+if TYPE_CHECKING:
+    from vlm_runner.checkpoint.document import Holder
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def this_process(version: str) -> Holder:
     """A new identity for one claim of this process."""
+    from vlm_runner.checkpoint.document import Holder  # noqa: PLC0415 - `is_dead` does without its models
+
     pid = os.getpid()
     return Holder(
         id=uuid.uuid4().hex,

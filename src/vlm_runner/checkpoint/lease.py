@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import anyio
@@ -31,6 +30,7 @@ from vlm_runner.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from vlm_runner.checkpoint.timing import LeaseTiming
     from vlm_runner.clock import Clock
     from vlm_runner.core.events import Entry
     from vlm_runner.core.run import Run
@@ -39,28 +39,6 @@ if TYPE_CHECKING:
 TAKING_SECONDS = 60.0
 RELEASE_SECONDS = 10.0
 """For letting go of the lease while being stopped; a successor that finds it held waits it out."""
-
-
-@dataclass(frozen=True, slots=True)
-class LeaseTiming:
-    """
-    Seconds. `time_to_live` must be at least ten times a slow write to the store, and `guard` longer than
-    the longest single call that pays.
-    """
-
-    time_to_live: float = 90.0
-    renew_every: float = 20.0
-    guard: float = 30.0
-    clock_rate_error: float = 0.10
-    margin: float = 5.0
-    look_every: float = 2.0
-    persistence: float = 900.0
-    """For how long a save is tried while the store does not answer; nothing is paid for meanwhile."""
-
-    @property
-    def patience(self) -> float:
-        """For how long a document must be seen unchanged before its holder counts as gone."""
-        return self.time_to_live * (1 + self.clock_rate_error) + self.margin
 
 
 class Fenced(RunTaken):

@@ -20,10 +20,11 @@ from anyio import to_thread
 from filelock import FileLock
 
 from vlm_runner.checkpoint.base import Replaced, Stored
-from vlm_runner.errors import CheckpointError, StoreUnavailable
-from vlm_runner.spec import path_segment
+from vlm_runner.checkpoint.plain import read_file
+from vlm_runner.errors import StoreUnavailable
+from vlm_runner.places import STATE, run_folder
 
-STATE, CANCEL, LOCK = "state.json", "cancel.json", "state.lock"
+CANCEL, LOCK = "cancel.json", "state.lock"
 LOCK_SECONDS = 30.0
 
 
@@ -69,7 +70,7 @@ class LocalStore:
         return None if stored is None else reason_in(stored.body)
 
     def _folder(self, run_id: str) -> Path:
-        return self._root / "runs" / path_segment(run_id)
+        return run_folder(self._root, run_id)
 
 
 def reason_in(body: bytes) -> str:
@@ -85,13 +86,8 @@ def version_of(body: bytes) -> str:
 
 
 def _read(path: Path) -> Stored | None:
-    try:
-        body = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
-    return Stored(body, version_of(body))
+    body = read_file(path)
+    return None if body is None else Stored(body, version_of(body))
 
 
 def _swap(folder: Path, body: bytes, replacing: str | None) -> str:

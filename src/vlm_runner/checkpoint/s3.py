@@ -8,10 +8,11 @@ import uuid
 from typing import TYPE_CHECKING
 
 from vlm_runner.checkpoint.base import Replaced, Stored
-from vlm_runner.checkpoint.local import CANCEL, STATE, reason_in
+from vlm_runner.checkpoint.local import CANCEL, reason_in
 from vlm_runner.checkpoint.probe import breach
 from vlm_runner.errors import ConfigurationError, StoreUnavailable, VlmRunnerError
-from vlm_runner.spec import path_segment
+from vlm_runner.places import STATE
+from vlm_runner.segments import path_segment
 
 if TYPE_CHECKING:
     from vlm_runner.aws.ports import Objects

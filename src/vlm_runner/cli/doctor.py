@@ -84,7 +84,7 @@ def patient_of(
     from pathlib import Path
 
     from vlm_runner.doctor import Patient
-    from vlm_runner.settings import default_checkpoint_folder
+    from vlm_runner.places import default_checkpoint_folder
 
     uri = settings.checkpoint_uri
     store: Path | tuple[Any, str]

@@ -211,8 +211,8 @@ def start_detached(
     import anyio
 
     from vlm_runner.cli import printing
+    from vlm_runner.places import default_checkpoint_folder
     from vlm_runner.runner import Runner
-    from vlm_runner.settings import default_checkpoint_folder
 
     async def create() -> str:
         async with Runner.open(settings) as runner:

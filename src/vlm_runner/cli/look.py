@@ -29,24 +29,21 @@ def status(run_id: str, *, as_json: bool, **flags: Any) -> None:
     Example:
         vlm-runner status for-vlm-accessibility-3f2a9c01 --json
     """
-    import anyio
-
-    from vlm_runner.cli import printing
+    from vlm_runner.cli import glance, printing
     from vlm_runner.report.summary import summary
 
-    settings = settings_for(Where(**flags))
-    checkpoint, where = anyio.run(_load, settings, run_id)
+    root = None if as_json else glance.local_root(flags["store"])
+    checkpoint, where = _load(run_id, flags) if root is None else glance.read(root, run_id)
     run = checkpoint.run
     if as_json:
-        state = {"state": state_of(checkpoint), "checkpoint": where}
+        state = {"state": glance.state_of(checkpoint), "checkpoint": where}
         printing.result_json(summary(run, checkpoint.history) | state)
     else:
         printing.result(printing.outcome_text(run, where))
-        printing.result(f"  {'state':<16}{state_of(checkpoint)}")
-        if run.may_bill and (
-            warning := printing.billing_text(run, known_profile(run.spec.model.base, settings))
-        ):
-            printing.say(warning)
+        printing.result(f"  {'state':<16}{glance.state_of(checkpoint)}")
+        if run.may_bill:
+            profile = known_profile(run.spec.model.base, settings_for(Where(**flags)))
+            printing.say(printing.billing_text(run, profile) or "")
     sys.exit(run.exit_code)
 
 
@@ -133,36 +130,22 @@ def events(run_id: str, *, follow: bool, after: int, **flags: Any) -> None:
         sys.exit(130)
 
 
-def state_of(checkpoint: Checkpoint) -> str:
-    """
-    In one word: RUNNING, STOPPED, STALE, or how it ended.
+def _load(run_id: str, flags: dict[str, Any]) -> tuple[Checkpoint, str]:
+    import anyio
 
-    STALE: its process is gone, or has given no sign of life for longer than a successor would wait.
-    """
-    from datetime import UTC, datetime
+    async def load() -> tuple[Checkpoint, str]:
+        from vlm_runner.checkpoint import lease
+        from vlm_runner.errors import UsageError
+        from vlm_runner.stores import opened_store
 
-    from vlm_runner.checkpoint.holder import is_dead
-    from vlm_runner.checkpoint.lease import LeaseTiming
+        async with opened_store(settings_for(Where(**flags))) as store:
+            try:
+                checkpoint, _ = await lease.load(store, run_id)
+            except ValueError as error:
+                raise UsageError(f"That is no run id: {error}.") from None
+            return checkpoint, store.locate(run_id)
 
-    run = checkpoint.run
-    if run.outcome is not None:
-        return run.outcome.value.upper()
-    if checkpoint.holder is None:
-        return "STOPPED"
-    silent = 0.0
-    if checkpoint.saved_at is not None:
-        silent = (datetime.now(UTC) - checkpoint.saved_at).total_seconds()
-    gone = is_dead(checkpoint.holder) or silent > LeaseTiming().patience
-    return "STALE" if gone else "RUNNING"
-
-
-async def _load(settings: Settings, run_id: str) -> tuple[Checkpoint, str]:
-    from vlm_runner.checkpoint import lease
-    from vlm_runner.stores import opened_store
-
-    async with opened_store(settings) as store:
-        checkpoint, _ = await lease.load(store, run_id)
-        return checkpoint, store.locate(run_id)
+    return anyio.run(load)
 
 
 async def _all(settings: Settings) -> list[dict[str, Any]]:
@@ -177,6 +160,7 @@ async def _row(store: CheckpointStore, run_id: str, settings: Settings) -> dict[
     from datetime import UTC, datetime
 
     from vlm_runner.checkpoint import lease
+    from vlm_runner.cli.glance import state_of
     from vlm_runner.errors import CheckpointError
     from vlm_runner.report.money import money
     from vlm_runner.report.summary import may_bill

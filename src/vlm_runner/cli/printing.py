@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vlm_runner.report.money import hourly
 from vlm_runner.report.summary import may_bill
 from vlm_runner.watch.redact import printable, redacted
 
@@ -74,6 +73,8 @@ def billing_text(run: Run, profile: ModelProfile | None) -> str | None:
 
 
 def _price(run: Run, profile: ModelProfile | None) -> str:
+    from vlm_runner.report.money import hourly
+
     if run.serving_intent is not None and run.serving_intent.mode != "provisioned":
         return "nothing by the hour, but its calls and the model's storage"
     price = hourly(run, profile)

@@ -242,7 +242,7 @@ def hand_over(run: Run) -> HandOver | None:
         mode=run.serving_intent.mode,
         arn=run.serving.arn,
         name=run.serving_intent.name,
-        delete_command=delete_command(run.serving_intent.mode, run.serving.arn, run.region),
+        delete_command=names.delete_command(run.serving_intent.mode, run.serving.arn, run.region),
         expires_at=None if keep is True else run.updated_at + timedelta(seconds=seconds_of(keep)),
         switch=dead_man_switch(run),
     )
@@ -282,18 +282,6 @@ def release(run: Run, quiet: float, closed_for: float) -> Release:
         sweep_for=max(0.0, quiet - closed_for) if unsure_job or unsure_serving else 0.0,
         unseen_for=max(0.0, NOT_YET_VISIBLE - closed_for) if unseen else 0.0,
         switch=dead_man_switch(run),
-    )
-
-
-def delete_command(mode: ServingMode, arn: str, region: str) -> str:
-    """What a person can paste into a shell to stop the billing."""
-    if mode is ServingMode.PROVISIONED:
-        return (
-            f"aws bedrock delete-provisioned-model-throughput --provisioned-model-id {arn} --region {region}"
-        )
-    return (
-        "aws bedrock delete-custom-model-deployment"
-        f" --custom-model-deployment-identifier {arn} --region {region}"
     )
 
 

@@ -78,3 +78,15 @@ def run_prefix(prefix: str, run_id: str) -> str:
 
 def bucket_name(template: str, account: str, region: str) -> str:
     return template.replace("{account}", account).replace("{region}", region)
+
+
+def delete_command(mode: str, arn: str, region: str) -> str:
+    """What a person can paste into a shell to stop the billing."""
+    if mode == "provisioned":
+        return (
+            f"aws bedrock delete-provisioned-model-throughput --provisioned-model-id {arn} --region {region}"
+        )
+    return (
+        "aws bedrock delete-custom-model-deployment"
+        f" --custom-model-deployment-identifier {arn} --region {region}"
+    )

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from vlm_runner.core.events import (
     CancelRequested,
     CreateRefused,
     CreateUncertain,
-    DatasetFacts,
     EndpointFailed,
     EndpointReady,
     Entry,
@@ -30,33 +28,12 @@ from vlm_runner.core.events import (
     TestsAnswered,
     Value,
 )
+from vlm_runner.core.standing import Outcome, Phase, Standing
 
-if TYPE_CHECKING:
-    from vlm_runner.spec import RunSpec
-
-
-class Phase(StrEnum):
-    """Each is one effect or one wait."""
-
-    STAGING = "staging"
-    RECORDING = "recording"
-    SUBMITTING = "submitting"
-    TRAINING = "training"
-    REQUESTING = "requesting"
-    WARMING = "warming"
-    TESTING = "testing"
-    RELEASING = "releasing"
-    REPORTING = "reporting"
-    DONE = "done"
+__all__ = ["Outcome", "Phase", "Run"]
 
 
-class Outcome(StrEnum):
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-class Run(Value, frozen=True):
+class Run(Value, Standing, frozen=True):
     """Where a run stands. Each field below `created` holds the fact of its name, once it has happened."""
 
     phase: Phase
@@ -99,88 +76,3 @@ class Run(Value, frozen=True):
             sequence=entry.sequence,
             created=entry.event,
         )
-
-    @property
-    def run_id(self) -> str:
-        return self.created.run_id
-
-    @property
-    def uid(self) -> str:
-        return self.created.uid
-
-    @property
-    def spec(self) -> RunSpec:
-        return self.created.spec
-
-    @property
-    def region(self) -> str:
-        return self.created.region
-
-    @property
-    def account(self) -> str:
-        return self.created.account
-
-    @property
-    def bucket(self) -> str:
-        return self.created.bucket
-
-    @property
-    def dataset(self) -> DatasetFacts:
-        return self.created.dataset
-
-    @property
-    def done(self) -> bool:
-        return self.phase is Phase.DONE
-
-    @property
-    def outcome(self) -> Outcome | None:
-        """How it ended; None while it has not."""
-        if not self.done:
-            return None
-        if self.cancelled is not None:
-            return Outcome.CANCELLED
-        return Outcome.FAILED if self.reason is not None else Outcome.SUCCEEDED
-
-    @property
-    def reason(self) -> str | None:
-        """Why it failed, in one sentence; None if it did not."""
-        if self.job_failure is not None:
-            return f"The customization job ended as {self.job_failure.status}: {self.job_failure.reason}"
-        if self.endpoint_failure is not None:
-            return self.endpoint_failure.reason
-        return self.failure.reason if self.failure is not None else None
-
-    @property
-    def may_bill(self) -> bool:
-        """True from the intent to rent until its refusal or release is recorded; for ever if handed over."""
-        return self.serving_intent is not None and self.refused_serving is None and self.released is None
-
-    @property
-    def may_train(self) -> bool:
-        """True while a customization job of this run may exist and not have ended."""
-        ended = self.model is not None or self.job_failure is not None or self.refused_job is not None
-        return self.job_intent is not None and not ended
-
-    @property
-    def uncertain(self) -> bool:
-        """True where a create of the present phase may have been sent, and nobody knows what became of it."""
-        if self.phase is Phase.SUBMITTING:
-            return self.uncertain_job is not None
-        return self.phase is Phase.REQUESTING and self.uncertain_serving is not None
-
-    @property
-    def exit_code(self) -> int:
-        """What the command line ends with; see `vlm_runner.errors.EXIT_CODES`."""
-        if not self.done:
-            return 101
-        if self.may_bill:
-            return 104 if self.handed_over is None else self._outcome_code
-        return self._outcome_code
-
-    @property
-    def _outcome_code(self) -> int:
-        if self.outcome is Outcome.CANCELLED:
-            return 103
-        if self.outcome is Outcome.SUCCEEDED:
-            return 0
-        return self.failure.exit_code if self.failure is not None else 100

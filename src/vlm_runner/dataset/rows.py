@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from vlm_runner.dataset.columns import Layout, output_value
 from vlm_runner.dataset.fingerprint import digest_of, digest_of_rows
 from vlm_runner.dataset.images import NoImageError, images_of
-from vlm_runner.dataset.pages import mapped_pages
 from vlm_runner.errors import RowError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from vlm_runner.dataset.pages import MappedPages
 
 BATCH = 16
 """Rows read at once: with images of the largest size that Bedrock takes, still a bounded memory."""
@@ -65,6 +66,7 @@ class Subset:
     """The dataset's own split that the rows come from."""
     _images: Table
     _texts: Table
+    _pages: MappedPages
     _rows: Sequence[int]
     _root: Path | None
 
@@ -100,7 +102,7 @@ class Subset:
                 yield self._row_error(index, source, str(error))
                 continue
             fields = {name: values[place] for name, values in texts.items()}
-            mapped_pages.count(
+            self._pages.count(
                 len(image)
                 + sum(len(body) for body, _ in more)
                 + sum(len(text) for text in fields.values() if isinstance(text, str))

@@ -15,10 +15,11 @@ from vlm_runner.dataset.hub import open_hub
 from vlm_runner.dataset.images import named_files
 from vlm_runner.dataset.loading import cache_folder, open_local
 from vlm_runner.dataset.local import FORMATS, LocalFiles, find_files
+from vlm_runner.dataset.pages import MappedPages
 from vlm_runner.dataset.rows import Opened, Row, Subset, Table
 from vlm_runner.dataset.split import divide
 from vlm_runner.errors import ConfigurationError, DataError
-from vlm_runner.spec import path_segment
+from vlm_runner.segments import path_segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -173,6 +174,7 @@ def _open_split(source: _Source, split: str, spec: DatasetSpec, required: Collec
         split=split,
         _images=table.select_columns([layout.image]).with_format("arrow"),
         _texts=table.select_columns(texts).with_format(None),
+        _pages=MappedPages(table),
         _rows=(),
         _root=source.root,
     )

@@ -2,8 +2,9 @@
 Decoding strangers' images in processes of their own.
 
 A decoder that crashes, hangs or swallows all memory takes its process with it, and its row; the run goes on.
-Each process has a socket for images and nothing else: no credentials in its environment, and its answers are
-JSON and bytes, so that one that was taken over can say nothing but a wrong image.
+Each process has a socket for questions and a piece of memory for images, and nothing else: no credentials in
+its environment, and its answers are JSON and bytes, so that one that was taken over can say nothing but a
+wrong image. Through the socket an image took 2 ms, through memory 0.3.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Final, Self
 
 from vlm_runner.errors import VlmRunnerError
-from vlm_runner.ingest.images import ImageLimits, Prepared, UnusableImage, Way, convert_here
+from vlm_runner.ingest import decoder
+from vlm_runner.ingest.images import MAX_SOURCE_BYTES, ImageLimits, Prepared, UnusableImage, Way
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -28,8 +31,8 @@ if TYPE_CHECKING:
 SECONDS: Final = 30.0
 """For one image. The largest that is taken, of 89 million pixels, needs some 5."""
 START_SECONDS: Final = 60.0
-MEMORY_BYTES: Final = 4 * 1024**3
-"""Of address space for one process; the largest image that is taken needs some 1.5 GB."""
+KEEP_SHARED: Final = 4 * 1024 * 1024
+"""Bytes that one process shares with us between two images; what a larger image took is given back."""
 KEEP_MEMORY: Final = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "67108864"}
 """glibc shall not give an image's memory back and fetch it anew: measured 14 ms an image instead of 21."""
 INHERITED: Final = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TZ")
@@ -58,7 +61,8 @@ class Converters:
             self._idle.pop().kill()
 
     def __call__(self, body: bytes, limits: ImageLimits, *, keep_format: bool, fit: bool) -> Prepared:
-        asked = json.dumps(asdict(limits) | {"keep_format": keep_format, "fit": fit}).encode()
+        facts = {"keep_format": keep_format, "fit": fit, "size": len(body)}
+        asked = json.dumps(asdict(limits) | facts).encode()
         try:
             return self._ask(asked, body)
         except _Died:
@@ -103,39 +107,43 @@ class _Died(Exception):
 class _Process:
     def __init__(self, prelude: str) -> None:
         ours, theirs = socket.socketpair()
+        self._shared = _memory()
         with theirs:
+            passed = [theirs.fileno(), self._shared]
             self._process = subprocess.Popen(  # noqa: S603 - ourselves
-                [sys.executable, "-c", f"{prelude}\nfrom {__name__} import serve; serve({theirs.fileno()})"],
+                [sys.executable, "-c", f"{prelude}\nfrom {decoder.__name__} import serve; serve(*{passed})"],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=passed,
                 env=_environment(),
             )
         self._connection = Connection(ours.detach())
         if not self._ready():
             raise VlmRunnerError(
                 f"The process that decodes images does not start ({self.kill()}).",
-                hint=f"See why: {sys.executable} -c 'import {__name__}, PIL.Image, numpy'",
+                hint=f"See why: {sys.executable} -c 'import {decoder.__name__}, PIL.Image, numpy'",
             )
 
     def _ready(self) -> bool:
         try:
-            return self._connection.poll(START_SECONDS) and self._connection.recv_bytes() == b"ready"
+            return self._connection.poll(START_SECONDS) and self._connection.recv_bytes() == decoder.READY
         except (EOFError, OSError):
             return False
 
     def ask(self, asked: bytes, body: bytes, seconds: float) -> Prepared:
-        connection = self._connection
-        connection.send_bytes(asked)
-        connection.send_bytes(body)
-        if not connection.poll(seconds):
+        decoder.write(self._shared, body)
+        self._connection.send_bytes(asked)
+        if not self._connection.poll(seconds):
             raise TimeoutError
-        answer = json.loads(connection.recv_bytes())
+        answer = json.loads(self._connection.recv_bytes())
         if "reason" in answer:
             raise UnusableImage(answer["reason"], answer["hint"])
-        way = Way(answer.pop("way"))
-        return Prepared(body if way is Way.PASSED_THROUGH else connection.recv_bytes(), way=way, **answer)
+        way, size = Way(answer.pop("way")), answer.pop("size")
+        made = body if way is Way.PASSED_THROUGH else decoder.read(self._shared, min(size, MAX_SOURCE_BYTES))
+        if max(size, len(body)) > KEEP_SHARED:
+            os.ftruncate(self._shared, 0)
+        return Prepared(made, way=way, **answer)
 
     def kill(self) -> str:
         """End it, and say how it had ended before."""
@@ -145,9 +153,18 @@ class _Process:
         self._process.kill()
         self._process.wait()
         self._connection.close()
+        os.close(self._shared)
         if code is None:
             return "it hangs"
         return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+
+def _memory() -> int:
+    """A file that two processes can read and write, on no disk where the system has such files."""
+    if sys.platform == "linux":
+        return os.memfd_create("vlm-runner-image")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
 
 
 def _environment() -> dict[str, str]:
@@ -155,41 +172,3 @@ def _environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
     modules = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     return kept | modules | KEEP_MEMORY | {"OPENBLAS_NUM_THREADS": "1"}
-
-
-def serve(descriptor: int) -> None:
-    """The other side: answer until whoever asks is gone."""
-    import numpy as np  # noqa: F401, PLC0415 - before there is anything to wait for
-    from PIL import Image  # noqa: PLC0415
-
-    from vlm_runner.ingest import png  # noqa: F401, PLC0415
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _limit_memory()
-    Image.preinit()
-    with contextlib.suppress(EOFError, OSError), Connection(descriptor) as connection:
-        connection.send_bytes(b"ready")
-        while True:
-            asked = json.loads(connection.recv_bytes())
-            _answer(connection, asked, connection.recv_bytes())
-
-
-def _answer(connection: Connection, asked: dict[str, object], body: bytes) -> None:
-    keep_format, fit = bool(asked.pop("keep_format")), bool(asked.pop("fit"))
-    limits = ImageLimits(**asked)  # type: ignore[arg-type]  # as `Converters` wrote it
-    try:
-        made = convert_here(body, limits, keep_format=keep_format, fit=fit)
-    except UnusableImage as error:
-        connection.send_bytes(json.dumps({"reason": str(error), "hint": error.hint}).encode())
-        return
-    facts = {"format": made.format, "width": made.width, "height": made.height, "way": made.way}
-    connection.send_bytes(json.dumps(facts).encode())
-    if made.way is not Way.PASSED_THROUGH:
-        connection.send_bytes(made.body)
-
-
-def _limit_memory() -> None:
-    import resource  # noqa: PLC0415 - POSIX only, as is this package
-
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))

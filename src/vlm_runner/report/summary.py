@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vlm_runner.core.decide import delete_command
+from vlm_runner.core.names import delete_command
 from vlm_runner.watch.redact import without_addresses
 
 if TYPE_CHECKING:
@@ -74,4 +74,5 @@ def _deletes_itself_at(run: Run) -> str | None:
         due = kept.expires_at if run.spec.serving.dead_man_switch is not None else None
     else:
         due = run.serving.deleted_at if run.serving is not None else None
-    return None if due is None else due.isoformat(timespec="seconds")
+    # Where a checkpoint is only looked at, times are text.
+    return due if due is None or isinstance(due, str) else due.isoformat(timespec="seconds")

@@ -1,0 +1,96 @@
+"""A run of a local store as `status` shows it, read as plain JSON: in a third of the time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vlm_runner.checkpoint.holder import is_dead
+from vlm_runner.checkpoint.plain import read_file, verified
+from vlm_runner.checkpoint.timing import LeaseTiming
+from vlm_runner.core.standing import Phase, Standing
+from vlm_runner.errors import CheckpointError, RunNotFound, UsageError
+from vlm_runner.places import STATE, checkpoint_uri_from_environment, default_checkpoint_folder, run_folder
+
+if TYPE_CHECKING:
+    from vlm_runner.checkpoint.document import Checkpoint
+
+
+class Facts:
+    """A JSON object whose fields are attributes; one that it does not have is None."""
+
+    def __init__(self, table: dict[str, Any]) -> None:
+        self._table = table
+
+    def __getattr__(self, name: str) -> Any:
+        value = self._table.get(name)
+        return Facts(value) if isinstance(value, dict) else value
+
+
+class SeenRun(Facts, Standing):
+    """As `vlm_runner.core.run.Run`, to be shown."""
+
+    def __init__(self, table: dict[str, Any]) -> None:
+        super().__init__(table)
+        self.phase = Phase(table["phase"])
+
+
+class Seen:
+    """As `vlm_runner.checkpoint.document.Checkpoint`, to be shown."""
+
+    def __init__(self, table: dict[str, Any]) -> None:
+        self.run = SeenRun(table["run"])
+        self.holder = Facts(table).holder
+        saved_at = table.get("saved_at")
+        self.saved_at = None if saved_at is None else datetime.fromisoformat(saved_at)
+
+
+def local_root(store: str | None) -> Path | None:
+    """The folder of the store that the flag, else the environment, names; None where it is no folder."""
+    uri = store or checkpoint_uri_from_environment()
+    if uri is None:
+        return default_checkpoint_folder()
+    return None if "://" in uri else Path(uri)
+
+
+def read(root: Path, run_id: str) -> tuple[Any, str]:
+    """
+    The run's checkpoint, as far as it is shown, and where it is.
+
+    Raises:
+        RunNotFound: there is none.
+        CheckpointError: it is damaged, or of a newer version.
+    """
+    try:
+        path = run_folder(root, run_id) / STATE
+    except ValueError as error:
+        raise UsageError(f"That is no run id: {error}.") from None
+    body = read_file(path)
+    if body is None:
+        raise RunNotFound(
+            f"No run '{run_id}' in {root.expanduser().absolute()}.", hint="See what there is: vlm-runner list"
+        )
+    table = verified(body, where=str(path))
+    try:
+        return Seen(table), str(path)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} does not fit the schema: {error}.") from error
+
+
+def state_of(checkpoint: Checkpoint) -> str:
+    """
+    In one word: RUNNING, STOPPED, STALE, or how it ended.
+
+    STALE: its process is gone, or has given no sign of life for longer than a successor would wait.
+    """
+    run = checkpoint.run
+    if run.outcome is not None:
+        return run.outcome.value.upper()
+    if checkpoint.holder is None:
+        return "STOPPED"
+    silent = 0.0
+    if checkpoint.saved_at is not None:
+        silent = (datetime.now(UTC) - checkpoint.saved_at).total_seconds()
+    gone = is_dead(checkpoint.holder) or silent > LeaseTiming().patience
+    return "STALE" if gone else "RUNNING"

@@ -1,0 +1,27 @@
+"""Where checkpoints lie, for whoever must know it before anything heavy is imported."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from vlm_runner.segments import path_segment
+
+STATE: Final = "state.json"
+
+
+def default_checkpoint_folder() -> Path:
+    """One place for all runs of a user, so that `list` shows all that may bill, from any folder."""
+    state = os.environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "vlm-runner"
+
+
+def checkpoint_uri_from_environment() -> str | None:
+    """As `Settings.checkpoint_uri`, also where the settings as a whole do not fit."""
+    return os.environ.get("VLM_RUNNER_CHECKPOINT_URI")
+
+
+def run_folder(root: Path, run_id: str) -> Path:
+    """Of one run in a local store."""
+    return root.expanduser().absolute() / "runs" / path_segment(run_id)

@@ -1,0 +1,42 @@
+"""What botocore knows of AWS's services is read faster, and is the same."""
+
+from typing import Any
+
+import aioboto3
+import pytest
+from botocore.loaders import create_loader
+
+from vlm_runner.aws.session import read_models_fast
+
+
+@pytest.mark.parametrize("service", ["s3", "sts", "bedrock", "bedrock-runtime"])
+@pytest.mark.parametrize("kind", ["service-2", "endpoint-rule-set-1", "paginators-1"])
+def test_models_are_as_botocore_reads_them(service: str, kind: str) -> None:
+    session = aioboto3.Session(region_name="us-east-1")._session
+    read_models_fast(session)
+    ours = session.get_component("data_loader").load_service_model(service, kind)
+    theirs = create_loader().load_service_model(service, kind)
+    if (service, kind) == ("s3", "endpoint-rule-set-1"):
+        del theirs["parameters"]["Key"]
+
+    assert ours == theirs
+
+
+async def test_the_key_of_an_object_does_not_decide_where_its_bucket_is() -> None:
+    """
+    Or else each PUT would take a millisecond to find out.
+    """
+    session = aioboto3.Session(aws_access_key_id="AK", aws_secret_access_key="SK", region_name="us-east-1")
+    read_models_fast(session._session)
+    client: Any
+    async with session.client("s3") as client:
+        counted = client._ruleset_resolver._provider.resolve_endpoint.cache_info
+        before = counted().misses
+        urls = [
+            await client.generate_presigned_url("put_object", {"Bucket": "bucket", "Key": key})
+            for key in ("a", "b", "c")
+        ]
+        misses = counted().misses - before
+
+    assert [url.partition("?")[0].rpartition("/")[2] for url in urls] == ["a", "b", "c"]
+    assert misses == 1

@@ -1,0 +1,55 @@
+"""Reading a mapped dataset through does not fill memory with it."""
+
+import sys
+from pathlib import Path
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from vlm_runner.dataset import open_dataset
+from vlm_runner.dataset.pages import EVERY, MappedPages
+from vlm_runner.spec import DatasetSpec
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pages are given back on Linux only")
+
+MB = 1024 * 1024
+
+
+def images(count: int) -> list[bytes]:
+    return [bytes([number]) * MB for number in range(count)]
+
+
+def resident(folder: Path) -> int:
+    """Bytes in memory of Arrow files below `folder`, that this process has mapped."""
+    found, ours = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if "-" in line.split(maxsplit=1)[0]:
+            ours = str(folder) in line
+        elif ours and line.startswith("Rss:"):
+            found += int(line.split()[1]) * 1024
+    return found
+
+
+def test_what_was_read_does_not_stay_in_memory(tmp_path: Path) -> None:
+    data, cache = tmp_path / "data", tmp_path / "cache"
+    data.mkdir()
+    held = [{"bytes": body, "path": None} for body in images(40)]
+    pq.write_table(pa.table({"image": held}), data / "train.parquet", row_group_size=4)
+    subset = open_dataset(DatasetSpec(source=str(data)), cache_dir=cache, required=()).train
+    most = 0
+    for row, expected in zip(subset.rows(), images(40), strict=True):
+        assert row.image == expected
+        most = max(most, resident(cache))
+
+    assert 0 < most <= EVERY + 4 * MB
+    assert [row.image[:1] for row in subset.rows(0, 3)] == [b"\0", b"\1", b"\2"]
+
+
+def test_memory_that_is_no_file_is_left_alone() -> None:
+    table = datasets.Dataset.from_dict({"image": images(3)})
+    pages = MappedPages(table)
+    pages.give_back()
+
+    assert table["image"][:] == images(3)
