@@ -5,7 +5,7 @@
 #
 # Needs root on Debian, and: apt-get install podman runc
 set -euo pipefail
-export STORAGE_DRIVER=${STORAGE_DRIVER:-overlay} CONTAINERS_CONF="${BASH_SOURCE[0]%/*}/containers.conf"
+export STORAGE_DRIVER=${STORAGE_DRIVER:-overlay} CONTAINERS_CONF="$(dirname "${BASH_SOURCE[0]}")/containers.conf"
 command=$1
 shift
 if [ "$command" = run ]; then
