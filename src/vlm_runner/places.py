@@ -18,8 +18,9 @@ def default_checkpoint_folder() -> Path:
 
 
 def checkpoint_uri_from_environment() -> str | None:
-    """As `Settings.checkpoint_uri`, also where the settings as a whole do not fit."""
-    return os.environ.get("VLM_RUNNER_CHECKPOINT_URI")
+    """As `Settings.checkpoint_uri`, which may be spelt in any case; also where the settings do not fit."""
+    given = (value for name, value in os.environ.items() if name.upper() == "VLM_RUNNER_CHECKPOINT_URI")
+    return next(given, None)
 
 
 def run_folder(root: Path, run_id: str) -> Path:

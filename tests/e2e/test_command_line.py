@@ -164,3 +164,18 @@ def test_resume_until_a_phase_stops_there(laptop: Laptop, pages: Path) -> None:
     assert json.loads(halfway.stdout)["phase"] == "submitting"
     assert laptop.paid("customization_job") == []
     assert laptop.cli("resume", "cats").returncode == 0
+
+
+def test_verify_finds_that_an_image_is_gone(laptop: Laptop, pages: Path) -> None:
+    """
+    Another run of the same data believes the marks of the first, unless it is told to look.
+    """
+    spec, s3 = str(laptop.spec(pages)), laptop.boto("s3")
+    laptop.here("start", spec, "--yes", "--run-id", "cats")
+    (bucket,) = (found["Name"] for found in s3.list_buckets()["Buckets"])
+    image = s3.list_objects_v2(Bucket=bucket, Prefix="images/train/")["Contents"][0]["Key"]
+    s3.delete_object(Bucket=bucket, Key=image)
+    done = laptop.here("start", spec, "--yes", "--run-id", "dogs", "--verify")
+
+    assert done.returncode == 0
+    assert s3.head_object(Bucket=bucket, Key=image)["ContentLength"] > 0

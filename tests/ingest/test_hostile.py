@@ -132,7 +132,7 @@ def convert(converters: Converters, body: bytes) -> bytes:
 
 
 MISBEHAVE = """
-import os, signal, time
+import dataclasses, os, signal, time
 import vlm_runner.ingest.decoder as target
 honest = target.convert_here
 def convert_here(body, *args, **options):
@@ -141,7 +141,8 @@ def convert_here(body, *args, **options):
     if body.endswith(b"leave"): os._exit(7)
     if body.endswith(b"swell"): bytearray(8 * 1024**3)
     if body.endswith(b"lie"): target.write = lambda shared, made: None
-    return honest(body, *args, **options)
+    made = honest(body, *args, **options)
+    return dataclasses.replace(made, way="north") if body.endswith(b"rave") else made
 target.convert_here = convert_here
 """
 
@@ -154,6 +155,7 @@ target.convert_here = convert_here
         (b"leave", "exit code 7"),
         (b"swell", "memory|exit code"),
         (SOURCES["jpeg"] + b"lie", "kills the decoder"),
+        (SOURCES["jpeg"] + b"rave", "kills the decoder"),
     ],
 )
 def test_a_decoder_that_dies_takes_its_row_only(body: bytes, reason: str) -> None:
@@ -169,7 +171,8 @@ def test_memory_of_a_large_image_is_given_back() -> None:
     with Converters() as converters:
         convert(converters, SOURCES["jpeg"])
         small = os.fstat(converters._idle[0]._shared).st_size
-        convert(converters, SOURCES["jpeg"] + bytes(KEEP_SHARED))
+        with pytest.raises(UnusableImage):
+            convert(converters, b"no image" + bytes(KEEP_SHARED))
         large = os.fstat(converters._idle[0]._shared).st_size
 
     assert small > large == 0

@@ -1,10 +1,10 @@
 """
 `put_once` and `list` the fast way: through obstore, a Rust client. The rest stays with aioboto3.
 
-A PUT takes 0.2 to 0.4 ms of CPU here and 1.5 to 4 ms there (`benchmarks/RESULTS.md`), and a page of a listing
-6 to 8 ms instead of 120 to 150. Owner, checksum and
-credentials are as there: the header of the expected owner is signed like any other, SHA-256 goes in the
-signature and in a checksum that S3 verifies and keeps, and credentials are botocore's, refreshed by it.
+A PUT takes 0.2 to 0.4 ms of CPU here and 1.5 to 4 ms there, a page of a listing 6 to 8 ms here and 120 to 150
+there (`benchmarks/RESULTS.md`). Owner, checksum and credentials are as there: the header of the expected
+owner is signed like any other, SHA-256 goes in the signature and in a checksum that S3 verifies and keeps,
+and credentials are botocore's, refreshed by it.
 """
 
 from __future__ import annotations

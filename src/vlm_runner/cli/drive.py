@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vlm_runner.cli.options import Where, duration, json_option, settings_for, voice_options, where_options
+from vlm_runner.cli.options import (
+    Where,
+    duration,
+    json_option,
+    settings_for,
+    verify_option,
+    verifying,
+    voice_options,
+    where_options,
+)
 
 if TYPE_CHECKING:
     from vlm_runner.core.events import RunCreated
@@ -25,6 +34,7 @@ TIMEOUT_HELP = "Stop watching after, e.g., 90m; the run is not failed by it."
 @click.option("-d", "--detach", is_flag=True, help="Print the run id, leave the run going, and return.")
 @click.option("--lint/--no-lint", default=True, help="Look at every row before anything is created.")
 @click.option("--timeout", metavar="TIME", callback=duration, help=TIMEOUT_HELP)
+@verify_option
 @json_option
 @voice_options
 @where_options
@@ -36,6 +46,7 @@ def start(
     detach: bool,
     lint: bool,
     timeout: float | None,
+    verify: bool,
     **flags: Any,
 ) -> None:
     """Do all that SPEC says, and show how it goes; go on with the run if it exists.
@@ -55,6 +66,7 @@ def start(
     where, voice = split(flags)
     spec = RunSpec.from_toml(Path(spec_file))
     settings = settings_for(where, spec_region=spec.aws.region, ask_profile=True)
+    settings = verifying(settings, verify=verify)
     if detach:
         start_detached(settings, spec, run_id, where, yes=yes, lint=lint, as_json=voice["as_json"])
         return
@@ -73,10 +85,11 @@ def start(
 @click.argument("run_id", metavar="RUN")
 @click.option("--until", metavar="PHASE", help="Stop after this phase, e.g. recording.")
 @click.option("--timeout", metavar="TIME", callback=duration, help=TIMEOUT_HELP)
+@verify_option
 @json_option
 @voice_options
 @where_options
-def resume(run_id: str, until: str | None, *, timeout: float | None, **flags: Any) -> None:
+def resume(run_id: str, until: str | None, *, timeout: float | None, verify: bool, **flags: Any) -> None:
     """Go on with RUN from wherever it stands, on any machine that reaches its checkpoint.
 
     \b
@@ -96,7 +109,7 @@ def resume(run_id: str, until: str | None, *, timeout: float | None, **flags: An
     async def begin(runner: Runner) -> RunHandle:
         return await runner.resume(run_id, until=last)
 
-    settings, partly = settings_for(where), last is not None
+    settings, partly = verifying(settings_for(where), verify=verify), last is not None
     sys.exit(drive_to_end(settings, begin, timeout=timeout, store_flag=where.store, partly=partly, **voice))
 
 
@@ -230,6 +243,7 @@ def start_detached(
     flags = {"--profile": where.profile, "--region": where.region, "--store": where.store}
     flags["--endpoint-url"] = where.endpoint_url
     words = [word for flag, value in flags.items() if value for word in (flag, value)]
+    words += ["--verify"] if settings.upload.verify else []
     with log.open("ab") as out:
         subprocess.Popen(  # noqa: S603 - our own command line
             [sys.executable, "-m", "vlm_runner", "resume", name, *words],

@@ -43,6 +43,17 @@ def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(command)
 
 
+def verify_option(command: F) -> F:
+    text = "Look at what lies in S3 instead of believing what an earlier staging marked as done."
+    return click.option("--verify", is_flag=True, help=text)(command)
+
+
+def verifying(settings: Settings, *, verify: bool) -> Settings:
+    """`settings`, with the flag's word; where it is not given, as they are."""
+    upload = settings.upload.model_copy(update={"verify": settings.upload.verify or verify})
+    return settings.model_copy(update={"upload": upload})
+
+
 def voice_options(command: F) -> F:
     command = click.option("-q", "--quiet", is_flag=True, help="Say nothing but the result and errors.")(
         command

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vlm_runner.cli.options import Where, settings_for, where_options
+from vlm_runner.cli.options import Where, settings_for, verify_option, verifying, where_options
 
 if TYPE_CHECKING:
     from vlm_runner.core.events import ImagesStaged
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("run_id", metavar="RUN")
 @click.option("--part", metavar="I/N", help="The I-th of N shares, from 1; else as SageMaker says, or all.")
+@verify_option
 @where_options
-def stage(run_id: str, part: str | None, **flags: Any) -> None:
+def stage(run_id: str, part: str | None, *, verify: bool, **flags: Any) -> None:
     """Upload this machine's share of RUN's images, beside others that do the same.
 
     Many may do it at once, and each share again and again: what is there is skipped, and the run itself is
@@ -35,7 +36,7 @@ def stage(run_id: str, part: str | None, **flags: Any) -> None:
     from vlm_runner.cli import printing
     from vlm_runner.sagemaker.hosts import part_of
 
-    settings = settings_for(Where(**flags))
+    settings = verifying(settings_for(Where(**flags)), verify=verify)
     number, parts = _share(part) if part else part_of(settings.processing.resource_config)
     staged = anyio.run(partial(_stage, settings, run_id, number, parts))
     if staged is None:

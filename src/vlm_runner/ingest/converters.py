@@ -4,7 +4,7 @@ Decoding strangers' images in processes of their own.
 A decoder that crashes, hangs or swallows all memory takes its process with it, and its row; the run goes on.
 Each process has a socket for questions and a piece of memory for images, and nothing else: no credentials in
 its environment, and its answers are JSON and bytes, so that one that was taken over can say nothing but a
-wrong image. Through the socket an image took 2 ms, through memory 0.3.
+wrong image.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sys
 import tempfile
 from dataclasses import asdict
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from vlm_runner.errors import VlmRunnerError
 from vlm_runner.ingest import decoder
@@ -91,7 +91,8 @@ class Converters:
                 f"decoding the image takes longer than {self._seconds:.0f} s",
                 "Replace it, or leave the row out.",
             ) from None
-        except (EOFError, OSError):
+        except (EOFError, OSError, ValueError, KeyError, TypeError):
+            # The last three: an answer that makes no sense, of a process that is not ours any more.
             raise _Died(process.kill()) from None
         except BaseException:
             process.kill()
@@ -137,12 +138,17 @@ class _Process:
         if not self._connection.poll(seconds):
             raise TimeoutError
         answer = json.loads(self._connection.recv_bytes())
+        try:
+            return self._prepared(answer, body)
+        finally:
+            if os.fstat(self._shared).st_size > KEEP_SHARED:
+                os.ftruncate(self._shared, 0)
+
+    def _prepared(self, answer: dict[str, Any], body: bytes) -> Prepared:
         if "reason" in answer:
             raise UnusableImage(answer["reason"], answer["hint"])
         way, size = Way(answer.pop("way")), answer.pop("size")
         made = body if way is Way.PASSED_THROUGH else decoder.read(self._shared, min(size, MAX_SOURCE_BYTES))
-        if max(size, len(body)) > KEEP_SHARED:
-            os.ftruncate(self._shared, 0)
         return Prepared(made, way=way, **answer)
 
     def kill(self) -> str:

@@ -112,7 +112,8 @@ class ProgressWatcher:
         skipped = f", {signal.skipped} skipped" if signal.skipped else ""
         left = f", {signal.seconds_left:.0f} s left" if signal.seconds_left is not None else ""
         detail = (
-            f"{signal.rows_done}/{signal.rows} rows{skipped}, {signal.rate:.0f}/s, "
+            f"{signal.rows_done}/{signal.rows} rows ({signal.passed_through} as they are, "
+            f"{signal.converted} converted{skipped}), {signal.rate:.0f}/s, "
             f"{signal.bytes_uploaded / 1e6:.1f} MB, {signal.in_flight}/{signal.concurrency} in flight{left}"
         )
         self._show(run_id, f"staging {signal.subset}", detail, signal.rows_done, signal.rows)
