@@ -51,6 +51,7 @@ ONLY_IN_TROUBLE = {
     "bedrock:ListTagsForResource",  # before what an earlier attempt rented is adopted
     "s3:AbortMultipartUpload",  # of a large JSONL file whose assembly fails
     "s3:DeleteObject",  # of a marker whose images `upload.verify` finds missing
+    "scheduler:GetSchedule",  # likewise
     "s3:GetBucketLocation",  # where HeadBucket does not say the region
 }
 
@@ -122,10 +123,12 @@ def test_the_task_may_do_what_runs_do_and_nothing_more(
         "storage": f'bucket = "{stack["Bucket"]}"',
         "training": f'role_arn = "{stack["BedrockRoleArn"]}"',
     }
+    # Of days of this machine's clock, and the sandbox's is days ahead.
+    switch = f'dead_man_switch = {{ after = "9999h", role_arn = "{stack["DeadManSwitchRoleArn"]}" }}'
     runs = {
-        "provisioned": {"test": "rows = 1\ncompare_base = true"},
+        "provisioned": {"serving": switch, "test": "rows = 1\ncompare_base = true"},
         "on-demand": {"serving": 'mode = "on-demand"', "test": "rows = 1"},
-        "kept": {"serving": 'keep = "2h"', "test": "rows = 1"},
+        "kept": {"serving": f'keep = "9000h"\n{switch}', "test": "rows = 1"},
         "cancelled": {"test": "rows = 1"},
     }
     laptop.boto("sqs").send_message(QueueUrl=stack["QueueUrl"], MessageBody="somebody else's")

@@ -201,13 +201,12 @@ def dead_man_trust(scope: Scope) -> Document:
 
 
 def dead_man_policy(scope: Scope) -> Document:
-    """Delete what carries our tag, and nothing else."""
+    """No condition: a delete that is denied goes on billing, and only Scheduler can take this role."""
     return _document(
         _allow(
             "Delete",
             ["bedrock:DeleteProvisionedModelThroughput", "bedrock:DeleteCustomModelDeployment"],
             [scope.bedrock("provisioned-model/*"), scope.bedrock("custom-model-deployment/*")],
-            {"StringLike": {f"aws:ResourceTag/{TAG_UID}": "*"}},
         )
     )
 

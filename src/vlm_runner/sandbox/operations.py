@@ -8,6 +8,9 @@ from vlm_runner.sandbox.wire import HttpRequest
 
 _OBJECT = {"GET": "GetObject", "HEAD": "HeadObject", "PUT": "PutObject", "DELETE": "DeleteObject"}
 _BUCKET = {"GET": "ListObjects", "HEAD": "HeadBucket", "PUT": "CreateBucket", "DELETE": "DeleteBucket"}
+_SCHEDULE = {
+    "GET": "GetSchedule", "POST": "CreateSchedule", "PUT": "UpdateSchedule", "DELETE": "DeleteSchedule",
+}  # fmt: skip
 _SUBRESOURCES = {
     "tagging": "Tagging",
     "acl": "Acl",
@@ -32,6 +35,9 @@ def operation_of(scope: Scope, request: HttpRequest) -> tuple[str, str]:
         return service, model.name if model else _unknown(request)
     if scope.service == "s3":
         return "s3", _s3(request)
+    if scope.service == "scheduler" and request.path.startswith("/schedules"):
+        named = request.path.strip("/") != "schedules"
+        return "scheduler", _SCHEDULE.get(request.method, _unknown(request)) if named else "ListSchedules"
     if target := request.headers.get("x-amz-target"):
         return scope.service, target.rpartition(".")[2]
     form = parse_qs(request.body.decode("latin-1")) if b"Action=" in request.body[:4096] else {}
