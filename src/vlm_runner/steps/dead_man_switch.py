@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from vlm_runner.aws.ports import Deletion
+from vlm_runner.core.pace import full_jitter
 from vlm_runner.errors import AwsRefused, AwsUnavailable
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from vlm_runner.core.commands import DeadManSwitch
     from vlm_runner.steps.ports import Ports
+
+DISARM_ATTEMPTS = 5
 
 
 async def arm(switch: DeadManSwitch | None, ports: Ports) -> datetime | None:
@@ -56,13 +59,20 @@ async def move(switch: DeadManSwitch | None, expires_at: datetime | None, ports:
 
 
 async def disarm(switch: DeadManSwitch | None, ports: Ports) -> None:
-    """What is left behind deletes nothing, and then itself: so a failure is told, and no more."""
+    """What is left behind deletes nothing, and then itself: so a failure that lasts is told, and no more."""
     if switch is None:
         return
-    try:
-        await ports.aws.scheduler.delete(switch.schedule_name)
-    except (AwsRefused, AwsUnavailable) as error:
-        ports.trouble(f"deleting the schedule {switch.schedule_name}", error)
+    for attempt in range(DISARM_ATTEMPTS):
+        try:
+            await ports.aws.scheduler.delete(switch.schedule_name)
+        except AwsUnavailable as error:
+            ports.trouble(f"deleting the schedule {switch.schedule_name}", error)
+            await ports.clock.sleep(full_jitter(attempt, ports.clock.chance()))
+        except AwsRefused as error:
+            ports.trouble(f"deleting the schedule {switch.schedule_name}", error)
+            return
+        else:
+            return
 
 
 def _deletion(switch: DeadManSwitch, due: datetime) -> Deletion:
