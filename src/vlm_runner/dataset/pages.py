@@ -37,6 +37,7 @@ class MappedPages:
         held = set(_addresses(table))
         self._spans = [(start, end) for start, end in _arrow_files() if any(start <= at < end for at in held)]
         self._read = 0
+        self.give_back()  # opening reads what stands around each batch: a third of a table of texts
 
     def count(self, size: int) -> None:
         """So many bytes were read; now and then, what lies in memory of the files is given back."""
