@@ -23,4 +23,4 @@ def test_no_order_of_events_breaks_a_promise() -> None:
 def test_no_order_of_many_events_breaks_a_promise(batch: int) -> None:
     """Each batch is of other examples: what failed once is kept in Hypothesis' own database."""
     assert batch >= 0
-    run_state_machine_as_test(RunMachine, settings=settings(COMMON, max_examples=400, stateful_step_count=60))
+    run_state_machine_as_test(RunMachine, settings=settings(COMMON, max_examples=100, stateful_step_count=60))

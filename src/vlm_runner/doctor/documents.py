@@ -52,15 +52,18 @@ def _allow(
 
 def role_trust(scope: Scope) -> Document:
     """Only Bedrock, only for customization jobs of this account and region."""
+    return _trust(
+        scope, "bedrock", {"ArnEquals": {"aws:SourceArn": scope.bedrock("model-customization-job/*")}}
+    )
+
+
+def _trust(scope: Scope, service: str, only_for: Document) -> Document:
     return _document(
         {
             "Effect": "Allow",
-            "Principal": {"Service": "bedrock.amazonaws.com"},
+            "Principal": {"Service": f"{service}.amazonaws.com"},
             "Action": "sts:AssumeRole",
-            "Condition": {
-                "StringEquals": {"aws:SourceAccount": scope.account},
-                "ArnEquals": {"aws:SourceArn": scope.bedrock("model-customization-job/*")},
-            },
+            "Condition": {"StringEquals": {"aws:SourceAccount": scope.account}} | only_for,
         }
     )
 
@@ -187,17 +190,7 @@ def _dead_man_switch(scope: Scope) -> list[Document]:
 def dead_man_trust(scope: Scope) -> Document:
     """Only EventBridge Scheduler, only for schedules of this account and region."""
     group = f"arn:{scope.partition}:scheduler:{scope.region}:{scope.account}:schedule-group/default"
-    return _document(
-        {
-            "Effect": "Allow",
-            "Principal": {"Service": "scheduler.amazonaws.com"},
-            "Action": "sts:AssumeRole",
-            "Condition": {
-                "StringEquals": {"aws:SourceAccount": scope.account},
-                "ArnLike": {"aws:SourceArn": group},
-            },
-        }
-    )
+    return _trust(scope, "scheduler", {"ArnLike": {"aws:SourceArn": group}})
 
 
 def dead_man_policy(scope: Scope) -> Document:
@@ -244,17 +237,8 @@ def _storage(scope: Scope) -> list[Document]:
 
 def ecs_trust(scope: Scope) -> Document:
     """For the task's own role, which gets the caller's policy."""
-    return _document(
-        {
-            "Effect": "Allow",
-            "Principal": {"Service": "ecs-tasks.amazonaws.com"},
-            "Action": "sts:AssumeRole",
-            "Condition": {
-                "StringEquals": {"aws:SourceAccount": scope.account},
-                "ArnLike": {"aws:SourceArn": f"arn:{scope.partition}:ecs:{scope.region}:{scope.account}:*"},
-            },
-        }
-    )
+    tasks = f"arn:{scope.partition}:ecs:{scope.region}:{scope.account}:*"
+    return _trust(scope, "ecs-tasks", {"ArnLike": {"aws:SourceArn": tasks}})
 
 
 def sweeper_policy(scope: Scope) -> Document:
