@@ -83,7 +83,6 @@ class RunMachine(RuleBasedStateMachine):
         self.stack.enter_context(threads_inline())
         self.loop = self.stack.enter_context(asyncio.Runner(loop_factory=VirtualLoop))
         self.clocks = 0
-        self.meddled = False
 
     def wait(self, seconds: float) -> None:
         async def pass_time() -> None:
@@ -196,9 +195,12 @@ class RunMachine(RuleBasedStateMachine):
 
     @rule()
     def somebody_deletes_the_endpoint(self) -> None:
-        for arn in self.world.bedrock.alive:
-            self.world.bedrock.forget_endpoint(arn)
-            self.meddled = True
+
+        async def delete() -> None:
+            for arn in self.world.bedrock.alive:
+                self.world.bedrock.forget_endpoint(arn)
+
+        self.run(delete())
 
     @precondition(lambda self: not self.living)
     @rule(at=st.integers(0, 400), mask=st.integers(1, 255))

@@ -11,6 +11,7 @@ from .machine import RunMachine
 COMMON = settings(deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
 
 
+@pytest.mark.timeout(600)
 def test_no_order_of_events_breaks_a_promise() -> None:
     run_state_machine_as_test(
         RunMachine, settings=settings(COMMON, max_examples=60, stateful_step_count=30, derandomize=True)
