@@ -33,8 +33,13 @@ REGION, BUCKET = "us-east-1", "checkpoints-of-the-fight"
 LEASE = {"time_to_live": 5.0, "renew_every": 0.7, "guard": 2.0}
 LATEST_ARRIVAL_MINUTES = 0.15
 TICK_SECONDS = 0.15
-KILL, FREEZE, AT_THE_HOLDER = 0.13, 0.04, 0.35
-"""Chances: of each tick, and that it meets the holder; a run must live long enough to get anywhere."""
+KILL, FREEZE, AT_THE_HOLDER = 0.11, 0.03, 0.12
+"""
+Chances: of each tick, and that it meets the holder.
+
+A run must live long enough to get anywhere: whoever sweeps after a doubtful create must do so for
+LATEST_ARRIVAL_MINUTES without being killed, and begins anew where the one before was.
+"""
 ROOT = Path(__file__).resolve().parents[2]
 
 
