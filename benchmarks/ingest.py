@@ -32,13 +32,13 @@ HERE = Path(__file__).parent
 ROWS = 4500
 SLOW, QUICK = 24, 4500
 """Images for ways that re-encode with Pillow, and for those that do not: a few seconds each."""
-CONVERTED = 1500
+CONVERTED = 3000
 """Images for ours where it converts: past its start, which is the making of clients and decoders."""
 LOAD = "load generator, 64 connections"
 COUNTS = {
     "notebook": 12,
     "boto3-16": SLOW, "boto3-64": SLOW, "aioboto3": SLOW, "obstore": SLOW, "aws-sync": SLOW,
-    "aioboto3-as-is": 1500, "ours-aioboto3": 1500, "ours": QUICK, "ours-keep": QUICK, "cpu-bound": 200,
+    "aioboto3-as-is": 1500, "ours-aioboto3": 1500, "ours": QUICK, "ours-keep": QUICK, "cpu-bound": 1500,
 }  # fmt: skip
 PEERS = ["notebook", "boto3-16", "boto3-64", "aioboto3", "obstore", "aws-sync"]
 RUNS = {
