@@ -135,11 +135,20 @@ MISBEHAVE = """
 import dataclasses, os, signal, time
 import vlm_runner.ingest.decoder as target
 honest = target.convert_here
+last, say = b"", target.send
+def send(channel, message):
+    if last.endswith(b"endless"): channel.sendall(b"x" * 2**20)
+    if last.endswith(b"other"): channel.sendall(b"[]\\n")
+    while last.endswith(b"drip"): channel.sendall(b"x"), time.sleep(0.1)
+    say(channel, message)
+target.send = send
 def convert_here(body, *args, **options):
     if body.endswith(b"crash"): os.kill(os.getpid(), signal.SIGSEGV)
     if body.endswith(b"hang"): time.sleep(60)
     if body.endswith(b"leave"): os._exit(7)
     if body.endswith(b"swell"): bytearray(8 * 1024**3)
+    global last
+    last = body
     if body.endswith(b"lie"): target.write = lambda shared, made: None
     made = honest(body, *args, **options)
     return dataclasses.replace(made, way="north") if body.endswith(b"rave") else made
@@ -152,15 +161,18 @@ target.convert_here = convert_here
     [
         (b"crash", "signal SIGSEGV"),
         (b"hang", "longer than 1 s"),
+        (b"drip", "longer than 1 s"),
         (b"leave", "exit code 7"),
         (b"swell", "memory|exit code"),
         (SOURCES["jpeg"] + b"lie", "kills the decoder"),
         (SOURCES["jpeg"] + b"rave", "kills the decoder"),
+        (SOURCES["jpeg"] + b"endless", "kills the decoder"),
+        (SOURCES["jpeg"] + b"other", "kills the decoder"),
     ],
 )
 def test_a_decoder_that_dies_takes_its_row_only(body: bytes, reason: str) -> None:
     # A busy machine takes more than a second even to end a process.
-    seconds = 1 if body == b"hang" else 30
+    seconds = 1 if body in {b"hang", b"drip"} else 30
     with Converters(seconds=seconds, prelude=MISBEHAVE) as converters:
         with pytest.raises(UnusableImage, match=reason) as refused:
             convert(converters, body)

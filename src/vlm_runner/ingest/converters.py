@@ -10,7 +10,6 @@ wrong image.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -18,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import asdict
-from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from vlm_runner.errors import VlmRunnerError
@@ -58,11 +56,11 @@ class Converters:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         while self._idle:
-            self._idle.pop().kill()
+            self._idle.pop().end()
 
     def __call__(self, body: bytes, limits: ImageLimits, *, keep_format: bool, fit: bool) -> Prepared:
         facts = {"keep_format": keep_format, "fit": fit, "size": len(body)}
-        asked = json.dumps(asdict(limits) | facts).encode()
+        asked = asdict(limits) | facts
         try:
             return self._ask(asked, body)
         except _Died:
@@ -75,7 +73,7 @@ class Converters:
                 f"decoding the image kills the decoder ({death})", "Replace it, or leave the row out."
             ) from None
 
-    def _ask(self, asked: bytes, body: bytes) -> Prepared:
+    def _ask(self, asked: dict[str, Any], body: bytes) -> Prepared:
         try:
             process = self._idle.pop()
         except IndexError:
@@ -109,6 +107,7 @@ class _Process:
     def __init__(self, prelude: str) -> None:
         ours, theirs = socket.socketpair()
         self._shared = _memory()
+        self._channel = ours
         with theirs:
             passed = [theirs.fileno(), self._shared]
             self._process = subprocess.Popen(  # noqa: S603 - ourselves
@@ -119,7 +118,6 @@ class _Process:
                 pass_fds=passed,
                 env=_environment(),
             )
-        self._connection = Connection(ours.detach())
         if not self._ready():
             raise VlmRunnerError(
                 f"The process that decodes images does not start ({self.kill()}).",
@@ -128,16 +126,14 @@ class _Process:
 
     def _ready(self) -> bool:
         try:
-            return self._connection.poll(START_SECONDS) and self._connection.recv_bytes() == decoder.READY
-        except (EOFError, OSError):
+            return decoder.READY in decoder.receive(self._channel, START_SECONDS)
+        except (EOFError, OSError, ValueError):
             return False
 
-    def ask(self, asked: bytes, body: bytes, seconds: float) -> Prepared:
+    def ask(self, asked: dict[str, Any], body: bytes, seconds: float) -> Prepared:
         decoder.write(self._shared, body)
-        self._connection.send_bytes(asked)
-        if not self._connection.poll(seconds):
-            raise TimeoutError
-        answer = json.loads(self._connection.recv_bytes())
+        decoder.send(self._channel, asked)
+        answer = decoder.receive(self._channel, seconds)
         try:
             return self._prepared(answer, body)
         finally:
@@ -156,13 +152,16 @@ class _Process:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(0.2)  # one that has crashed is about to say with which signal
         code = self._process.poll()
-        self._process.kill()
-        self._process.wait()
-        self._connection.close()
-        os.close(self._shared)
+        self.end()
         if code is None:
             return "it hangs"
         return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._channel.close()
+        os.close(self._shared)
 
 
 def _memory() -> int:

@@ -7,12 +7,14 @@ import json
 import os
 import resource
 import signal
-from multiprocessing.connection import Connection
-from typing import Final
+import socket
+import time
+from typing import Any, Final
 
 from vlm_runner.ingest.images import MAX_SOURCE_BYTES, ImageLimits, UnusableImage, convert_here
 
-READY: Final = b"ready"
+READY: Final = "ready"
+LONGEST_MESSAGE: Final = 64 * 1024
 MEMORY_BYTES: Final = 4 * 1024**3
 """Of address space for one process; the largest image that is taken needs some 1.5 GB."""
 
@@ -32,17 +34,16 @@ def serve(descriptor: int, shared: int) -> None:
     _limit(resource.RLIMIT_AS, MEMORY_BYTES)
     _limit(resource.RLIMIT_FSIZE, MAX_SOURCE_BYTES)
     Image.preinit()
-    with contextlib.suppress(EOFError, OSError), Connection(descriptor) as connection:
-        connection.send_bytes(READY)
+    with contextlib.suppress(EOFError, OSError), socket.socket(fileno=descriptor) as channel:
+        send(channel, {READY: True})
         while True:
-            asked = json.loads(connection.recv_bytes())
-            connection.send_bytes(json.dumps(_answer(asked, shared)).encode())
+            send(channel, _answer(receive(channel), shared))
 
 
-def _answer(asked: dict[str, object], shared: int) -> dict[str, object]:
-    body = read(shared, int(str(asked.pop("size"))))
-    keep_format, fit = bool(asked.pop("keep_format")), bool(asked.pop("fit"))
-    limits = ImageLimits(**asked)  # type: ignore[arg-type]  # as `Converters` wrote it
+def _answer(asked: dict[str, Any], shared: int) -> dict[str, object]:
+    body = read(shared, asked.pop("size"))
+    keep_format, fit = asked.pop("keep_format"), asked.pop("fit")
+    limits = ImageLimits(**asked)
     try:
         made = convert_here(body, limits, keep_format=keep_format, fit=fit)
     except UnusableImage as error:
@@ -56,6 +57,39 @@ def _answer(asked: dict[str, object], shared: int) -> dict[str, object]:
         "way": made.way,
         "size": len(made.body),
     }
+
+
+def send(channel: socket.socket, message: dict[str, object]) -> None:
+    """One line of JSON. Raises OSError where the other side is gone."""
+    channel.sendall(json.dumps(message).encode() + b"\n")
+
+
+def receive(channel: socket.socket, seconds: float | None = None) -> dict[str, Any]:
+    """
+    The next message, complete within `seconds`.
+
+    `multiprocessing.connection` does the same with four waits where this has one, of which each may have to
+    wait for the interpreter's lock again.
+
+    Raises:
+        EOFError, OSError: the other side is gone.
+        TimeoutError: it says nothing, or never comes to an end.
+        ValueError: it says what is no message.
+    """
+    deadline = None if seconds is None else time.monotonic() + seconds
+    line = b""
+    while not line.endswith(b"\n"):
+        channel.settimeout(None if deadline is None else max(0.001, deadline - time.monotonic()))
+        part = channel.recv(LONGEST_MESSAGE)
+        line += part
+        if not part:
+            raise EOFError
+        if len(line) > LONGEST_MESSAGE:
+            raise ValueError(f"more than {LONGEST_MESSAGE} bytes")
+    message = json.loads(line)
+    if not isinstance(message, dict):
+        raise ValueError("no object")  # noqa: TRY004 - of what was sent, not of how this was called
+    return message
 
 
 def write(shared: int, body: bytes) -> None:
