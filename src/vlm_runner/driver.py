@@ -151,7 +151,7 @@ class Driver:
                 claim.hurry(HURRIED_SECONDS)
             self._last_chance_to_create = driving.clock.elapsed()
             self.on_claimed(claim.checkpoint)
-            fence.set(claim.check)
+            fence.set(claim.fence.check)
             async with task_group() as group:
                 group.start_soon(claim.keep_renewing, name=f"lease of {self._run_id}")
                 group.start_soon(self._watch_for_cancel, name=f"cancel mark of {self._run_id}")

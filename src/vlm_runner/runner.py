@@ -358,8 +358,16 @@ class Runner:
         handle = RunHandle(run_id, self._store, driver)
         handle.begin(checkpoint.run, checkpoint.history)
         self._handles[run_id] = handle
-        self._group.start_soon(handle.drive, until, name=f"run {run_id}")
+        self._group.start_soon(self._drive, handle, until, name=f"run {run_id}")
         return handle
+
+    async def _drive(self, handle: RunHandle, until: Phase | None) -> None:
+        """What is over is forgotten: a service may drive runs for years."""
+        try:
+            await handle.drive(until)
+        finally:
+            if self._handles.get(handle.run_id) is handle:
+                del self._handles[handle.run_id]
 
     async def stage(self, run_id: str, *, number: int, parts: int) -> ImagesStaged | None:
         """
@@ -391,9 +399,10 @@ class Runner:
 
     async def stop(self) -> None:
         """Drive nothing any more; returns when all effects in flight are recorded."""
-        for handle in self._handles.values():
+        driven = list(self._handles.values())
+        for handle in driven:
             handle.stop()
-        for handle in self._handles.values():
+        for handle in driven:
             await handle.wait()
 
     def tell_trouble(self, doing: str, message: str) -> None:

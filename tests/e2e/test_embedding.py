@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from vlm_runner import Runner, RunSpec, Settings
+from vlm_runner import Run, RunHandle, Runner, RunSpec, Settings
+from vlm_runner.driver import Driver
 
 from .laptop import NOVA, ROLE, Laptop
 
@@ -65,6 +68,20 @@ async def test_events_come_in_order_each_once_and_are_those_of_the_checkpoint(
 
     assert [entry.sequence for entry in heard] == list(range(1, run.sequence + 1))
     assert late == heard[3:]
+
+
+async def test_a_service_that_runs_for_years_keeps_nothing_of_runs_that_are_over(
+    settings: Settings, pages: Path
+) -> None:
+    async with Runner.open(settings) as runner:
+        for name in ("forgotten-1", "forgotten-2"):
+            await (await runner.start(spec_for(pages), run_id=name)).result()
+        await anyio.lowlevel.checkpoint()
+        gc.collect()
+        # By type and not with isinstance, which asks proxies for what they stand for.
+        kept = [each for each in gc.get_objects() if type(each) in {Run, RunHandle, Driver}]
+
+    assert not [each for each in kept if "forgotten" in str(vars(each).values())]
 
 
 async def test_a_watcher_that_fails_harms_no_run(settings: Settings, pages: Path) -> None:

@@ -231,14 +231,23 @@ async def test_a_conflict_that_nobody_caused_is_not_taken_for_another_holder(
 
 async def test_an_expired_lease_stops_what_pays_until_it_is_renewed(store: Store, clock: FakeClock) -> None:
     claim = await acquire(store, "a", clock)
-    claim.check()
+    claim.fence.check()
     await clock.sleep(TIMING.time_to_live - TIMING.guard)
 
     with pytest.raises(Stale):
-        claim.check()
+        claim.fence.check()
 
     await claim.renew()
-    claim.check()
+    claim.fence.check()
+
+
+async def test_what_is_let_go_buys_nothing_any_more(store: Store, clock: FakeClock) -> None:
+    claim = await acquire(store, "a", clock)
+
+    await claim.release()
+
+    with pytest.raises(Stale):
+        claim.fence.check()
 
 
 async def test_a_machine_that_slept_for_a_day_goes_on_if_nobody_took_its_run(
@@ -250,7 +259,7 @@ async def test_a_machine_that_slept_for_a_day_goes_on_if_nobody_took_its_run(
 
     await claim.renew()
 
-    claim.check()
+    claim.fence.check()
 
 
 async def test_a_store_that_stays_away_is_given_up_and_the_write_may_still_land(

@@ -82,8 +82,8 @@ MUTANTS = [
         "_write_id(found) == checkpoint.write_id", "False", ("lost saves",),
     ),
     Mutant(
-        "the lease is checked between signing and sending", lease.Claim, "check",
-        "if self._clock.elapsed() >= self._deadline:", "if False:", ("frozen buyer dies",),
+        "the lease is checked between signing and sending", lease.Fence, "check",
+        "if self._clock.elapsed() >= self._until:", "if False:", ("frozen buyer dies",),
     ),
     Mutant(
         "a rent of unknown fate is swept for", decide, "release",
@@ -221,7 +221,7 @@ def test_without_this_rule_something_goes_red(mutate: Any, mutant: Mutant) -> No
 
 def test_a_loser_that_could_still_buy_would_undo_it(mutate: Any) -> None:
     """Two rules guard against it; without the check before sending, undoing saves the day alone."""
-    mutate(lease.Claim, "check", "if self._clock.elapsed() >= self._deadline:", "if False:")
+    mutate(lease.Fence, "check", "if self._clock.elapsed() >= self._until:", "if False:")
     alone = check("frozen buyer lives")
     mutate(driver.Driver, "_hand_over_or_undo", "while not await self._undone(run, event):", "while False:")
     neither = check("frozen buyer lives")

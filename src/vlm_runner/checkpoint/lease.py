@@ -161,6 +161,36 @@ async def create(store: CheckpointStore, first: Entry, run: Run, *, clock: Clock
     return True
 
 
+class Fence:
+    """
+    Stands between signing and sending of whatever pays: nothing leaves but while the lease surely lasts.
+
+    Apart from the claim, because it outlives it: connections keep the context in which they were opened.
+    """
+
+    def __init__(self, run_id: str, clock: Clock, until: float) -> None:
+        """`until` is in seconds of `clock.elapsed`."""
+        self._run_id = run_id
+        self._clock = clock
+        self._until = until
+
+    def check(self) -> None:
+        """
+        Raises Stale where the lease may have run out, or was let go.
+
+        A process that slept must not buy, nor what it left behind.
+        """
+        if self._clock.elapsed() >= self._until:
+            raise Stale(f"The lease of run {self._run_id} ran out while this process was not looking.")
+
+    def move(self, until: float) -> None:
+        self._until = until
+
+    def close(self) -> None:
+        """Nothing leaves any more."""
+        self._until = float("-inf")
+
+
 class Claim:
     """
     The right to drive one run, as far as one process can know it.
@@ -188,7 +218,7 @@ class Claim:
         self._timing = timing
         self._checkpoint = checkpoint
         self._version = version
-        self._deadline = deadline
+        self.fence = Fence(checkpoint.run.run_id, clock, deadline)
         self._troubled = troubled
         self._hurry: float | None = None
         self._writing = anyio.Lock()
@@ -286,16 +316,6 @@ class Claim:
     def run(self) -> Run:
         return self._checkpoint.run
 
-    def check(self) -> None:
-        """
-        Called between signing and sending of whatever pays.
-
-        Raises:
-            Stale: the lease may have run out; a process that slept must not buy.
-        """
-        if self._clock.elapsed() >= self._deadline:
-            raise Stale(f"The lease of run {self.run.run_id} ran out while this process was not looking.")
-
     def hurry(self, seconds: float) -> None:
         """Let saves that are under way, and later ones, give up within `seconds` from now."""
         self._hurry = self._clock.elapsed() + seconds
@@ -322,6 +342,7 @@ class Claim:
         """Let go, so that a successor need not wait. Failing is harmless: the successor waits."""
         self.hurry(RELEASE_SECONDS)
         async with self._writing:
+            self.fence.close()
             try:
                 await self._save(_next(self._checkpoint, self._clock, holder=None))
             except VlmRunnerError as error:
@@ -346,7 +367,8 @@ class Claim:
                 troubled=self._troubled,
             )
         self._checkpoint = checkpoint
-        self._deadline = began + self._timing.time_to_live - self._timing.guard
+        if checkpoint.holder is not None:
+            self.fence.move(began + self._timing.time_to_live - self._timing.guard)
 
 
 def _next(checkpoint: Checkpoint, clock: Clock, **changes: object) -> Checkpoint:
