@@ -351,9 +351,11 @@ class Runner:
         Raises:
             RunNotFound, CheckpointError: there is no such run, or it cannot be read.
         """
-        if (driven := self._handles.get(run_id)) is not None and not driven.finished:
+        if (driven := self._handles.get(run_id)) is not None:
             return driven
         checkpoint, _ = await lease.load(self._store, _known_id(run_id), clock=self._clock)
+        if (driven := self._handles.get(run_id)) is not None:
+            return driven  # begun while this one read
         driver = Driver(run_id, self._driving(), self._ports_of, self._bus)
         handle = RunHandle(run_id, self._store, driver)
         handle.begin(checkpoint.run, checkpoint.history)
@@ -366,8 +368,7 @@ class Runner:
         try:
             await handle.drive(until)
         finally:
-            if self._handles.get(handle.run_id) is handle:
-                del self._handles[handle.run_id]
+            del self._handles[handle.run_id]
 
     async def stage(self, run_id: str, *, number: int, parts: int) -> ImagesStaged | None:
         """
@@ -407,9 +408,8 @@ class Runner:
 
     def tell_trouble(self, doing: str, message: str) -> None:
         """Tell the watchers of every run that is driven here."""
-        for run_id, handle in self._handles.items():
-            if not handle.finished:
-                self._bus.signal(run_id, Trouble(doing=doing, message=message))
+        for run_id in self._handles:
+            self._bus.signal(run_id, Trouble(doing=doing, message=message))
 
     async def _existing(self, run_id: str) -> Run | None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,19 @@ async def test_several_runs_share_one_runner(settings: Settings, laptop: Laptop,
     assert outcomes == ["succeeded", "succeeded"]
     assert len(laptop.paid("customization_job")) == 2
     assert not any(entry["still_billing"] for entry in laptop.paid("provisioned_throughput"))
+
+
+async def test_a_run_that_is_resumed_twice_at_once_is_driven_once(settings: Settings, pages: Path) -> None:
+    async with Runner.open(settings) as runner:
+        created = await runner.prepare(spec_for(pages), run_id="cats")
+        assert created is not None
+        await runner.create(created)
+        both = await asyncio.gather(runner.resume("cats"), runner.resume("cats"))
+        heard = [[entry.sequence async for entry in handle.events()] for handle in both]
+        run = await both[0].result()
+
+    assert both[0] is both[1]
+    assert heard == [list(range(1, run.sequence + 1))] * 2
 
 
 async def test_events_come_in_order_each_once_and_are_those_of_the_checkpoint(
