@@ -139,6 +139,7 @@ last, say = b"", target.send
 def send(channel, message):
     if last.endswith(b"endless"): channel.sendall(b"x" * 2**20)
     if last.endswith(b"other"): channel.sendall(b"[]\\n")
+    if last.endswith(b"deep"): channel.sendall(b"[" * 60_000 + b"\\n")
     while last.endswith(b"drip"): channel.sendall(b"x"), time.sleep(0.1)
     say(channel, message)
 target.send = send
@@ -168,6 +169,7 @@ target.convert_here = convert_here
         (SOURCES["jpeg"] + b"rave", "kills the decoder"),
         (SOURCES["jpeg"] + b"endless", "kills the decoder"),
         (SOURCES["jpeg"] + b"other", "kills the decoder"),
+        (SOURCES["jpeg"] + b"deep", "kills the decoder"),
     ],
 )
 def test_a_decoder_that_dies_takes_its_row_only(body: bytes, reason: str) -> None:

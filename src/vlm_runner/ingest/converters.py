@@ -89,8 +89,8 @@ class Converters:
                 f"decoding the image takes longer than {self._seconds:.0f} s",
                 "Replace it, or leave the row out.",
             ) from None
-        except (EOFError, OSError, ValueError, KeyError, TypeError):
-            # The last three: an answer that makes no sense, of a process that is not ours any more.
+        except (EOFError, OSError, ValueError, KeyError, TypeError, RecursionError):
+            # The last four: an answer that makes no sense, of a process that is not ours any more.
             raise _Died(process.kill()) from None
         except BaseException:
             process.kill()
@@ -105,9 +105,8 @@ class _Died(Exception):
 
 class _Process:
     def __init__(self, prelude: str) -> None:
-        ours, theirs = socket.socketpair()
+        self._channel, theirs = socket.socketpair()
         self._shared = _memory()
-        self._channel = ours
         with theirs:
             passed = [theirs.fileno(), self._shared]
             self._process = subprocess.Popen(  # noqa: S603 - ourselves
