@@ -284,7 +284,7 @@ class Claim:
         troubled: Callable[[Exception], None],
     ) -> Self | None:
         began = clock.elapsed()
-        deadline = began + timing.time_to_live - timing.guard
+        deadline = began + timing.paying
         mine = _next(checkpoint, clock, epoch=checkpoint.epoch + 1, holder=holder)
         try:
             saved = await compare_and_swap(
@@ -368,7 +368,7 @@ class Claim:
             )
         self._checkpoint = checkpoint
         if checkpoint.holder is not None:
-            self.fence.move(began + self._timing.time_to_live - self._timing.guard)
+            self.fence.move(began + self._timing.paying)
 
 
 def _next(checkpoint: Checkpoint, clock: Clock, **changes: object) -> Checkpoint:

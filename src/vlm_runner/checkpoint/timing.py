@@ -22,6 +22,11 @@ class LeaseTiming:
     """For how long a save is tried while the store does not answer; nothing is paid for meanwhile."""
 
     @property
+    def paying(self) -> float:
+        """For how long after a save began whatever pays may leave."""
+        return self.time_to_live - self.guard
+
+    @property
     def patience(self) -> float:
         """For how long a document must be seen unchanged before its holder counts as gone."""
         return self.time_to_live * (1 + self.clock_rate_error) + self.margin
