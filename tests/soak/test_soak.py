@@ -107,4 +107,5 @@ async def test_waves_of_runs_leave_memory_and_files_as_they_were(
     judge(laptop, 120)
     assert rotating.given > 500
     assert seen["memory"][-1] - seen["memory"][1] < 20
-    assert seen["files"][-1] < seen["files"][1] + 5  # connections come and go
+    # Connections come and go; what leaks only comes.
+    assert min(seen["files"][3:]) <= max(seen["files"][:3])
