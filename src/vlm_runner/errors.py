@@ -53,6 +53,8 @@ class DataError(VlmRunnerError):
 class RowError(DataError):
     """One row cannot be used; the message names the split, the row (from 0) and the field."""
 
+    row: int
+
     def __init__(self, subset: str, row: int, field: str, reason: str, *, hint: str | None = None) -> None:
         super().__init__(
             f"{subset} row {row}, field '{field}': {reason}.", hint=hint, subset=subset, row=row, field=field

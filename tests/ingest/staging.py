@@ -61,7 +61,7 @@ def opened(folder: Path, cache: Path) -> Subset:
     return open_dataset(DatasetSpec(source=str(folder)), cache_dir=cache).train
 
 
-def line(row: Row, uri: str, image_format: str, more: Sequence[tuple[str, str]] = (), /) -> bytes:
+def plain_line(row: Row, uri: str, image_format: str, more: Sequence[tuple[str, str]] = (), /) -> bytes:
     return record_line(
         None,
         f"Row {row.index}: {row.fields['html']}",
@@ -76,7 +76,7 @@ def line(row: Row, uri: str, image_format: str, more: Sequence[tuple[str, str]] 
 
 def transform(subset: Subset, *, keep_format: bool = False) -> Transform:
     fingerprint = hashlib.sha256(f"{subset.fingerprint} {keep_format}".encode()).hexdigest()
-    return Transform(LIMITS, keep_format=keep_format, fit=False, line=line, fingerprint=fingerprint)
+    return Transform(LIMITS, keep_format=keep_format, fit=False, line=plain_line, fingerprint=fingerprint)
 
 
 async def stage(
@@ -89,11 +89,12 @@ async def stage(
     verify: bool = False,
     concurrency: int = 16,
     heard: list[StagingProgress] | None = None,
+    made: Transform | None = None,
 ) -> SubsetStaged:
     return await SubsetStaging(
         subset,
         objects,
-        transform(subset, keep_format=keep_format),
+        made or transform(subset, keep_format=keep_format),
         prefix="",
         bounds=Bounds(concurrency, 16 * 1024 * 1024, verify=verify),
         bad_rows=BadRows(skip=skip, most=most),

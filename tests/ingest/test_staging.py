@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,13 +20,25 @@ from PIL import Image
 
 from vlm_runner.aws.ports import Objects
 from vlm_runner.aws.session import AwsSession
-from vlm_runner.dataset.rows import Subset
+from vlm_runner.dataset.rows import Row, Subset
 from vlm_runner.errors import AccessDenied, AwsUnavailable, DataError, RowError
 from vlm_runner.ingest import pipeline
 from vlm_runner.ingest.shards import SHARD_ROWS
 
 from .pictures import SOURCES, picture, saved, shown
-from .staging import ACCOUNT, BUCKET, body_of, contents, opened, record, stage, write_dataset, write_several
+from .staging import (
+    ACCOUNT,
+    BUCKET,
+    body_of,
+    contents,
+    opened,
+    plain_line,
+    record,
+    stage,
+    transform,
+    write_dataset,
+    write_several,
+)
 
 if TYPE_CHECKING:
     from vlm_runner.core.signals import StagingProgress
@@ -280,6 +294,44 @@ async def test_a_bad_row_ends_it_with_its_number(objects: Objects, cache: Path, 
 
     assert refused.value.row == 3
     assert refused.value.hint
+
+
+async def test_the_first_bad_row_is_named_though_a_later_one_was_met_before_it(
+    objects: Objects, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subset = opened(with_bad_rows(tmp_path / "d"), cache)
+    later_met = threading.Event()
+    store = objects.put_once
+
+    async def storing(key: str, body: bytes, *, content_type: str) -> None:
+        if "071" in key:
+            later_met.set()
+        await store(key, body, content_type=content_type)
+
+    def held_line(row: Row, *place: Any) -> bytes:
+        if row.index == 0:
+            later_met.wait(5)
+        return plain_line(row, *place)
+
+    monkeypatch.setattr(objects, "put_once", storing)
+    with pytest.raises(RowError, match="train row 3, field 'image'"):
+        await stage(subset, objects, made=replace(transform(subset), line=held_line))
+    assert later_met.is_set() or os.cpu_count() == 1
+
+
+async def test_what_comes_before_the_first_bad_row_is_staged_and_not_staged_again(
+    objects: Objects, s3: Any, cache: Path, tmp_path: Path
+) -> None:
+    images: list[bytes | None] = [SOURCES["png-L"]] * (SHARD_ROWS + 10)
+    images[SHARD_ROWS] = b"not an image"
+    subset = opened(write_dataset(tmp_path / "d", images), cache)
+    for _ in range(2):
+        with pytest.raises(RowError, match=f"train row {SHARD_ROWS}, field 'image'"):
+            await stage(subset, objects)
+        assert len(markers(s3)) == 1
+
+    staged = await stage(subset, objects, skip=True)
+    assert (staged.shards_skipped, staged.images_uploaded) == (1, 9)
 
 
 async def test_skips_bad_rows_if_told_to_and_remembers_them(

@@ -148,6 +148,7 @@ class SubsetStaging:
         self._slots = AdaptiveLimit(bounds.concurrency, clock)
         self._budget = ByteBudget(bounds.in_flight_bytes)
         self._tally = _Tally()
+        self._first_bad: RowError | None = None
         self._began = clock.elapsed()
         self._told = float("-inf")
 
@@ -156,7 +157,8 @@ class SubsetStaging:
         Stage what is not staged yet.
 
         Raises:
-            RowError: a row cannot be used, and the spec does not say to skip it.
+            RowError: a row cannot be used, and the spec does not say to skip it. Of several it is the first,
+                however the threads raced, and all before it is staged.
             DataError: more rows cannot be used than the spec allows to skip.
             AwsRefused, AwsUnavailable: S3 did not take something; what is marked stays done.
         """
@@ -171,6 +173,8 @@ class SubsetStaging:
                 for _ in range(workers):
                     group.start_soon(self._work, pieces, converters, group)
         self._tell(last=True)
+        if self._first_bad is not None:
+            raise self._first_bad
         tally = self._tally
         return SubsetStaged(
             rows=self._subset.num_rows,
@@ -212,6 +216,8 @@ class SubsetStaging:
         for shard in todo:
             opened = _OpenShard(shard, missing=shard.rows)
             for start in range(shard.start, shard.stop, PIECE_ROWS):
+                if self._is_over(start):
+                    return
                 yield opened, range(start, min(start + PIECE_ROWS, shard.stop))
 
     async def _work(
@@ -219,11 +225,15 @@ class SubsetStaging:
     ) -> None:
         for opened, rows in pieces:
             left = rows
-            while left:
+            while left and not self._is_over(left.start):
                 outcomes = await to_thread.run_sync(self._process, left, converters)
                 left = left[len(outcomes) :]
                 for outcome in outcomes:
                     await self._begin(opened, outcome, group)
+
+    def _is_over(self, row: int) -> bool:
+        """Whether a row before this one ends the staging; rows before that one are still looked at."""
+        return self._first_bad is not None and self._first_bad.row < row
 
     def _process(self, rows: range, converters: Converters) -> list[_Made | RowError]:
         """In a worker thread: what the first of `rows` become, until they are many bytes."""
@@ -285,6 +295,9 @@ class SubsetStaging:
 
     async def _begin(self, opened: _OpenShard, outcome: _Made | RowError, group: TaskGroup) -> None:
         if isinstance(outcome, RowError):
+            if not self._bad_rows.skip:
+                self._first_bad = min(outcome, self._first_bad or outcome, key=lambda error: error.row)
+                return
             self._skip(opened, outcome)
             await self._finish_row(opened)
             return
@@ -347,8 +360,6 @@ class SubsetStaging:
         opened.lines.clear()
 
     def _skip(self, opened: _OpenShard, error: RowError) -> None:
-        if not self._bad_rows.skip:
-            raise error
         self._tally.rows_skipped += 1
         opened.skipped.append(error.message)
         self._list_skipped([error.message])
