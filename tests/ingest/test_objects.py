@@ -5,7 +5,10 @@ import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
+import anyio
+import anyio.abc
 import pytest
 
 from vlm_runner.aws import objects_obstore
@@ -103,6 +106,44 @@ async def test_signs_a_checksum_that_s3_verifies_and_the_owner_that_it_must_be(e
     assert "x-amz-expected-bucket-owner" in signed
     assert any(name.startswith("x-amz-checksum-") for name in signed)
     assert "expect:" not in head
+
+
+@contextlib.asynccontextmanager
+async def damaging(upstream: str, right: bytes, wrong: bytes) -> AsyncIterator[str]:
+    """The address of a line to `upstream` that changes what it carries there."""
+    address = urlsplit(upstream)
+
+    async def carry(source: anyio.abc.ByteStream, target: anyio.abc.ByteStream) -> None:
+        with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            async for part in source:
+                await target.send(part.replace(right, wrong))
+        await target.aclose()
+
+    async def connect(near: anyio.abc.SocketStream) -> None:
+        far = await anyio.connect_tcp(address.hostname or "", address.port or 0)
+        async with near, far, anyio.create_task_group() as both:
+            both.start_soon(carry, near, far)
+            both.start_soon(carry, far, near)
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    async with listener, anyio.create_task_group() as connections:
+        connections.start_soon(listener.serve, connect)
+        yield f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}"
+        connections.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("engine", ["aioboto3", "obstore"])
+async def test_what_changes_on_the_way_is_not_stored(sandbox: Any, s3: Any, engine: Any) -> None:
+    async with (
+        damaging(sandbox.url, b"a red pixel", b"a bad pixel") as url,
+        AwsSession(region="us-east-1", endpoint_url=url, engine=engine) as aws,
+    ):
+        objects = aws.objects(BUCKET, owner=ACCOUNT)
+        with pytest.raises(AwsUnavailable):
+            await put(objects, "image", b"with a red pixel")
+        await put(objects, "other", b"without one")
+
+    assert [item["Key"] for item in s3.list_objects_v2(Bucket=BUCKET)["Contents"]] == ["other"]
 
 
 async def test_stores_an_empty_object(objects: Objects, s3: Any) -> None:

@@ -5,6 +5,7 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
 from botocore.exceptions import ClientError
 
 from .desk import BUCKET, Desk
@@ -70,6 +71,24 @@ def test_damaged_bodies_are_refused(desk: Desk) -> None:
         found = refusal(desk.s3.put_object, Bucket=BUCKET, Key="k", Body=b"evil", **digest)
         assert (found[0], found[2]) == ("BadDigest", 400)
     desk.s3.put_object(Bucket=BUCKET, Key="k", Body=b"good", ChecksumSHA256=good)
+
+
+# Of b"123456789", as the catalogue of parametrised CRC algorithms gives them.
+@pytest.mark.parametrize(
+    ("name", "check"),
+    [
+        ("CRC32", b"\xcb\xf4\x39\x26"),
+        ("CRC32C", b"\xe3\x06\x92\x83"),
+        ("CRC64NVME", b"\xae\x8b\x14\x86\x0a\x79\x98\x88"),
+    ],
+)
+def test_a_crc_is_held_against_the_body(desk: Desk, name: str, check: bytes) -> None:
+    desk.make_bucket()
+    declared = {f"Checksum{name}": base64.b64encode(check).decode()}
+
+    desk.s3.put_object(Bucket=BUCKET, Key="k", Body=b"123456789", **declared)
+    found = refusal(desk.s3.put_object, Bucket=BUCKET, Key="k", Body=b"123456780", **declared)
+    assert (found[0], found[2]) == ("BadDigest", 400)
 
 
 def test_large_bodies_and_multipart_uploads_arrive_whole(desk: Desk) -> None:

@@ -9,12 +9,19 @@ import base64
 import hashlib
 import zlib
 from collections.abc import Callable
+from typing import Final
+
+from anycrc import Model
 
 from vlm_runner.sandbox.errors import AwsError
 from vlm_runner.sandbox.wire import HttpRequest
 
+_CRC32C: Final = Model("CRC32-ISCSI")
+_CRC64NVME: Final = Model("CRC64-NVME")
 _CHECKSUMS: dict[str, Callable[[bytes], bytes]] = {
     "x-amz-checksum-crc32": lambda body: zlib.crc32(body).to_bytes(4, "big"),
+    "x-amz-checksum-crc32c": lambda body: _CRC32C.calc(body).to_bytes(4, "big"),
+    "x-amz-checksum-crc64nvme": lambda body: _CRC64NVME.calc(body).to_bytes(8, "big"),
     "x-amz-checksum-sha1": lambda body: hashlib.sha1(body).digest(),  # noqa: S324 -- S3 offers it
     "x-amz-checksum-sha256": lambda body: hashlib.sha256(body).digest(),
 }
@@ -27,7 +34,7 @@ def check_owner(request: HttpRequest, account: str) -> None:
 
 
 def check_digests(request: HttpRequest) -> None:
-    """The body is what the client says it is. CRC32C, CRC64NVME and trailers are not verified."""
+    """The body is what the client says it is. Trailers are not verified."""
     body, headers = request.body, request.headers
     if request.method not in {"PUT", "POST"} or "aws-chunked" in headers.get("content-encoding", ""):
         return
