@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import asdict
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from vlm_runner.errors import VlmRunnerError
@@ -59,8 +60,7 @@ class Converters:
             self._idle.pop().end()
 
     def __call__(self, body: bytes, limits: ImageLimits, *, keep_format: bool, fit: bool) -> Prepared:
-        facts = {"keep_format": keep_format, "fit": fit, "size": len(body)}
-        asked = asdict(limits) | facts
+        asked = {**_facts(limits), "keep_format": keep_format, "fit": fit, "size": len(body)}
         try:
             return self._ask(asked, body)
         except _Died:
@@ -97,6 +97,11 @@ class Converters:
             raise
         self._idle.append(process)
         return prepared
+
+
+@cache
+def _facts(limits: ImageLimits) -> dict[str, Any]:
+    return asdict(limits)
 
 
 class _Died(Exception):
