@@ -216,8 +216,6 @@ class SubsetStaging:
         for shard in todo:
             opened = _OpenShard(shard, missing=shard.rows)
             for start in range(shard.start, shard.stop, PIECE_ROWS):
-                if self._is_over(start):
-                    return
                 yield opened, range(start, min(start + PIECE_ROWS, shard.stop))
 
     async def _work(
@@ -225,15 +223,13 @@ class SubsetStaging:
     ) -> None:
         for opened, rows in pieces:
             left = rows
-            while left and not self._is_over(left.start):
+            while left:
+                if self._first_bad is not None and self._first_bad.row < left.start:
+                    return  # and so before all further pieces; what lies before it is still looked at
                 outcomes = await to_thread.run_sync(self._process, left, converters)
                 left = left[len(outcomes) :]
                 for outcome in outcomes:
                     await self._begin(opened, outcome, group)
-
-    def _is_over(self, row: int) -> bool:
-        """Whether a row before this one ends the staging; rows before that one are still looked at."""
-        return self._first_bad is not None and self._first_bad.row < row
 
     def _process(self, rows: range, converters: Converters) -> list[_Made | RowError]:
         """In a worker thread: what the first of `rows` become, until they are many bytes."""
