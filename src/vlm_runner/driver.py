@@ -37,8 +37,8 @@ from vlm_runner.errors import (
     UncertainCreate,
     VlmRunnerError,
 )
-from vlm_runner.groups import task_group
 from vlm_runner.steps.perform import perform
+from vlm_runner.task_groups import task_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

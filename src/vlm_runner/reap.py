@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vlm_runner.checkpoint import lease
+from vlm_runner.core.expiry import ExpiryVerdict, Rented, judge
 from vlm_runner.core.names import NAME_PREFIX, delete_command
-from vlm_runner.core.outlive import Rented, Verdict, judge
 from vlm_runner.errors import AwsRefused, AwsUnavailable, CheckpointError, NotFound, RunNotFound
 from vlm_runner.models import load_catalogue
 from vlm_runner.spec import ServingMode
@@ -30,20 +30,20 @@ MODES = (ServingMode.PROVISIONED, ServingMode.ON_DEMAND)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class RentedEndpoint:
     """Something of ours that bills, or may; `gone` once it was deleted and seen to be gone."""
 
     rented: Rented
-    verdict: Verdict
+    verdict: ExpiryVerdict
     delete_command: str
     price_per_hour: str | None
     gone: bool = False
     trouble: str | None = None
 
 
-async def survey(
+async def find_rented(
     aws: Aws, store: CheckpointStore, clock: Clock, *, older_than: timedelta | None = None
-) -> list[Found]:
+) -> list[RentedEndpoint]:
     """
     All throughputs and deployments of ours in this account and region, and what is to become of each.
 
@@ -57,12 +57,12 @@ async def survey(
     ]
 
 
-async def reap(aws: Aws, found: Sequence[Found]) -> list[Found]:
+async def reap(aws: Aws, found: Sequence[RentedEndpoint]) -> list[RentedEndpoint]:
     """`found`, with those deleted that have outlived their run. What cannot be deleted says why."""
     return [await _deleted(aws, one) if one.verdict.outlived else one for one in found]
 
 
-def may_still_bill(found: Sequence[Found]) -> list[Found]:
+def may_still_bill(found: Sequence[RentedEndpoint]) -> list[RentedEndpoint]:
     """What outlived its run, and is still there."""
     return [one for one in found if one.verdict.outlived and not one.gone]
 
@@ -83,16 +83,21 @@ async def _ours(aws: Aws, mode: ServingMode) -> AsyncIterator[Rented]:
 
 async def _found(
     rented: Rented, aws: Aws, store: CheckpointStore, clock: Clock, older_than: timedelta | None
-) -> Found:
+) -> RentedEndpoint:
     command = delete_command(rented.mode, rented.arn, aws.region)
     try:
         run = await _run_of(rented, store, clock)
     except CheckpointError as error:
-        return Found(
-            rented, Verdict(outlived=False, reason=f"its run cannot be read: {error.message}"), command, None
+        return RentedEndpoint(
+            rented,
+            ExpiryVerdict(outlived=False, reason=f"its run cannot be read: {error.message}"),
+            command,
+            None,
         )
     verdict = judge(rented, run, now=clock.now(), older_than=older_than)
-    return Found(rented, verdict, command, _price(run) if rented.mode is ServingMode.PROVISIONED else None)
+    return RentedEndpoint(
+        rented, verdict, command, _price(run) if rented.mode is ServingMode.PROVISIONED else None
+    )
 
 
 async def _run_of(rented: Rented, store: CheckpointStore, clock: Clock) -> Run | None:
@@ -110,7 +115,7 @@ def _price(run: Run | None) -> str | None:
     return None if price is None else str(price)
 
 
-async def _deleted(aws: Aws, one: Found) -> Found:
+async def _deleted(aws: Aws, one: RentedEndpoint) -> RentedEndpoint:
     rented = one.rented
     trouble: str | None = f"it is {rented.status}, and Bedrock does not delete it yet"
     gone = False
@@ -120,4 +125,4 @@ async def _deleted(aws: Aws, one: Found) -> Found:
             trouble = None if gone else "it was asked to be deleted, and is still there"
     except (AwsRefused, AwsUnavailable) as error:
         trouble = error.message
-    return Found(rented, one.verdict, one.delete_command, one.price_per_hour, gone, trouble)
+    return RentedEndpoint(rented, one.verdict, one.delete_command, one.price_per_hour, gone, trouble)

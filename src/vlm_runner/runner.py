@@ -17,7 +17,7 @@ import anyio
 
 from vlm_runner.aws.queue import region_of
 from vlm_runner.bus import Bus
-from vlm_runner.checkpoint import holder, lease
+from vlm_runner.checkpoint import lease, process_identity
 from vlm_runner.checkpoint.timing import LeaseTiming
 from vlm_runner.clock import SystemClock
 from vlm_runner.core.events import Entry, ImagesStaged, RunCreated
@@ -27,18 +27,18 @@ from vlm_runner.core.run import Phase, Run
 from vlm_runner.core.signals import Trouble
 from vlm_runner.driver import Driver, Driving
 from vlm_runner.errors import RunExists, RunNotFound, Stopped, UsageError
-from vlm_runner.groups import task_group
 from vlm_runner.heartbeat import beat
 from vlm_runner.ingest.pipeline import Bounds
 from vlm_runner.models import load_catalogue
+from vlm_runner.path_segment import path_segment
 from vlm_runner.prompts.templates import compile_prompt
-from vlm_runner.segments import path_segment
+from vlm_runner.steps.job_wakeups import JobWakeups
 from vlm_runner.steps.ports import Ports
 from vlm_runner.steps.prepare import check_spec, prepare, region_for
+from vlm_runner.steps.preview import RunPreview, preview_run
 from vlm_runner.steps.stage import stage_images
-from vlm_runner.steps.survey import Survey, survey
-from vlm_runner.steps.wake import Bell
 from vlm_runner.stores import open_store
+from vlm_runner.task_groups import task_group
 from vlm_runner.watch.sinks import EventSinks
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ class Runner:
         open_dataset: Callable[[RunSpec, str | None], Opened],
         group: TaskGroup,
         watchers: Iterable[Watcher] = (),
-        bell_of: Callable[[str], Bell | None] = lambda _: None,
+        bell_of: Callable[[str], JobWakeups | None] = lambda _: None,
         metrics: Mapping[str, Metric] | None = None,
     ) -> None:
         self._settings = settings
@@ -307,9 +307,9 @@ class Runner:
             )
         return run
 
-    async def survey(self, created: RunCreated) -> Survey:
+    async def preview(self, created: RunCreated) -> RunPreview:
         """What the run that `prepare` described would find, upload, create and cost. Reads only."""
-        return await survey(created, self._ports(created.region, created.run_id))
+        return await preview_run(created, self._ports(created.region, created.run_id))
 
     async def create(self, created: RunCreated) -> str:
         """
@@ -451,8 +451,8 @@ class Runner:
                 guard=given.guard,
                 look_every=given.look_every,
             ),
-            holder=lambda: holder.this_process(VERSION),
-            is_dead=holder.is_dead,
+            holder=lambda: process_identity.this_process(VERSION),
+            is_dead=process_identity.is_dead,
             cancel_every=self._settings.poll.cancel_every,
             quiet=timedelta(minutes=self._settings.quiet_minutes),
         )
@@ -465,14 +465,14 @@ class _Bells:
         self, url: str | None, open_queue: Callable[[str, str], Queue], clock: Clock, group: TaskGroup
     ) -> None:
         self._url, self._open, self._clock, self._group = url, open_queue, clock, group
-        self._made: dict[str, Bell] = {}
+        self._made: dict[str, JobWakeups] = {}
         self.troubled: Callable[[str, str], None] = lambda _, __: None
 
-    def of(self, region: str) -> Bell | None:
+    def of(self, region: str) -> JobWakeups | None:
         if self._url is None or region_of(self._url) not in {None, region}:
             return None
         if region not in self._made:
-            bell = Bell(
+            bell = JobWakeups(
                 self._open(region, self._url),
                 self._clock,
                 lambda message: self.troubled("listening to the queue", message),

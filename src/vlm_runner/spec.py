@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from vlm_runner.errors import ConfigurationError
-from vlm_runner.segments import path_segment
+from vlm_runner.path_segment import path_segment
 
 if TYPE_CHECKING:
     from pathlib import Path

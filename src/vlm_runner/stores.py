@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vlm_runner.checkpoint.local import LocalStore
 from vlm_runner.checkpoint.s3 import S3Store
 from vlm_runner.errors import ConfigurationError
-from vlm_runner.places import default_checkpoint_folder
+from vlm_runner.paths import default_checkpoint_folder
 from vlm_runner.settings import region_from_environment
 
 if TYPE_CHECKING:

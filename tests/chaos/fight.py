@@ -147,14 +147,14 @@ def fighter(arena: Arena, run_id: str, number: int) -> None:
     import structlog
 
     from vlm_runner import Runner, RunSpec, Settings
-    from vlm_runner.checkpoint import holder
+    from vlm_runner.checkpoint import process_identity
     from vlm_runner.checkpoint.s3 import S3Store
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     os.environ |= {"AWS_ACCESS_KEY_ID": "fighter", "AWS_SECRET_ACCESS_KEY": "fighter"}
     if number % 2:
         # Half of them see no other machine's processes, and must wait a lease out.
-        holder.is_dead = lambda holder: False
+        process_identity.is_dead = lambda holder: False
     acknowledged = (arena.home / f"acknowledged-{run_id}-{os.getpid()}").open("a", buffering=1)
     write = S3Store.write
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from vlm_runner.checkpoint.document import Checkpoint, Holder, from_bytes, to_bytes
-from vlm_runner.checkpoint.plain import MAX_BYTES, SCHEMA
+from vlm_runner.checkpoint.integrity import MAX_BYTES, SCHEMA
 from vlm_runner.core.decide import decide
 from vlm_runner.core.events import JobCompleted
 from vlm_runner.core.run import Phase

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from vlm_runner.checkpoint.document import from_bytes
-from vlm_runner.checkpoint.plain import canonical
-from vlm_runner.cli import glance, printing
+from vlm_runner.checkpoint.integrity import canonical
+from vlm_runner.cli import console, glance
 from vlm_runner.errors import CheckpointError, RunNotFound, UsageError
 from vlm_runner.report.summary import may_bill
 
@@ -32,7 +32,7 @@ def test_shows_what_the_models_show(saved: Path, tmp_path: Path) -> None:
     seen, where = glance.read(tmp_path, "cats")
 
     assert where == str(saved)
-    assert printing.outcome_text(seen.run, where) == printing.outcome_text(whole.run, where)
+    assert console.outcome_text(seen.run, where) == console.outcome_text(whole.run, where)
     assert may_bill(seen.run) == may_bill(whole.run)
     assert seen.run.exit_code == whole.run.exit_code
     assert glance.state_of(seen) == glance.state_of(whole)
@@ -66,7 +66,7 @@ def test_needs_no_models_for_it() -> None:
     Importing pydantic and building the models takes longer than all else of `status`.
     """
     code = (
-        "import sys; from vlm_runner.cli import glance, look, printing; import vlm_runner.report.summary; "
+        "import sys; from vlm_runner.cli import glance, show, console; import vlm_runner.report.summary; "
         "print(*sys.modules.keys() & {'pydantic', 'anyio', 'asyncio', 'aioboto3', 'datasets'})"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from vlm_runner.checkpoint.probe import breach
+from vlm_runner.checkpoint.probe import conformance_failure
 from vlm_runner.checkpoint.s3 import S3Store
 from vlm_runner.errors import AwsUnavailable, ConfigurationError
 from vlm_runner.testing import FakeObjects, FakeS3, World
@@ -59,7 +59,7 @@ def objects(kind: type[FakeObjects]) -> FakeObjects:
 
 
 async def test_a_store_like_s3_is_taken() -> None:
-    assert await breach(objects(FakeObjects), "probe") is None
+    assert await conformance_failure(objects(FakeObjects), "probe") is None
 
 
 @pytest.mark.parametrize(
@@ -74,15 +74,15 @@ async def test_a_store_that_ignores_a_condition_is_found(
 ) -> None:
     monkeypatch.setattr(Ignoring, "blind_to", blind_to)
 
-    assert found in (await breach(objects(Ignoring), "probe") or "")
+    assert found in (await conformance_failure(objects(Ignoring), "probe") or "")
 
 
 async def test_a_store_that_looks_and_then_writes_is_found() -> None:
-    assert "4 of 4 writers" in (await breach(objects(LookingThenWriting), "probe") or "")
+    assert "4 of 4 writers" in (await conformance_failure(objects(LookingThenWriting), "probe") or "")
 
 
 async def test_a_store_that_does_not_answer_is_not_slandered() -> None:
-    assert await breach(objects(Silent), "probe") is None
+    assert await conformance_failure(objects(Silent), "probe") is None
 
 
 async def test_the_probe_tidies_up() -> None:

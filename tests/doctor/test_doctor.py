@@ -15,10 +15,10 @@ from click.testing import CliRunner
 from vlm_runner.aws.ports import Caller, FoundationModel
 from vlm_runner.aws.session import AwsSession
 from vlm_runner.cli import cli
-from vlm_runner.doctor import Check, Patient, Status, examine
+from vlm_runner.doctor import Check, Status, Subject, run_checks
 from vlm_runner.doctor.checks import scope_of
 from vlm_runner.doctor.documents import all_documents, role_policy, role_trust
-from vlm_runner.doctor.policy import Verdict, verdict
+from vlm_runner.doctor.policy import PolicyVerdict, policy_verdict
 from vlm_runner.errors import AccessDenied, Conflict
 from vlm_runner.models import load_catalogue
 from vlm_runner.sandbox import Sandbox, SandboxOptions
@@ -86,8 +86,8 @@ class World:
 
         async with AwsSession(region=region, endpoint_url=self.sandbox.url) as session:
             store = self.store(session) if callable(self.store) else self.store
-            return await examine(
-                Patient(
+            return await run_checks(
+                Subject(
                     spec=made,
                     profile=catalogue.find(made.model.base),
                     catalogue=catalogue,
@@ -504,16 +504,16 @@ def test_a_denial_wins_and_a_condition_is_not_judged() -> None:
     deny = {"Effect": "Deny", "Action": ["s3:GetObject"], "Resource": "arn:aws:s3:::b/secret/*"}
     bound = allow | {"Condition": {"Bool": {"aws:SecureTransport": "true"}}}
 
-    def judged(key: str, *statements: Any) -> Verdict:
-        return verdict([{"Statement": list(statements)}], "s3:GetObject", f"arn:aws:s3:::{key}")
+    def judged(key: str, *statements: Any) -> PolicyVerdict:
+        return policy_verdict([{"Statement": list(statements)}], "s3:GetObject", f"arn:aws:s3:::{key}")
 
-    assert judged("b/x", allow) is Verdict.ALLOWED
-    assert judged("b/secret/x", allow, deny) is Verdict.DENIED
-    assert judged("c/x", allow) is Verdict.DENIED
-    assert judged("b/x", bound) is Verdict.CONDITIONAL
+    assert judged("b/x", allow) is PolicyVerdict.ALLOWED
+    assert judged("b/secret/x", allow, deny) is PolicyVerdict.DENIED
+    assert judged("c/x", allow) is PolicyVerdict.DENIED
+    assert judged("b/x", bound) is PolicyVerdict.CONDITIONAL
     assert (
         judged("b/x", {"Effect": "Allow", "NotAction": "iam:*", "NotResource": "arn:aws:s3:::c/*"})
-        is Verdict.ALLOWED
+        is PolicyVerdict.ALLOWED
     )
 
 

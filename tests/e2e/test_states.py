@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from vlm_runner.checkpoint.document import Checkpoint, Holder
-from vlm_runner.checkpoint.holder import this_process
+from vlm_runner.checkpoint.process_identity import this_process
 from vlm_runner.cli.glance import state_of
 from vlm_runner.testing.histories import begun
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlm_runner.errors import ConfigurationError
-from vlm_runner.evaluate import AnsweredRow, Reply, evaluate, from_line, load_metrics, scores, to_line
+from vlm_runner.evaluate import AnsweredRow, ModelAnswer, evaluate, from_line, load_metrics, scores, to_line
 from vlm_runner.evaluate.metrics import differences
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
@@ -23,7 +23,7 @@ def accessible(*items: str, thought: str = "I looked.") -> str:
 
 def measured(*pairs: tuple[str, str]) -> dict[str, float]:
     rows = [
-        AnsweredRow(row=n, reference=reference, tuned=Reply(answer=said))
+        AnsweredRow(row=n, reference=reference, tuned=ModelAnswer(answer=said))
         for n, (reference, said) in enumerate(pairs)
     ]
     found: dict[str, float] = evaluate(rows).models["tuned"]["scores"]
@@ -86,7 +86,11 @@ def test_marks_make_up_both_texts(reference: str, answer: str) -> None:
 
 @given(
     st.builds(
-        AnsweredRow, row=st.integers(0), prompt=TEXT, tuned=st.builds(Reply, answer=TEXT), base=st.none()
+        AnsweredRow,
+        row=st.integers(0),
+        prompt=TEXT,
+        tuned=st.builds(ModelAnswer, answer=TEXT),
+        base=st.none(),
     )
 )
 def test_a_row_survives_its_line(row: AnsweredRow) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from vlm_runner.aws.ports import Reply
+from vlm_runner.aws.ports import RuntimeReply
 from vlm_runner.testing import World
 from vlm_runner.testing.dataset import TinySubset
 
@@ -60,13 +60,13 @@ class Runtime:
         self.asked: Counter[tuple[str, str]] = Counter()
         self.requests: list[Mapping[str, Any]] = []
 
-    async def converse(self, request: Mapping[str, Any]) -> Reply:
+    async def converse(self, request: Mapping[str, Any]) -> RuntimeReply:
         self.requests.append(request)
         model_id = str(request["modelId"])
         prompt = next(part["text"] for part in request["messages"][0]["content"] if "text" in part)
         text = self.says(model_id, prompt)
         self.asked["tuned" if model_id.startswith("arn:") else model_id, prompt] += 1
-        return Reply(text=text, input_tokens=10, output_tokens=3, stop_reason="end_turn")
+        return RuntimeReply(text=text, input_tokens=10, output_tokens=3, stop_reason="end_turn")
 
     async def invoke(self, model_id: str, body: bytes) -> bytes:
         raise NotImplementedError

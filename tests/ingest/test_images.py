@@ -8,7 +8,7 @@ import png as pypng  # type: ignore[import-untyped]
 import pytest
 from PIL import Image
 
-from vlm_runner.ingest.images import Prepared, UnusableImage, Way, downscaled, prepare
+from vlm_runner.ingest.images import Handling, Prepared, UnusableImage, downscaled, prepare
 from vlm_runner.ingest.inspect import inspect
 
 from .pictures import LIMITS, SOURCES, Shown, picture, saved, shown, srgb_profile
@@ -34,7 +34,7 @@ def test_shows_the_same_as_before(name: str) -> None:
     assert prepared.format == "png"
     assert (prepared.width, prepared.height) == shown(prepared.body)[0]
     assert shown(prepared.body) == shown(SOURCES[name])
-    if prepared.way is Way.CONVERTED:
+    if prepared.way is Handling.CONVERTED:
         assert by_another_decoder(prepared.body) == shown(SOURCES[name])
         seen = inspect(prepared.body)
         assert seen is not None
@@ -49,7 +49,7 @@ def test_passes_through_what_is_right_already(name: str) -> None:
     prepared = made(SOURCES[name])
 
     assert (prepared.body == SOURCES[name]) == (name in UNCHANGED)
-    assert prepared.way is (Way.PASSED_THROUGH if name in UNCHANGED else Way.CONVERTED)
+    assert prepared.way is (Handling.PASSED_THROUGH if name in UNCHANGED else Handling.CONVERTED)
 
 
 KEPT = UNCHANGED | {

@@ -7,7 +7,7 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
-from vlm_runner.lint import Report, lint_jsonl
+from vlm_runner.lint import LintReport, lint_jsonl
 from vlm_runner.lint.jsonl import Lines
 from vlm_runner.models import find
 
@@ -142,7 +142,7 @@ def lint(
     read: Callable[[str, str], bytes | None] | None = fetch,
     end: bytes = b"\n",
     validation: tuple[bytes, ...] = (),
-) -> Report:
+) -> LintReport:
     def file(name: str, lines: tuple[bytes, ...]) -> Lines:
         stem = name.rpartition("/")[2].partition(".")[0]
         return Lines(name, BUCKET, io.BytesIO(b"\n".join(lines) + end), stem)

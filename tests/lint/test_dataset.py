@@ -9,7 +9,7 @@ import pytest
 
 from vlm_runner.dataset import open_dataset
 from vlm_runner.ingest.images import ImageLimits, UnusableImage, convert_here, prepare
-from vlm_runner.lint import Report, Severity, lint_dataset
+from vlm_runner.lint import LintReport, Severity, lint_dataset
 from vlm_runner.lint.fix import fixes, rewritten
 from vlm_runner.models import find
 from vlm_runner.spec import RunSpec
@@ -55,7 +55,7 @@ def spec_of(source: Path, **sections: Any) -> RunSpec:
     return RunSpec.from_table(base | sections)
 
 
-def lint(spec: RunSpec, today: dt.date = TODAY) -> Report:
+def lint(spec: RunSpec, today: dt.date = TODAY) -> LintReport:
     return lint_dataset(
         open_dataset(spec.dataset),
         spec,
@@ -94,14 +94,14 @@ ROWS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+def report(tmp_path_factory: pytest.TempPathFactory) -> LintReport:
     pictures = [row(100 + at, body) for at, (body, _) in enumerate(PICTURES.values())]
     rows = [row(0), *[bad for bad, _ in ROWS.values()], *pictures]
     return lint(spec_of(write(tmp_path_factory.mktemp("corpus"), rows)))
 
 
 @pytest.mark.parametrize("name", [*ROWS, *PICTURES])
-def test_a_defect_is_found_on_its_row(report: Report, name: str) -> None:
+def test_a_defect_is_found_on_its_row(report: LintReport, name: str) -> None:
     place = 1 + [*ROWS, *PICTURES].index(name)
     _, code = ROWS.get(name) or PICTURES[name]
     found = {finding.code for finding in report.findings if finding.row == place}
@@ -122,7 +122,7 @@ LIMITS = ImageLimits(max_bytes=10_000_000, min_side=1, max_side=8000, formats=("
 
 
 @pytest.mark.parametrize("name", [*GOOD, *PICTURES])
-def test_lint_refuses_the_images_that_staging_refuses(report: Report, name: str, tmp_path: Path) -> None:
+def test_lint_refuses_the_images_that_staging_refuses(report: LintReport, name: str, tmp_path: Path) -> None:
     body = GOOD[name] if name in GOOD else PICTURES[name][0]
     try:
         prepare(body, LIMITS, keep_format=False, fit=False, convert=convert_here)

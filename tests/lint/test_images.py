@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from vlm_runner.lint.images import Flawed, inspect, strict_pillow
+from vlm_runner.lint.images import ImageDefect, inspect, strict_pillow
 
 from .pictures import BAD, GOOD, png
 
@@ -28,7 +28,7 @@ def test_a_flaw_is_found_by_its_code(name: str) -> None:
     try:
         with strict_pillow():
             found = {odd for odd, _ in inspect(body).odd}
-    except Flawed as flaw:
+    except ImageDefect as flaw:
         found = {flaw.code}
 
     assert code in found or code in {"I131", "I132"}
@@ -55,7 +55,7 @@ def test_a_png_that_passes_can_be_decoded(data: st.DataObject) -> None:
     try:
         with strict_pillow():
             facts = inspect(bytes(body))
-    except Flawed:
+    except ImageDefect:
         return
 
     with warnings.catch_warnings():
@@ -72,5 +72,5 @@ def test_no_bytes_crash_it(body: bytes) -> None:
         try:
             with strict_pillow():
                 inspect(start + body)
-        except Flawed as flaw:
+        except ImageDefect as flaw:
             assert flaw.code.startswith("I")

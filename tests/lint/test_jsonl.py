@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from vlm_runner.lint import Report, Severity, lint_jsonl
+from vlm_runner.lint import LintReport, Severity, lint_jsonl
 from vlm_runner.lint.jsonl import Lines
 from vlm_runner.models import find
 
@@ -13,20 +13,20 @@ from .records import BAD, BUCKET, KEY, LLAMA, NOVA, bent, good, line, lint
 
 
 @pytest.fixture(scope="module")
-def report() -> Report:
+def report() -> LintReport:
     """All defects in one file, each followed by a good record."""
     lines = [each for bad, _ in BAD.values() for each in (bad, line(good()))]
     return lint(*lines)
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_defect_is_found_on_its_line(report: Report, name: str) -> None:
+def test_a_defect_is_found_on_its_line(report: LintReport, name: str) -> None:
     row = 2 * list(BAD).index(name)
 
     assert BAD[name][1] in {finding.code for finding in report.findings if finding.row == row}
 
 
-def test_the_good_lines_between_are_good(report: Report) -> None:
+def test_the_good_lines_between_are_good(report: LintReport) -> None:
     odd = {f.row: f.code for f in report.findings if f.row is not None and f.row % 2 and f.code != "D405"}
 
     assert odd == {}
@@ -41,7 +41,7 @@ def test_a_bad_image_is_found_on_its_line(name: str) -> None:
     assert code in {finding.code for finding in report.findings if finding.row == 0}
 
 
-def test_every_finding_says_why_and_what_to_do(report: Report) -> None:
+def test_every_finding_says_why_and_what_to_do(report: LintReport) -> None:
     for finding in report.findings:
         assert finding.message
         assert finding.why.endswith("]")

@@ -12,7 +12,7 @@ from vlm_runner.core.budget import RELEASING, deadline, overdue, rent_seconds
 from vlm_runner.core.events import BudgetFacts, DatasetFacts, Entry, RunCreated
 from vlm_runner.core.run import Phase, Run
 from vlm_runner.errors import ConfigurationError
-from vlm_runner.lint.finding import Census
+from vlm_runner.lint.finding import SubsetStats
 from vlm_runner.models import find, load_catalogue
 from vlm_runner.models.profile import Prices
 from vlm_runner.plan import estimate, within
@@ -34,8 +34,8 @@ def spec_of(base: str = LLAMA, **sections: Any) -> RunSpec:
     )
 
 
-def census(tokens: int = 1_700_000, rows: int = 1000) -> Census:
-    return Census(rows=rows, usable=rows, text_tokens=tokens, prompt_tokens=[1500] * 64)
+def census(tokens: int = 1_700_000, rows: int = 1000) -> SubsetStats:
+    return SubsetStats(rows=rows, usable=rows, text_tokens=tokens, prompt_tokens=[1500] * 64)
 
 
 def test_the_fact_sheets_own_example_costs_what_it_says() -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vlm_runner.core.run import Run
-    from vlm_runner.steps.survey import Survey
+    from vlm_runner.steps.preview import RunPreview
 
 LLAMA = "meta.llama3-2-11b-instruct-v1:0:128k"
 NOVA = "amazon.nova-lite-v1:0:300k"
@@ -96,11 +96,11 @@ def settings_for(sandbox: Sandbox, region: str, folder: Path, **more: Any) -> Se
     )
 
 
-async def planned_and_run(spec: RunSpec, settings: Settings) -> tuple[Survey, Run]:
+async def planned_and_run(spec: RunSpec, settings: Settings) -> tuple[RunPreview, Run]:
     async with Runner.open(settings) as runner:
         created = await runner.prepare(spec)
         assert created is not None
-        survey = await runner.survey(created)
+        survey = await runner.preview(created)
         handle = await runner.start(spec)
         return survey, await handle.result()
 
@@ -126,7 +126,7 @@ def cents(dollars: Decimal | float) -> Decimal:
     return round(Decimal(str(dollars)), 2)
 
 
-def check_bill(survey: Survey, run: Run, bill: dict[str, dict[str, Any]]) -> None:
+def check_bill(survey: RunPreview, run: Run, bill: dict[str, dict[str, Any]]) -> None:
     """
     All of the ledger is what the plan says, to the cent.
 
@@ -234,7 +234,7 @@ async def test_the_plan_of_the_sample_counts_the_tokens_that_are_billed(
     async with Runner.open(settings_for(today, "us-east-1", tmp_path)) as runner:
         created = await runner.prepare(spec, run_id="second")
         assert created is not None
-        again = await runner.survey(created)
+        again = await runner.preview(created)
     assert [(upload.objects, upload.rows_there) for upload in again.uploads] == [(0, 20), (0, 5)]
     assert ("bucket", run.bucket, "reuse") in again.resources
     assert again.conflict is None
@@ -252,7 +252,7 @@ async def test_a_second_prompt_under_the_same_keys_is_a_conflict_in_the_plan(
     async with Runner.open(settings) as runner:
         created = await runner.prepare(other)
         assert created is not None
-        survey = await runner.survey(created)
+        survey = await runner.preview(created)
 
     assert survey.conflict is not None
     assert "prefix = " in survey.conflict

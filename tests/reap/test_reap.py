@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from vlm_runner.core.expiry import Rented, judge
 from vlm_runner.core.names import NEVER, TAG_EXPIRES, TAG_RUN, TAG_UID
-from vlm_runner.core.outlive import Rented, judge
 from vlm_runner.core.run import Phase, Run
 from vlm_runner.errors import AccessDenied, VlmRunnerError
-from vlm_runner.reap import may_still_bill, reap, survey
+from vlm_runner.reap import find_rented, may_still_bill, reap
 from vlm_runner.spec import ServingMode
 from vlm_runner.testing import Crash, FakeClock, Fault, Plan, World
 from vlm_runner.testing.histories import AT, ENDPOINT, after, event_of, happy_runs
@@ -101,7 +101,7 @@ async def stranded() -> World:
 async def test_what_a_living_run_rents_is_shown_and_left() -> None:
     world = await stranded()
 
-    found = await reap(world.aws, await survey(world.aws, world.store, FakeClock()))
+    found = await reap(world.aws, await find_rented(world.aws, world.store, FakeClock()))
 
     assert [one.verdict.reason for one in found] == ["its run is in phase testing"]
     assert len(world.bedrock.alive) == 1
@@ -110,7 +110,7 @@ async def test_what_a_living_run_rents_is_shown_and_left() -> None:
 
 async def test_a_dry_run_deletes_nothing_and_a_reaping_all() -> None:
     world = await stranded()
-    found = await survey(world.aws, World().store, FakeClock(), older_than=timedelta(0))
+    found = await find_rented(world.aws, World().store, FakeClock(), older_than=timedelta(0))
     assert len(may_still_bill(found)) == 1
     assert len(world.bedrock.alive) == 1
 
@@ -126,7 +126,7 @@ async def test_what_cannot_be_deleted_is_still_billing_and_says_why(monkeypatch:
         raise AccessDenied("bedrock:DeleteProvisionedModelThroughput")
 
     monkeypatch.setattr(world.bedrock, "delete_endpoint", denied)
-    found = await survey(world.aws, World().store, FakeClock(), older_than=timedelta(0))
+    found = await find_rented(world.aws, World().store, FakeClock(), older_than=timedelta(0))
 
     left = may_still_bill(await reap(world.aws, found))
 
@@ -142,7 +142,7 @@ async def test_what_is_still_creating_is_left_for_the_next_time() -> None:
                 Plan(choose=lambda call: Fault.CRASH_AFTER if call == "bedrock.create_endpoint" else None)
             )
         )
-    found = await survey(world.aws, World().store, FakeClock(), older_than=timedelta(0))
+    found = await find_rented(world.aws, World().store, FakeClock(), older_than=timedelta(0))
 
     left = may_still_bill(await reap(world.aws, found))
 
@@ -155,8 +155,8 @@ async def test_a_kept_endpoint_is_reaped_when_its_time_is_over() -> None:
     assert run.handed_over is not None
     assert (await world.bedrock.tags(run.handed_over.arn))[TAG_EXPIRES]
 
-    before = await reap(world.aws, await survey(world.aws, world.store, FakeClock()))
-    later = await reap(world.aws, await survey(world.aws, world.store, FakeClock(offset=3 * 3600)))
+    before = await reap(world.aws, await find_rented(world.aws, world.store, FakeClock()))
+    later = await reap(world.aws, await find_rented(world.aws, world.store, FakeClock(offset=3 * 3600)))
 
     assert [one.gone for one in before] == [False]
     assert [one.gone for one in later] == [True]

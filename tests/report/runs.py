@@ -28,10 +28,10 @@ from vlm_runner.core.events import (
     TestsAnswered,
 )
 from vlm_runner.core.transitions import fold
-from vlm_runner.evaluate import AnsweredRow, Reply
+from vlm_runner.evaluate import AnsweredRow, ModelAnswer
 from vlm_runner.models import find
-from vlm_runner.report.facts import Report, assemble
-from vlm_runner.report.gather import Curve, Material
+from vlm_runner.report.assemble import RunReport, assemble
+from vlm_runner.report.collect import Curve, ReportInputs
 from vlm_runner.report.thumbnail import budget, thumbnail
 from vlm_runner.spec import RunSpec
 
@@ -131,12 +131,12 @@ def answered(count: int, *, text: str = "", base: bool = True) -> tuple[Answered
             system="You judge pages.",
             prompt=f"Judge page {number}: {text}",
             reference=said(number, "WCAG 1.1.1"),
-            tuned=Reply(
+            tuned=ModelAnswer(
                 answer=said(number, "WCAG 1.1.1" if number % 3 else "WCAG 2.4.4"),
                 seconds=1.5,
                 input_tokens=900,
             ),
-            base=Reply(answer=f"It looks fine. {text}", seconds=0.9, input_tokens=900, output_tokens=9)
+            base=ModelAnswer(answer=f"It looks fine. {text}", seconds=0.9, input_tokens=900, output_tokens=9)
             if base
             else None,
         )
@@ -153,10 +153,10 @@ def small(rows: int) -> str:
 
 def report(
     rows: int = 3, *, text: str = "", base: bool = True, pictures: bool = True, **named: Any
-) -> Report:
+) -> RunReport:
     entries = history(**named)
     run: Run = fold(entries)
-    material = Material(
+    material = ReportInputs(
         rows=answered(rows, text=text, base=base),
         thumbnails=dict.fromkeys(range(rows), (small(rows),)) if pictures and rows else {},
         training=Curve(tuple((float(step), 2 / (1 + step / 9)) for step in range(60)), (0.0, 30.0)),

@@ -6,7 +6,7 @@ import pytest
 
 from vlm_runner.core.transitions import fold
 from vlm_runner.report.charts import chart, thinned, ticks
-from vlm_runner.report.gather import curve, gather
+from vlm_runner.report.collect import collect, curve
 from vlm_runner.testing import FakeObjects, FakeS3
 
 from .runs import history
@@ -33,7 +33,7 @@ async def test_curves_are_found_by_their_ends(path: str) -> None:
     s3.put("bucket", f"{FOLDER}/{path}", VALIDATION.encode())
     s3.put("bucket", "runs/pages-1/output/.write_access_check_file.tmp", b"")
 
-    found = await gather(fold(history()), FakeObjects(s3, "bucket", "123456789012"))
+    found = await collect(fold(history()), FakeObjects(s3, "bucket", "123456789012"))
 
     assert found.training.points == ((0.0, 2.0), (1.0, 2.0), (3.0, 0.5))
     assert found.training.epochs == (0.0, 3.0)
@@ -42,7 +42,7 @@ async def test_curves_are_found_by_their_ends(path: str) -> None:
 
 
 async def test_a_bucket_that_cannot_be_read_leaves_a_report_that_says_so() -> None:
-    found = await gather(fold(history()), FakeObjects(FakeS3(), "bucket", "123456789012"))
+    found = await collect(fold(history()), FakeObjects(FakeS3(), "bucket", "123456789012"))
 
     assert "does not exist" in found.missing[0]
 

@@ -26,9 +26,9 @@ from vlm_runner.errors import (
 )
 from vlm_runner.spec import ServingMode
 from vlm_runner.steps.job import await_job, submit_job
+from vlm_runner.steps.polling import CREDENTIALS_PATIENCE
 from vlm_runner.steps.release import hand_over, release
 from vlm_runner.steps.serving import await_endpoint, request_serving
-from vlm_runner.steps.watching import CREDENTIALS_PATIENCE
 
 from .world import Desk, command
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from vlm_runner.checkpoint.document import Checkpoint, Holder, to_bytes
-from vlm_runner.checkpoint.holder import this_process
+from vlm_runner.checkpoint.process_identity import this_process
 from vlm_runner.cli import cli
 from vlm_runner.core.decide import intend_job, intend_serving
 from vlm_runner.core.events import (

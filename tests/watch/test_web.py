@@ -11,16 +11,16 @@ import pytest
 
 from vlm_runner.core.run import Phase
 from vlm_runner.models import find
-from vlm_runner.report.facts import Report, assemble
+from vlm_runner.report.assemble import RunReport, assemble
 from vlm_runner.testing import FakeClock, World
 from vlm_runner.watch.web import Live, application
 
 if TYPE_CHECKING:
     from vlm_runner.checkpoint.document import Checkpoint
-    from vlm_runner.report.gather import Material
+    from vlm_runner.report.collect import ReportInputs
 
 
-def assembled(checkpoint: Checkpoint, material: Material) -> Report:
+def assembled(checkpoint: Checkpoint, material: ReportInputs) -> RunReport:
     profile = find("amazon.nova-lite-v1:0:300k")
     return assemble(checkpoint.run, checkpoint.history, material, profile, datetime.now(UTC))
 

@@ -15,7 +15,7 @@ CONTAINER = "runner"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class EcsTarget:
     """Where tasks run: the outputs of a stack."""
 
     cluster: str
@@ -27,7 +27,7 @@ class Place:
     checkpoint_uri: str
 
     @classmethod
-    def of(cls, outputs: Mapping[str, str], stack: str) -> Place:
+    def of(cls, outputs: Mapping[str, str], stack: str) -> EcsTarget:
         """
         Raises:
             ConfigurationError: they are not those of our template.
@@ -54,14 +54,14 @@ class Ecs:
     ) -> None:
         self._cloudformation, self._ecs = cloudformation, ecs
 
-    async def place(self, stack: str) -> Place:
+    async def place(self, stack: str) -> EcsTarget:
         client = await self._cloudformation()
         with translated(f"DescribeStacks {stack}"):
             found = await client.describe_stacks(StackName=stack)
         outputs = found["Stacks"][0].get("Outputs", ())
-        return Place.of({item["OutputKey"]: item["OutputValue"] for item in outputs}, stack)
+        return EcsTarget.of({item["OutputKey"]: item["OutputValue"] for item in outputs}, stack)
 
-    async def run_task(self, place: Place, command: Sequence[str], *, token: str, run_id: str) -> str:
+    async def run_task(self, place: EcsTarget, command: Sequence[str], *, token: str, run_id: str) -> str:
         """
         The ARN of the task that runs `command`; the same token is the same task.
 

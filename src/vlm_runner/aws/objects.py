@@ -10,7 +10,7 @@ import anyio
 from vlm_runner.aws.errors import translated
 from vlm_runner.aws.ports import ListedObject, StoredObject
 from vlm_runner.errors import Conflict, NotFound
-from vlm_runner.groups import task_group
+from vlm_runner.task_groups import task_group
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence

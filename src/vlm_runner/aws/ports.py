@@ -192,7 +192,7 @@ class Scheduler(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class RuntimeReply:
     """What a model answered."""
 
     text: str
@@ -204,7 +204,7 @@ class Reply:
 class ModelRuntime(Protocol):
     """Raises ModelNotReady while the endpoint warms up."""
 
-    async def converse(self, request: Mapping[str, Any]) -> Reply: ...
+    async def converse(self, request: Mapping[str, Any]) -> RuntimeReply: ...
 
     async def invoke(self, model_id: str, body: bytes) -> bytes: ...
 
@@ -243,7 +243,7 @@ __all__: Sequence[str] = (
     "ListedObject",
     "ModelRuntime",
     "Objects",
-    "Reply",
+    "RuntimeReply",
     "Scheduler",
     "StoredObject",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vlm_runner.aws.errors import translated
-from vlm_runner.aws.ports import Reply
+from vlm_runner.aws.ports import RuntimeReply
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -15,12 +15,12 @@ class BedrockRuntime:
     def __init__(self, client: Callable[[], Awaitable[Any]]) -> None:
         self._client = client
 
-    async def converse(self, request: Mapping[str, Any]) -> Reply:
+    async def converse(self, request: Mapping[str, Any]) -> RuntimeReply:
         client = await self._client()
         with translated("Converse"):
             answer = await client.converse(**request)
         content = answer["output"]["message"]["content"]
-        return Reply(
+        return RuntimeReply(
             text="".join(part["text"] for part in content if "text" in part),
             input_tokens=int(answer["usage"]["inputTokens"]),
             output_tokens=int(answer["usage"]["outputTokens"]),

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 import anyio
 
 from vlm_runner.aws.account import AwsAccount
-from vlm_runner.aws.announce import AwsAnnouncer
 from vlm_runner.aws.bedrock import BedrockControl
 from vlm_runner.aws.ecs import Ecs
 from vlm_runner.aws.errors import KINDS, translated
 from vlm_runner.aws.inspection import AwsInspection
 from vlm_runner.aws.limiter import limiter_of
+from vlm_runner.aws.notifications import AwsNotifier
 from vlm_runner.aws.objects import S3Objects
 from vlm_runner.aws.objects_obstore import ObstoreObjects
 from vlm_runner.aws.queue import SqsQueue
@@ -130,8 +130,8 @@ class AwsSession:
     def queue(self, url: str) -> Queue:
         return SqsQueue(self._getter("sqs"), url)
 
-    def announcer(self) -> AwsAnnouncer:
-        return AwsAnnouncer(self._getter("events"), self._getter("sns"))
+    def announcer(self) -> AwsNotifier:
+        return AwsNotifier(self._getter("events"), self._getter("sns"))
 
     def _getter(self, service: str, use: Use = "read") -> Callable[[], Any]:
         async def get() -> Any:

@@ -24,7 +24,7 @@ class Replaced(Exception):
 
 
 class CheckpointStore(Protocol):
-    """Run ids are path segments, checked by `vlm_runner.segments.path_segment` before they come here."""
+    """Run ids are path segments, checked by `vlm_runner.path_segment.path_segment` before they come here."""
 
     @property
     def uri(self) -> str:

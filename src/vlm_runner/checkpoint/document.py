@@ -12,7 +12,7 @@ from datetime import datetime
 
 from pydantic import Field, ValidationError
 
-from vlm_runner.checkpoint.plain import SCHEMA, canonical, verified
+from vlm_runner.checkpoint.integrity import SCHEMA, canonical, verified
 from vlm_runner.core.events import Entry, Value
 from vlm_runner.core.run import Run
 from vlm_runner.core.transitions import IllegalTransition, fold

@@ -20,9 +20,9 @@ from anyio import to_thread
 from filelock import FileLock
 
 from vlm_runner.checkpoint.base import Replaced, Stored
-from vlm_runner.checkpoint.plain import read_file
+from vlm_runner.checkpoint.integrity import read_file
 from vlm_runner.errors import StoreUnavailable
-from vlm_runner.places import STATE, run_folder
+from vlm_runner.paths import STATE, run_folder
 
 CANCEL, LOCK = "cancel.json", "state.lock"
 LOCK_SECONDS = 30.0

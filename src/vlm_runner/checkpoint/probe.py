@@ -20,7 +20,7 @@ CONTENDERS: Final = 4
 NOBODYS_ETAG: Final = '"00000000000000000000000000000000"'
 
 
-async def breach(objects: Objects, key: str, *, contenders: int = CONTENDERS) -> str | None:
+async def conformance_failure(objects: Objects, key: str, *, contenders: int = CONTENDERS) -> str | None:
     """
     What the store lets through that S3 refuses; None where nothing was found.
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from vlm_runner.checkpoint.base import Replaced, Stored
 from vlm_runner.checkpoint.local import CANCEL, reason_in
-from vlm_runner.checkpoint.probe import breach
+from vlm_runner.checkpoint.probe import conformance_failure
 from vlm_runner.errors import ConfigurationError, StoreUnavailable, VlmRunnerError
-from vlm_runner.places import STATE
-from vlm_runner.segments import path_segment
+from vlm_runner.path_segment import path_segment
+from vlm_runner.paths import STATE
 
 if TYPE_CHECKING:
     from vlm_runner.aws.ports import Objects
@@ -38,7 +38,7 @@ class S3Store:
 
     async def prove(self) -> None:
         key = f"{self._prefix}probe-{uuid.uuid4().hex}.json"
-        found = await breach(self._objects, key)
+        found = await conformance_failure(self._objects, key)
         with contextlib.suppress(VlmRunnerError):
             await self._objects.delete(key)
         if found is not None:

@@ -14,18 +14,18 @@ import click
 
 from vlm_runner.cli.demo import demo
 from vlm_runner.cli.doctor import doctor
-from vlm_runner.cli.drive import cancel, resume, start
 from vlm_runner.cli.health import health
 from vlm_runner.cli.iam import iam
 from vlm_runner.cli.lint import lint
-from vlm_runner.cli.look import events, list_runs, status
 from vlm_runner.cli.plan import plan
 from vlm_runner.cli.preview import preview
 from vlm_runner.cli.reap import reap
 from vlm_runner.cli.report import report
 from vlm_runner.cli.sagemaker import sagemaker
 from vlm_runner.cli.sandbox import sandbox
+from vlm_runner.cli.show import events, list_runs, status
 from vlm_runner.cli.stage import stage
+from vlm_runner.cli.start import cancel, resume, start
 from vlm_runner.cli.submit import submit
 from vlm_runner.cli.sweep import sweep
 from vlm_runner.cli.watch import watch
@@ -68,10 +68,10 @@ def main() -> None:
     try:
         cli.main(standalone_mode=False)
     except VlmRunnerError as error:
-        from vlm_runner.cli.last_word import leave_last_word
+        from vlm_runner.cli.exit_message import write_exit_message
 
         _say(str(error))
-        leave_last_word(str(error))
+        write_exit_message(str(error))
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()

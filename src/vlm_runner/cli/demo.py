@@ -41,14 +41,14 @@ def demo(folder: str, *, quiet: bool) -> None:
     import secrets
     from pathlib import Path
 
-    from vlm_runner.cli import printing
-    from vlm_runner.cli.attach import drive_to_end
+    from vlm_runner.cli import console
+    from vlm_runner.cli.foreground import drive_to_end
     from vlm_runner.settings import PollSettings, Settings
     from vlm_runner.spec import RunSpec
 
     home = Path(folder).absolute()
     home.mkdir(parents=True, exist_ok=True)
-    printing.say(f"Starting a sandbox of AWS, whose clock runs {SPEED:.0f} times faster.")
+    console.say(f"Starting a sandbox of AWS, whose clock runs {SPEED:.0f} times faster.")
     server, url = start_sandbox(home)
     try:
         # Nothing of the user's own AWS set-up may leak into a demonstration.
@@ -70,8 +70,8 @@ def demo(folder: str, *, quiet: bool) -> None:
 
         code = drive_to_end(settings, begin, as_json=False, quiet=quiet, store_flag=str(home))
         saved = save_report(settings, run_id, home / "report.html")
-        printing.result(ledger_text(url))
-        printing.say(
+        console.result(ledger_text(url))
+        console.say(
             f"\nThe report is {saved}: open it in a browser."
             f"\nThe spec is {spec_file}. Look at the run: vlm-runner status {run_id} --store {folder}"
         )

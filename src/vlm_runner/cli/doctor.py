@@ -12,7 +12,7 @@ from vlm_runner.cli.options import Where, json_option, settings_for, where_optio
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vlm_runner.doctor import Check, Patient
+    from vlm_runner.doctor import Check, Subject
     from vlm_runner.models import Catalogue, ModelProfile
     from vlm_runner.settings import Settings
     from vlm_runner.spec import RunSpec
@@ -38,7 +38,7 @@ def doctor(spec_file: str, run_id: str | None, *, as_json: bool, **flags: Any) -
 
     import anyio
 
-    from vlm_runner.cli import printing
+    from vlm_runner.cli import console
     from vlm_runner.doctor import Status
     from vlm_runner.models import load_catalogue
     from vlm_runner.spec import RunSpec
@@ -47,16 +47,16 @@ def doctor(spec_file: str, run_id: str | None, *, as_json: bool, **flags: Any) -
     settings = settings_for(Where(**flags), spec_region=spec.aws.region, ask_profile=True)
     found = anyio.run(look, spec, settings, load_catalogue(settings.catalogue), run_id)
     if as_json:
-        printing.result_json([check.as_json() for check in found])
+        console.result_json([check.as_json() for check in found])
     else:
-        printing.result("\n".join(check.line for check in found).replace("SPEC", spec_file))
+        console.result("\n".join(check.line for check in found).replace("SPEC", spec_file))
     sys.exit(4 if any(check.status is Status.BAD for check in found) else 0)
 
 
 async def look(spec: RunSpec, settings: Settings, catalogue: Catalogue, run_id: str | None) -> list[Check]:
     """Open what the settings name, and examine it."""
     from vlm_runner.aws.session import AwsSession
-    from vlm_runner.doctor import examine
+    from vlm_runner.doctor import run_checks
     from vlm_runner.errors import ConfigurationError
 
     profile = catalogue.find(spec.model.base)
@@ -68,10 +68,10 @@ async def look(spec: RunSpec, settings: Settings, catalogue: Catalogue, run_id: 
     async with AwsSession(
         region=settings.region, profile=settings.profile, endpoint_url=settings.endpoint_url
     ) as session:
-        return await examine(patient_of(spec, profile, catalogue, settings, session, run_id=run_id))
+        return await run_checks(subject_of(spec, profile, catalogue, settings, session, run_id=run_id))
 
 
-def patient_of(
+def subject_of(
     spec: RunSpec,
     profile: ModelProfile,
     catalogue: Catalogue,
@@ -79,12 +79,12 @@ def patient_of(
     session: Any,
     *,
     run_id: str | None,
-) -> Patient:
+) -> Subject:
     from datetime import UTC, datetime
     from pathlib import Path
 
-    from vlm_runner.doctor import Patient
-    from vlm_runner.places import default_checkpoint_folder
+    from vlm_runner.doctor import Subject
+    from vlm_runner.paths import default_checkpoint_folder
 
     uri = settings.checkpoint_uri
     store: Path | tuple[Any, str]
@@ -105,7 +105,7 @@ def patient_of(
                 return error.message
         return None
 
-    return Patient(
+    return Subject(
         spec=spec,
         profile=profile,
         catalogue=catalogue,

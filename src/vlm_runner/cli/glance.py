@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlm_runner.checkpoint.holder import is_dead
-from vlm_runner.checkpoint.plain import read_file, verified
+from vlm_runner.checkpoint.integrity import read_file, verified
+from vlm_runner.checkpoint.process_identity import is_dead
 from vlm_runner.checkpoint.timing import LeaseTiming
 from vlm_runner.core.standing import Phase, Standing
 from vlm_runner.errors import CheckpointError, RunNotFound, UsageError
-from vlm_runner.places import STATE, checkpoint_uri_from_environment, default_checkpoint_folder, run_folder
+from vlm_runner.paths import STATE, checkpoint_uri_from_environment, default_checkpoint_folder, run_folder
 
 if TYPE_CHECKING:
     from vlm_runner.checkpoint.document import Checkpoint

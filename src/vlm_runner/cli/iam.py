@@ -38,7 +38,7 @@ def iam(spec_file: str, only: str | None, *, as_json: bool, **flags: Any) -> Non
     """
     from pathlib import Path
 
-    from vlm_runner.cli import printing
+    from vlm_runner.cli import console
     from vlm_runner.doctor.checks import scope_of
     from vlm_runner.doctor.documents import all_documents
     from vlm_runner.errors import ConfigurationError
@@ -58,4 +58,4 @@ def iam(spec_file: str, only: str | None, *, as_json: bool, **flags: Any) -> Non
             f"{spec_file} has no dead man's switch, so it needs no {only}.",
             hint="Add [serving.dead_man_switch] with after and role_arn.",
         )
-    printing.result_json(found[only] if only else found)
+    console.result_json(found[only] if only else found)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from vlm_runner.lint import Finding, Report
+    from vlm_runner.lint import Finding, LintReport
     from vlm_runner.lint.jsonl import Lines
     from vlm_runner.models import Catalogue, ModelProfile
     from vlm_runner.settings import Settings
@@ -76,7 +76,7 @@ def lint(
     sys.exit(3 if report.failed else 0)
 
 
-def lint_spec(source: str, where: Where, catalogue: Catalogue, *, fix: bool) -> tuple[Report, list[str]]:
+def lint_spec(source: str, where: Where, catalogue: Catalogue, *, fix: bool) -> tuple[LintReport, list[str]]:
     """The report, after fixing if asked to; and what was fixed."""
     from pathlib import Path
 
@@ -96,7 +96,7 @@ def lint_spec(source: str, where: Where, catalogue: Catalogue, *, fix: bool) -> 
     return look(spec, profile, settings_for(where, spec_region=spec.aws.region)), said
 
 
-def look(spec: RunSpec, profile: ModelProfile, settings: Settings) -> Report:
+def look(spec: RunSpec, profile: ModelProfile, settings: Settings) -> LintReport:
     """Open the dataset and lint it, with a line of progress on a terminal."""
     import datetime as dt
 
@@ -140,7 +140,7 @@ def _counting(rows: int) -> Any:
 
 def lint_file(
     source: str, validation: str | None, images: str | None, profile: ModelProfile, settings: Settings
-) -> Report:
+) -> LintReport:
     """Lint JSONL files; AWS is only imported if one of them, or the images, are there."""
     names = [name for name in (source, validation) if name]
     remote = images == "s3" or (images is None and source.startswith("s3://"))
@@ -189,7 +189,7 @@ def _lint_lines(
     profile: ModelProfile,
     fetch: Callable[[str, str], bytes | None] | None,
     account: str | None,
-) -> Report:
+) -> LintReport:
     from vlm_runner.lint import lint_jsonl
 
     try:
@@ -201,7 +201,7 @@ def _lint_lines(
 
 def _with_s3(
     names: list[str], profile: ModelProfile, settings: Settings, *, images: str | None, read_images: bool
-) -> Report:
+) -> LintReport:
     """Objects are read on an event loop in a thread of its own; the rules run in others."""
     import tempfile
 
@@ -246,7 +246,7 @@ def _with_s3(
 
 
 def _show(
-    report: Report,
+    report: LintReport,
     source: str,
     fixed: list[str],
     *,
@@ -259,24 +259,24 @@ def _show(
     from importlib.metadata import version
     from pathlib import Path
 
-    from vlm_runner.cli import printing
+    from vlm_runner.cli import console
     from vlm_runner.lint.sarif import sarif
 
     if sarif_file is not None:
         log = sarif(report, version=version("vlm-runner"), uri=source, lines=lines)
         if sarif_file == "-":
-            printing.result_json(log)
+            console.result_json(log)
             return
         Path(sarif_file).write_text(json.dumps(log, ensure_ascii=False, indent=1), encoding="utf-8")
     for line in fixed:
-        printing.say(f"Wrote into the spec: {line}")
+        console.say(f"Wrote into the spec: {line}")
     if as_json:
-        printing.result_json(report.as_json() | {"fixed": fixed})
+        console.result_json(report.as_json() | {"fixed": fixed})
     else:
-        printing.result(table(report, every=every))
+        console.result(table(report, every=every))
 
 
-def table(report: Report, *, every: bool = False) -> str:
+def table(report: LintReport, *, every: bool = False) -> str:
     """Findings by code, the worst first, each code with its rule and its fix."""
     from vlm_runner.lint import RULES, Severity
     from vlm_runner.lint.rows import order

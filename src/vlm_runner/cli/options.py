@@ -54,7 +54,7 @@ def verifying(settings: Settings, *, verify: bool) -> Settings:
     return settings.model_copy(update={"upload": upload})
 
 
-def voice_options(command: F) -> F:
+def verbosity_options(command: F) -> F:
     command = click.option("-q", "--quiet", is_flag=True, help="Say nothing but the result and errors.")(
         command
     )

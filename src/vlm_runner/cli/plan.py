@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vlm_runner.plan import Origin, Plan
     from vlm_runner.settings import Settings
     from vlm_runner.spec import RunSpec
-    from vlm_runner.steps.survey import Survey
+    from vlm_runner.steps.preview import RunPreview
 
 
 @click.command()
@@ -44,7 +44,7 @@ def plan(spec_file: str, run_id: str | None, *, offline: bool, as_json: bool, **
 
     import anyio
 
-    from vlm_runner.cli import printing
+    from vlm_runner.cli import console
     from vlm_runner.models import load_catalogue
     from vlm_runner.plan import plan_json, plan_text
     from vlm_runner.spec import RunSpec
@@ -58,9 +58,9 @@ def plan(spec_file: str, run_id: str | None, *, offline: bool, as_json: bool, **
     else:
         made = anyio.run(_asked, spec, settings, run_id, origins)
     if as_json:
-        printing.result_json(plan_json(made))
+        console.result_json(plan_json(made))
     else:
-        printing.result(plan_text(made).replace("iam SPEC", f"iam {spec_file}"))
+        console.result(plan_text(made).replace("iam SPEC", f"iam {spec_file}"))
     sys.exit(_code(made))
 
 
@@ -114,7 +114,7 @@ async def _asked(spec: RunSpec, settings: Settings, run_id: str | None, origins:
             existing = await runner.existing(spec, run_id=run_id)
             created = None if existing is not None else await runner.prepare(spec, run_id=run_id)
             if created is not None:
-                made = plan_of(created, await runner.survey(created), runner.catalogue)
+                made = plan_of(created, await runner.preview(created), runner.catalogue)
                 # The last part of each name is the run's own, and chosen when it is created.
                 resources = tuple(
                     (kind, name if kind == "bucket" else f"{name.rpartition('-')[0]}-…", action)
@@ -128,7 +128,7 @@ async def _asked(spec: RunSpec, settings: Settings, run_id: str | None, origins:
         return replace(made, doctor=checks, existing=existing)
 
 
-def plan_of(created: RunCreated, survey: Survey, catalogue: Catalogue) -> Plan:
+def plan_of(created: RunCreated, survey: RunPreview, catalogue: Catalogue) -> Plan:
     """The plan of a run that does not exist yet."""
     from vlm_runner.plan import Plan
 

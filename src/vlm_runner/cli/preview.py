@@ -45,7 +45,7 @@ def preview(
     """
     from pathlib import Path
 
-    from vlm_runner.cli import printing
+    from vlm_runner.cli import console
     from vlm_runner.dataset import open_dataset
     from vlm_runner.errors import RowError, UsageError
     from vlm_runner.models import load_catalogue
@@ -75,9 +75,9 @@ def preview(
     if first is not None:
         shown["images"] = saved(found, first)
     if as_json:
-        printing.result_json(shown)
+        console.result_json(shown)
         return
-    printing.result(text(shown))
+    console.result(text(shown))
     if first is None:
         for image in found.images:
             click.echo(blocks(image))
@@ -139,13 +139,13 @@ def rendered(row: Row, subset: Subset, spec: RunSpec, profile: ModelProfile) -> 
 
 def image_tokens(row: Row, profile: ModelProfile) -> int:
     """Of all images of the row that can be read, also where another one or a limit makes it unusable."""
-    from vlm_runner.lint.images import Flawed, inspect
+    from vlm_runner.lint.images import ImageDefect, inspect
 
     count = 0
     for image in row.images:
         try:
             facts = inspect(image)
-        except Flawed:
+        except ImageDefect:
             continue
         count += profile.image_tokens(facts.width, facts.height)
     return count

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
-    from vlm_runner.reap import Found
+    from vlm_runner.reap import RentedEndpoint
     from vlm_runner.settings import Settings
 
 
@@ -43,30 +43,30 @@ def reap(*, yes: bool, older_than: float | None, as_json: bool, **flags: Any) ->
 
     import anyio
 
-    from vlm_runner.cli import printing
+    from vlm_runner.cli import console
     from vlm_runner.reap import may_still_bill
 
     age = None if older_than is None else timedelta(seconds=older_than)
     found = anyio.run(_reap, settings_for(Where(**flags)), age, yes)
     if as_json:
-        printing.result_json([as_json_value(one) for one in found])
+        console.result_json([as_json_value(one) for one in found])
     else:
         for one in found:
-            printing.result(line(one))
+            console.result(line(one))
         if not found:
-            printing.say("Nothing of ours is rented here.")
+            console.say("Nothing of ours is rented here.")
     left = may_still_bill(found)
     if left:
-        printing.say(alarm(left, dry=not yes))
+        console.say(alarm(left, dry=not yes))
     sys.exit(104 if left else 0)
 
 
-async def _reap(settings: Settings, older_than: timedelta | None, yes: bool) -> list[Found]:  # noqa: FBT001
+async def _reap(settings: Settings, older_than: timedelta | None, yes: bool) -> list[RentedEndpoint]:  # noqa: FBT001
     from vlm_runner.aws.session import AwsSession
     from vlm_runner.clock import SystemClock
     from vlm_runner.errors import ConfigurationError
+    from vlm_runner.reap import find_rented
     from vlm_runner.reap import reap as delete
-    from vlm_runner.reap import survey
     from vlm_runner.stores import opened_store
 
     if settings.region is None:
@@ -77,18 +77,18 @@ async def _reap(settings: Settings, older_than: timedelta | None, yes: bool) -> 
             region=settings.region, profile=settings.profile, endpoint_url=settings.endpoint_url
         ) as aws,
     ):
-        found = await survey(aws, store, SystemClock(), older_than=older_than)
+        found = await find_rented(aws, store, SystemClock(), older_than=older_than)
         return await delete(aws, found) if yes else found
 
 
-def line(one: Found) -> str:
+def line(one: RentedEndpoint) -> str:
     fate = "deleted" if one.gone else "OUTLIVED" if one.verdict.outlived else "kept"
     rented = one.rented
     price = f" ${one.price_per_hour}/h" if one.price_per_hour else ""
     return f"{fate:<9} {rented.status:<10} {rented.name}{price}  (run {rented.run_id}: {one.verdict.reason})"
 
 
-def alarm(left: Sequence[Found], *, dry: bool) -> str:
+def alarm(left: Sequence[RentedEndpoint], *, dry: bool) -> str:
     lines = ["", "STILL BILLING, and outlived its run:"]
     for one in left:
         price = f", ${one.price_per_hour} per hour" if one.price_per_hour else ""
@@ -99,7 +99,7 @@ def alarm(left: Sequence[Found], *, dry: bool) -> str:
     return "\n".join(lines)
 
 
-def as_json_value(one: Found) -> dict[str, object]:
+def as_json_value(one: RentedEndpoint) -> dict[str, object]:
     rented = one.rented
     return {
         "kind": "provisioned throughput" if rented.mode == "provisioned" else "custom model deployment",

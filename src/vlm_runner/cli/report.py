@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vlm_runner.checkpoint.document import Checkpoint
-    from vlm_runner.report.facts import Report
+    from vlm_runner.report.assemble import RunReport
     from vlm_runner.settings import Settings
 
 
@@ -40,13 +40,13 @@ def report(run_ids: tuple[str, ...], *, output: Path | None, as_json: bool, **fl
     """
     import anyio
 
-    from vlm_runner.cli import printing
+    from vlm_runner.cli import console
     from vlm_runner.report.render import page
 
     reports = anyio.run(partial(load_reports, settings_for(Where(**flags)), run_ids))
     if as_json:
         facts = [report.facts for report in reports]
-        printing.result_json(facts[0] if len(facts) == 1 else facts)
+        console.result_json(facts[0] if len(facts) == 1 else facts)
     if as_json and output is None:
         return
     html = page(reports)
@@ -55,7 +55,7 @@ def report(run_ids: tuple[str, ...], *, output: Path | None, as_json: bool, **fl
         return
     path = output or Path(f"{run_ids[0] if len(run_ids) == 1 else 'compared'}.html")
     save(html, path)
-    printing.say(f"The page of {', '.join(run_ids)} is {path.absolute()}")
+    console.say(f"The page of {', '.join(run_ids)} is {path.absolute()}")
 
 
 def save(html: str, path: Path) -> None:
@@ -71,7 +71,7 @@ def save(html: str, path: Path) -> None:
         raise UsageError(f"{path} cannot be written: {error.strerror}.") from error
 
 
-async def load_reports(settings: Settings, run_ids: Sequence[str]) -> list[Report]:
+async def load_reports(settings: Settings, run_ids: Sequence[str]) -> list[RunReport]:
     """From the checkpoints, and what their buckets hold."""
     from vlm_runner.checkpoint import lease
     from vlm_runner.stores import opened_store
@@ -84,13 +84,13 @@ async def load_reports(settings: Settings, run_ids: Sequence[str]) -> list[Repor
     return [await _report(settings, checkpoint) for checkpoint in checkpoints]
 
 
-async def _report(settings: Settings, checkpoint: Checkpoint) -> Report:
+async def _report(settings: Settings, checkpoint: Checkpoint) -> RunReport:
     from vlm_runner.aws.session import AwsSession
     from vlm_runner.errors import VlmRunnerError
-    from vlm_runner.report.gather import Material, gather
+    from vlm_runner.report.collect import ReportInputs, collect
 
     run = checkpoint.run
-    material = Material()
+    material = ReportInputs()
     if run.images is not None:
         try:
             async with AwsSession(
@@ -99,18 +99,18 @@ async def _report(settings: Settings, checkpoint: Checkpoint) -> Report:
                 endpoint_url=settings.endpoint_url,
                 engine="aioboto3",
             ) as session:
-                material = await gather(run, session.objects(run.bucket, owner=run.account))
+                material = await collect(run, session.objects(run.bucket, owner=run.account))
         except VlmRunnerError as error:
-            material = Material(missing=(f"S3 could not be reached: {error.message}",))
+            material = ReportInputs(missing=(f"S3 could not be reached: {error.message}",))
     return assembled(settings, checkpoint, material)
 
 
-def assembled(settings: Settings, checkpoint: Checkpoint, material: Any) -> Report:
+def assembled(settings: Settings, checkpoint: Checkpoint, material: Any) -> RunReport:
     from datetime import UTC, datetime
 
     from vlm_runner.errors import ConfigurationError
     from vlm_runner.models import load_catalogue
-    from vlm_runner.report.facts import assemble
+    from vlm_runner.report.assemble import assemble
 
     run = checkpoint.run
     try:

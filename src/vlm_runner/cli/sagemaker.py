@@ -60,7 +60,7 @@ def upsert(*, as_json: bool, only_print: bool, **flags: Any) -> None:
     """
     import anyio
 
-    from vlm_runner.cli import printing
+    from vlm_runner.cli import console
     from vlm_runner.errors import UsageError
     from vlm_runner.sagemaker.definition import Blueprint, definition
 
@@ -84,7 +84,7 @@ def upsert(*, as_json: bool, only_print: bool, **flags: Any) -> None:
         )
     )
     if only_print:
-        printing.result_json(made)
+        console.result_json(made)
         return
     name = flags["name"]
 
@@ -94,7 +94,7 @@ def upsert(*, as_json: bool, only_print: bool, **flags: Any) -> None:
             return await service.upsert(name, made, role_arn=flags["role_arn"], token=token)
 
     arn = anyio.run(do)
-    printing.result_json({"pipeline": arn}) if as_json else printing.result(arn)
+    console.result_json({"pipeline": arn}) if as_json else console.result(arn)
 
 
 @sagemaker.command()
@@ -123,7 +123,7 @@ def start(spec_file: str, **flags: Any) -> None:
 
     import anyio
 
-    from vlm_runner.cli import printing
+    from vlm_runner.cli import console
     from vlm_runner.cli.submit import note_local_dataset
     from vlm_runner.spec import RunSpec
 
@@ -132,11 +132,11 @@ def start(spec_file: str, **flags: Any) -> None:
     settings = settings_for(where, spec_region=spec.aws.region)
     note_local_dataset(spec)
     run, arn = anyio.run(partial(_start, settings, spec, flags))
-    printing.say(f"Run {run.run_id} is execution {arn}. Wait for it: vlm-runner sagemaker wait {run.run_id}")
+    console.say(f"Run {run.run_id} is execution {arn}. Wait for it: vlm-runner sagemaker wait {run.run_id}")
     if flags["as_json"]:
-        printing.result_json({"run_id": run.run_id, "execution": arn})
+        console.result_json({"run_id": run.run_id, "execution": arn})
     else:
-        printing.result(run.run_id)
+        console.result(run.run_id)
 
 
 @sagemaker.command()
@@ -196,7 +196,7 @@ def stop(run: str, *, name: str, **flags: Any) -> None:
     """
     import anyio
 
-    from vlm_runner.cli import printing
+    from vlm_runner.cli import console
 
     settings = settings_for(Where(**flags))
 
@@ -206,7 +206,7 @@ def stop(run: str, *, name: str, **flags: Any) -> None:
             await service.stop(arn, token=_token("stop", arn))
             return arn
 
-    printing.say(f"Stopping {anyio.run(do)}. Then: vlm-runner cancel {run}, or resume {run}")
+    console.say(f"Stopping {anyio.run(do)}. Then: vlm-runner cancel {run}, or resume {run}")
 
 
 @sagemaker.command()
@@ -221,7 +221,7 @@ def delete(*, name: str, **flags: Any) -> None:
     """
     import anyio
 
-    from vlm_runner.cli import printing
+    from vlm_runner.cli import console
 
     settings = settings_for(Where(**flags))
 
@@ -229,7 +229,7 @@ def delete(*, name: str, **flags: Any) -> None:
         async with _opened(settings) as service:
             return await service.delete(name, token=_token("delete", name))
 
-    printing.say(f"Pipeline {name} is deleted." if anyio.run(do) else f"There is no pipeline {name}.")
+    console.say(f"Pipeline {name} is deleted." if anyio.run(do) else f"There is no pipeline {name}.")
 
 
 def _opened(settings: Settings) -> AbstractAsyncContextManager[SageMaker]:
@@ -254,13 +254,13 @@ def _opened(settings: Settings) -> AbstractAsyncContextManager[SageMaker]:
 
 async def _start(settings: Settings, spec: RunSpec, flags: dict[str, Any]) -> tuple[Run, str]:
     from vlm_runner.checkpoint import lease
-    from vlm_runner.cli.drive import agree
+    from vlm_runner.cli.start import confirm_plan
     from vlm_runner.runner import Runner
 
     async with Runner.open(settings) as runner:
         created = await runner.prepare(spec, run_id=flags["run_id"])
         if created is not None:
-            await agree(runner, created, yes=flags["yes"], lint=True)
+            await confirm_plan(runner, created, yes=flags["yes"], lint=True)
             await runner.create(created)
         checkpoint, _ = await lease.load(runner.store, runner.id_of(spec, flags["run_id"]))
     run = checkpoint.run
@@ -315,7 +315,7 @@ async def _newest_described(settings: Settings, name: str, run_id: str) -> Execu
 async def _await(settings: Settings, name: str, run_id: str, poll: float, seconds: float | None) -> Execution:
     import anyio
 
-    from vlm_runner.cli import printing
+    from vlm_runner.cli import console
     from vlm_runner.errors import AwsUnavailable
 
     shown: dict[str, str] = {}
@@ -326,12 +326,12 @@ async def _await(settings: Settings, name: str, run_id: str, poll: float, second
             try:
                 execution = await service.describe(arn)
             except AwsUnavailable as error:
-                printing.say(f"vlm-runner: {error} Looking again.")
+                console.say(f"vlm-runner: {error} Looking again.")
             else:
                 for step in execution.steps:
                     if shown.get(step.name) != step.status:
                         shown[step.name] = step.status
-                        printing.say(f"{step.name}: {step.status}")
+                        console.say(f"{step.name}: {step.status}")
                 late = seconds is not None and anyio.current_time() - began >= seconds
                 if execution.ended or late:
                     return execution
@@ -341,20 +341,20 @@ async def _await(settings: Settings, name: str, run_id: str, poll: float, second
 def _show(execution: Execution, *, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from vlm_runner.cli import printing
+    from vlm_runner.cli import console
 
     if as_json:
-        printing.result_json(asdict(execution))
+        console.result_json(asdict(execution))
         return
-    printing.result(f"{execution.arn}: {execution.status}")
+    console.result(f"{execution.arn}: {execution.status}")
     for step in execution.steps:
-        printing.result(f"  {step.name:<18}{step.status}")
+        console.result(f"  {step.name:<18}{step.status}")
     for step in execution.steps:
         if step.status == "Failed":
             why = " ".join(text for text in (step.said, step.reason) if text)
-            printing.say(f"vlm-runner: step {step.name} failed: {why or 'SageMaker gave no reason.'}")
+            console.say(f"vlm-runner: step {step.name} failed: {why or 'SageMaker gave no reason.'}")
     if execution.status != "Succeeded" and execution.reason:
-        printing.say(f"vlm-runner: {execution.reason}")
+        console.say(f"vlm-runner: {execution.reason}")
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -33,19 +33,19 @@ def stage(run_id: str, part: str | None, *, verify: bool, **flags: Any) -> None:
 
     import anyio
 
-    from vlm_runner.cli import printing
+    from vlm_runner.cli import console
     from vlm_runner.sagemaker.hosts import part_of
 
     settings = verifying(settings_for(Where(**flags)), verify=verify)
     number, parts = _share(part) if part else part_of(settings.processing.resource_config)
     staged = anyio.run(partial(_stage, settings, run_id, number, parts))
     if staged is None:
-        printing.say(f"Run {run_id} has its images already.")
+        console.say(f"Run {run_id} has its images already.")
         return
     shares = [staged.train, *([staged.validation] if staged.validation else [])]
     uploaded = sum(one.images_uploaded for one in shares)
     skipped = sum(one.shards_skipped for one in shares)
-    printing.result(
+    console.result(
         f"Share {number + 1} of {parts}: {uploaded} images uploaded, {skipped} shards were there before."
     )
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vlm_runner.cli.drive import agree
 from vlm_runner.cli.options import Where, json_option, settings_for, where_options
+from vlm_runner.cli.start import confirm_plan
 
 if TYPE_CHECKING:
-    from vlm_runner.aws.ecs import Place
+    from vlm_runner.aws.ecs import EcsTarget
     from vlm_runner.core.run import Run
     from vlm_runner.settings import Settings
     from vlm_runner.spec import RunSpec
@@ -43,29 +43,29 @@ def submit(spec_file: str, run_id: str | None, *, stack: str, yes: bool, as_json
 
     import anyio
 
-    from vlm_runner.cli import printing
+    from vlm_runner.cli import console
     from vlm_runner.spec import RunSpec
 
     spec = RunSpec.from_toml(Path(spec_file))
     settings = settings_for(Where(**flags), spec_region=spec.aws.region)
     note_local_dataset(spec)
     run, task, place = anyio.run(partial(_submit, settings, spec, run_id, stack, yes=yes))
-    printing.say(f"Run {run.run_id} is driven by task {task}.")
-    printing.say(f"Follow it: vlm-runner events {run.run_id} -f --store {place.checkpoint_uri}")
+    console.say(f"Run {run.run_id} is driven by task {task}.")
+    console.say(f"Follow it: vlm-runner events {run.run_id} -f --store {place.checkpoint_uri}")
     if as_json:
-        printing.result_json({"run_id": run.run_id, "task": task, "checkpoint_uri": place.checkpoint_uri})
+        console.result_json({"run_id": run.run_id, "task": task, "checkpoint_uri": place.checkpoint_uri})
     else:
-        printing.result(run.run_id)
+        console.result(run.run_id)
 
 
 def note_local_dataset(spec: RunSpec) -> None:
     """Said, not refused: whoever builds the data into the image may have it at the same place there."""
     from pathlib import Path
 
-    from vlm_runner.cli import printing
+    from vlm_runner.cli import console
 
     if Path(spec.dataset.source).expanduser().exists():
-        printing.say(
+        console.say(
             f"vlm-runner: {spec.dataset.source} is on this machine. Where the run is driven it must be at "
             "the same place, or dataset.source must be on the Hub."
         )
@@ -73,7 +73,7 @@ def note_local_dataset(spec: RunSpec) -> None:
 
 async def _submit(
     settings: Settings, spec: RunSpec, run_id: str | None, stack: str, *, yes: bool
-) -> tuple[Run, str, Place]:
+) -> tuple[Run, str, EcsTarget]:
     from vlm_runner.aws.session import AwsSession
     from vlm_runner.checkpoint import lease
     from vlm_runner.errors import ConfigurationError
@@ -91,7 +91,7 @@ async def _submit(
         ) as runner:
             created = await runner.prepare(spec, run_id=run_id)
             if created is not None:
-                await agree(runner, created, yes=yes, lint=True)
+                await confirm_plan(runner, created, yes=yes, lint=True)
                 await runner.create(created)
             checkpoint, _ = await lease.load(runner.store, runner.id_of(spec, run_id))
         run = checkpoint.run

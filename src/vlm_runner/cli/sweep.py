@@ -45,22 +45,22 @@ def sweep(sweep_file: str, *, yes: bool, dry_run: bool, as_json: bool, **flags: 
 
     import anyio
 
-    from vlm_runner.cli import printing
+    from vlm_runner.cli import console
     from vlm_runner.sweep import table
     from vlm_runner.sweep.plan import read_sweep
 
     plan = read_sweep(Path(sweep_file))
     if dry_run:
         for planned in plan.runs:
-            printing.result(f"{planned.run_id}  {planned.values}")
+            console.result(f"{planned.run_id}  {planned.values}")
         return
     settings = settings_for(Where(**flags), spec_region=plan.runs[0].spec.aws.region)
     results = anyio.run(partial(_sweep, settings, plan, yes=yes))
     rows = table.rows(results)
-    printing.result_json(rows) if as_json else printing.result(table.text(rows))
+    console.result_json(rows) if as_json else console.result(table.table_text(rows))
     for result in results:
         if result.error is not None:
-            printing.say(f"vlm-runner: run {result.planned.run_id}: {result.error}")
+            console.say(f"vlm-runner: run {result.planned.run_id}: {result.error}")
     sys.exit(code_of(results))
 
 
@@ -79,8 +79,8 @@ def code_of(results: list[Result]) -> int:
 async def _sweep(settings: Settings, plan: Sweep, *, yes: bool) -> list[Result]:
     import anyio
 
-    from vlm_runner.cli import printing
-    from vlm_runner.cli.drive import agree
+    from vlm_runner.cli import console
+    from vlm_runner.cli.start import confirm_plan
     from vlm_runner.runner import Runner
     from vlm_runner.sweep.drive import SweepDriver
     from vlm_runner.watch.log import LogWatcher, configure_logging
@@ -90,20 +90,20 @@ async def _sweep(settings: Settings, plan: Sweep, *, yes: bool) -> list[Result]:
 
     def told(result: Result) -> None:
         state = result.run.outcome if result.run is not None else None
-        printing.say(f"Run {result.planned.run_id}: {state or 'not finished'}.")
+        console.say(f"Run {result.planned.run_id}: {state or 'not finished'}.")
 
     async with Runner.open(settings, watchers=[LogWatcher()]) as runner:
         driver = SweepDriver(plan, runner)
         created = await driver.prepare()
         for number, one in enumerate(created):
             # The rows are the same for all: they are looked at once.
-            await agree(runner, one, yes=yes, lint=number == 0)
+            await confirm_plan(runner, one, yes=yes, lint=number == 0)
         async with anyio.create_task_group() as group:
 
             async def obey() -> None:
                 with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                     async for _ in signals:
-                        printing.say("Stopping: what is under way is recorded, remote work goes on.")
+                        console.say("Stopping: what is under way is recorded, remote work goes on.")
                         await runner.stop()
                         group.cancel_scope.cancel()
 

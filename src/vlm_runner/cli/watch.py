@@ -32,7 +32,7 @@ def watch(run_id: str, *, web: bool, host: str, port: int, **flags: Any) -> None
     """
     import anyio
 
-    from vlm_runner.cli import printing
+    from vlm_runner.cli import console
 
     settings = settings_for(Where(**flags))
     try:
@@ -42,20 +42,20 @@ def watch(run_id: str, *, web: bool, host: str, port: int, **flags: Any) -> None
             anyio.run(_lines, settings, run_id)
     except KeyboardInterrupt:
         store = f" --store {flags['store']}" if flags["store"] else ""
-        printing.say(f"Stopped looking; the run goes on. Come back with: vlm-runner watch {run_id}{store}")
+        console.say(f"Stopped looking; the run goes on. Come back with: vlm-runner watch {run_id}{store}")
         sys.exit(130)
 
 
 async def _lines(settings: Settings, run_id: str) -> None:
-    from vlm_runner.cli import printing
+    from vlm_runner.cli import console
     from vlm_runner.clock import SystemClock
     from vlm_runner.stores import opened_store
+    from vlm_runner.watch.describe import sentence
     from vlm_runner.watch.follow import entries
-    from vlm_runner.watch.words import sentence
 
     async with opened_store(settings) as store:
         async for entry in entries(store, run_id, clock=SystemClock()):
-            printing.result(f"{entry.at:%Y-%m-%d %H:%M:%S}  {sentence(entry.event)}")
+            console.result(f"{entry.at:%Y-%m-%d %H:%M:%S}  {sentence(entry.event)}")
 
 
 async def _serve(settings: Settings, run_id: str, host: str, port: int) -> None:
@@ -65,7 +65,7 @@ async def _serve(settings: Settings, run_id: str, host: str, port: int) -> None:
     import anyio
 
     from vlm_runner.checkpoint import lease
-    from vlm_runner.cli import printing
+    from vlm_runner.cli import console
     from vlm_runner.cli.report import assembled
     from vlm_runner.clock import SystemClock
     from vlm_runner.errors import ConfigurationError, UsageError
@@ -90,8 +90,8 @@ async def _serve(settings: Settings, run_id: str, host: str, port: int) -> None:
             raise UsageError(f"Nothing can be served on {host}:{port}: {error.strerror}.") from error
         where = f"http://{host}:{listening.getsockname()[1]}/"
         if host not in LOOPBACK:
-            printing.say(f"Whoever reaches {where} can read the run, its prompts and its pictures.")
-        printing.say(f"Run {run_id} is at {where} until Ctrl-C.")
+            console.say(f"Whoever reaches {where} can read the run, its prompts and its pictures.")
+        console.say(f"Run {run_id} is at {where} until Ctrl-C.")
         server = uvicorn.Server(
             uvicorn.Config(
                 application(live, (*LOOPBACK, host)), log_level="error", timeout_graceful_shutdown=1

@@ -19,7 +19,7 @@ from vlm_runner.dataset.pages import MappedPages
 from vlm_runner.dataset.rows import Opened, Row, Subset, Table
 from vlm_runner.dataset.split import divide
 from vlm_runner.errors import ConfigurationError, DataError
-from vlm_runner.segments import path_segment
+from vlm_runner.path_segment import path_segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from vlm_runner.doctor.checks import Check, Patient, Status, examine
+from vlm_runner.doctor.checks import Check, Status, Subject, run_checks
 
-__all__ = ["Check", "Patient", "Status", "examine"]
+__all__ = ["Check", "Status", "Subject", "run_checks"]

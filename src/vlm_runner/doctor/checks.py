@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
-from vlm_runner.checkpoint.probe import breach
+from vlm_runner.checkpoint.probe import conformance_failure
 from vlm_runner.core.names import bucket_name
 from vlm_runner.doctor import documents
-from vlm_runner.doctor.policy import Verdict, condition_values, fits, listed, trusts, verdict
+from vlm_runner.doctor.policy import PolicyVerdict, condition_values, fits, listed, policy_verdict, trusts
 from vlm_runner.errors import AccessDenied, CredentialsError, VlmRunnerError
 from vlm_runner.models import Lifecycle
 from vlm_runner.spec import ServingMode
@@ -67,7 +67,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Patient:
+class Subject:
     """What is looked at, and by what."""
 
     spec: RunSpec
@@ -113,7 +113,7 @@ def scope_of(
     )
 
 
-async def examine(patient: Patient) -> list[Check]:
+async def run_checks(patient: Subject) -> list[Check]:
     """All checks, in the order in which a person would mend what they find. Nothing is changed."""
     found: list[Check] = [check async for check in _region(patient)]
     try:
@@ -136,7 +136,7 @@ async def examine(patient: Patient) -> list[Check]:
     return found
 
 
-async def _region(patient: Patient) -> AsyncIterator[Check]:
+async def _region(patient: Subject) -> AsyncIterator[Check]:
     if patient.region in patient.profile.regions:
         yield Check("C02", Status.GOOD, "region", patient.region)
         return
@@ -150,7 +150,7 @@ async def _region(patient: Patient) -> AsyncIterator[Check]:
     )
 
 
-async def _clock(patient: Patient, _: Caller) -> AsyncIterator[Check]:
+async def _clock(patient: Subject, _: Caller) -> AsyncIterator[Check]:
     theirs = await patient.inspection.time()
     if theirs is None:
         fix = "Look for yourself: timedatectl status"
@@ -164,7 +164,7 @@ async def _clock(patient: Patient, _: Caller) -> AsyncIterator[Check]:
         yield Check("C20", Status.BAD, "clock", off, "Set it: sudo timedatectl set-ntp true")
 
 
-async def _model(patient: Patient, _: Caller) -> AsyncIterator[Check]:
+async def _model(patient: Subject, _: Caller) -> AsyncIterator[Check]:
     profile, day = patient.profile, patient.now().date()
     found = await patient.aws.bedrock.foundation_model(profile.base_id)
     alive = ", ".join(
@@ -195,7 +195,7 @@ async def _model(patient: Patient, _: Caller) -> AsyncIterator[Check]:
         yield Check("C04", Status.GOOD, "fine-tuning", "supported")
 
 
-async def _role(patient: Patient, caller: Caller) -> AsyncIterator[Check]:
+async def _role(patient: Subject, caller: Caller) -> AsyncIterator[Check]:
     arn = patient.spec.training.role_arn
     owner = arn.split(":")[4]
     if owner != caller.account:
@@ -227,7 +227,7 @@ async def _role(patient: Patient, caller: Caller) -> AsyncIterator[Check]:
         yield check
 
 
-def _trust(patient: Patient, caller: Caller, role: Role) -> list[Check]:
+def _trust(patient: Subject, caller: Caller, role: Role) -> list[Check]:
     update = (
         "vlm-runner iam SPEC --only role_trust > trust.json && aws iam update-assume-role-policy "
         f"--role-name {role.name} --policy-document file://trust.json"
@@ -263,7 +263,7 @@ def _trust(patient: Patient, caller: Caller, role: Role) -> list[Check]:
     return [check for check in checks if not fitting or check.status is not Status.BAD]
 
 
-async def _rights(patient: Patient, caller: Caller, role: Role) -> AsyncIterator[Check]:
+async def _rights(patient: Subject, caller: Caller, role: Role) -> AsyncIterator[Check]:
     scope = patient.scope(caller.account, caller.partition)
     needs = (
         ("C10", "role lists", "s3:ListBucket", scope.bucket_arn, f"{scope.prefix}data/train.jsonl"),
@@ -286,7 +286,7 @@ async def _rights(patient: Patient, caller: Caller, role: Role) -> AsyncIterator
         context = {"aws:ResourceAccount": caller.account} | ({"s3:prefix": prefix} if prefix else {})
         simulated = await patient.inspection.simulate(role.arn, [action], resource, context)
         if simulated is not None:
-            allowed = Verdict.ALLOWED if simulated.get(action, False) else Verdict.DENIED
+            allowed = PolicyVerdict.ALLOWED if simulated.get(action, False) else PolicyVerdict.DENIED
             how = "simulated by IAM"
         else:
             if policies is None:
@@ -298,15 +298,15 @@ async def _rights(patient: Patient, caller: Caller, role: Role) -> AsyncIterator
                         "C13", Status.UNKNOWN, "role's rights", said, "Allow iam:SimulatePrincipalPolicy."
                     )
                     return
-            allowed, how = verdict(policies, action, resource), "read from its policies, not simulated"
-        if allowed is Verdict.DENIED:
+            allowed, how = policy_verdict(policies, action, resource), "read from its policies, not simulated"
+        if allowed is PolicyVerdict.DENIED:
             yield Check(code, Status.BAD, about, f"{role.name} may not {action} on {resource} ({how})", add)
         else:
-            uncertain = ", under a condition" if allowed is Verdict.CONDITIONAL else ""
+            uncertain = ", under a condition" if allowed is PolicyVerdict.CONDITIONAL else ""
             yield Check(code, Status.GOOD, about, f"{action}{uncertain} ({how})")
 
 
-async def _bucket(patient: Patient, caller: Caller) -> AsyncIterator[Check]:
+async def _bucket(patient: Subject, caller: Caller) -> AsyncIterator[Check]:
     name = bucket_name(patient.spec.storage.bucket, caller.account, patient.region)
     facts = await patient.inspection.bucket(name, caller.account)
     if not facts.exists:
@@ -336,7 +336,7 @@ async def _bucket(patient: Patient, caller: Caller) -> AsyncIterator[Check]:
         yield Check("C16", Status.GOOD, "bucket", "public access is blocked")
 
 
-async def _units(patient: Patient, _: Caller) -> AsyncIterator[Check]:
+async def _units(patient: Subject, _: Caller) -> AsyncIterator[Check]:
     if patient.spec.serving.mode is not ServingMode.PROVISIONED:
         return
     wanted, quotas = patient.spec.serving.model_units, patient.profile.quotas
@@ -371,7 +371,7 @@ async def _units(patient: Patient, _: Caller) -> AsyncIterator[Check]:
         yield Check("C18", Status.GOOD, "units of this model", f"{own[2]:.0f}")
 
 
-async def _jobs(patient: Patient, _: Caller) -> AsyncIterator[Check]:
+async def _jobs(patient: Subject, _: Caller) -> AsyncIterator[Check]:
     running, most = await patient.inspection.running_jobs(), patient.profile.quotas.scheduled_jobs
     if running >= most:
         said = f"{running} customization jobs are under way; an account may have {most}"
@@ -381,7 +381,7 @@ async def _jobs(patient: Patient, _: Caller) -> AsyncIterator[Check]:
         yield Check("C19", Status.GOOD, "jobs", f"{running} under way, of at most {most}")
 
 
-async def _caller(patient: Patient, caller: Caller) -> AsyncIterator[Check]:
+async def _caller(patient: Subject, caller: Caller) -> AsyncIterator[Check]:
     """What whoever calls may do, as far as IAM simulates it."""
     parts = caller.arn.split(":")
     if ":assumed-role/" in caller.arn:
@@ -415,7 +415,7 @@ async def _caller(patient: Patient, caller: Caller) -> AsyncIterator[Check]:
         yield Check("C21", Status.GOOD, "caller's rights", "simulated by IAM")
 
 
-async def _name(patient: Patient, _: Caller) -> AsyncIterator[Check]:
+async def _name(patient: Subject, _: Caller) -> AsyncIterator[Check]:
     if patient.name_taken is None:
         return
     taken = await patient.name_taken()
@@ -425,7 +425,7 @@ async def _name(patient: Patient, _: Caller) -> AsyncIterator[Check]:
         yield Check("C22", Status.BAD, "name", str(taken), "Give another --run-id.")
 
 
-async def _store(patient: Patient, _: Caller) -> AsyncIterator[Check]:
+async def _store(patient: Subject, _: Caller) -> AsyncIterator[Check]:
     if isinstance(patient.store, Path):
         yield await anyio.to_thread.run_sync(_local_store, patient.store)
         return
@@ -434,7 +434,7 @@ async def _store(patient: Patient, _: Caller) -> AsyncIterator[Check]:
     plain, key = (f"{prefix.rstrip('/')}/doctor-{secrets.token_hex(8)}.json".lstrip("/") for _ in range(2))
     try:
         await objects.put(plain, b'{"probe": 0}', content_type="application/json")
-        found = await breach(objects, key, contenders=8)
+        found = await conformance_failure(objects, key, contenders=8)
     except VlmRunnerError as error:
         fix = (
             error.hint

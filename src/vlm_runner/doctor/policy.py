@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
-class Verdict(StrEnum):
+class PolicyVerdict(StrEnum):
     ALLOWED = "allowed"
     DENIED = "denied"
     CONDITIONAL = "conditional"
     """Allowed under a condition that is not judged here."""
 
 
-def verdict(policies: Iterable[Mapping[str, Any]], action: str, resource: str) -> Verdict:
+def policy_verdict(policies: Iterable[Mapping[str, Any]], action: str, resource: str) -> PolicyVerdict:
     """A denial wins; a condition makes an allowance uncertain, and a denial too."""
-    result = Verdict.DENIED
+    result = PolicyVerdict.DENIED
     for policy in policies:
         for statement in listed(policy.get("Statement")):
             if not _about(statement, action, resource):
@@ -32,11 +32,11 @@ def verdict(policies: Iterable[Mapping[str, Any]], action: str, resource: str) -
             conditional = bool(statement.get("Condition"))
             if statement.get("Effect") == "Deny":
                 if not conditional:
-                    return Verdict.DENIED
+                    return PolicyVerdict.DENIED
             elif not conditional:
-                result = Verdict.ALLOWED
-            elif result is Verdict.DENIED:
-                result = Verdict.CONDITIONAL
+                result = PolicyVerdict.ALLOWED
+            elif result is PolicyVerdict.DENIED:
+                result = PolicyVerdict.CONDITIONAL
     return result
 
 

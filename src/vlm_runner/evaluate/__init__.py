@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vlm_runner.evaluate.answers import AnsweredRow, Reply, from_line, to_line
+from vlm_runner.evaluate.answers import AnsweredRow, ModelAnswer, from_line, to_line
 from vlm_runner.evaluate.evaluation import Evaluation, evaluate
 from vlm_runner.evaluate.metrics import Metric, load_metrics, scores
 
@@ -10,7 +10,7 @@ __all__ = [
     "AnsweredRow",
     "Evaluation",
     "Metric",
-    "Reply",
+    "ModelAnswer",
     "evaluate",
     "from_line",
     "load_metrics",

@@ -8,7 +8,7 @@ from typing import Any
 from vlm_runner.core.events import Value
 
 
-class Reply(Value, frozen=True):
+class ModelAnswer(Value, frozen=True):
     """What one model said to one row; `error` says why it said nothing."""
 
     answer: str = ""
@@ -28,14 +28,14 @@ class AnsweredRow(Value, frozen=True):
     system: str | None = None
     prompt: str = ""
     reference: str = ""
-    tuned: Reply | None = None
-    base: Reply | None = None
+    tuned: ModelAnswer | None = None
+    base: ModelAnswer | None = None
 
 
 def to_line(row: AnsweredRow) -> str:
     """The tuned model's reply stands flat in the line, for whoever reads it with `jq .answer`."""
     table = row.model_dump(mode="json", exclude={"tuned", "base"})
-    table |= (row.tuned or Reply(error="not asked")).model_dump(mode="json")
+    table |= (row.tuned or ModelAnswer(error="not asked")).model_dump(mode="json")
     if row.base is not None:
         table["base"] = row.base.model_dump(mode="json")
     return json.dumps(table, ensure_ascii=False)
@@ -52,6 +52,6 @@ def from_line(line: str | bytes) -> AnsweredRow:
     base = table.pop("base", None)
     if base is None and (said := table.pop("base_answer", None)) is not None:
         base = {"answer": said}
-    found = {key: table.pop(key, None) for key in Reply.model_fields}
+    found = {key: table.pop(key, None) for key in ModelAnswer.model_fields}
     own = {key: value for key, value in found.items() if value is not None}
     return AnsweredRow.model_validate({**table, "tuned": own, "base": base})

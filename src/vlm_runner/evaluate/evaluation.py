@@ -13,7 +13,7 @@ from vlm_runner.evaluate.metrics import COUNTS, EXPECTED, HITS, SAID, scores
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from vlm_runner.evaluate.answers import AnsweredRow, Reply
+    from vlm_runner.evaluate.answers import AnsweredRow, ModelAnswer
     from vlm_runner.evaluate.metrics import Metric
 
 WHO: Final = ("tuned", "base")
@@ -52,7 +52,7 @@ def evaluate(
     for row in answered:
         table: dict[str, Any] = {"row": row.row}
         for who in WHO:
-            reply: Reply | None = getattr(row, who)
+            reply: ModelAnswer | None = getattr(row, who)
             if reply is not None:
                 table[who] = (
                     {} if reply.error else _scored(row.reference, reply.answer, metrics or {}, troubles)
@@ -88,7 +88,7 @@ def _scored(
 
 def _whole(
     tables: Sequence[Mapping[str, float]],
-    replies: Sequence[Reply],
+    replies: Sequence[ModelAnswer],
     cost: Callable[[int, int], float | None],
 ) -> dict[str, Any]:
     answered = [reply for reply in replies if not reply.error]

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from vlm_runner.errors import VlmRunnerError
 from vlm_runner.ingest import decoder
-from vlm_runner.ingest.images import MAX_SOURCE_BYTES, ImageLimits, Prepared, UnusableImage, Way
+from vlm_runner.ingest.images import MAX_SOURCE_BYTES, Handling, ImageLimits, Prepared, UnusableImage
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -147,8 +147,12 @@ class _Process:
     def _prepared(self, answer: dict[str, Any], body: bytes) -> Prepared:
         if "reason" in answer:
             raise UnusableImage(answer["reason"], answer["hint"])
-        way, size = Way(answer.pop("way")), answer.pop("size")
-        made = body if way is Way.PASSED_THROUGH else decoder.read(self._shared, min(size, MAX_SOURCE_BYTES))
+        way, size = Handling(answer.pop("way")), answer.pop("size")
+        made = (
+            body
+            if way is Handling.PASSED_THROUGH
+            else decoder.read(self._shared, min(size, MAX_SOURCE_BYTES))
+        )
         return Prepared(made, way=way, **answer)
 
     def kill(self) -> str:

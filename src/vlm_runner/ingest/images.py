@@ -26,7 +26,7 @@ EXTENSIONS: Final = {"png": "png", "jpeg": "jpg", "webp": "webp", "gif": "gif"}
 ORIENTATION: Final = 0x0112
 
 
-class Way(StrEnum):
+class Handling(StrEnum):
     PASSED_THROUGH = "passed through"
     CONVERTED = "converted"
 
@@ -50,7 +50,7 @@ class Prepared:
     """As the record names it."""
     width: int
     height: int
-    way: Way
+    way: Handling
 
     @property
     def extension(self) -> str:
@@ -97,7 +97,7 @@ def prepare(
         and len(body) <= limits.max_bytes
         and seen.width * seen.height <= MAX_PIXELS
     ):
-        return Prepared(body, seen.format, seen.width, seen.height, Way.PASSED_THROUGH)
+        return Prepared(body, seen.format, seen.width, seen.height, Handling.PASSED_THROUGH)
     return (convert or convert_here)(body, limits, keep_format=keep_format, fit=fit)
 
 
@@ -149,7 +149,7 @@ def _render(image: Image, body: bytes, limits: ImageLimits, *, keep_format: bool
         and image.mode != "CMYK"
         and inspect(body) is not None
     ):
-        return Prepared(body, original, *image.size, Way.PASSED_THROUGH)
+        return Prepared(body, original, *image.size, Handling.PASSED_THROUGH)
     plain = _plain_mode(image if upright else ImageOps.exif_transpose(image))
     if max(plain.size) > limits.max_side:
         plain.thumbnail((limits.max_side, limits.max_side))
@@ -207,7 +207,7 @@ def _encode(image: Image, limits: ImageLimits, *, fit: bool) -> Prepared:
     while True:
         body = encode_png(image)
         if len(body) <= limits.max_bytes:
-            return Prepared(body, "png", *image.size, Way.CONVERTED)
+            return Prepared(body, "png", *image.size, Handling.CONVERTED)
         if not fit:
             raise UnusableImage(
                 f"the image is {len(body)} bytes as PNG; the model takes {limits.max_bytes}",

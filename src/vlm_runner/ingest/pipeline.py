@@ -14,12 +14,12 @@ from vlm_runner.core.events import SubsetStaged
 from vlm_runner.core.names import image_key
 from vlm_runner.core.signals import StagingProgress
 from vlm_runner.errors import AwsUnavailable, DataError, RowError
-from vlm_runner.groups import task_group
 from vlm_runner.ingest import shards
 from vlm_runner.ingest.converters import Converters
-from vlm_runner.ingest.images import ImageLimits, Prepared, UnusableImage, Way, prepare
+from vlm_runner.ingest.images import Handling, ImageLimits, Prepared, UnusableImage, prepare
 from vlm_runner.ingest.limits import AdaptiveLimit, ByteBudget
 from vlm_runner.ingest.verify import intact
+from vlm_runner.task_groups import task_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -309,8 +309,8 @@ class SubsetStaging:
                 await self._put(key, prepared.body, f"image/{prepared.format}")
                 tally.uploaded += 1
                 tally.bytes_uploaded += len(prepared.body)
-                tally.passed_through += prepared.way is Way.PASSED_THROUGH
-                tally.converted += prepared.way is Way.CONVERTED
+                tally.passed_through += prepared.way is Handling.PASSED_THROUGH
+                tally.converted += prepared.way is Handling.CONVERTED
             opened.lines[made.index] = made.line
             opened.sizes[made.index] = made.size
             await self._finish_row(opened)

@@ -9,15 +9,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vlm_runner.errors import ConfigurationError, RowError
-from vlm_runner.lint.finding import Census, Place, Report, Severity
-from vlm_runner.lint.images import EXTENSIONS, Facts, Flawed, check_size, inspect, strict_pillow
+from vlm_runner.lint.finding import LintReport, Location, Severity, SubsetStats
+from vlm_runner.lint.images import EXTENSIONS, ImageDefect, ImageFacts, check_size, inspect, strict_pillow
 from vlm_runner.lint.parallel import each
 from vlm_runner.lint.rows import Identity, Relations, check_counts, digest
 from vlm_runner.lint.rules import rule
 from vlm_runner.lint.texts import check_text
 from vlm_runner.lint.tokens import CHARACTERS_A_TOKEN, text_tokens
 from vlm_runner.models import Lifecycle
-from vlm_runner.prompts.templates import Flaw, compile_prompt
+from vlm_runner.prompts.templates import RenderProblem, compile_prompt
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -70,7 +70,7 @@ def lint_dataset(
     region: str | None = None,
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
-) -> Report:
+) -> LintReport:
     """
     Every finding about the dataset of `spec`, in one pass, in flat memory. Blocks.
 
@@ -81,7 +81,7 @@ def lint_dataset(
         ConfigurationError: the templates do not parse.
     """
     prompt = compile_prompt(spec.prompt)
-    report = Report(model=profile.base_id, source=spec.dataset.source)
+    report = LintReport(model=profile.base_id, source=spec.dataset.source)
     report.findings += check_spec(spec, profile, today=today, region=region)
     relations, done = Relations(), 0
     skips = spec.dataset.on_bad_row == "skip"
@@ -89,7 +89,7 @@ def lint_dataset(
         for subset, held_out in ((opened.train, False), (opened.validation, True)):
             if subset is None:
                 continue
-            census = report.census[subset.name] = Census()
+            census = report.census[subset.name] = SubsetStats()
             work = partial(_check, subset=subset, spec=spec, profile=profile, prompt=prompt)
             for checked in each(subset.scan(), work, threads=threads):
                 report.findings += checked.findings if not skips else map(_skipped, checked.findings)
@@ -121,7 +121,7 @@ def _skipped(finding: Finding) -> Finding:
     return replace(finding, severity=Severity.WARNING, fix="The row is left out, as the spec says.")
 
 
-def count(census: Census, checked: Checked) -> None:
+def count(census: SubsetStats, checked: Checked) -> None:
     census.rows += 1
     if any(finding.severity is Severity.ERROR for finding in checked.findings):
         return
@@ -147,7 +147,7 @@ def check_spec(
             known = profile.hyperparameters.get(name)
             yield rule("S501").found(
                 error.message.rstrip("."),
-                Place(field=f"training.hyperparameters.{name}"),
+                Location(field=f"training.hyperparameters.{name}"),
                 source=known.source_of("maximum") if known is not None else None,
                 fix=error.hint,
             )
@@ -158,13 +158,13 @@ def check_spec(
         case Lifecycle.EOL:
             yield rule("S502").found(
                 f"the end of life of {profile.name} was {dates.end_of_life}",
-                Place(field="model.base"),
+                Location(field="model.base"),
                 source=dates.source_of("end_of_life"),
             )
         case Lifecycle.LEGACY:
             yield rule("S503").found(
                 f"{profile.name} is Legacy since {dates.legacy}",
-                Place(field="model.base"),
+                Location(field="model.base"),
                 source=dates.source_of("legacy"),
             )
         case Lifecycle.ACTIVE:
@@ -172,13 +172,13 @@ def check_spec(
     if spec.serving.mode.value not in profile.serving.modes:
         yield rule("S504").found(
             f"{profile.name} is served as {', '.join(profile.serving.modes)}, not '{spec.serving.mode}'",
-            Place(field="serving.mode"),
+            Location(field="serving.mode"),
             source=profile.serving.source_of("modes"),
         )
     if region is not None and region not in profile.regions:
         yield rule("S507").found(
             f"{profile.name} is fine-tuned in {', '.join(profile.regions)}, not in {region}",
-            Place(field="aws.region"),
+            Location(field="aws.region"),
         )
 
 
@@ -190,7 +190,7 @@ def _advice(spec: RunSpec, profile: ModelProfile, rows: int) -> Iterator[Finding
     if advice.duplicate_below_records <= rows and int(given) > most:
         yield rule("S508").found(
             f"epochCount is {given}; {most} is advised for {rows:,} records",
-            Place(field="training.hyperparameters.epochCount"),
+            Location(field="training.hyperparameters.epochCount"),
             source=advice.source_of("two_epochs_up_to_records"),
         )
 
@@ -200,7 +200,7 @@ def _check(
 ) -> Checked:
     if isinstance(row, RowError):
         code = next(code for code, pattern in _ABSENT if pattern.search(row.reason))
-        found = rule(code).found(row.reason, Place(subset.name, row.row, row.field), fixes="skip")
+        found = rule(code).found(row.reason, Location(subset.name, row.row, row.field), fixes="skip")
         return Checked(row.row or 0, (found,))
     look = _Look(row, subset, spec, profile)
     return look.record(prompt, look.images())
@@ -215,10 +215,10 @@ class _Look:
 
     def _say(self, code: str, message: str, field: str, **more: Any) -> None:
         self._found.append(
-            rule(code).found(message, Place(self._subset.name, self._row.index, field), **more)
+            rule(code).found(message, Location(self._subset.name, self._row.index, field), **more)
         )
 
-    def images(self) -> tuple[Facts, ...] | None:
+    def images(self) -> tuple[ImageFacts, ...] | None:
         """What its images are; None where one of them cannot be used."""
         row, column, most = self._row, self._subset.layout.image, self._profile.images.per_record
         if len(row.images) > most:
@@ -237,10 +237,10 @@ class _Look:
         whole = tuple(facts for facts in found if facts is not None)
         return whole if len(whole) == len(found) else None
 
-    def _image(self, body: bytes, path: str | None, field: str) -> Facts | None:
+    def _image(self, body: bytes, path: str | None, field: str) -> ImageFacts | None:
         try:
             facts = inspect(body)
-        except Flawed as flaw:
+        except ImageDefect as flaw:
             self._say(flaw.code, str(flaw), field, fixes="skip")
             return None
         for code, words in facts.odd:
@@ -248,18 +248,18 @@ class _Look:
         name = (path or "").rpartition(".")[2].lower()
         if EXTENSIONS.get(name, facts.format) != facts.format:
             self._say("I145", f"'{path}' is {facts.format}", field)
-        at = Place(self._subset.name, self._row.index, field)
+        at = Location(self._subset.name, self._row.index, field)
         before = len(self._found)
         self._found += check_size(facts, self._profile, self._spec.images, at)
         if before == len(self._found) and self._converts(facts):
             self._check_growth(body, facts, field)
         return facts
 
-    def _converts(self, facts: Facts) -> bool:
+    def _converts(self, facts: ImageFacts) -> bool:
         keeps = self._spec.images.format == "keep" and facts.format in self._profile.images.formats
         return not (facts.plain and (keeps or facts.format == "png"))
 
-    def _check_growth(self, body: bytes, facts: Facts, field: str) -> None:
+    def _check_growth(self, body: bytes, facts: ImageFacts, field: str) -> None:
         """A converted image may be larger than it was; only a very large one can be too large."""
         limit = self._profile.images.max_bytes
         if self._spec.images.fit or facts.width * facts.height * 4 < limit:
@@ -281,14 +281,14 @@ class _Look:
                 fixes="fit",
             )
 
-    def record(self, prompt: Prompt, images: tuple[Facts, ...] | None) -> Checked:
+    def record(self, prompt: Prompt, images: tuple[ImageFacts, ...] | None) -> Checked:
         parts = prompt.parts(self._row.fields)
         texts = {name: part for name, part in parts.items() if isinstance(part, str)}
         for name, part in parts.items():
-            if isinstance(part, Flaw):
+            if isinstance(part, RenderProblem):
                 self._flaw(name, part)
             else:
-                at = Place(self._subset.name, self._row.index, name)
+                at = Location(self._subset.name, self._row.index, name)
                 self._found += check_text(part, self._profile, at)
         self._values(prompt)
         words = sum(map(text_tokens, texts.values()))
@@ -313,12 +313,12 @@ class _Look:
             images=len(self._row.images),
         )
 
-    def _pixels(self, facts: Facts) -> int:
+    def _pixels(self, facts: ImageFacts) -> int:
         longest = self._profile.images.max_side or self._profile.inference.max_image_side
         scale = min(1.0, longest / max(facts.width, facts.height)) if self._spec.images.fit else 1.0
         return self._profile.image_tokens(max(1, int(facts.width * scale)), max(1, int(facts.height * scale)))
 
-    def _flaw(self, name: str, flaw: Flaw) -> None:
+    def _flaw(self, name: str, flaw: RenderProblem) -> None:
         codes = {"missing": "T201", "surrogate": "T207", "unknown": "S506", "fails": "S505"}
         empty = {"system": "T204", "user": "T202", "assistant": "T203"}
         code = empty[name] if flaw.kind == "empty" else codes[flaw.kind]

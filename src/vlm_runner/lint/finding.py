@@ -18,7 +18,7 @@ class Severity(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     subset: str | None = None
     row: int | None = None
     """From 0, in the subset or the JSONL file."""
@@ -51,7 +51,7 @@ class Finding:
 
 
 @dataclass(slots=True)
-class Census:
+class SubsetStats:
     """What a subset holds, counted while it was looked at."""
 
     rows: int = 0
@@ -79,13 +79,13 @@ class Census:
 
 
 @dataclass(slots=True)
-class Report:
+class LintReport:
     """All findings, in the order of rows, and a census of each subset by its name."""
 
     model: str
     source: str
     findings: list[Finding] = field(default_factory=list[Finding])
-    census: dict[str, Census] = field(default_factory=dict[str, Census])
+    census: dict[str, SubsetStats] = field(default_factory=dict[str, SubsetStats])
 
     def count(self, severity: Severity) -> int:
         return sum(finding.severity is severity for finding in self.findings)

@@ -11,13 +11,13 @@ from vlm_runner.lint.finding import Severity
 from vlm_runner.spec import RunSpec
 
 if TYPE_CHECKING:
-    from vlm_runner.lint.finding import Report
+    from vlm_runner.lint.finding import LintReport
     from vlm_runner.models import ModelProfile
 
 _WORD = re.compile(r"^'(.+?)' at character ")
 
 
-def fixes(report: Report, profile: ModelProfile) -> dict[tuple[str, str], tuple[str, str]]:
+def fixes(report: LintReport, profile: ModelProfile) -> dict[tuple[str, str], tuple[str, str]]:
     """By section and key, the TOML value that mends findings, and what it does."""
     wanted = {finding.fixes for finding in report.findings if finding.fixes}
     if not _mends_all(report):
@@ -52,7 +52,7 @@ def fixes(report: Report, profile: ModelProfile) -> dict[tuple[str, str], tuple[
     return found
 
 
-def _mends_all(report: Report) -> bool:
+def _mends_all(report: LintReport) -> bool:
     """Rows are only left out where few are bad: a dataset that is half bad wants a person."""
     bad = {(f.subset, f.row) for f in report.findings if f.fixes == "skip" and f.severity is Severity.ERROR}
     rows = sum(census.rows for census in report.census.values())

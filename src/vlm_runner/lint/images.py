@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
-    from vlm_runner.lint.finding import Finding, Place
+    from vlm_runner.lint.finding import Finding, Location
     from vlm_runner.models import ModelProfile
     from vlm_runner.spec import ImagesSpec
 
@@ -61,7 +61,7 @@ OTHERS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ImageFacts:
     format: str
     """In Bedrock's words: png, jpeg, gif, webp."""
     width: int
@@ -74,7 +74,7 @@ class Facts:
     """Codes of what is special about it, each with its words."""
 
 
-class Flawed(Exception):
+class ImageDefect(Exception):
     """The image cannot be used: the rule's code, and what is wrong."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -90,7 +90,7 @@ def strict_pillow() -> Iterator[None]:
         yield
 
 
-def inspect(body: bytes) -> Facts:
+def inspect(body: bytes) -> ImageFacts:
     """
     What `body` is.
 
@@ -98,9 +98,9 @@ def inspect(body: bytes) -> Facts:
         Flawed: it is no whole image.
     """
     if not body:
-        raise Flawed("I102", "the image has no bytes")
+        raise ImageDefect("I102", "the image has no bytes")
     if len(body) > MAX_BYTES:
-        raise Flawed("I135", f"the image has {len(body):,} bytes")
+        raise ImageDefect("I135", f"the image has {len(body):,} bytes")
     if body.startswith(SIGNATURE):
         facts, sure = _png(body)
         if sure:
@@ -109,27 +109,27 @@ def inspect(body: bytes) -> Facts:
     return _decoded(body, ())
 
 
-def _png(body: bytes) -> tuple[Facts, bool]:
+def _png(body: bytes) -> tuple[ImageFacts, bool]:
     """Facts from the chunks; and whether they are all that there is to know."""
     view, position, header, data, plain = memoryview(body), len(SIGNATURE), b"", [], True
     while True:
         if position + 12 > len(body):
-            raise Flawed(
+            raise ImageDefect(
                 "I120", f"the PNG ends at byte {len(body):,}, in the middle of a chunk or before its end"
             )
         length, kind = struct.unpack_from(">I4s", body, position)
         end = position + 12 + length
         if end > len(body):
-            raise Flawed(
+            raise ImageDefect(
                 "I120", f"the PNG ends at byte {len(body):,}; its chunk {_name(kind)} goes on to {end:,}"
             )
         if isal_zlib.crc32(view[position + 4 : end - 4]) != struct.unpack_from(">I", body, end - 4)[0]:
-            raise Flawed("I121", f"the checksum of chunk {_name(kind)} at byte {position:,} is wrong")
+            raise ImageDefect("I121", f"the checksum of chunk {_name(kind)} at byte {position:,} is wrong")
         content = view[position + 8 : end - 4]
         if not header:
             header = _header(kind, bytes(content))
         elif kind == b"IHDR":
-            raise Flawed("I123", "the PNG has two headers")
+            raise ImageDefect("I123", "the PNG has two headers")
         if kind == b"IDAT":
             data.append(content)
         plain = plain and kind in PLAIN_CHUNKS
@@ -137,35 +137,37 @@ def _png(body: bytes) -> tuple[Facts, bool]:
         if kind == b"IEND":
             break
     if not data:
-        raise Flawed("I122", "the PNG holds no pixels")
+        raise ImageDefect("I122", "the PNG holds no pixels")
     odd = (("I128", f"{len(body) - position:,} bytes after the image's end"),) if position < len(body) else ()
     return _pixels(header, data, len(body), odd, plain=plain)
 
 
 def _header(kind: bytes, content: bytes) -> bytes:
     if kind != b"IHDR" or len(content) != 13:
-        raise Flawed("I123", "the PNG does not begin with a header")
+        raise ImageDefect("I123", "the PNG does not begin with a header")
     width, height, depth, colour, compression, filtering, interlace = struct.unpack(">IIBBBBB", content)
     possible = depth in DEPTHS.get(colour, set()) and (compression, filtering) == (0, 0) and interlace <= 1
     if not possible or not width or not height:
-        raise Flawed("I123", f"the PNG's header says {width}x{height}, depth {depth}, colour type {colour}")
+        raise ImageDefect(
+            "I123", f"the PNG's header says {width}x{height}, depth {depth}, colour type {colour}"
+        )
     if width * height > MAX_PIXELS:
-        raise Flawed("I134", f"the image is {width:,}x{height:,} pixels")
+        raise ImageDefect("I134", f"the image is {width:,}x{height:,} pixels")
     return content
 
 
 def _pixels(
     header: bytes, data: list[memoryview], size: int, odd: tuple[tuple[str, str], ...], *, plain: bool
-) -> tuple[Facts, bool]:
+) -> tuple[ImageFacts, bool]:
     width, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", header)
-    facts = Facts("png", width, height, size, mode=str(colour), plain=not odd, odd=odd)
+    facts = ImageFacts("png", width, height, size, mode=str(colour), plain=not odd, odd=odd)
     if not plain or interlace or depth == 16 or colour == 3:
         return facts, False
     stride = 1 + (width * CHANNELS[colour] * depth + 7) // 8
     more = _inflate(data, stride, height)
     if more:
         odd = (*odd, ("I136", "the PNG holds more pixels than its header says"))
-    return Facts("png", width, height, size, mode=str(colour), plain=not odd, odd=odd), True
+    return ImageFacts("png", width, height, size, mode=str(colour), plain=not odd, odd=odd), True
 
 
 def _inflate(data: list[memoryview], stride: int, height: int) -> bool:
@@ -179,7 +181,7 @@ def _inflate(data: list[memoryview], stride: int, height: int) -> bool:
                 rest = stream.unconsumed_tail
                 first = -done % stride
                 if max(piece[first : max(first, expected - done) : stride], default=0) > 4:
-                    raise Flawed(
+                    raise ImageDefect(
                         "I122", f"the PNG's line {(done + first) // stride} or a later one is damaged"
                     )
                 done += len(piece)
@@ -188,38 +190,38 @@ def _inflate(data: list[memoryview], stride: int, height: int) -> bool:
                 if not piece and not rest:
                     break
     except isal_zlib.IsalError as error:  # type: ignore[misc]  # its stubs call the class an instance
-        raise Flawed("I122", f"the PNG's pixels cannot be decompressed ({error})") from None
+        raise ImageDefect("I122", f"the PNG's pixels cannot be decompressed ({error})") from None
     if done < expected:
-        raise Flawed("I122", f"the PNG holds {done:,} of {expected:,} bytes of pixels")
+        raise ImageDefect("I122", f"the PNG holds {done:,} of {expected:,} bytes of pixels")
     return False
 
 
-def _decoded(body: bytes, odd: tuple[tuple[str, str], ...]) -> Facts:
+def _decoded(body: bytes, odd: tuple[tuple[str, str], ...]) -> ImageFacts:
     from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - only where something must be decoded
 
     known = _known(body)
     try:
         with Image.open(io.BytesIO(body), formats=READABLE) as image:
             return _facts(image, len(body), odd)
-    except Flawed:
+    except ImageDefect:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise Flawed("I134", str(error)) from None
+        raise ImageDefect("I134", str(error)) from None
     except UnidentifiedImageError:
         raise (
-            Flawed(DAMAGED[known], f"the {known}'s header is damaged") if known else _foreign(body)
+            ImageDefect(DAMAGED[known], f"the {known}'s header is damaged") if known else _foreign(body)
         ) from None
     # On damaged files Pillow raises far more than it documents (SyntaxError, TypeError, struct.error, …).
     except Exception as error:  # noqa: BLE001
         if "too large" in str(error).lower():
-            raise Flawed("I137", f"{error}") from None
+            raise ImageDefect("I137", f"{error}") from None
         kind = DAMAGED.get(known or "", "I110")
-        raise Flawed(kind, f"the image cannot be decoded ({type(error).__name__}: {error})") from None
+        raise ImageDefect(kind, f"the image cannot be decoded ({type(error).__name__}: {error})") from None
 
 
-def _facts(image: Image, size: int, odd: tuple[tuple[str, str], ...]) -> Facts:
+def _facts(image: Image, size: int, odd: tuple[tuple[str, str], ...]) -> ImageFacts:
     if image.width * image.height > MAX_PIXELS:
-        raise Flawed("I134", f"the image is {image.width:,}x{image.height:,} pixels")
+        raise ImageDefect("I134", f"the image is {image.width:,}x{image.height:,} pixels")
     found, original = list(odd), (image.format or "").lower()
     if (frames := getattr(image, "n_frames", 1)) > 1:
         found.append(("I143", f"{frames} frames"))
@@ -234,7 +236,7 @@ def _facts(image: Image, size: int, odd: tuple[tuple[str, str], ...]) -> Facts:
         found.append(("I141", f"mode {mode}"))
     if mode == "P" and "transparency" in image.info:
         found.append(("I142", "a palette with transparency"))
-    return Facts(original, image.width, image.height, size, mode=mode, plain=not found, odd=tuple(found))
+    return ImageFacts(original, image.width, image.height, size, mode=mode, plain=not found, odd=tuple(found))
 
 
 def _known(body: bytes) -> str | None:
@@ -247,22 +249,24 @@ def _known(body: bytes) -> str | None:
     return "WEBP" if body[:4] == b"RIFF" and body[8:12] == b"WEBP" else None
 
 
-def _foreign(body: bytes) -> Flawed:
+def _foreign(body: bytes) -> ImageDefect:
     head = body[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if body.startswith(b"version https://git-lfs"):
-        return Flawed("I114", "the file is a Git LFS pointer")
+        return ImageDefect("I114", "the file is a Git LFS pointer")
     if head.startswith(b"<svg") or (
         head.startswith((b"<?xml", b"<!--", b"<!doctype svg")) and b"<svg" in head
     ):
-        return Flawed("I111", "the file is an SVG")
+        return ImageDefect("I111", "the file is an SVG")
     if re.match(rb"<(!doctype html|html|head|body)|\{|not found|error", head):
-        return Flawed("I112", f"the file is a text: {body[:40].decode('utf-8', 'replace')!r}")
+        return ImageDefect("I112", f"the file is a text: {body[:40].decode('utf-8', 'replace')!r}")
     for magic, name in OTHERS:
         if body.startswith(magic):
-            return Flawed("I113", f"the image is {name}")
+            return ImageDefect("I113", f"the image is {name}")
     if body[4:8] == b"ftyp":
-        return Flawed("I113", f"the image is {body[8:12].decode('latin-1').strip().upper()} (AVIF or HEIC)")
-    return Flawed("I110", f"the file begins with {body[:8]!r}, which is no image that is read")
+        return ImageDefect(
+            "I113", f"the image is {body[8:12].decode('latin-1').strip().upper()} (AVIF or HEIC)"
+        )
+    return ImageDefect("I110", f"the file begins with {body[:8]!r}, which is no image that is read")
 
 
 def _name(kind: bytes) -> str:
@@ -270,7 +274,7 @@ def _name(kind: bytes) -> str:
 
 
 def check_size(
-    facts: Facts, profile: ModelProfile, images: ImagesSpec | None, at: Place
+    facts: ImageFacts, profile: ModelProfile, images: ImagesSpec | None, at: Location
 ) -> Iterator[Finding]:
     """
     Findings about an image's bytes and sides.

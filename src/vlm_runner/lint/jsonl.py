@@ -10,8 +10,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from vlm_runner.lint.dataset import NEARLY, Checked, count
-from vlm_runner.lint.finding import Census, Place, Report, Severity
-from vlm_runner.lint.images import Flawed, check_size, inspect, strict_pillow
+from vlm_runner.lint.finding import LintReport, Location, Severity, SubsetStats
+from vlm_runner.lint.images import ImageDefect, check_size, inspect, strict_pillow
 from vlm_runner.lint.parallel import each
 from vlm_runner.lint.rows import Identity, Relations, check_counts, digest
 from vlm_runner.lint.rules import rule
@@ -56,17 +56,17 @@ def lint_jsonl(
     fetch: Callable[[str, str], bytes | None] | None,
     account: str | None = None,
     threads: int | None = None,
-) -> Report:
+) -> LintReport:
     """
     Every finding about a training file and, if given, a validation file. Blocks.
 
     `fetch` reads an image; None: images are not looked at, and the report says so.
     """
-    report = Report(model=profile.base_id, source=files[0].name)
+    report = LintReport(model=profile.base_id, source=files[0].name)
     relations = Relations()
     with strict_pillow():
         for place, file in enumerate(files):
-            census = report.census[file.subset] = Census()
+            census = report.census[file.subset] = SubsetStats()
             report.findings += _check_name(file)
             work = partial(_check, file=file, profile=profile, fetch=fetch, account=account)
             for checked in each(enumerate(_lines(file.stream)), work, threads=threads):
@@ -77,7 +77,7 @@ def lint_jsonl(
                     )
                 count(census, checked)
             if not census.rows:
-                report.findings.append(rule("J305").found("there is no record", Place(file.subset)))
+                report.findings.append(rule("J305").found("there is no record", Location(file.subset)))
     if any(census.rows for census in report.census.values()):
         report.findings += relations.check_answers(files[0].subset)
         names = [file.subset for file in files]
@@ -90,16 +90,16 @@ def lint_jsonl(
             if finding.code != "D409"
         ]
     if fetch is None:
-        report.findings.append(rule("J348").found("no image was looked at", Place(files[0].subset)))
+        report.findings.append(rule("J348").found("no image was looked at", Location(files[0].subset)))
     return report
 
 
 def _check_name(file: Lines) -> Iterator[Finding]:
     if not file.name.endswith(".jsonl"):
-        yield rule("J301").found(f"the file is named '{file.name}'", Place(file.subset))
+        yield rule("J301").found(f"the file is named '{file.name}'", Location(file.subset))
     key = file.name.removeprefix("s3://").partition("/")[2] if file.bucket else file.name.rpartition("/")[2]
     if not NAME.fullmatch(key):
-        yield rule("J302").found(f"the file is named '{key}'", Place(file.subset))
+        yield rule("J302").found(f"the file is named '{key}'", Location(file.subset))
 
 
 def _lines(stream: BinaryIO) -> Iterator[bytes]:
@@ -147,7 +147,7 @@ class _Record:
         self._size = self._image_tokens = self._images = 0
 
     def say(self, code: str, message: str, field: str | None = None, **more: Any) -> None:
-        self.found.append(rule(code).found(message, Place(self.file.subset, self.row, field), **more))
+        self.found.append(rule(code).found(message, Location(self.file.subset, self.row, field), **more))
 
     def check(self, line: bytes) -> Checked:
         record = self._parse(line)
@@ -343,7 +343,7 @@ class _Record:
         self._size += len(body)
         try:
             facts = inspect(body)
-        except Flawed as flaw:
+        except ImageDefect as flaw:
             self.say(flaw.code, f"{uri}: {flaw}", at, fix="Replace the object.")
             return
         for code, words in facts.odd:
@@ -352,7 +352,7 @@ class _Record:
             self.say("J337", f"{uri} is {facts.format}", at, source=self.profile.images.source_of("formats"))
         elif declared in self.profile.images.formats and declared != facts.format:
             self.say("J338", f"{uri} is {facts.format}, not {declared}", at)
-        self.found += check_size(facts, self.profile, None, Place(self.file.subset, self.row, at))
+        self.found += check_size(facts, self.profile, None, Location(self.file.subset, self.row, at))
         self._image_tokens += self.profile.image_tokens(facts.width, facts.height)
 
     def _whole(self) -> Checked:
@@ -367,7 +367,7 @@ class _Record:
         if not self._images:
             self.say("J342", "the record has no image", "messages")
         for field, text in self._texts:
-            self.found += check_text(text, self.profile, Place(self.file.subset, self.row, field))
+            self.found += check_text(text, self.profile, Location(self.file.subset, self.row, field))
         words = sum(text_tokens(text) for _, text in self._texts)
         self._limit(words)
         answers = [text for field, text in self._texts if field.startswith("messages[")][-1:]

@@ -7,13 +7,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from vlm_runner.lint.finding import Place, Severity
+from vlm_runner.lint.finding import Location, Severity
 from vlm_runner.lint.rules import rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vlm_runner.lint.finding import Finding, Report
+    from vlm_runner.lint.finding import Finding, LintReport
     from vlm_runner.models import ModelProfile
 
 
@@ -38,7 +38,7 @@ class Identity:
 
 
 @dataclass(slots=True)
-class Seen:
+class SeenBefore:
     """What the rows of one subset held so far."""
 
     rows: dict[bytes, int] = field(default_factory=dict[bytes, int])
@@ -51,13 +51,13 @@ class Seen:
 class Relations:
     """Rows against the rows before them; training is looked at first."""
 
-    training: Seen = field(default_factory=Seen)
-    validation: Seen = field(default_factory=Seen)
+    training: SeenBefore = field(default_factory=SeenBefore)
+    validation: SeenBefore = field(default_factory=SeenBefore)
 
     def check(self, identity: Identity, *, subset: str, row: int, held_out: bool) -> Iterator[Finding]:
         seen = self.validation if held_out else self.training
         whole = digest(identity.question, identity.answer)
-        at = Place(subset, row)
+        at = Location(subset, row)
         if whole in seen.rows:
             yield rule("D405").found(f"the same as row {seen.rows[whole]}", fixes="drop_duplicates", at=at)
         elif identity.question in seen.questions:
@@ -78,11 +78,11 @@ class Relations:
     def check_answers(self, subset: str) -> Iterator[Finding]:
         answers = self.training.answers
         if len(answers) == 1 and answers.total() > 4:
-            yield rule("D410").found(f"all {answers.total()} rows have the same answer", Place(subset))
+            yield rule("D410").found(f"all {answers.total()} rows have the same answer", Location(subset))
 
 
 def check_counts(
-    report: Report, profile: ModelProfile, *, train: str, validation: str | None, skip: bool
+    report: LintReport, profile: ModelProfile, *, train: str, validation: str | None, skip: bool
 ) -> Iterator[Finding]:
     """Whether the model takes so many records; `skip`: rows that cannot be used are left out of them."""
     records = profile.records
@@ -93,7 +93,7 @@ def check_counts(
         return report.census[name].usable if skip else report.census[name].rows
 
     total, held_out = count(train) + count(validation), count(validation)
-    where = Place(train)
+    where = Location(train)
     if not total:
         yield rule("D411").found("no row can be used", at=where)
         return
@@ -118,7 +118,7 @@ def check_counts(
     if records.maximum_validation is not None and held_out > records.maximum_validation:
         yield rule("D403").found(
             f"{held_out:,} validation records; {profile.name} takes {records.maximum_validation:,}",
-            at=Place(validation), source=records.source_of("maximum_validation"),
+            at=Location(validation), source=records.source_of("maximum_validation"),
         )  # fmt: skip
     if validation is None:
         yield rule("D409").found("there are no held-out rows", at=where)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vlm_runner.lint.finding import Finding, Place, Severity
+from vlm_runner.lint.finding import Finding, Location, Severity
 
 if TYPE_CHECKING:
     from vlm_runner.models.profile import Source
@@ -37,7 +37,7 @@ class Rule:
     def found(
         self,
         message: str,
-        at: Place,
+        at: Location,
         *,
         source: Source | None = None,
         fix: str | None = None,

@@ -11,14 +11,14 @@ from vlm_runner.lint.finding import Severity
 from vlm_runner.lint.rules import RULES
 
 if TYPE_CHECKING:
-    from vlm_runner.lint.finding import Finding, Report
+    from vlm_runner.lint.finding import Finding, LintReport
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 HOME = "https://github.com/vlm-runner/vlm-runner"
 LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "note"}
 
 
-def sarif(report: Report, *, version: str, uri: str, lines: bool) -> dict[str, Any]:
+def sarif(report: LintReport, *, version: str, uri: str, lines: bool) -> dict[str, Any]:
     """
     One run with all findings. `uri` is what was looked at: a spec or a JSONL file.
 

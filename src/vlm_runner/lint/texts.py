@@ -10,7 +10,7 @@ from vlm_runner.lint.rules import rule
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vlm_runner.lint.finding import Finding, Place
+    from vlm_runner.lint.finding import Finding, Location
     from vlm_runner.models import ModelProfile
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -25,7 +25,7 @@ SPECIAL = ("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end
 PLACEHOLDERS = ("<image>", "<video>")
 
 
-def check_text(text: str, profile: ModelProfile, at: Place) -> Iterator[Finding]:
+def check_text(text: str, profile: ModelProfile, at: Location) -> Iterator[Finding]:
     """Findings about one rendered text; each code at most once, with its first place."""
     for code, pattern, what in (
         ("T207", _SURROGATE, "lone surrogate"),
@@ -44,7 +44,7 @@ def check_text(text: str, profile: ModelProfile, at: Place) -> Iterator[Finding]
     yield from _words(text, profile, at)
 
 
-def _words(text: str, profile: ModelProfile, at: Place) -> Iterator[Finding]:
+def _words(text: str, profile: ModelProfile, at: Location) -> Iterator[Finding]:
     lowered = text.lower()
     reserved = {word.lower() for word in profile.text.reserved}
     for word in profile.text.reserved:

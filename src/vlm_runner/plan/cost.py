@@ -12,7 +12,7 @@ from vlm_runner.errors import ConfigurationError
 from vlm_runner.spec import ServingMode, seconds_of
 
 if TYPE_CHECKING:
-    from vlm_runner.lint.finding import Census
+    from vlm_runner.lint.finding import SubsetStats
     from vlm_runner.models import ModelProfile
     from vlm_runner.spec import RunSpec
 
@@ -83,7 +83,9 @@ def _sum(*parts: Decimal | None) -> Decimal | None:
     return sum(known, Decimal(0)) if len(known) == len(parts) else None
 
 
-def estimate(spec: RunSpec, profile: ModelProfile, train: Census, validation: Census | None) -> Cost:
+def estimate(
+    spec: RunSpec, profile: ModelProfile, train: SubsetStats, validation: SubsetStats | None
+) -> Cost:
     """What the run of `spec` costs, by what its subsets hold. Bedrock bills training records only."""
     epochs = int(
         spec.training.hyperparameters.get("epochCount") or profile.hyperparameters["epochCount"].default

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from vlm_runner.core.events import BudgetFacts, RunCreated
     from vlm_runner.core.run import Run
-    from vlm_runner.lint.finding import Report
+    from vlm_runner.lint.finding import LintReport
     from vlm_runner.plan.cost import Cost
     from vlm_runner.spec import RunSpec
 
@@ -52,7 +52,7 @@ class Origin:
 class Plan:
     spec: RunSpec
     model: str
-    report: Report
+    report: LintReport
     cost: Cost
     origins: tuple[Origin, ...]
     created: RunCreated | None = None

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from vlm_runner.prompts.parse import Item, ParsedAnswer, parse_answer
-from vlm_runner.prompts.templates import Prompt, Question, Rendered, compile_prompt, preset, preset_names
+from vlm_runner.prompts.templates import (
+    Prompt,
+    Rendered,
+    RenderedQuestion,
+    compile_prompt,
+    preset,
+    preset_names,
+)
 
 __all__ = [
     "Item",
     "ParsedAnswer",
     "Prompt",
-    "Question",
     "Rendered",
+    "RenderedQuestion",
     "compile_prompt",
     "parse_answer",
     "preset",

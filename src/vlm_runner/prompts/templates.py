@@ -29,7 +29,7 @@ HANG = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class RenderedQuestion:
     system: str | None
     user: str
 
@@ -42,7 +42,7 @@ class Rendered:
 
 
 @dataclass(frozen=True, slots=True)
-class Flaw:
+class RenderProblem:
     """Why a part of a row cannot be rendered; `reason` is half a sentence."""
 
     kind: Literal["missing", "empty", "surrogate", "unknown", "fails"]
@@ -63,21 +63,21 @@ class _Part:
     columns: frozenset[str]
     strip: tuple[str, ...]
 
-    def attempt(self, fields: Mapping[str, Any]) -> str | Flaw:
+    def attempt(self, fields: Mapping[str, Any]) -> str | RenderProblem:
         """The text, or what is wrong with it."""
         try:
             text = _without(self.template.render({"row": fields, **fields}), self.strip)
             text.encode("utf-8")
         except _PrintsNone:
-            return Flaw("missing", "is missing, and the template prints it", self._empty(fields))
+            return RenderProblem("missing", "is missing, and the template prints it", self._empty(fields))
         except UndefinedError as error:
             there = f"There are the columns {', '.join(sorted(fields))}."
-            return Flaw("unknown", str(error), self.name, there, error)
+            return RenderProblem("unknown", str(error), self.name, there, error)
         except UnicodeEncodeError:
-            return Flaw("surrogate", "holds half a character (a lone surrogate)", self.name)
+            return RenderProblem("surrogate", "holds half a character (a lone surrogate)", self.name)
         except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
-            return Flaw("fails", str(error), self.name, None, error)
-        return text if text.strip() else Flaw("empty", "is empty once rendered", self.name)
+            return RenderProblem("fails", str(error), self.name, None, error)
+        return text if text.strip() else RenderProblem("empty", "is empty once rendered", self.name)
 
     def render(self, fields: Mapping[str, Any], subset: str, row: int) -> str:
         text = self.attempt(fields)
@@ -127,15 +127,15 @@ class Prompt:
         question = self.render_question(fields, subset=subset, row=row)
         return Rendered(question.system, question.user, self._assistant.render(fields, subset, row))
 
-    def parts(self, fields: Mapping[str, Any]) -> dict[str, str | Flaw]:
+    def parts(self, fields: Mapping[str, Any]) -> dict[str, str | RenderProblem]:
         """As `render`, but every part is tried, and none raises: by the names system, user and assistant."""
         parts = [part for part in (self._system, self._user, self._assistant) if part is not None]
         return {part.name: part.attempt(fields) for part in parts}
 
-    def render_question(self, fields: Mapping[str, Any], *, subset: str, row: int) -> Question:
+    def render_question(self, fields: Mapping[str, Any], *, subset: str, row: int) -> RenderedQuestion:
         """As `render`, without the answer: for test calls."""
         system = None if self._system is None else self._system.render(fields, subset, row)
-        return Question(system, self._user.render(fields, subset, row))
+        return RenderedQuestion(system, self._user.render(fields, subset, row))
 
 
 @lru_cache(maxsize=64)

@@ -15,14 +15,14 @@ from jinja2 import Environment, StrictUndefined
 from vlm_runner.evaluate.metrics import differences
 from vlm_runner.report.charts import Chart, chart
 from vlm_runner.report.money import spell
+from vlm_runner.watch.describe import sentence
 from vlm_runner.watch.redact import redacted, redacted_value
-from vlm_runner.watch.words import sentence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from vlm_runner.evaluate import AnsweredRow, Reply
-    from vlm_runner.report.facts import Report
+    from vlm_runner.evaluate import AnsweredRow, ModelAnswer
+    from vlm_runner.report.assemble import RunReport
 
 ALL_TEXT: Final = 4_000_000
 """Characters of prompts, references and answers that a page shows; `answers.jsonl` has them whole."""
@@ -108,7 +108,7 @@ class MetricRow:
     cells: tuple[Cell, ...]
 
 
-def page(reports: Sequence[Report], *, live: bool = False) -> str:
+def page(reports: Sequence[RunReport], *, live: bool = False) -> str:
     """
     The page for one run, or for several beside each other.
 
@@ -117,12 +117,12 @@ def page(reports: Sequence[Report], *, live: bool = False) -> str:
     return _fitting("page.html.j2", reports, live=live)
 
 
-def main_part(reports: Sequence[Report]) -> str:
+def main_part(reports: Sequence[RunReport]) -> str:
     """What stands in `<main>`, for the live page."""
     return _fitting("main.html.j2", reports, live=True)
 
 
-def _fitting(template: str, reports: Sequence[Report], *, live: bool) -> str:
+def _fitting(template: str, reports: Sequence[RunReport], *, live: bool) -> str:
     html, all_text = "", ALL_TEXT
     while not html or (len(html.encode(errors="replace")) > LARGEST_PAGE and all_text > 1000):
         html = _environment().get_template(template).render(view(reports, all_text), live=live)
@@ -130,7 +130,7 @@ def _fitting(template: str, reports: Sequence[Report], *, live: bool) -> str:
     return html
 
 
-def view(reports: Sequence[Report], all_text: int = ALL_TEXT) -> dict[str, Any]:
+def view(reports: Sequence[RunReport], all_text: int = ALL_TEXT) -> dict[str, Any]:
     """What the templates are given."""
     style = _text("style.css")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -156,7 +156,7 @@ def view(reports: Sequence[Report], all_text: int = ALL_TEXT) -> dict[str, Any]:
     }
 
 
-def _run_view(report: Report) -> dict[str, Any]:
+def _run_view(report: RunReport) -> dict[str, Any]:
     run, facts = report.run, report.facts
     longest = max((phase["seconds"] for phase in facts["phases"]), default=0.0)
     whole = sum(phase["seconds"] for phase in facts["phases"])
@@ -209,7 +209,7 @@ def _run_view(report: Report) -> dict[str, Any]:
     }
 
 
-def _headline(report: Report) -> dict[str, Any] | None:
+def _headline(report: RunReport) -> dict[str, Any] | None:
     """The one number that says most: how well it finds what there is, or else how like the references."""
     models = report.evaluation.models
     tuned = models.get("tuned")
@@ -239,7 +239,7 @@ def _plain(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _columns(reports: Sequence[Report]) -> list[Column]:
+def _columns(reports: Sequence[RunReport]) -> list[Column]:
     many = len(reports) > 1
     columns = []
     for who in ("base", "tuned"):
@@ -299,7 +299,7 @@ def _effort(columns: Sequence[Column]) -> list[tuple[str, list[str]]]:
     return [*rows, ("Cost of the calls", ["not by the token" if c is None else f"${c:.4f}" for c in costs])]
 
 
-def _loss(reports: Sequence[Report]) -> dict[str, Any] | None:
+def _loss(reports: Sequence[RunReport]) -> dict[str, Any] | None:
     many = len(reports) > 1
     series = []
     for report in reports:
@@ -310,10 +310,10 @@ def _loss(reports: Sequence[Report]) -> dict[str, Any] | None:
     return None if drawn is None else {"chart": drawn, "points": sum(len(points) for _, points in series)}
 
 
-def _rows(reports: Sequence[Report], all_text: int) -> list[RowView]:
+def _rows(reports: Sequence[RunReport], all_text: int) -> list[RowView]:
     """The same question to several runs is one row, whatever its number in each."""
     many = len(reports) > 1
-    groups: dict[tuple[str, str], list[tuple[Report, AnsweredRow]]] = {}
+    groups: dict[tuple[str, str], list[tuple[RunReport, AnsweredRow]]] = {}
     for report in reports:
         for row in report.material.rows:
             # In a single run two rows may be equal to the letter, and still are two.
@@ -330,7 +330,7 @@ def _rows(reports: Sequence[Report], all_text: int) -> list[RowView]:
         scores: dict[str, float | None] = {}
         for who in ("tuned", "base"):
             for owner, asked in members:
-                reply: Reply | None = getattr(asked, who)
+                reply: ModelAnswer | None = getattr(asked, who)
                 if reply is None or (who == "base" and any(view.kind == "base" for view in answers)):
                     continue
                 own = tables.get((owner.run.run_id, asked.row), {}).get(who, {})
@@ -358,7 +358,7 @@ def _rows(reports: Sequence[Report], all_text: int) -> list[RowView]:
 
 
 def _answer(  # noqa: PLR0917 - an answer has so many sides
-    label: str, who: str, reference: str, reply: Reply, own: dict[str, float], most: int
+    label: str, who: str, reference: str, reply: ModelAnswer, own: dict[str, float], most: int
 ) -> AnswerView:
     if reply.error is not None:
         return AnswerView(label, who, (), f"No answer: {reply.error}", (), "")
@@ -404,7 +404,7 @@ def _extremes(rows: Sequence[RowView]) -> dict[str, list[RowView]]:
     return found | ({"Worse than the base model": worse} if worse else {})
 
 
-def _differing(reports: Sequence[Report]) -> list[tuple[str, list[str]]]:
+def _differing(reports: Sequence[RunReport]) -> list[tuple[str, list[str]]]:
     """The lines of the specs in which several runs differ."""
     if len(reports) < 2:
         return []

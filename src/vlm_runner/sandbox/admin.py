@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import ValidationError
 
-from vlm_runner.sandbox.calls import Calls
+from vlm_runner.sandbox.call_log import CallLog
 from vlm_runner.sandbox.faults import Faults
+from vlm_runner.sandbox.http import HttpReply, HttpRequest, json_reply
 from vlm_runner.sandbox.pipelines import Pipelines
 from vlm_runner.sandbox.progress import settle
-from vlm_runner.sandbox.wire import HttpReply, HttpRequest, json_reply
-from vlm_runner.sandbox.world import World
+from vlm_runner.sandbox.state import SandboxState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ class Resettable(Protocol):
 
 class Admin:
     def __init__(
-        self, world: World, faults: Faults, calls: Calls, moto: Resettable, pipelines: Pipelines
+        self, world: SandboxState, faults: Faults, calls: CallLog, moto: Resettable, pipelines: Pipelines
     ) -> None:
         self._world, self._faults, self._calls, self._moto = world, faults, calls, moto
         self._pipelines = pipelines

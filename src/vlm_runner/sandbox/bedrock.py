@@ -5,14 +5,14 @@ from typing import Any
 
 from vlm_runner.sandbox import deployments, foundation, jobs, models, runtime, tags, throughputs
 from vlm_runner.sandbox.errors import AwsError, error_reply
+from vlm_runner.sandbox.http import HttpReply, HttpRequest
 from vlm_runner.sandbox.progress import settle
 from vlm_runner.sandbox.resources import Region
 from vlm_runner.sandbox.service_api import Call, ServiceApi, service_api
-from vlm_runner.sandbox.wire import HttpReply, HttpRequest
-from vlm_runner.sandbox.world import World
+from vlm_runner.sandbox.state import SandboxState
 
-Handler = Callable[[World, Region, Mapping[str, Any]], dict[str, Any]]
-RuntimeHandler = Callable[[World, str, Mapping[str, Any]], dict[str, Any]]
+Handler = Callable[[SandboxState, Region, Mapping[str, Any]], dict[str, Any]]
+RuntimeHandler = Callable[[SandboxState, str, Mapping[str, Any]], dict[str, Any]]
 
 CONTROL: dict[str, Handler] = {
     "CreateModelCustomizationJob": jobs.create_job,
@@ -46,7 +46,7 @@ def api_for(request: HttpRequest) -> tuple[str, ServiceApi]:
     return name, service_api(name)
 
 
-def handle(world: World, region_name: str, request: HttpRequest) -> HttpReply:
+def handle(world: SandboxState, region_name: str, request: HttpRequest) -> HttpReply:
     _, api = api_for(request)
     try:
         call = api.read(request)
@@ -58,7 +58,7 @@ def handle(world: World, region_name: str, request: HttpRequest) -> HttpReply:
         )
 
 
-def _perform(world: World, region_name: str, call: Call) -> dict[str, Any]:
+def _perform(world: SandboxState, region_name: str, call: Call) -> dict[str, Any]:
     if handler := RUNTIME.get(call.operation):
         return handler(world, region_name, call.parameters)  # decodes images, so it takes the lock by itself
     if control := CONTROL.get(call.operation):

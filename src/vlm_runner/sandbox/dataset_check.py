@@ -4,17 +4,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from vlm_runner.sandbox.catalogue import FoundationModel
-from vlm_runner.sandbox.neighbours import memory_of
+from vlm_runner.sandbox.nearest_neighbor import memory_of
 from vlm_runner.sandbox.objects import Objects, split_uri
 from vlm_runner.sandbox.records import Checker, DataRejected, Example, check_counts
-from vlm_runner.sandbox.resources import Verdict
+from vlm_runner.sandbox.resources import DatasetVerdict
 
 PROBE = ".write_access_check_file.tmp"
 
 
 def check_dataset(
     request: Mapping[str, Any], model: FoundationModel, region: str, account: str, objects: Objects
-) -> Verdict:
+) -> DatasetVerdict:
     """Pure but for reading S3 and leaving the write probe there; takes as long as there are images."""
     try:
         _probe_output(request["outputDataConfig"]["s3Uri"], region, objects)
@@ -26,8 +26,10 @@ def check_dataset(
         ]
         check_counts(model, len(training), len(validation))
     except DataRejected as rejected:
-        return Verdict(failure=str(rejected)[:2048])
-    return Verdict(None, sum(example.tokens for example in training), len(training), memory_of(training))
+        return DatasetVerdict(failure=str(rejected)[:2048])
+    return DatasetVerdict(
+        None, sum(example.tokens for example in training), len(training), memory_of(training)
+    )
 
 
 def _probe_output(uri: str, region: str, objects: Objects) -> None:

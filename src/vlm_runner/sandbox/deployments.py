@@ -8,14 +8,14 @@ from vlm_runner.sandbox.errors import AwsError, invalid
 from vlm_runner.sandbox.ledger import Entry
 from vlm_runner.sandbox.listing import by_name, find, page, select
 from vlm_runner.sandbox.resources import Deployment, Region, later
+from vlm_runner.sandbox.state import SandboxState, tags_of
 from vlm_runner.sandbox.throughputs import servable
-from vlm_runner.sandbox.world import World, tags_of
 
 P = Mapping[str, Any]
 ID = "customModelDeploymentIdentifier"
 
 
-def create_deployment(world: World, region: Region, p: P) -> dict[str, Any]:
+def create_deployment(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
     now = world.now()
     memory = timedelta(seconds=world.scenario.token_memory_seconds)
     # The operation declares no ConflictException, so a clash can only be a ValidationException.
@@ -48,7 +48,7 @@ def create_deployment(world: World, region: Region, p: P) -> dict[str, Any]:
     return {"customModelDeploymentArn": arn}
 
 
-def get_deployment(world: World, region: Region, p: P) -> dict[str, Any]:
+def get_deployment(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
     one, now = find(region.deployments, p[ID]), world.now()
     return {
         "customModelDeploymentArn": one.arn,
@@ -62,7 +62,7 @@ def get_deployment(world: World, region: Region, p: P) -> dict[str, Any]:
     }
 
 
-def list_deployments(world: World, region: Region, p: P) -> dict[str, Any]:
+def list_deployments(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
     now = world.now()
     # The filters of this one list are called createdBefore and createdAfter.
     times = {"creationTimeAfter": p.get("createdAfter"), "creationTimeBefore": p.get("createdBefore")}
@@ -83,7 +83,7 @@ def list_deployments(world: World, region: Region, p: P) -> dict[str, Any]:
     return page(rows, p, "modelDeploymentSummaries")
 
 
-def delete_deployment(world: World, region: Region, p: P) -> dict[str, Any]:
+def delete_deployment(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
     one, now = find(region.deployments, p[ID]), world.now()
     if one.status(now) == "Creating":
         raise AwsError("ConflictException", "The custom model deployment is Creating and cannot be deleted.")

@@ -1,6 +1,6 @@
 """Errors as AWS puts them on the wire."""
 
-from vlm_runner.sandbox.wire import HttpReply, json_reply
+from vlm_runner.sandbox.http import HttpReply, json_reply
 
 # Amazon S3 API reference, "Error responses"; used where an injected fault names only a code.
 S3_STATUS = {

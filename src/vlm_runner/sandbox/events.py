@@ -9,9 +9,9 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
+from vlm_runner.sandbox.http import timestamp
 from vlm_runner.sandbox.resources import Job
 from vlm_runner.sandbox.scenario import Scenario
-from vlm_runner.sandbox.wire import timestamp
 
 
 class Announcer:

@@ -5,18 +5,18 @@ from typing import Any
 
 from vlm_runner.sandbox.catalogue import FoundationModel, find_model, foundation_models
 from vlm_runner.sandbox.resources import Region
-from vlm_runner.sandbox.world import World
+from vlm_runner.sandbox.state import SandboxState
 
 P = Mapping[str, Any]
 
 
-def get_foundation_model(world: World, region: Region, p: P) -> dict[str, Any]:
+def get_foundation_model(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
     model, customizable = find_model(p["modelIdentifier"], region.name)
     model.require_alive(world.now())
     return {"modelDetails": _details(world, region, model, customizable=customizable)}
 
 
-def list_foundation_models(world: World, region: Region, p: P) -> dict[str, Any]:
+def list_foundation_models(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
     rows = [
         _details(world, region, model, customizable=customizable)
         for model in foundation_models()
@@ -35,7 +35,9 @@ def _wanted(row: Mapping[str, Any], p: P) -> bool:
     )
 
 
-def _details(world: World, region: Region, model: FoundationModel, *, customizable: bool) -> dict[str, Any]:
+def _details(
+    world: SandboxState, region: Region, model: FoundationModel, *, customizable: bool
+) -> dict[str, Any]:
     # The suffixed id is what fine-tuning and throughput take; the plain id is what on-demand inference takes.
     model_id = model.customizable_id if customizable else model.id
     on_demand = ["ON_DEMAND"] if model.on_demand_base else []

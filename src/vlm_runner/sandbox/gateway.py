@@ -13,17 +13,17 @@ from typing import Any
 
 from vlm_runner.sandbox import bedrock
 from vlm_runner.sandbox.admin import Admin
-from vlm_runner.sandbox.calls import Calls
+from vlm_runner.sandbox.call_log import CallLog
 from vlm_runner.sandbox.errors import AwsError, error_reply, expired_token
 from vlm_runner.sandbox.faults import Fault, Faults
+from vlm_runner.sandbox.http import HttpReply, HttpRequest
 from vlm_runner.sandbox.moto_bridge import Moto
 from vlm_runner.sandbox.operations import operation_of
 from vlm_runner.sandbox.pipelines import Pipelines
 from vlm_runner.sandbox.quotas import handle_quotas
 from vlm_runner.sandbox.service_api import service_api
 from vlm_runner.sandbox.signature import Scope, scope_of
-from vlm_runner.sandbox.wire import HttpReply, HttpRequest
-from vlm_runner.sandbox.world import World
+from vlm_runner.sandbox.state import SandboxState
 
 AsgiScope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -33,9 +33,9 @@ _POLL = 0.1
 
 
 class Gateway:
-    def __init__(self, world: World, moto: Moto, seed: int) -> None:
+    def __init__(self, world: SandboxState, moto: Moto, seed: int) -> None:
         self._world, self._moto = world, moto
-        self.faults, self.calls = Faults(seed), Calls()
+        self.faults, self.calls = Faults(seed), CallLog()
         self.pipelines = Pipelines(world.account)
         self._admin = Admin(world, self.faults, self.calls, moto, self.pipelines)
         self._threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix="sandbox")

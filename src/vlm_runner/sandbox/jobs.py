@@ -12,15 +12,15 @@ from vlm_runner.sandbox.hyperparameters import check_hyperparameters
 from vlm_runner.sandbox.ledger import Entry
 from vlm_runner.sandbox.listing import by_name, find, page, select
 from vlm_runner.sandbox.metrics import training_loss, validation_loss
-from vlm_runner.sandbox.resources import Job, Region, Verdict, later
+from vlm_runner.sandbox.resources import DatasetVerdict, Job, Region, later
 from vlm_runner.sandbox.roles import check_role
-from vlm_runner.sandbox.world import World, tags_of
+from vlm_runner.sandbox.state import SandboxState, tags_of
 
 P = Mapping[str, Any]
 VALIDATION_SECONDS = 180.0  # seen in practice: validation takes about three minutes
 
 
-def create_job(world: World, region: Region, p: P) -> dict[str, Any]:
+def create_job(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
     now = world.now()
     memory = timedelta(seconds=world.scenario.token_memory_seconds)
     if arn := region.tokens.recall("CreateModelCustomizationJob", p, now, memory, clash="ConflictException"):
@@ -51,7 +51,7 @@ def _base(region: Region, identifier: str) -> tuple[FoundationModel, str]:
     return model, model.arn(region.name)
 
 
-def _check_request(world: World, model: FoundationModel, p: P) -> float:
+def _check_request(world: SandboxState, model: FoundationModel, p: P) -> float:
     if p.get("customizationType", "FINE_TUNING") != "FINE_TUNING":
         kind = p["customizationType"]
         raise invalid(f"The model {model.customizable_id} does not support the customization type {kind}.")
@@ -70,7 +70,7 @@ def _check_names(region: Region, p: P, now: datetime) -> None:
         raise invalid("The provided custom model name is currently in use.")
 
 
-def _check_quota(world: World, region: Region, now: datetime) -> None:
+def _check_quota(world: SandboxState, region: Region, now: datetime) -> None:
     active = sum(job.ended_at(now) is None for job in region.jobs.values())
     for limit, what in (
         (world.scenario.running_jobs, "running"),
@@ -83,7 +83,9 @@ def _check_quota(world: World, region: Region, now: datetime) -> None:
             )
 
 
-def _new_job(world: World, region: Region, p: P, base: tuple[FoundationModel, str], epochs: float) -> Job:
+def _new_job(
+    world: SandboxState, region: Region, p: P, base: tuple[FoundationModel, str], epochs: float
+) -> Job:
     (model, base_arn), now = base, world.now()
     arn = world.arn(region.name, f"model-customization-job/{model.customizable_id}")
     total = world.scenario.job_seconds
@@ -115,14 +117,14 @@ def _new_job(world: World, region: Region, p: P, base: tuple[FoundationModel, st
     return job
 
 
-def _start_check(world: World, region: Region, job: Job) -> None:
+def _start_check(world: SandboxState, region: Region, job: Job) -> None:
     """Reading all images takes real time, so it happens beside the requests, not in one."""
 
     def check() -> None:
         try:
             verdict = check_dataset(job.request, job.model, region.name, world.account, world.objects)
         except Exception as error:  # noqa: BLE001 -- a bug here must fail the job, not leave it for ever InProgress
-            verdict = Verdict(failure=f"Internal error of the sandbox: {error!r}")
+            verdict = DatasetVerdict(failure=f"Internal error of the sandbox: {error!r}")
         job.verdict = verdict
 
     thread = threading.Thread(target=check, name=f"check-{job.name}", daemon=True)
@@ -130,7 +132,7 @@ def _start_check(world: World, region: Region, job: Job) -> None:
     thread.start()
 
 
-def get_job(world: World, region: Region, p: P) -> dict[str, Any]:
+def get_job(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
     job, now = find(region.jobs, p["jobIdentifier"]), world.now()
     status = job.status(now)
     done = status == "Completed"
@@ -195,7 +197,7 @@ def _phase(job: Job, now: datetime, starts: datetime | None, ends: datetime | No
     return details | {"status": "Completed" if finished else "InProgress"}
 
 
-def list_jobs(world: World, region: Region, p: P) -> dict[str, Any]:
+def list_jobs(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
     now = world.now()
     rows = [
         {
@@ -216,7 +218,7 @@ def list_jobs(world: World, region: Region, p: P) -> dict[str, Any]:
     return page(rows, p, "modelCustomizationJobSummaries")
 
 
-def stop_job(world: World, region: Region, p: P) -> dict[str, Any]:
+def stop_job(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
     job, now = find(region.jobs, p["jobIdentifier"]), world.now()
     if job.status(now) != "InProgress":
         raise AwsError("ConflictException", f"The job is {job.status(now)} and cannot be stopped.")

@@ -8,12 +8,12 @@ from vlm_runner.sandbox.errors import AwsError
 from vlm_runner.sandbox.jobs import metrics_of
 from vlm_runner.sandbox.listing import find, page, select
 from vlm_runner.sandbox.resources import Region
-from vlm_runner.sandbox.world import World
+from vlm_runner.sandbox.state import SandboxState
 
 P = Mapping[str, Any]
 
 
-def get_model(world: World, region: Region, p: P) -> dict[str, Any]:
+def get_model(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
     model = find(region.models, p["modelIdentifier"])
     job = model.job
     return {
@@ -34,7 +34,7 @@ def get_model(world: World, region: Region, p: P) -> dict[str, Any]:
     }
 
 
-def list_models(world: World, region: Region, p: P) -> dict[str, Any]:
+def list_models(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
     now = world.now()
     chosen = select(
         region.models.values(), p, status=lambda model: model.status(now), status_key="modelStatus"
@@ -58,7 +58,7 @@ def list_models(world: World, region: Region, p: P) -> dict[str, Any]:
     return page(rows, p, "modelSummaries")
 
 
-def delete_model(world: World, region: Region, p: P) -> dict[str, Any]:
+def delete_model(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
     model = find(region.models, p["modelIdentifier"])
     served = {one.model_arn for one in region.deployments.values()}
     for throughput in region.throughputs.values():

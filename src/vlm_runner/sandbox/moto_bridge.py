@@ -7,10 +7,10 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from vlm_runner.sandbox.errors import AwsError, error_reply
+from vlm_runner.sandbox.http import HttpReply, HttpRequest
 from vlm_runner.sandbox.operations import operation_of
 from vlm_runner.sandbox.s3_rules import check_conditions, check_digests, check_owner
 from vlm_runner.sandbox.signature import Scope
-from vlm_runner.sandbox.wire import HttpReply, HttpRequest
 
 _CONDITIONAL = frozenset({"PutObject", "CopyObject", "CompleteMultipartUpload", "DeleteObject"})
 

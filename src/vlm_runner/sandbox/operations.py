@@ -3,8 +3,8 @@
 from urllib.parse import parse_qs
 
 from vlm_runner.sandbox.bedrock import api_for
+from vlm_runner.sandbox.http import HttpRequest
 from vlm_runner.sandbox.signature import Scope
-from vlm_runner.sandbox.wire import HttpRequest
 
 _OBJECT = {"GET": "GetObject", "HEAD": "HeadObject", "PUT": "PutObject", "DELETE": "DeleteObject"}
 _BUCKET = {"GET": "ListObjects", "HEAD": "HeadBucket", "PUT": "CreateBucket", "DELETE": "DeleteBucket"}

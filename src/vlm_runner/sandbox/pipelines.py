@@ -27,7 +27,7 @@ from botocore.model import ServiceModel
 
 from vlm_runner.sandbox.constraints import violations
 from vlm_runner.sandbox.errors import AwsError, error_reply, invalid
-from vlm_runner.sandbox.wire import HttpReply, HttpRequest, json_reply
+from vlm_runner.sandbox.http import HttpReply, HttpRequest, json_reply
 
 _ENTRYPOINT = "vlm-runner"
 _POLL = 0.05

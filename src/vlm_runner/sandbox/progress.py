@@ -6,7 +6,7 @@ from vlm_runner.sandbox.ledger import Entry
 from vlm_runner.sandbox.metrics import write_metrics
 from vlm_runner.sandbox.resources import CustomModel, Job, Region, later
 from vlm_runner.sandbox.schedules import run_due
-from vlm_runner.sandbox.world import World, tags_of
+from vlm_runner.sandbox.state import SandboxState, tags_of
 
 PROCESSING_SECONDS = 720.0
 # A guess in the range people report: 1 to 4 hours for small sets, whatever their size.
@@ -14,7 +14,7 @@ LEAST_TRAINING_SECONDS = 2700.0
 TOKENS_PER_SECOND = 500.0
 
 
-def settle(world: World) -> None:
+def settle(world: SandboxState) -> None:
     """Bring every job to where the clock says it is, with its files, model, bill and events."""
     with world.lock:
         now = world.now()
@@ -25,7 +25,7 @@ def settle(world: World) -> None:
         run_due(world, now)
 
 
-def _settle_job(world: World, region: Region, job: Job, now: datetime) -> None:
+def _settle_job(world: SandboxState, region: Region, job: Job, now: datetime) -> None:
     if job.verdict and job.processed_at is None and job.fails_at is None:
         _schedule(world, job)
     if job.verdict:
@@ -41,7 +41,7 @@ def _settle_job(world: World, region: Region, job: Job, now: datetime) -> None:
     world.scenario = world.announcer.announce(region.name, job, now, now, world.scenario)
 
 
-def _schedule(world: World, job: Job) -> None:
+def _schedule(world: SandboxState, job: Job) -> None:
     verdict, total = job.verdict, world.scenario.job_seconds
     if verdict is None or verdict.failure:
         job.failure = verdict.failure if verdict else None
@@ -54,7 +54,7 @@ def _schedule(world: World, job: Job) -> None:
         job.fails_at = job.processed_at + (job.completes_at - job.processed_at) / 2
 
 
-def _produce_model(world: World, region: Region, job: Job) -> None:
+def _produce_model(world: SandboxState, region: Region, job: Job) -> None:
     born = job.completes_at or world.now()
     name = job.request["customModelName"]
     entry = Entry("custom_model", name, job.model_arn, region.name, born, job.model, lambda _: "Creating")

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from vlm_runner.sandbox.errors import AwsError, error_reply
+from vlm_runner.sandbox.http import HttpReply, HttpRequest, json_reply
 from vlm_runner.sandbox.scenario import Scenario
-from vlm_runner.sandbox.wire import HttpReply, HttpRequest, json_reply
 
 _QUOTAS: dict[str, tuple[str, Callable[[Scenario], int]]] = {
     "L-BE77399C": (

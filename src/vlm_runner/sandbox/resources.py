@@ -8,19 +8,19 @@ from typing import Any, Literal
 from vlm_runner.sandbox.catalogue import FoundationModel
 from vlm_runner.sandbox.idempotency import TokenMemory
 from vlm_runner.sandbox.ledger import Entry
-from vlm_runner.sandbox.neighbours import Memory
+from vlm_runner.sandbox.nearest_neighbor import TrainingMemory
 
 JobStatus = Literal["InProgress", "Completed", "Failed", "Stopping", "Stopped"]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class DatasetVerdict:
     """What data validation found: a sentence that fails the job, or what there is to train on."""
 
     failure: str | None = None
     tokens: int = 0
     records: int = 0
-    memory: Memory | None = None
+    memory: TrainingMemory | None = None
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Job:
     failure: str | None = None
     stop_at: datetime | None = None
     stopped_at: datetime | None = None
-    verdict: Verdict | None = None
+    verdict: DatasetVerdict | None = None
     announced: JobStatus | None = None
 
     def status(self, now: datetime) -> JobStatus:

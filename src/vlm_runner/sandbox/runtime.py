@@ -10,11 +10,11 @@ from vlm_runner.sandbox.catalogue import INVALID_MODEL, FoundationModel, find_mo
 from vlm_runner.sandbox.errors import AwsError, invalid, not_found
 from vlm_runner.sandbox.ledger import Entry
 from vlm_runner.sandbox.listing import by_name
-from vlm_runner.sandbox.neighbours import Memory, base_answer
+from vlm_runner.sandbox.nearest_neighbor import TrainingMemory, base_answer
 from vlm_runner.sandbox.payloads import Asked, from_converse, from_llama, from_nova
 from vlm_runner.sandbox.resources import Region
+from vlm_runner.sandbox.state import SandboxState
 from vlm_runner.sandbox.tokens import image_tokens, text_tokens
-from vlm_runner.sandbox.world import World
 
 P = Mapping[str, Any]
 
@@ -24,7 +24,7 @@ class Target:
     """What answers: a base model, or one that remembers its training set."""
 
     model: FoundationModel
-    memory: Memory | None
+    memory: TrainingMemory | None
     billed_as: str | None
     """The ARN that on-demand tokens are charged to; None where an hourly throughput answers."""
 
@@ -37,7 +37,7 @@ class Answer:
     stop_reason: str
 
 
-def converse(world: World, region_name: str, p: P) -> dict[str, Any]:
+def converse(world: SandboxState, region_name: str, p: P) -> dict[str, Any]:
     target = _target(world, region_name, p["modelId"])
     asked = from_converse(target.model, p, world.objects)
     answer = _answer(world, region_name, target, asked)
@@ -49,7 +49,7 @@ def converse(world: World, region_name: str, p: P) -> dict[str, Any]:
     }
 
 
-def invoke_model(world: World, region_name: str, p: P) -> dict[str, Any]:
+def invoke_model(world: SandboxState, region_name: str, p: P) -> dict[str, Any]:
     target = _target(world, region_name, p["modelId"])
     payload = _payload(p.get("body", b""))
     llama = target.model.family == "llama"
@@ -91,7 +91,7 @@ def _usage(answer: Answer) -> dict[str, int]:
     return {"inputTokens": answer.input_tokens, "outputTokens": answer.output_tokens, "totalTokens": total}
 
 
-def _target(world: World, region_name: str, model_id: str) -> Target:
+def _target(world: SandboxState, region_name: str, model_id: str) -> Target:
     with world.lock:
         now, region = world.now(), world.region(region_name)
         if ":provisioned-model/" in model_id:
@@ -128,7 +128,7 @@ def _deployment(region: Region, arn: str, now: datetime) -> Target:
     return Target(one.base, _memory(region, one.model_arn), one.arn)
 
 
-def _memory(region: Region, model_arn: str) -> Memory | None:
+def _memory(region: Region, model_arn: str) -> TrainingMemory | None:
     custom = region.models.get(model_arn)
     return custom.job.verdict.memory if custom and custom.job.verdict else None
 
@@ -157,7 +157,7 @@ def _not_on_demand(model_id: str) -> AwsError:
     )
 
 
-def _answer(world: World, region_name: str, target: Target, asked: Asked) -> Answer:
+def _answer(world: SandboxState, region_name: str, target: Target, asked: Asked) -> Answer:
     text = (
         target.memory.answer(asked.prompt, asked.images)
         if target.memory
@@ -179,7 +179,7 @@ def _cut(text: str, asked: Asked) -> tuple[str, str]:
     return (text[:limit], "max_tokens") if len(text) > limit else (text, "end_turn")
 
 
-def _bill(world: World, region_name: str, target: Target, answer: Answer) -> None:
+def _bill(world: SandboxState, region_name: str, target: Target, answer: Answer) -> None:
     arn = f"{target.billed_as}/invocations"
     with world.lock:
         now = world.now()

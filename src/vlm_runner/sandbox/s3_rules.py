@@ -14,7 +14,7 @@ from typing import Final
 from anycrc import Model
 
 from vlm_runner.sandbox.errors import AwsError
-from vlm_runner.sandbox.wire import HttpRequest
+from vlm_runner.sandbox.http import HttpRequest
 
 _CRC32C: Final = Model("CRC32-ISCSI")
 _CRC64NVME: Final = Model("CRC64-NVME")

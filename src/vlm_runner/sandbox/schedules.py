@@ -15,16 +15,16 @@ from zoneinfo import ZoneInfo
 from vlm_runner.sandbox import deployments, throughputs
 from vlm_runner.sandbox.errors import AwsError
 from vlm_runner.sandbox.resources import Region
-from vlm_runner.sandbox.world import World
+from vlm_runner.sandbox.state import SandboxState
 
 _TARGET = ":scheduler:::aws-sdk:bedrock:"
-_ACTIONS: dict[str, Callable[[World, Region, Mapping[str, Any]], dict[str, Any]]] = {
+_ACTIONS: dict[str, Callable[[SandboxState, Region, Mapping[str, Any]], dict[str, Any]]] = {
     "deleteProvisionedModelThroughput": throughputs.delete_throughput,
     "deleteCustomModelDeployment": deployments.delete_deployment,
 }
 
 
-def run_due(world: World, now: datetime) -> None:
+def run_due(world: SandboxState, now: datetime) -> None:
     """To be called under the world's lock."""
     for region, group, schedule in list(_schedules(world.account)):
         due = _due(schedule)
@@ -59,7 +59,7 @@ def _due(schedule: Any) -> datetime | None:
     return local.astimezone(UTC)
 
 
-def _ran(world: World, region: str, target: Mapping[str, Any]) -> bool:
+def _ran(world: SandboxState, region: str, target: Mapping[str, Any]) -> bool:
     act = _ACTIONS.get(target["Arn"].rpartition(":")[2])
     if act is None:
         return False

@@ -14,14 +14,14 @@ from typing import Self
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from vlm_runner.sandbox.calls import Calls
+from vlm_runner.sandbox.call_log import CallLog
 from vlm_runner.sandbox.clock import SimulatedClock
 from vlm_runner.sandbox.faults import Faults
 from vlm_runner.sandbox.gateway import Gateway
 from vlm_runner.sandbox.moto_bridge import Moto
 from vlm_runner.sandbox.options import SandboxOptions
 from vlm_runner.sandbox.progress import settle
-from vlm_runner.sandbox.world import World
+from vlm_runner.sandbox.state import SandboxState
 
 _TICK = 0.05
 
@@ -44,7 +44,7 @@ class Sandbox:
     def __init__(self, options: SandboxOptions | None = None) -> None:
         self._options = options or SandboxOptions()
         self.clock = SimulatedClock(self._options.as_of, self._options.speed)
-        self.world = World(self._options.account, self.clock, self._options.seed, self._options.prices)
+        self.world = SandboxState(self._options.account, self.clock, self._options.seed, self._options.prices)
         self._moto = Moto(self._options.account)
         self._gateway = Gateway(self.world, self._moto, self._options.seed)
         self._stopping = threading.Event()
@@ -54,7 +54,7 @@ class Sandbox:
         return self._gateway.faults
 
     @property
-    def calls(self) -> Calls:
+    def calls(self) -> CallLog:
         return self._gateway.calls
 
     def __enter__(self) -> Self:

@@ -19,7 +19,7 @@ from botocore.model import OperationModel, ServiceModel
 
 from vlm_runner.sandbox.constraints import Shape, violations
 from vlm_runner.sandbox.errors import AwsError, invalid
-from vlm_runner.sandbox.wire import HttpReply, HttpRequest, json_reply
+from vlm_runner.sandbox.http import HttpReply, HttpRequest, json_reply
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from vlm_runner.sandbox.wire import HttpRequest
+from vlm_runner.sandbox.http import HttpRequest
 
 _SCOPE = re.compile(r"Credential=([^/,\s]+)/(\d{8})/([^/]+)/([^/]+)/aws4_request")
 

@@ -9,7 +9,7 @@ from vlm_runner.sandbox.errors import AwsError, invalid
 from vlm_runner.sandbox.ledger import Entry
 from vlm_runner.sandbox.listing import by_name, find, page, select
 from vlm_runner.sandbox.resources import Region, Throughput, later
-from vlm_runner.sandbox.world import World, tags_of
+from vlm_runner.sandbox.state import SandboxState, tags_of
 
 P = Mapping[str, Any]
 _COMMITMENT_DAYS = {"OneMonth": 30, "SixMonths": 180}
@@ -28,7 +28,7 @@ def servable(region: Region, identifier: str, now: datetime) -> tuple[str, Found
     return custom.arn, custom.job.model
 
 
-def create_throughput(world: World, region: Region, p: P) -> dict[str, Any]:
+def create_throughput(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
     now = world.now()
     memory = timedelta(seconds=world.scenario.token_memory_seconds)
     # The operation declares no ConflictException, so a clash can only be a ValidationException.
@@ -48,7 +48,7 @@ def create_throughput(world: World, region: Region, p: P) -> dict[str, Any]:
     return {"provisionedModelArn": throughput.arn}
 
 
-def _check_quota(world: World, region: Region, p: P, base: FoundationModel) -> None:
+def _check_quota(world: SandboxState, region: Region, p: P, base: FoundationModel) -> None:
     if "commitmentDuration" in p:
         return
     taken = sum(one.units for one in region.throughputs.values() if one.commitment is None)
@@ -60,7 +60,9 @@ def _check_quota(world: World, region: Region, p: P, base: FoundationModel) -> N
         )
 
 
-def _new_throughput(world: World, region: Region, p: P, model_arn: str, base: FoundationModel) -> Throughput:
+def _new_throughput(
+    world: SandboxState, region: Region, p: P, model_arn: str, base: FoundationModel
+) -> Throughput:
     now, arn = world.now(), world.arn(region.name, "provisioned-model")
     name, commitment = p["provisionedModelName"], p.get("commitmentDuration")
     entry = Entry(
@@ -92,7 +94,7 @@ def _new_throughput(world: World, region: Region, p: P, model_arn: str, base: Fo
     return throughput
 
 
-def get_throughput(world: World, region: Region, p: P) -> dict[str, Any]:
+def get_throughput(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
     one, now = find(region.throughputs, p["provisionedModelId"]), world.now()
     return _summary(one, now) | {"failureMessage": one.failure if one.status(now) == "Failed" else None}
 
@@ -121,7 +123,7 @@ def _committed_until(one: Throughput) -> datetime | None:
     return one.created_at + timedelta(days=_COMMITMENT_DAYS[one.commitment]) if one.commitment else None
 
 
-def list_throughputs(world: World, region: Region, p: P) -> dict[str, Any]:
+def list_throughputs(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
     now = world.now()
     chosen = select(region.throughputs.values(), p, status=lambda one: one.status(now))
     rows = [
@@ -130,7 +132,7 @@ def list_throughputs(world: World, region: Region, p: P) -> dict[str, Any]:
     return page(rows, p, "provisionedModelSummaries")
 
 
-def update_throughput(world: World, region: Region, p: P) -> dict[str, Any]:
+def update_throughput(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
     one, now = find(region.throughputs, p["provisionedModelId"]), world.now()
     if one.status(now) != "InService":
         raise invalid(f"The provisioned model is {one.status(now)} and cannot be updated.")
@@ -148,7 +150,7 @@ def update_throughput(world: World, region: Region, p: P) -> dict[str, Any]:
     return {}
 
 
-def delete_throughput(world: World, region: Region, p: P) -> dict[str, Any]:
+def delete_throughput(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
     """Only InService or Failed ones, and none before its term ends (user guide, prov-thru-delete)."""
     one, now = find(region.throughputs, p["provisionedModelId"]), world.now()
     if one.status(now) not in {"InService", "Failed"}:

@@ -10,7 +10,7 @@ from vlm_runner.core.events import JobCompleted, JobFailed, JobSubmitted
 from vlm_runner.core.pace import NOT_YET_VISIBLE
 from vlm_runner.core.signals import RemoteStatusChanged
 from vlm_runner.errors import AwsRefused
-from vlm_runner.steps.watching import looks
+from vlm_runner.steps.polling import poll
 
 if TYPE_CHECKING:
     from vlm_runner.aws.ports import CustomModel, Job
@@ -64,7 +64,7 @@ async def await_job(command: AwaitJob, ports: Ports) -> JobCompleted | JobFailed
     async def look() -> Job | None:
         return await ports.aws.bedrock.find_job(command.arn)
 
-    async for job in looks(ports, "watching the job", look, about=command.arn):
+    async for job in poll(ports, "watching the job", look, about=command.arn):
         if job is None:
             if ports.clock.elapsed() - began < NOT_YET_VISIBLE:
                 continue
@@ -91,7 +91,7 @@ async def _await_model(job: Job, model_arn: str, ports: Ports) -> JobCompleted |
     async def look() -> CustomModel | None:
         return await ports.aws.bedrock.find_model(model_arn)
 
-    async for model in looks(ports, "waiting for the model", look):
+    async for model in poll(ports, "waiting for the model", look):
         if model is None:
             if ports.clock.elapsed() - began < NOT_YET_VISIBLE:
                 continue

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vlm_runner.evaluate import Metric
     from vlm_runner.models import Catalogue
     from vlm_runner.spec import RunSpec
-    from vlm_runner.steps.wake import Bell
+    from vlm_runner.steps.job_wakeups import JobWakeups
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Ports:
     metrics: Mapping[str, Metric] = field(default_factory=dict[str, "Metric"])
     """An embedding program's own, beside those that the spec names."""
     bounds: Bounds = field(default_factory=lambda: Bounds(concurrency=32, in_flight_bytes=256 * 1024 * 1024))
-    bell: Bell | None = None
+    bell: JobWakeups | None = None
     """Where a queue tells of state changes."""
 
     async def rest(self, seconds: float, about: str | None = None) -> bool:

@@ -21,7 +21,7 @@ from vlm_runner.spec import ServingMode
 if TYPE_CHECKING:
     from vlm_runner.aws.ports import Caller
     from vlm_runner.dataset.rows import Opened
-    from vlm_runner.lint import Report
+    from vlm_runner.lint import LintReport
     from vlm_runner.models import Catalogue, ModelProfile
     from vlm_runner.spec import RunSpec
     from vlm_runner.steps.ports import Ports
@@ -114,7 +114,7 @@ async def prepare(spec: RunSpec, run_id: str, uid: str, version: str, ports: Por
     )
 
 
-def look(opened: Opened, spec: RunSpec, profile: ModelProfile, ports: Ports) -> Report:
+def look(opened: Opened, spec: RunSpec, profile: ModelProfile, ports: Ports) -> LintReport:
     """
     All of the dataset, with its tokens counted. Blocks.
 

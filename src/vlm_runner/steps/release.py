@@ -11,8 +11,8 @@ from vlm_runner.core.signals import RemoteStatusChanged
 from vlm_runner.errors import AwsRefused, AwsUnavailable
 from vlm_runner.steps.dead_man_switch import disarm, move
 from vlm_runner.steps.job import ENDED
+from vlm_runner.steps.polling import poll
 from vlm_runner.steps.serving import is_ours
-from vlm_runner.steps.watching import looks
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -96,7 +96,7 @@ async def _stop_job(command: Release, ports: Ports, seen: _Seen) -> None:
             seen.stopped = True
         return job
 
-    async for job in looks(ports, "stopping the job", _bearing(look, "stopping the job")):
+    async for job in poll(ports, "stopping the job", _bearing(look, "stopping the job")):
         if job is None or job.status in ENDED:
             break
         ports.signal(RemoteStatusChanged(what="job", arn=job.arn, status=job.status))
@@ -115,7 +115,7 @@ async def _delete_endpoints(command: Release, ports: Ports, seen: _Seen) -> None
             seen.deleted.extend([endpoint.arn] if gone else [])
         return there
 
-    async for there in looks(ports, "deleting the endpoint", _bearing(look, "deleting the endpoint")):
+    async for there in poll(ports, "deleting the endpoint", _bearing(look, "deleting the endpoint")):
         if not there:
             break
         for endpoint in there:

@@ -11,7 +11,7 @@ from vlm_runner.core.pace import NOT_YET_VISIBLE
 from vlm_runner.core.signals import RemoteStatusChanged
 from vlm_runner.errors import AwsRefused
 from vlm_runner.steps.dead_man_switch import arm, standing
-from vlm_runner.steps.watching import looks
+from vlm_runner.steps.polling import poll
 
 if TYPE_CHECKING:
     from vlm_runner.aws.ports import Endpoint
@@ -73,7 +73,7 @@ async def await_endpoint(command: AwaitEndpoint, ports: Ports) -> EndpointReady 
     async def look() -> Endpoint | None:
         return await ports.aws.bedrock.find_endpoint(command.mode, command.arn)
 
-    async for endpoint in looks(ports, "watching the endpoint", look):
+    async for endpoint in poll(ports, "watching the endpoint", look):
         if endpoint is None:
             if ports.clock.elapsed() - began < NOT_YET_VISIBLE:
                 continue

@@ -29,12 +29,12 @@ from vlm_runner.errors import (
     QuotaExceeded,
     Throttled,
 )
-from vlm_runner.evaluate import AnsweredRow, Reply, to_line
-from vlm_runner.groups import task_group
+from vlm_runner.evaluate import AnsweredRow, ModelAnswer, to_line
 from vlm_runner.ingest.images import downscaled
 from vlm_runner.ingest.limits import AdaptiveLimit
 from vlm_runner.models import converse_request, family_of
 from vlm_runner.report.thumbnail import budget, thumbnail
+from vlm_runner.task_groups import task_group
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -107,7 +107,7 @@ class _Model:
     """The first is used; a refusal that wants another kind of id goes on to the next."""
     patience: float
     limit: AdaptiveLimit
-    replies: dict[int, Reply] = field(default_factory=dict[int, Reply])
+    replies: dict[int, ModelAnswer] = field(default_factory=dict[int, ModelAnswer])
     refusal: AwsRefused | None = None
     given_up: str | None = None
 
@@ -183,7 +183,7 @@ class _Tests:
         key = f"{self._folder}answers/{model.who}/{question.row:06d}.json"
         digest = self._digest(model, question)
         if key in saved and (known := await self._saved(key, digest)) is not None:
-            model.replies[question.row] = Reply.model_validate(known["reply"])
+            model.replies[question.row] = ModelAnswer.model_validate(known["reply"])
             self._remember(question, known.get("thumbnails"))
             return
         shown = None
@@ -245,7 +245,7 @@ class _Tests:
             for body, (_, form) in zip(originals, question.images, strict=True)
         )
 
-    async def _reply(self, model: _Model, asked: Asked) -> Reply | None:
+    async def _reply(self, model: _Model, asked: Asked) -> ModelAnswer | None:
         """None where the base model is given up."""
         started = self._ports.clock.elapsed()
         try:
@@ -259,11 +259,11 @@ class _Tests:
                 self._give_up(model, error)
                 return None
             model.refusal = error
-            return Reply(error=error.message[:FIRST_ANSWER_CHARACTERS])
+            return ModelAnswer(error=error.message[:FIRST_ANSWER_CHARACTERS])
         except AwsUnavailable as error:
             self._give_up(model, error)
             return None
-        return Reply(
+        return ModelAnswer(
             answer=said.text,
             stop_reason=said.stop_reason,
             input_tokens=said.input_tokens or 0,
@@ -278,7 +278,7 @@ class _Tests:
             model.given_up = f"The base model {model.ids[0]} could not be asked: {error.message}"
             self._ports.trouble("asking the base model", error)
 
-    async def _ask(self, model: _Model, asked: Asked) -> aws.Reply:
+    async def _ask(self, model: _Model, asked: Asked) -> aws.RuntimeReply:
         """One call, with patience for an endpoint that warms up or throttles."""
         clock, began, looks = self._ports.clock, self._ports.clock.elapsed(), 0
         while True:
@@ -431,7 +431,7 @@ def question_of(record: dict[str, Any], row: int, bucket: str) -> Question:
     )
 
 
-async def _call(asked: Asked, model_id: str, ports: Ports) -> aws.Reply:
+async def _call(asked: Asked, model_id: str, ports: Ports) -> aws.RuntimeReply:
     question, profile = asked.question, asked.profile
     (body, form), *more = ((picture.body, picture.format) for picture in asked.pictures)
     settings: dict[str, Any] = {
@@ -446,7 +446,7 @@ async def _call(asked: Asked, model_id: str, ports: Ports) -> aws.Reply:
     family = family_of(profile)
     payload = json.dumps(family.invoke_body(*content, **settings)).encode()
     answer = family.invoke_text(json.loads(await ports.aws.runtime.invoke(model_id, payload)))
-    return aws.Reply(
+    return aws.RuntimeReply(
         text=answer.text,
         input_tokens=answer.input_tokens or 0,
         output_tokens=answer.output_tokens or 0,

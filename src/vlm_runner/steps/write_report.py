@@ -11,8 +11,8 @@ from vlm_runner.core.events import ReportWritten
 from vlm_runner.core.names import run_prefix
 from vlm_runner.core.run import Phase
 from vlm_runner.errors import AwsRefused, ConfigurationError
-from vlm_runner.report.facts import Report, assemble
-from vlm_runner.report.gather import Material, gather
+from vlm_runner.report.assemble import RunReport, assemble
+from vlm_runner.report.collect import ReportInputs, collect
 from vlm_runner.report.render import page
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ async def write_report(run: Run, ports: Ports) -> ReportWritten:
     """
     folder = run_prefix(run.spec.storage.prefix, run.run_id)
     objects = ports.bucket_of(run)
-    material = await gather(run, objects)
+    material = await collect(run, objects)
     for missing in material.missing:
         ports.trouble("writing the report", missing)
     report, html = await to_thread.run_sync(_made, run, material, ports)
@@ -53,7 +53,7 @@ async def write_report(run: Run, ports: Ports) -> ReportWritten:
     )
 
 
-def _made(run: Run, material: Material, ports: Ports) -> tuple[Report, str]:
+def _made(run: Run, material: ReportInputs, ports: Ports) -> tuple[RunReport, str]:
     # Nothing comes after this phase: what is told here is how the run ended.
     ended = run.model_copy(update={"phase": Phase.DONE})
     report = assemble(ended, ports.history, material, _profile(run, ports), ports.clock.now(), ports.metrics)
@@ -67,9 +67,9 @@ def _profile(run: Run, ports: Ports) -> ModelProfile | None:
         return None
 
 
-def _json(report: Report) -> bytes:
+def _json(report: RunReport) -> bytes:
     return json.dumps(report.facts, ensure_ascii=False, indent=2, default=str).encode(errors="replace")
 
 
-def _lines(report: Report) -> bytes:
+def _lines(report: RunReport) -> bytes:
     return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in report.evaluation.rows).encode()

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from vlm_runner.core.names import slug
 from vlm_runner.errors import ConfigurationError
-from vlm_runner.segments import path_segment
+from vlm_runner.path_segment import path_segment
 from vlm_runner.spec import Duration, RunSpec, Section, sentence
 
 MOST_RUNS = 1000

@@ -16,7 +16,7 @@ def rows(results: Sequence[Result]) -> list[dict[str, Any]]:
     return sorted(made, key=lambda row: (_last(row["validation_loss"]), _last(row["training_loss"])))
 
 
-def text(table: Sequence[dict[str, Any]]) -> str:
+def table_text(table: Sequence[dict[str, Any]]) -> str:
     varied = sorted({key for row in table for key in row["values"]})
     heads = ["RUN", *(key.rpartition(".")[2] for key in varied), "OUTCOME", "TRAIN", "VALIDATION"]
     body = [

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from anyio.lowlevel import checkpoint
 
-from vlm_runner.aws.ports import CustomModel, Endpoint, FoundationModel, Job, Reply
+from vlm_runner.aws.ports import CustomModel, Endpoint, FoundationModel, Job, RuntimeReply
 from vlm_runner.aws.session import fence
 from vlm_runner.errors import AwsRefused, ModelNotReady, NotFound, QuotaExceeded
 from vlm_runner.spec import ServingMode
@@ -218,14 +218,14 @@ class FakeBedrock:
         await self._count("tag")
         self._existing(arn).tags.update(tags)
 
-    async def reply(self, model_id: str) -> Reply:
+    async def reply(self, model_id: str) -> RuntimeReply:
         """What the runtime answers for `model_id`, an endpoint's ARN or a foundation model."""
         await self._count("reply")
         if model_id.startswith("arn:"):
             endpoint = self._existing(model_id)
             if self._endpoint_status(endpoint) not in {"InService", "Active"}:
                 raise ModelNotReady("The model is not ready.")
-        return Reply(text="An answer.", input_tokens=10, output_tokens=3, stop_reason="end_turn")
+        return RuntimeReply(text="An answer.", input_tokens=10, output_tokens=3, stop_reason="end_turn")
 
     # Inside.
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
-from vlm_runner.checkpoint import document, holder, lease
+from vlm_runner.checkpoint import document, lease, process_identity
 from vlm_runner.testing import world
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def shortcuts(*, trusting: bool = False) -> Iterator[None]:
         patch.object(lease, "from_bytes", memory.from_bytes),
         patch.object(world, "from_bytes", memory.from_bytes),
         patch.object(lease, "to_bytes", memory.to_bytes if trusting else document.to_bytes),
-        patch.object(holder, "is_dead", lambda _: False),
+        patch.object(process_identity, "is_dead", lambda _: False),
     ):
         yield
     gc.set_threshold(*usual)

@@ -7,7 +7,7 @@ import itertools
 from anyio.lowlevel import checkpoint
 
 from vlm_runner.checkpoint.base import Replaced, Stored
-from vlm_runner.segments import path_segment
+from vlm_runner.path_segment import path_segment
 
 
 class MemoryStore:

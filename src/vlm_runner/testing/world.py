@@ -25,7 +25,7 @@ from vlm_runner.testing.store import MemoryStore
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from vlm_runner.aws.ports import Objects, Reply
+    from vlm_runner.aws.ports import Objects, RuntimeReply
     from vlm_runner.checkpoint.base import CheckpointStore
     from vlm_runner.checkpoint.document import Checkpoint
     from vlm_runner.core.events import Entry
@@ -55,7 +55,7 @@ class FakeRuntime:
     def __init__(self, bedrock: FakeBedrock) -> None:
         self._bedrock = bedrock
 
-    async def converse(self, request: Mapping[str, Any]) -> Reply:
+    async def converse(self, request: Mapping[str, Any]) -> RuntimeReply:
         return await self._bedrock.reply(str(request["modelId"]))
 
     async def invoke(self, model_id: str, body: bytes) -> bytes:  # noqa: ARG002

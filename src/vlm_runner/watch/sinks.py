@@ -43,8 +43,8 @@ class Sink(Protocol):
     async def close(self) -> None: ...
 
 
-class Announcer(Protocol):
-    """What sends to AWS; see `vlm_runner.aws.announce`."""
+class Notifier(Protocol):
+    """What sends to AWS; see `vlm_runner.aws.notifications`."""
 
     async def put_event(self, bus: str, event: dict[str, Any]) -> None: ...
 
@@ -73,7 +73,7 @@ class FileSink:
 
 
 class EventBridgeSink:
-    def __init__(self, bus: str, announcer: Announcer) -> None:
+    def __init__(self, bus: str, announcer: Notifier) -> None:
         self._bus, self._announcer = bus, announcer
 
     async def send(self, event: dict[str, Any]) -> None:
@@ -84,7 +84,7 @@ class EventBridgeSink:
 
 
 class SnsSink:
-    def __init__(self, topic_arn: str, announcer: Announcer) -> None:
+    def __init__(self, topic_arn: str, announcer: Notifier) -> None:
         self._topic_arn, self._announcer = topic_arn, announcer
 
     async def send(self, event: dict[str, Any]) -> None:
@@ -102,7 +102,7 @@ class EventSinks:
         settings: EventSettings,
         group: TaskGroup,
         clock: Clock,
-        announcer: Callable[[str], Announcer],
+        announcer: Callable[[str], Notifier],
     ) -> None:
         self._settings, self._group, self._clock = settings, group, clock
         self._announcer = announcer

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from vlm_runner.core.run import Phase
 from vlm_runner.errors import VlmRunnerError
-from vlm_runner.report.gather import Material, gather
+from vlm_runner.report.collect import ReportInputs, collect
 from vlm_runner.report.render import main_part, page
 from vlm_runner.watch.follow import checkpoints
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vlm_runner.checkpoint.document import Checkpoint
     from vlm_runner.clock import Clock
     from vlm_runner.core.run import Run
-    from vlm_runner.report.facts import Report
+    from vlm_runner.report.assemble import RunReport
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]", "::1")
 KEEP_ALIVE_SECONDS: Final = 15.0
@@ -58,13 +58,13 @@ class Live:
         store: CheckpointStore,
         run_id: str,
         clock: Clock,
-        assemble: Callable[[Checkpoint, Material], Report],
+        assemble: Callable[[Checkpoint, ReportInputs], RunReport],
         aws: Aws | None = None,
     ) -> None:
         self._store, self._run_id, self._clock = store, run_id, clock
         self._assemble, self._aws = assemble, aws
         self._checkpoint: Checkpoint | None = None
-        self._material = Material()
+        self._material = ReportInputs()
         self._gathered: tuple[object, ...] = ()
         self._remote = ""
         self._version = 0
@@ -87,7 +87,7 @@ class Live:
         self.over = True
         self._tell()
 
-    def report(self) -> Report:
+    def report(self) -> RunReport:
         if self._checkpoint is None:
             raise RuntimeError("nothing is known yet")
         found = self._assemble(self._checkpoint, self._material)
@@ -124,9 +124,9 @@ class Live:
             return
         self._gathered = worth
         try:
-            self._material = await gather(run, self._aws.objects(run.bucket, owner=run.account))
+            self._material = await collect(run, self._aws.objects(run.bucket, owner=run.account))
         except VlmRunnerError as error:
-            self._material = Material(missing=(f"S3 could not be reached: {error.message}",))
+            self._material = ReportInputs(missing=(f"S3 could not be reached: {error.message}",))
 
     async def _watch_remote(self) -> None:
         """Bedrock's own words about the job, while it trains; whoever drives the run is not asked."""

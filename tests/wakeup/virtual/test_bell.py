@@ -12,7 +12,7 @@ import pytest
 
 from vlm_runner.aws.queue import Message, region_of
 from vlm_runner.errors import AwsRefused
-from vlm_runner.steps.wake import Bell, subject
+from vlm_runner.steps.job_wakeups import JobWakeups, subject
 from vlm_runner.testing import FakeClock
 
 if TYPE_CHECKING:
@@ -78,14 +78,14 @@ def told() -> list[str]:
 
 
 @pytest.fixture
-async def bell(queue: FakeQueue, told: list[str]) -> AsyncIterator[Bell]:
-    bell = Bell(queue, FakeClock(), told.append)
+async def bell(queue: FakeQueue, told: list[str]) -> AsyncIterator[JobWakeups]:
+    bell = JobWakeups(queue, FakeClock(), told.append)
     listening = asyncio.create_task(bell.listen())
     yield bell
     listening.cancel()
 
 
-async def test_a_message_ends_the_rest_and_is_deleted(bell: Bell, queue: FakeQueue) -> None:
+async def test_a_message_ends_the_rest_and_is_deleted(bell: JobWakeups, queue: FakeQueue) -> None:
     began = _now()
     asyncio.get_running_loop().call_later(7, queue.send, event(OURS))
 
@@ -97,7 +97,7 @@ async def test_a_message_ends_the_rest_and_is_deleted(bell: Bell, queue: FakeQue
     assert queue.deleted == [event(OURS)]
 
 
-async def test_without_a_message_the_timer_ends_it(bell: Bell) -> None:
+async def test_without_a_message_the_timer_ends_it(bell: JobWakeups) -> None:
     began = _now()
 
     assert not await bell.rest(60, OURS)
@@ -105,7 +105,7 @@ async def test_without_a_message_the_timer_ends_it(bell: Bell) -> None:
     assert _now() - began == 60
 
 
-async def test_a_message_that_was_there_before_wakes_at_once(bell: Bell, queue: FakeQueue) -> None:
+async def test_a_message_that_was_there_before_wakes_at_once(bell: JobWakeups, queue: FakeQueue) -> None:
     queue.send(event(OURS))
     began = _now()
 
@@ -133,7 +133,7 @@ async def test_a_message_that_was_there_before_wakes_at_once(bell: Bell, queue: 
     ids=range(12),
 )
 async def test_what_is_not_ours_is_left_to_others_and_asked_for_ever_more_rarely(
-    bell: Bell, queue: FakeQueue, body: str
+    bell: JobWakeups, queue: FakeQueue, body: str
 ) -> None:
     queue.send(body)
 
@@ -144,7 +144,7 @@ async def test_what_is_not_ours_is_left_to_others_and_asked_for_ever_more_rarely
     assert queue.receives < 30
 
 
-async def test_a_second_copy_is_deleted_and_costs_one_look(bell: Bell, queue: FakeQueue) -> None:
+async def test_a_second_copy_is_deleted_and_costs_one_look(bell: JobWakeups, queue: FakeQueue) -> None:
     queue.send(event(OURS))
     queue.send(event(OURS))
 
@@ -154,7 +154,7 @@ async def test_a_second_copy_is_deleted_and_costs_one_look(bell: Bell, queue: Fa
     assert queue.deleted == [event(OURS)] * 2
 
 
-async def test_what_comes_between_two_rests_is_not_lost(bell: Bell, queue: FakeQueue) -> None:
+async def test_what_comes_between_two_rests_is_not_lost(bell: JobWakeups, queue: FakeQueue) -> None:
     await bell.rest(1, OURS)
     queue.send(event(OURS))
     await bell.rest(5, THEIRS)
@@ -166,7 +166,7 @@ async def test_what_comes_between_two_rests_is_not_lost(bell: Bell, queue: FakeQ
 
 
 async def test_a_missing_queue_is_told_once_and_the_timer_goes_on(
-    bell: Bell, queue: FakeQueue, told: list[str]
+    bell: JobWakeups, queue: FakeQueue, told: list[str]
 ) -> None:
     queue.error = AwsRefused("ReceiveMessage: the queue does not exist.")
     began = _now()
@@ -182,7 +182,7 @@ async def test_a_missing_queue_is_told_once_and_the_timer_goes_on(
 
 
 async def test_a_queue_that_comes_back_is_listened_to_again(
-    bell: Bell, queue: FakeQueue, told: list[str]
+    bell: JobWakeups, queue: FakeQueue, told: list[str]
 ) -> None:
     queue.error = AwsRefused("no")
     await bell.rest(60, OURS)
@@ -193,7 +193,7 @@ async def test_a_queue_that_comes_back_is_listened_to_again(
     assert len(told) == 1
 
 
-async def test_nobody_waits_so_nothing_is_received(bell: Bell, queue: FakeQueue) -> None:
+async def test_nobody_waits_so_nothing_is_received(bell: JobWakeups, queue: FakeQueue) -> None:
     await asyncio.sleep(3600)
     assert queue.receives == 0
 
@@ -203,7 +203,7 @@ async def test_nobody_waits_so_nothing_is_received(bell: Bell, queue: FakeQueue)
     assert queue.receives <= 2
 
 
-async def test_many_waits_share_one_queue_and_each_hears_its_own(bell: Bell, queue: FakeQueue) -> None:
+async def test_many_waits_share_one_queue_and_each_hears_its_own(bell: JobWakeups, queue: FakeQueue) -> None:
     woken_at: dict[str, float] = {}
     began = _now()
 

@@ -17,7 +17,7 @@ CREDENTIALS_PATIENCE = 900.0
 """Seconds that credentials may be expired in the middle of a wait of hours: somebody may be renewing them."""
 
 
-async def looks(
+async def poll(
     ports: Ports, doing: str, look: Callable[[], Awaitable[T]], *, about: str | None = None
 ) -> AsyncIterator[T]:
     """

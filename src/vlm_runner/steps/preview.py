@@ -21,14 +21,14 @@ from vlm_runner.steps.stage import transform_of
 if TYPE_CHECKING:
     from vlm_runner.core.events import RunCreated
     from vlm_runner.dataset.rows import Subset
-    from vlm_runner.lint import Report
+    from vlm_runner.lint import LintReport
     from vlm_runner.plan import Cost
     from vlm_runner.steps.ports import Ports
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
-    report: Report
+class RunPreview:
+    report: LintReport
     cost: Cost
     uploads: tuple[Upload, ...]
     resources: tuple[tuple[str, str, str], ...]
@@ -36,7 +36,7 @@ class Survey:
     """Another dataset under the same keys, which the run would refuse to overwrite."""
 
 
-async def survey(created: RunCreated, ports: Ports) -> Survey:
+async def preview_run(created: RunCreated, ports: Ports) -> RunPreview:
     """Look at the dataset and at what S3 holds of it already."""
     run = Run.begin(Entry(sequence=1, at=ports.clock.now(), event=created))
     profile = ports.catalogue.find(created.spec.model.base)
@@ -52,7 +52,7 @@ async def survey(created: RunCreated, ports: Ports) -> Survey:
         conflict = conflict or other
         uploads.append(_upload(report, subset.name, subset.num_rows, there))
     validation = report.census[subsets[1].name] if len(subsets) > 1 else None
-    return Survey(
+    return RunPreview(
         report=report,
         cost=estimate(created.spec, profile, report.census[subsets[0].name], validation),
         uploads=tuple(uploads),
@@ -61,7 +61,7 @@ async def survey(created: RunCreated, ports: Ports) -> Survey:
     )
 
 
-def _upload(report: Report, subset: str, rows: int, there: int) -> Upload:
+def _upload(report: LintReport, subset: str, rows: int, there: int) -> Upload:
     census = report.census[subset]
     size, share = census.image_bytes, there / rows if rows else 0.0
     return Upload(

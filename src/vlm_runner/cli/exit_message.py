@@ -8,7 +8,7 @@ LONGEST = 1000
 """Characters; SageMaker keeps one kilobyte (API reference, DescribeProcessingJob)."""
 
 
-def leave_last_word(text: str) -> None:
+def write_exit_message(text: str) -> None:
     """Outside of SageMaker there is no such place, and nothing happens."""
     from vlm_runner.settings import message_file_from_environment
     from vlm_runner.watch.redact import printable, redacted

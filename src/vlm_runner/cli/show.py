@@ -29,7 +29,7 @@ def status(run_id: str, *, as_json: bool, **flags: Any) -> None:
     Example:
         vlm-runner status for-vlm-accessibility-3f2a9c01 --json
     """
-    from vlm_runner.cli import glance, printing
+    from vlm_runner.cli import console, glance
     from vlm_runner.report.summary import summary
 
     root = None if as_json else glance.local_root(flags["store"])
@@ -37,13 +37,13 @@ def status(run_id: str, *, as_json: bool, **flags: Any) -> None:
     run = checkpoint.run
     if as_json:
         state = {"state": glance.state_of(checkpoint), "checkpoint": where}
-        printing.result_json(summary(run, checkpoint.history) | state)
+        console.result_json(summary(run, checkpoint.history) | state)
     else:
-        printing.result(printing.outcome_text(run, where))
-        printing.result(f"  {'state':<16}{glance.state_of(checkpoint)}")
+        console.result(console.outcome_text(run, where))
+        console.result(f"  {'state':<16}{glance.state_of(checkpoint)}")
         if run.may_bill:
             profile = known_profile(run.spec.model.base, settings_for(Where(**flags)))
-            printing.say(printing.billing_text(run, profile) or "")
+            console.say(console.billing_text(run, profile) or "")
     sys.exit(run.exit_code)
 
 
@@ -59,20 +59,20 @@ def list_runs(*, as_json: bool, **flags: Any) -> None:
     """
     import anyio
 
-    from vlm_runner.cli import printing
+    from vlm_runner.cli import console
 
     settings = settings_for(Where(**flags))
     rows = anyio.run(_all, settings)
     if as_json:
-        printing.result_json(rows)
+        console.result_json(rows)
         return
     if not rows:
-        printing.say("No runs here yet. Start one with: vlm-runner start run.toml")
+        console.say("No runs here yet. Start one with: vlm-runner start run.toml")
         return
     width = max(len(row["run_id"]) for row in rows)
-    printing.result(f"{'RUN':<{width}}  {'STATE':<10} {'PHASE':<11} {'CHANGED':<17} {'COST':<12} BILLS")
+    console.result(f"{'RUN':<{width}}  {'STATE':<10} {'PHASE':<11} {'CHANGED':<17} {'COST':<12} BILLS")
     for row in rows:
-        printing.result(
+        console.result(
             f"{row['run_id']:<{width}}  {row['state']:<10} {row['phase']:<11} "
             f"{_ago(row['updated_at']):<17} {_cost(row):<12} {_bills(row)}".rstrip()
         )
@@ -116,14 +116,14 @@ def events(run_id: str, *, follow: bool, after: int, **flags: Any) -> None:
     """
     import anyio
 
-    from vlm_runner.cli import printing
+    from vlm_runner.cli import console
 
     told = _Told(after)
     try:
         anyio.run(partial(_print_events, settings_for(Where(**flags)), run_id, told, follow=follow))
     except KeyboardInterrupt:
         store = f" --store {flags['store']}" if flags["store"] else ""
-        printing.say(
+        console.say(
             "Stopped looking; the run goes on. "
             f"Come back with: vlm-runner events {run_id} -f --after {told.sequence}{store}"
         )

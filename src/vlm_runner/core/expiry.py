@@ -37,12 +37,12 @@ class Rented:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ExpiryVerdict:
     outlived: bool
     reason: str
 
 
-def judge(rented: Rented, run: Run | None, *, now: datetime, older_than: timedelta | None) -> Verdict:
+def judge(rented: Rented, run: Run | None, *, now: datetime, older_than: timedelta | None) -> ExpiryVerdict:
     """
     Whether to delete it. `run` is what the checkpoints know of the run that its tags name, if anything.
 
@@ -55,34 +55,36 @@ def judge(rented: Rented, run: Run | None, *, now: datetime, older_than: timedel
         return _by_run(rented, run, now)
     age = None if rented.created_at is None else now - rented.created_at
     if older_than is not None and age is not None and age >= older_than:
-        return Verdict(outlived=True, reason=f"no run of this store rented it, and it is {_hours(age)} old")
-    return Verdict(outlived=False, reason="no run of this store rented it; another store's may have")
+        return ExpiryVerdict(
+            outlived=True, reason=f"no run of this store rented it, and it is {_hours(age)} old"
+        )
+    return ExpiryVerdict(outlived=False, reason="no run of this store rented it; another store's may have")
 
 
-def _by_tag(rented: Rented, now: datetime) -> Verdict | None:
+def _by_tag(rented: Rented, now: datetime) -> ExpiryVerdict | None:
     tag = rented.tags.get(TAG_EXPIRES)
     if tag is None:
         return None
     if tag == NEVER:
-        return Verdict(outlived=False, reason="it was kept without an end")
+        return ExpiryVerdict(outlived=False, reason="it was kept without an end")
     try:
         expires = datetime.fromisoformat(tag)
         over = now >= expires
     except (ValueError, TypeError):
-        return Verdict(outlived=False, reason=f"its tag {TAG_EXPIRES} cannot be read")
-    return Verdict(outlived=over, reason=f"it was kept until {tag}{', which is over' if over else ''}")
+        return ExpiryVerdict(outlived=False, reason=f"its tag {TAG_EXPIRES} cannot be read")
+    return ExpiryVerdict(outlived=over, reason=f"it was kept until {tag}{', which is over' if over else ''}")
 
 
-def _by_run(rented: Rented, run: Run, now: datetime) -> Verdict:
+def _by_run(rented: Rented, run: Run, now: datetime) -> ExpiryVerdict:
     if not run.done:
-        return Verdict(outlived=False, reason=f"its run is in phase {run.phase}")
+        return ExpiryVerdict(outlived=False, reason=f"its run is in phase {run.phase}")
     kept = run.handed_over
     if kept is None or kept.arn != rented.arn:
-        return Verdict(outlived=True, reason="its run is done")
+        return ExpiryVerdict(outlived=True, reason="its run is done")
     if kept.expires_at is None:
-        return Verdict(outlived=False, reason="its run kept it without an end")
+        return ExpiryVerdict(outlived=False, reason="its run kept it without an end")
     over = now >= kept.expires_at
-    return Verdict(outlived=over, reason=f"its run kept it until {kept.expires_at.isoformat()}")
+    return ExpiryVerdict(outlived=over, reason=f"its run kept it until {kept.expires_at.isoformat()}")
 
 
 def _hours(age: timedelta) -> str:

@@ -33,7 +33,7 @@ LONGEST_ASIDE: Final = 30
 DETAIL_TYPE: Final = "Model Customization Job State Change"
 
 
-class Bell:
+class JobWakeups:
     """
     Ends the rest of whoever waits for a thing that a message is about; `listen` must run beside it.
 

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
     from vlm_runner.core.events import Entry
     from vlm_runner.models import ModelProfile
-    from vlm_runner.report.gather import Material
+    from vlm_runner.report.collect import ReportInputs
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class RunReport:
     run: Run
     history: tuple[Entry, ...]
-    material: Material
+    material: ReportInputs
     evaluation: Evaluation
     facts: dict[str, Any]
     """What `report.json` holds."""
@@ -36,11 +36,11 @@ class Report:
 def assemble(  # noqa: PLR0917 - a report has so many sides
     run: Run,
     history: Sequence[Entry],
-    material: Material,
+    material: ReportInputs,
     profile: ModelProfile | None,
     now: datetime,
     metrics: Mapping[str, Metric] | None = None,
-) -> Report:
+) -> RunReport:
     """Measures all answers, which takes CPU time: call it in a worker thread."""
     found, missing = dict(metrics or {}), list(material.missing)
     for path in run.spec.test.metrics:
@@ -70,7 +70,7 @@ def assemble(  # noqa: PLR0917 - a report has so many sides
         "missing": missing,
         "version": run.created.version,
     }
-    return Report(run, tuple(history), material, evaluation, facts)
+    return RunReport(run, tuple(history), material, evaluation, facts)
 
 
 def _price(profile: ModelProfile | None) -> Any:

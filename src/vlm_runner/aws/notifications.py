@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 
-class AwsAnnouncer:
+class AwsNotifier:
     """Both take a CloudEvent whole: rules and filters look into it."""
 
     def __init__(self, events: Callable[[], Awaitable[Any]], sns: Callable[[], Awaitable[Any]]) -> None:

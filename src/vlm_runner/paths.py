@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from vlm_runner.segments import path_segment
+from vlm_runner.path_segment import path_segment
 
 STATE: Final = "state.json"
 

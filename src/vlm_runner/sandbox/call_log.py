@@ -7,7 +7,7 @@ from typing import Any
 _RECENT = 1000
 
 
-class Calls:
+class CallLog:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.clear()

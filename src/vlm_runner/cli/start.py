@@ -12,9 +12,9 @@ from vlm_runner.cli.options import (
     duration,
     json_option,
     settings_for,
+    verbosity_options,
     verify_option,
     verifying,
-    voice_options,
     where_options,
 )
 
@@ -36,7 +36,7 @@ TIMEOUT_HELP = "Stop watching after, e.g., 90m; the run is not failed by it."
 @click.option("--timeout", metavar="TIME", callback=duration, help=TIMEOUT_HELP)
 @verify_option
 @json_option
-@voice_options
+@verbosity_options
 @where_options
 def start(
     spec_file: str,
@@ -60,10 +60,10 @@ def start(
     """
     from pathlib import Path
 
-    from vlm_runner.cli.attach import drive_to_end
+    from vlm_runner.cli.foreground import drive_to_end
     from vlm_runner.spec import RunSpec
 
-    where, voice = split(flags)
+    where, voice = split_flags(flags)
     spec = RunSpec.from_toml(Path(spec_file))
     settings = settings_for(where, spec_region=spec.aws.region, ask_profile=True)
     settings = verifying(settings, verify=verify)
@@ -74,7 +74,7 @@ def start(
     async def begin(runner: Runner) -> RunHandle:
         created = await runner.prepare(spec, run_id=run_id)
         if created is not None:
-            await agree(runner, created, yes=yes, lint=lint)
+            await confirm_plan(runner, created, yes=yes, lint=lint)
             await runner.create(created)
         return await runner.start(spec, run_id=run_id)
 
@@ -87,7 +87,7 @@ def start(
 @click.option("--timeout", metavar="TIME", callback=duration, help=TIMEOUT_HELP)
 @verify_option
 @json_option
-@voice_options
+@verbosity_options
 @where_options
 def resume(run_id: str, until: str | None, *, timeout: float | None, verify: bool, **flags: Any) -> None:
     """Go on with RUN from wherever it stands, on any machine that reaches its checkpoint.
@@ -96,11 +96,11 @@ def resume(run_id: str, until: str | None, *, timeout: float | None, verify: boo
     Example:
         vlm-runner resume for-vlm-accessibility-3f2a9c01
     """
-    from vlm_runner.cli.attach import drive_to_end
+    from vlm_runner.cli.foreground import drive_to_end
     from vlm_runner.core.run import Phase
     from vlm_runner.errors import UsageError
 
-    where, voice = split(flags)
+    where, voice = split_flags(flags)
     try:
         last = Phase(until) if until else None
     except ValueError:
@@ -118,7 +118,7 @@ def resume(run_id: str, until: str | None, *, timeout: float | None, verify: boo
 @click.option("--reason", default="", help="Kept in the run's history.")
 @click.option("-d", "--detach", is_flag=True, help="Leave the mark for whoever drives the run, and return.")
 @json_option
-@voice_options
+@verbosity_options
 @where_options
 def cancel(run_id: str, reason: str, *, detach: bool, **flags: Any) -> None:
     """Stop what RUN pays for, delete it, and report. Exits with 103 once that is done.
@@ -127,10 +127,10 @@ def cancel(run_id: str, reason: str, *, detach: bool, **flags: Any) -> None:
     Example:
         vlm-runner cancel for-vlm-accessibility-3f2a9c01 --reason "wrong split"
     """
-    from vlm_runner.cli import printing
-    from vlm_runner.cli.attach import drive_to_end
+    from vlm_runner.cli import console
+    from vlm_runner.cli.foreground import drive_to_end
 
-    where, voice = split(flags)
+    where, voice = split_flags(flags)
     settings = settings_for(where)
 
     async def mark(runner: Runner) -> None:
@@ -146,7 +146,7 @@ def cancel(run_id: str, reason: str, *, detach: bool, **flags: Any) -> None:
                 await mark(runner)
 
         anyio.run(only_mark)
-        printing.say(f"Marked. Whoever drives run {run_id} stops it; or: vlm-runner resume {run_id}")
+        console.say(f"Marked. Whoever drives run {run_id} stops it; or: vlm-runner resume {run_id}")
         return
 
     async def begin(runner: Runner) -> RunHandle:
@@ -156,13 +156,13 @@ def cancel(run_id: str, reason: str, *, detach: bool, **flags: Any) -> None:
     sys.exit(drive_to_end(settings, begin, store_flag=where.store, **voice))
 
 
-def split(flags: dict[str, Any]) -> tuple[Where, dict[str, Any]]:
+def split_flags(flags: dict[str, Any]) -> tuple[Where, dict[str, Any]]:
     """Shared flags, by what they are about."""
     voice = {name: flags.pop(name) for name in ("as_json", "quiet", "verbose")}
     return Where(**flags), voice
 
 
-async def agree(runner: Runner, created: RunCreated, *, yes: bool, lint: bool) -> None:
+async def confirm_plan(runner: Runner, created: RunCreated, *, yes: bool, lint: bool) -> None:
     """
     Show the plan, and ask before money is spent.
 
@@ -172,7 +172,7 @@ async def agree(runner: Runner, created: RunCreated, *, yes: bool, lint: bool) -
     """
     from anyio import to_thread
 
-    from vlm_runner.cli import printing
+    from vlm_runner.cli import console
     from vlm_runner.cli.plan import plan_of
     from vlm_runner.errors import DataError, UsageError
     from vlm_runner.lint import Severity
@@ -186,15 +186,15 @@ async def agree(runner: Runner, created: RunCreated, *, yes: bool, lint: bool) -
         )
     if yes and not lint:
         return
-    plan = plan_of(created, await runner.survey(created), runner.catalogue)
+    plan = plan_of(created, await runner.preview(created), runner.catalogue)
     if terminal:
-        printing.say(plan_text(plan, settings=False))
+        console.say(plan_text(plan, settings=False))
     if plan.report.failed and lint:
         from vlm_runner.cli.lint import table
         from vlm_runner.lint.rows import order
 
         if not terminal:
-            printing.say(table(plan.report))
+            console.say(table(plan.report))
         first = min(plan.report.findings, key=order)
         raise DataError(
             f"Lint has {plan.report.count(Severity.ERROR):,} errors, the first ({first.code}) of "
@@ -223,8 +223,8 @@ def start_detached(
 
     import anyio
 
-    from vlm_runner.cli import printing
-    from vlm_runner.places import default_checkpoint_folder
+    from vlm_runner.cli import console
+    from vlm_runner.paths import default_checkpoint_folder
     from vlm_runner.runner import Runner
 
     async def create() -> str:
@@ -232,7 +232,7 @@ def start_detached(
             created = await runner.prepare(spec, run_id=run_id)
             if created is None:
                 return runner.id_of(spec, run_id)
-            await agree(runner, created, yes=yes, lint=lint)
+            await confirm_plan(runner, created, yes=yes, lint=lint)
             return await runner.create(created)
 
     name = anyio.run(create)
@@ -252,9 +252,9 @@ def start_detached(
             stderr=out,
             start_new_session=True,
         )
-    printing.say(f"Run {name} goes on in the background; its log is {log}.")
-    printing.say(f"Look with: vlm-runner status {name}    or: vlm-runner events {name} -f")
+    console.say(f"Run {name} goes on in the background; its log is {log}.")
+    console.say(f"Look with: vlm-runner status {name}    or: vlm-runner events {name} -f")
     if as_json:
-        printing.result_json({"run_id": name, "log": str(log)})
+        console.result_json({"run_id": name, "log": str(log)})
     else:
-        printing.result(name)
+        console.result(name)

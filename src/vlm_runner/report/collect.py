@@ -41,7 +41,7 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class ReportInputs:
     rows: tuple[AnsweredRow, ...] = ()
     thumbnails: dict[int, tuple[str, ...]] = field(default_factory=dict[int, tuple[str, ...]])
     """WebP in base64, by row; several where a row has several images."""
@@ -51,7 +51,7 @@ class Material:
     """What could not be read, each in a sentence."""
 
 
-async def gather(run: Run, objects: Objects) -> Material:
+async def collect(run: Run, objects: Objects) -> ReportInputs:
     """Never fails: what cannot be read is named in `missing`."""
     missing: list[str] = []
     rows: tuple[AnsweredRow, ...] = ()
@@ -63,7 +63,7 @@ async def gather(run: Run, objects: Objects) -> Material:
         training, validation = await losses(run, objects)
     except VlmRunnerError as error:
         missing.append(f"S3 could not be read to the end: {error.message}")
-    return Material(rows, small, training, validation, tuple(missing))
+    return ReportInputs(rows, small, training, validation, tuple(missing))
 
 
 async def losses(run: Run, objects: Objects) -> tuple[Curve, Curve]:

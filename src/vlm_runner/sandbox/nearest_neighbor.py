@@ -25,7 +25,7 @@ class Likeness:
 
 
 @dataclass(frozen=True)
-class Memory:
+class TrainingMemory:
     likenesses: tuple[Likeness, ...]
     answers: tuple[str, ...]
 
@@ -35,8 +35,8 @@ class Memory:
         return self.answers[scores.index(min(scores))]
 
 
-def memory_of(examples: Sequence[Example]) -> Memory:
-    return Memory(
+def memory_of(examples: Sequence[Example]) -> TrainingMemory:
+    return TrainingMemory(
         tuple(_likeness(example.prompt, example.images) for example in examples),
         tuple(example.answer for example in examples),
     )

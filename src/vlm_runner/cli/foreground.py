@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from vlm_runner.cli import printing
-from vlm_runner.cli.last_word import leave_last_word
+from vlm_runner.cli import console
+from vlm_runner.cli.exit_message import write_exit_message
 from vlm_runner.cli.prices import known_profile
 from vlm_runner.errors import ConfigurationError, Stopped
 from vlm_runner.report.summary import summary
@@ -96,7 +96,7 @@ def loop_options() -> dict[str, bool]:
     return {"use_uvloop": find_spec("uvloop") is not None}
 
 
-class Ended:
+class DriveResult:
     """How an attached drive ended: a run, perhaps with the error that halted it."""
 
     def __init__(
@@ -110,10 +110,10 @@ async def _drive(
     begin: Callable[[Runner], Awaitable[RunHandle]],
     watching: list[Watcher],
     timeout: float | None,  # noqa: ASYNC109 - ends the watching in an orderly way, which cancelling would not
-) -> Ended:
+) -> DriveResult:
     async with AsyncExitStack() as stack:
         runner = await stack.enter_async_context(Runner.open(settings, watchers=watching))
-        obeying = _Obeying(settings)
+        obeying = _SignalHandler(settings)
         async with anyio.create_task_group() as group:
             await group.start(obeying.signals)
             with obeying.beginning:
@@ -124,9 +124,9 @@ async def _drive(
             raise Stopped("Stopped before anything was begun.", hint="Give the same command again.")
         where = runner.store.locate(handle.run_id)
         try:
-            return Ended(await handle.result(), None, where, timed_out=timed_out)
+            return DriveResult(await handle.result(), None, where, timed_out=timed_out)
         except Exception as error:  # noqa: BLE001 - concluded, with the run beside it
-            return Ended(handle.run, error, where, timed_out=timed_out)
+            return DriveResult(handle.run, error, where, timed_out=timed_out)
 
 
 async def _ended_within(handle: RunHandle, seconds: float | None) -> bool:
@@ -138,7 +138,7 @@ async def _ended_within(handle: RunHandle, seconds: float | None) -> bool:
     return False
 
 
-class _Obeying:
+class _SignalHandler:
     """From the first moment on: process 1 of a container has no other handler, and would ignore SIGTERM."""
 
     def __init__(self, settings: Settings) -> None:
@@ -155,7 +155,7 @@ class _Obeying:
                     interrupts += number == signal.SIGINT
                     if interrupts > 1:
                         _leave_at_once(self.handle, self._settings)
-                    printing.say("Stopping: what is under way is recorded, remote work goes on.")
+                    console.say("Stopping: what is under way is recorded, remote work goes on.")
                     self.beginning.cancel()
                     if self.handle is not None:
                         self.handle.stop()
@@ -170,9 +170,9 @@ class _Obeying:
 
 def _leave_at_once(handle: RunHandle | None, settings: Settings) -> None:
     if handle is not None and handle.run is not None and (warning := _billing(handle.run, settings)):
-        printing.say(warning)
+        console.say(warning)
     if handle is not None:
-        printing.say(resume_line(handle.run_id, None))
+        console.say(resume_line(handle.run_id, None))
     sys.stdout.flush()
     os._exit(130)
 
@@ -182,29 +182,29 @@ def resume_line(run_id: str, store_flag: str | None) -> str:
     return f"Go on with: vlm-runner resume {run_id}{store}"
 
 
-def conclude(ended: Ended, settings: Settings, *, as_json: bool, store_flag: str | None) -> int:
+def conclude(ended: DriveResult, settings: Settings, *, as_json: bool, store_flag: str | None) -> int:
     """Print result, error and warnings, each to its place; the exit code."""
     run = ended.run
     if run is None:
         raise ended.error if ended.error is not None else Stopped("Stopped.")
     if as_json:
-        printing.result_json(summary(run) | {"checkpoint": ended.checkpoint, "error": _text(ended.error)})
+        console.result_json(summary(run) | {"checkpoint": ended.checkpoint, "error": _text(ended.error)})
     elif run.done:
-        printing.result(printing.outcome_text(run, ended.checkpoint))
+        console.result(console.outcome_text(run, ended.checkpoint))
     code = run.exit_code if ended.error is None else getattr(ended.error, "exit_code", 1)
     if ended.error is not None and not run.done:
-        printing.say(f"vlm-runner: {ended.error}")
-        printing.say(f"The run stands in phase {run.phase}. {resume_line(run.run_id, store_flag)}")
+        console.say(f"vlm-runner: {ended.error}")
+        console.say(f"The run stands in phase {run.phase}. {resume_line(run.run_id, store_flag)}")
         code = 101 if ended.timed_out else code
     if warning := _billing(run, settings):
-        printing.say(warning)
+        console.say(warning)
     if word := _text(ended.error) or run.reason:
-        leave_last_word(word)
+        write_exit_message(word)
     return code
 
 
 def _billing(run: Run, settings: Settings) -> str | None:
-    return printing.billing_text(run, known_profile(run.spec.model.base, settings)) if run.may_bill else None
+    return console.billing_text(run, known_profile(run.spec.model.base, settings)) if run.may_bill else None
 
 
 def _text(error: BaseException | None) -> str | None:

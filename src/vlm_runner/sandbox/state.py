@@ -20,7 +20,7 @@ from vlm_runner.sandbox.scenario import Scenario
 _TAGS_PER_RESOURCE = 50  # Bedrock API reference, TooManyTagsException
 
 
-class World:
+class SandboxState:
     """Everything is read and changed under `lock`."""
 
     def __init__(self, account: str, clock: SimulatedClock, seed: int, prices: PriceList) -> None:
