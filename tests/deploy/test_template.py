@@ -336,3 +336,100 @@ def test_a_task_that_ecs_will_not_run_is_told_with_its_reason(laptop: Laptop, pa
 
     assert refused.returncode == 5
     assert "none-such" in refused.stderr
+
+
+RENTED = {
+    "bedrock:DeleteCustomModelDeployment",
+    "bedrock:DeleteProvisionedModelThroughput",
+    "bedrock:StopModelCustomizationJob",
+}
+BOUGHT = {
+    "bedrock:CreateCustomModelDeployment",
+    "bedrock:CreateModelCustomizationJob",
+    "bedrock:CreateProvisionedModelThroughput",
+}
+
+
+def statements_of(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Of a role or a policy in the template, as written there."""
+    properties = document["Properties"]
+    inline = [policy["PolicyDocument"] for policy in properties.get("Policies", ())]
+    documents = [*inline, *([properties["PolicyDocument"]] if "PolicyDocument" in properties else ())]
+    return [
+        statement
+        for one in documents
+        for statement in one["Statement"]
+        if "Action" in statement  # else it is an Fn::If, which buys and ends nothing
+    ]
+
+
+def resources(kind: str) -> dict[str, dict[str, Any]]:
+    found = cloudformation(TEMPLATE.read_text())["Resources"]
+    return {name: item for name, item in found.items() if item["Type"].startswith(kind)}
+
+
+def actions_of(statement: dict[str, Any]) -> set[str]:
+    actions = statement["Action"]
+    return set(actions if isinstance(actions, list) else [actions])
+
+
+@pytest.mark.parametrize(
+    ("actions", "key"),
+    [(RENTED, "aws:ResourceTag/vlm-runner:run-uid"), (BOUGHT, "aws:RequestTag/vlm-runner:run-uid")],
+    ids=["ending", "buying"],
+)
+def test_nobody_ends_what_is_not_ours_and_all_that_is_bought_is_marked(actions: set[str], key: str) -> None:
+    roles = resources("AWS::IAM::")
+    having = [
+        (name, statement)
+        for name, role in roles.items()
+        for statement in statements_of(role)
+        if actions_of(statement) & actions
+    ]
+
+    assert {name for name, _ in having} >= {"RunPolicy"}
+    assert [(name, one.get("Condition")) for name, one in having] == [
+        (name, {"Null": {key: "false"}}) for name, _ in having
+    ]
+
+
+def test_a_role_is_taken_only_by_its_service_for_something_of_this_account() -> None:
+    unconfined = {
+        "ExecutionRole"
+    }  # not documented for execution roles: a denial would keep tasks from starting
+
+    for name, role in resources("AWS::IAM::Role").items():
+        (trust,) = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+        condition = trust["Condition"]
+        assert "aws:SourceAccount" in condition["StringEquals"], name
+        sources = condition.get("ArnLike", {}) | condition.get("ArnEquals", {})
+        assert ("aws:SourceArn" in sources) is (name not in unconfined), name
+
+
+def test_bedrock_cannot_read_the_state_of_runs() -> None:
+    denied = [
+        one for one in statements_of(resources("AWS::IAM::Role")["BedrockRole"]) if one["Effect"] == "Deny"
+    ]
+
+    assert [one["Resource"] for one in denied] == [{"Fn::Sub": "${Bucket.Arn}/checkpoints/*"}]
+    assert actions_of(denied[0]) == {"s3:GetObject", "s3:PutObject"}
+
+
+def test_bucket_and_queue_are_reached_only_over_tls() -> None:
+    for kind in ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy"):
+        (policy,) = resources(kind).values()
+        statements = policy["Properties"]["PolicyDocument"]["Statement"]
+        (tls,) = [one for one in statements if one["Effect"] == "Deny"]
+
+        assert tls["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+        assert tls["Principal"] == "*"
+
+
+def test_a_base_model_behind_an_inference_profile_may_be_asked() -> None:
+    (ask,) = [
+        one for one in statements_of(resources("AWS::IAM::ManagedPolicy")["RunPolicy"]) if one["Sid"] == "Ask"
+    ]
+    places = [item["Fn::Sub"] for item in ask["Resource"]]
+
+    assert "arn:${AWS::Partition}:bedrock:*::foundation-model/*" in places
+    assert any(":inference-profile/" in place for place in places)

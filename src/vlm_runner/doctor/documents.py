@@ -93,7 +93,12 @@ def caller_policy(scope: Scope) -> Document:
     """Whoever runs `vlm-runner`: a person, or a task."""
     tagged = {"StringLike": {f"aws:ResourceTag/{TAG_UID}": "*"}}
     tagging = {"StringLike": {f"aws:RequestTag/{TAG_UID}": "*"}}
-    inference = f"arn:{scope.partition}:bedrock:*::foundation-model/{scope.inference_model}"
+    # A base model behind a geographic inference profile is asked by the profile, which needs the right to
+    # both, in each region that the profile sends to (Bedrock user guide, inference-profiles-prereq).
+    inference = [
+        f"arn:{scope.partition}:bedrock:*::foundation-model/{scope.inference_model}",
+        scope.bedrock(f"inference-profile/*.{scope.inference_model}"),
+    ]
     endpoints = [scope.bedrock("provisioned-model/*"), scope.bedrock("custom-model-deployment/*")]
     models = [scope.bedrock("custom-model/*")]
     jobs = scope.bedrock("model-customization-job/*")
@@ -128,7 +133,9 @@ def caller_policy(scope: Scope) -> Document:
         _allow(
             "Rent",
             ["bedrock:CreateProvisionedModelThroughput", "bedrock:CreateCustomModelDeployment"],
-            [*models, *endpoints],
+            # The authorization reference lists the foundation model beside the custom model; a denial
+            # would come after training is paid.
+            [base, *models, *endpoints],
             tagging,
         ),
         _allow(
@@ -143,7 +150,7 @@ def caller_policy(scope: Scope) -> Document:
             [jobs, *models, *endpoints],
             {"ForAllValues:StringLike": {"aws:TagKeys": ["vlm-runner:*"]}},
         ),
-        _allow("AskTheModel", ["bedrock:InvokeModel"], [*endpoints, inference]),
+        _allow("AskTheModel", ["bedrock:InvokeModel"], [*endpoints, *inference]),
         _allow(
             "PassTheRole",
             ["iam:PassRole"],
@@ -194,12 +201,13 @@ def dead_man_trust(scope: Scope) -> Document:
 
 
 def dead_man_policy(scope: Scope) -> Document:
-    """No condition: a delete that is denied goes on billing, and only Scheduler can take this role."""
+    """Delete endpoints that carry our tag: each gets it in the very request that creates it."""
     return _document(
         _allow(
             "Delete",
             ["bedrock:DeleteProvisionedModelThroughput", "bedrock:DeleteCustomModelDeployment"],
             [scope.bedrock("provisioned-model/*"), scope.bedrock("custom-model-deployment/*")],
+            {"StringLike": {f"aws:ResourceTag/{TAG_UID}": "*"}},
         )
     )
 
