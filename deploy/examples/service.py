@@ -44,10 +44,9 @@ async def start(request: Request) -> JSONResponse:
 
 async def show(request: Request) -> JSONResponse:
     try:
-        handle = await request.state.runner.resume(request.path_params["run_id"])
+        run = await request.state.runner.get(request.path_params["run_id"])
     except VlmRunnerError as error:
         return JSONResponse({"error": str(error)}, status_code=404)
-    run = handle.run
     return JSONResponse({"phase": run.phase, "outcome": run.outcome, "reason": run.reason})
 
 

@@ -370,6 +370,16 @@ class Runner:
         finally:
             del self._handles[handle.run_id]
 
+    async def get(self, run_id: str) -> Run:
+        """
+        The run as its checkpoint has it, whoever drives it; reads only.
+
+        Raises:
+            RunNotFound, CheckpointError: there is no such run, or it cannot be read.
+        """
+        checkpoint, _ = await lease.load(self._store, _known_id(run_id), clock=self._clock)
+        return checkpoint.run
+
     async def stage(self, run_id: str, *, number: int, parts: int) -> ImagesStaged | None:
         """
         Upload share `number` (from 0) of `parts` of a run's images; None if it has them all.
@@ -431,6 +441,7 @@ class Runner:
             catalogue=self._catalogue,
             open_dataset=self._open_dataset,
             signal=signal,
+            metrics=self._metrics,
             bell=self._bell_of(region),
             poll=PollPace(first=self._settings.poll.first, longest=self._settings.poll.longest),
             bounds=Bounds(

@@ -61,7 +61,6 @@ class SweepDriver:
         self._staging = {planned.group: anyio.Lock() for planned in sweep.runs}
         self._jobs = anyio.Semaphore(sweep.spec.jobs)
         self._throughputs = anyio.Semaphore(sweep.spec.throughputs)
-        self._preparing = anyio.Semaphore(4)
 
     async def prepare(self) -> list[RunCreated]:
         """
