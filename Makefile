@@ -4,6 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
+GENERATED := README.md docs/before-you-pay.md docs/reliability.md
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test crash long lint docs check constraints clean
@@ -44,10 +45,10 @@ lint: $(VENV)/.dev  ## Style, types, import directions, and docs that match the 
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/cog --check README.md docs/before-you-pay.md
+	$(BIN)/cog --check $(GENERATED)
 
 docs: $(VENV)/.dev  ## Bring the generated parts of the README up to date
-	$(BIN)/cog -r README.md docs/before-you-pay.md
+	$(BIN)/cog -r $(GENERATED)
 
 check: lint test  ## What CI runs
 

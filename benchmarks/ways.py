@@ -282,17 +282,16 @@ def line_of() -> Callable[[Any, str, str], bytes]:
 def staging_of(subset: Any, objects: Any, fingerprint: str, *, keep: bool = False) -> Any:
     from vlm_runner.clock import SystemClock
     from vlm_runner.ingest.images import ImageLimits
-    from vlm_runner.ingest.pipeline import BadRows, Bounds, SubsetStaging, Transform
+    from vlm_runner.ingest.pipeline import BadRows, SubsetStaging, Transform
     from vlm_runner.settings import UploadSettings
 
-    settings = UploadSettings()
     limits = ImageLimits(10_000_000, 1, 8000, ("png", "jpeg", "gif", "webp"))
     return SubsetStaging(
         subset,
         objects,
         Transform(limits=limits, keep_format=keep, fit=False, line=line_of(), fingerprint=fingerprint),
         prefix="",
-        bounds=Bounds(settings.concurrency, settings.in_flight_bytes),
+        upload=UploadSettings(),
         bad_rows=BadRows(skip=False, most=None),
         clock=SystemClock(),
         progress=lambda _: None,

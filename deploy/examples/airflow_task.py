@@ -24,7 +24,7 @@ SPEC = {
 
 async def drive(spec: RunSpec) -> dict[str, str | None]:
     """The run at its end; raises if it did not succeed, so that the task is failed."""
-    async with Runner.open(Settings()) as runner:
+    async with Runner.open(Settings.from_environment()) as runner:
         run = await (await runner.start(spec)).result()
     if run.outcome != "succeeded":
         raise RuntimeError(f"Run {run.run_id}: {run.outcome}: {run.reason}")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Runner]]:  # noqa: ARG001 - Starlette's signature
-    async with Runner.open(Settings()) as runner:
+    async with Runner.open(Settings.from_environment()) as runner:
         for run_id in await runner.store.run_ids():
             await runner.resume(run_id)
         yield {"runner": runner}

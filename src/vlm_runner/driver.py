@@ -25,7 +25,7 @@ from vlm_runner.core.events import (
     JobSubmitted,
     ServingRequested,
 )
-from vlm_runner.core.pace import full_jitter
+from vlm_runner.core.retry import STEP, UNDO
 from vlm_runner.core.run import Phase, Run
 from vlm_runner.core.signals import HeldElsewhere, Trouble
 from vlm_runner.core.transitions import accepts, evolve
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from vlm_runner.bus import Bus
     from vlm_runner.checkpoint.base import CheckpointStore
     from vlm_runner.checkpoint.document import Checkpoint, Holder
-    from vlm_runner.checkpoint.timing import LeaseTiming
+    from vlm_runner.checkpoint.timing import LeaseSettings
     from vlm_runner.clock import Clock
     from vlm_runner.core.commands import Command
     from vlm_runner.steps.ports import Ports
@@ -56,9 +56,6 @@ log = structlog.get_logger("vlm_runner")
 
 HURRIED_SECONDS = 15.0
 """For saves while being stopped; an orchestrator kills some 30 seconds after it asks."""
-
-LONGEST_PAUSE = 30.0
-"""Seconds between two tries of what did not work."""
 
 
 class StillBilling(RunTaken):
@@ -85,7 +82,7 @@ class Driving:
 
     store: CheckpointStore
     clock: Clock
-    timing: LeaseTiming
+    timing: LeaseSettings
     holder: Callable[[], Holder]
     is_dead: Callable[[Holder], bool]
     cancel_every: float
@@ -122,7 +119,7 @@ class Driver:
         """This process is being stopped: no save is tried for longer than that leaves."""
         self._hurried = True
         if self._claim is not None:
-            self._claim.hurry(HURRIED_SECONDS)
+            self._claim.shorten_deadline(HURRIED_SECONDS)
 
     async def drive(self, until: Phase | None = None) -> Run:
         """
@@ -148,7 +145,7 @@ class Driver:
         )
         try:
             if self._hurried:
-                claim.hurry(HURRIED_SECONDS)
+                claim.shorten_deadline(HURRIED_SECONDS)
             self._last_chance_to_create = driving.clock.elapsed()
             self.on_claimed(claim.checkpoint)
             fence.set(claim.fence.check)
@@ -232,9 +229,7 @@ class Driver:
         if again:
             self._trouble(f"phase {run.phase}", error)
             with self._may_give_up(cancellable=True):
-                await driving.clock.sleep(
-                    full_jitter(faults.count, driving.clock.chance(), longest=LONGEST_PAUSE)
-                )
+                await driving.clock.sleep(STEP.pause(faults.count, driving.clock.chance()))
             return
         if not isinstance(error, VlmRunnerError):
             log.error("run.step_crashed", run_id=run.run_id, phase=run.phase.value, exc_info=error)
@@ -321,7 +316,7 @@ class Driver:
             self._trouble("undoing what may not be kept", error)
             if self._hurried:
                 raise error
-            await self._driving.clock.sleep(LONGEST_PAUSE)
+            await self._driving.clock.sleep(UNDO.longest)
 
     async def _undone(self, run: Run, event: JobSubmitted | ServingRequested) -> bool:
         bedrock = self._ports_of(run).aws.bedrock

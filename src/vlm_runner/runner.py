@@ -18,17 +18,15 @@ import anyio
 from vlm_runner.aws.queue import region_of
 from vlm_runner.bus import Bus
 from vlm_runner.checkpoint import lease, process_identity
-from vlm_runner.checkpoint.timing import LeaseTiming
 from vlm_runner.clock import SystemClock
 from vlm_runner.core.events import Entry, ImagesStaged, RunCreated
 from vlm_runner.core.names import default_run_id
-from vlm_runner.core.pace import PollPace
 from vlm_runner.core.run import Phase, Run
 from vlm_runner.core.signals import Trouble
 from vlm_runner.driver import Driver, Driving
 from vlm_runner.errors import RunExists, RunNotFound, Stopped, UsageError
 from vlm_runner.heartbeat import beat
-from vlm_runner.ingest.pipeline import Bounds
+from vlm_runner.ingest.pipeline import Share
 from vlm_runner.models import load_catalogue
 from vlm_runner.path_segment import path_segment
 from vlm_runner.prompts.templates import compile_prompt
@@ -391,8 +389,7 @@ class Runner:
         if run.phase is not Phase.STAGING:
             return None
         ports = self._ports_of(run)
-        bounds = replace(ports.bounds, part=number, parts=parts)
-        return await stage_images(run, replace(ports, bounds=bounds))
+        return await stage_images(run, replace(ports, share=Share(number, parts)))
 
     async def request_cancel(self, run_id: str, reason: str = "") -> None:
         """
@@ -443,25 +440,15 @@ class Runner:
             signal=signal,
             metrics=self._metrics,
             bell=self._bell_of(region),
-            poll=PollPace(first=self._settings.poll.first, longest=self._settings.poll.longest),
-            bounds=Bounds(
-                concurrency=self._settings.upload.concurrency,
-                in_flight_bytes=self._settings.upload.in_flight_bytes,
-                verify=self._settings.upload.verify,
-            ),
+            poll=self._settings.poll,
+            upload=self._settings.upload,
         )
 
     def _driving(self) -> Driving:
-        given = self._settings.lease
         return Driving(
             store=self._store,
             clock=self._clock,
-            timing=LeaseTiming(
-                time_to_live=given.time_to_live,
-                renew_every=given.renew_every,
-                guard=given.guard,
-                look_every=given.look_every,
-            ),
+            timing=self._settings.lease,
             holder=lambda: process_identity.this_process(VERSION),
             is_dead=process_identity.is_dead,
             cancel_every=self._settings.poll.cancel_every,

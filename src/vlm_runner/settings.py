@@ -1,19 +1,20 @@
 """
-Settings of a process: the one reader of the environment.
+Settings of a process.
 
 A spec says what a run shall do; settings say how and where this process works. Variables are
-`VLM_RUNNER_…`, nested by `__`; AWS's own are left to botocore, and only AWS_REGION is read here, since
-botocore does not.
+`VLM_RUNNER_…`, nested by `__`; AWS's own are left to botocore.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from vlm_runner.checkpoint.timing import LeaseSettings
+from vlm_runner.core.pace import PollPace
 
 
 class Group(BaseModel):
@@ -21,6 +22,8 @@ class Group(BaseModel):
 
 
 class UploadSettings(Group, frozen=True):
+    """Limits of one staging."""
+
     concurrency: int = Field(default=64, ge=1, le=512)
     """At most; fewer where S3 asks to slow down. 256 were measured to be no faster than 64."""
     in_flight_bytes: int = Field(default=128 * 1024 * 1024, ge=1024 * 1024)
@@ -30,23 +33,11 @@ class UploadSettings(Group, frozen=True):
     """Look at the images of what an earlier run marked as done, instead of believing the marks."""
 
 
-class PollSettings(Group, frozen=True):
-    """Seconds; see `vlm_runner.core.pace.PollPace`."""
+class PollSettings(PollPace):
+    """Seconds between two looks, at a remote state and at the cancel mark."""
 
-    first: float = Field(default=5.0, gt=0)
-    longest: float = Field(default=60.0, gt=0)
     cancel_every: float = Field(default=5.0, gt=0)
     """How often the mark that `cancel` leaves is looked for."""
-
-
-class LeaseSettings(Group, frozen=True):
-    """Seconds; see `vlm_runner.checkpoint.timing.LeaseTiming`."""
-
-    time_to_live: float = Field(default=90.0, ge=5)
-    renew_every: float = Field(default=20.0, ge=0.5)
-    guard: float = Field(default=30.0, ge=1)
-    look_every: float = Field(default=2.0, ge=0.1)
-    """How often a process that waits for another one's run looks whether it may take over."""
 
 
 class ProcessingSettings(Group, frozen=True):
@@ -69,17 +60,12 @@ class EventSettings(Group, frozen=True):
     """OpenTelemetry spans and metrics, where OTEL_ variables say (needs the extra `otel`)."""
 
 
-class Settings(BaseSettings):
+class Settings(Group, frozen=True):
     """
-    How and where this process works.
+    How and where this process works: a validated value.
 
-    `Settings()` reads the environment; a library that shall read none passes `Settings.model_construct`
-    or gives every field.
+    `Settings(...)` reads nothing; `Settings.from_environment()` reads the VLM_RUNNER_ variables.
     """
-
-    model_config = SettingsConfigDict(
-        env_prefix="VLM_RUNNER_", env_nested_delimiter="__", frozen=True, extra="forbid"
-    )
 
     checkpoint_uri: str | None = None
     """A folder or `s3://bucket/prefix`; None: the user's state folder."""
@@ -104,23 +90,19 @@ class Settings(BaseSettings):
     processing: ProcessingSettings = ProcessingSettings()
     events: EventSettings = EventSettings()
 
+    @classmethod
+    def from_environment(cls) -> Self:
+        """
+        What the VLM_RUNNER_ variables say; `model_fields_set` names those that are set.
 
-def set_by_environment() -> frozenset[str]:
-    """The names of the settings that VLM_RUNNER_ variables give."""
-    return frozenset(Settings().model_fields_set)
-
-
-def region_from_environment() -> str | None:
-    """AWS_REGION, then AWS_DEFAULT_REGION. botocore 1.40 reads the second only."""
-    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or None
-
-
-def message_file_from_environment() -> Path:
-    """As `ProcessingSettings.message`, also where the settings as a whole do not fit."""
-    given = os.environ.get("VLM_RUNNER_PROCESSING__MESSAGE")
-    return Path(given) if given else ProcessingSettings().message
+        Raises:
+            pydantic.ValidationError: a variable is unknown, or its value is not valid.
+        """
+        read = _Environment()
+        return cls(**{name: getattr(read, name) for name in read.model_fields_set})
 
 
-def hub_token_from_environment() -> SecretStr | None:
-    token = os.environ.get("HF_TOKEN")
-    return SecretStr(token) if token else None
+class _Environment(BaseSettings, Settings):
+    model_config = SettingsConfigDict(
+        env_prefix="VLM_RUNNER_", env_nested_delimiter="__", frozen=True, extra="forbid"
+    )

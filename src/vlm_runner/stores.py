@@ -6,11 +6,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vlm_runner import environment
 from vlm_runner.checkpoint.local import LocalStore
 from vlm_runner.checkpoint.s3 import S3Store
 from vlm_runner.errors import ConfigurationError
 from vlm_runner.paths import default_checkpoint_folder
-from vlm_runner.settings import region_from_environment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -47,11 +47,11 @@ def open_store(settings: Settings, connect: Callable[[str], Any]) -> CheckpointS
     if not uri.startswith("s3://"):
         if "://" in uri:
             raise ConfigurationError(
-                f"'{uri}' is no place for checkpoints: give a folder or s3://bucket/prefix."
+                f"'{uri}' is not a supported checkpoint store: give a folder or s3://bucket/prefix."
             )
         return LocalStore(Path(uri))
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-    region = settings.region or region_from_environment()
+    region = settings.region or environment.aws_region()
     if not bucket or region is None:
         raise ConfigurationError(
             f"The checkpoint store '{uri}' needs a bucket and a region.",

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from vlm_runner.core import names
 from vlm_runner.core.commands import HandOver, Record, Release
 from vlm_runner.core.decide import (
-    PATIENCE,
     QUIET,
     bears,
     decide,
@@ -25,7 +24,8 @@ from vlm_runner.core.decide import (
     plain,
 )
 from vlm_runner.core.events import CreateRefused, CreateUncertain, RunFailed
-from vlm_runner.core.pace import PollPace, full_jitter
+from vlm_runner.core.pace import PollPace
+from vlm_runner.core.retry import POLICIES, STEP
 from vlm_runner.core.run import Phase, Run
 from vlm_runner.errors import (
     AccessDenied,
@@ -199,8 +199,8 @@ def test_an_unsure_rent_is_released_and_not_left_halted() -> None:
 def test_passing_faults_are_borne_for_a_while() -> None:
     run = at(Phase.TRAINING)
 
-    assert _bears(run, AwsUnavailable("x"), failing_for=PATIENCE - 1)
-    assert not _bears(run, AwsUnavailable("x"), failing_for=PATIENCE)
+    assert _bears(run, AwsUnavailable("x"), failing_for=STEP.patience - 1)
+    assert not _bears(run, AwsUnavailable("x"), failing_for=STEP.patience)
 
 
 def test_credentials_that_never_worked_are_not_waited_for() -> None:
@@ -261,7 +261,8 @@ def test_polls_slow_down_to_one_a_minute() -> None:
 
 @given(st.integers(0, 10**6), st.floats(0, 1))
 def test_backing_off_is_bounded(attempt: int, chance: float) -> None:
-    assert 0 <= full_jitter(attempt, chance) <= 20
+    for policy in POLICIES:
+        assert 0 <= policy.pause(attempt, chance) <= policy.longest
 
 
 def test_ids_differ_where_specs_differ() -> None:

@@ -32,7 +32,7 @@ def settings(laptop: Laptop, monkeypatch: pytest.MonkeyPatch) -> Settings:
     for name, value in laptop.environment.items():
         if name.startswith(("AWS_", "VLM_")):
             monkeypatch.setenv(name, value)
-    return Settings()
+    return Settings.from_environment()
 
 
 def spec_for(pages: Path, **sections: Any) -> RunSpec:

@@ -37,4 +37,4 @@ def test_a_sign_of_life_tells_running_from_stale(
     saved_at = datetime.now(UTC) - timedelta(minutes=silent_minutes)
     checkpoint = Checkpoint(write_id="w", holder=holder, saved_at=saved_at, run=begun(), history=())
 
-    assert state_of(checkpoint) == state
+    assert state_of(checkpoint, lambda: 104.0) == state

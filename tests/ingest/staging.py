@@ -19,9 +19,10 @@ from vlm_runner.core.events import SubsetStaged
 from vlm_runner.core.signals import StagingProgress
 from vlm_runner.dataset.rows import Row, Subset
 from vlm_runner.dataset.source import open_dataset
-from vlm_runner.ingest.pipeline import BadRows, Bounds, SubsetStaging, Transform
+from vlm_runner.ingest.pipeline import BadRows, SubsetStaging, Transform
 from vlm_runner.ingest.records import write_records
 from vlm_runner.models import record_line
+from vlm_runner.settings import UploadSettings
 from vlm_runner.spec import DatasetSpec
 
 from .pictures import LIMITS
@@ -96,7 +97,7 @@ async def stage(
         objects,
         made or transform(subset, keep_format=keep_format),
         prefix="",
-        bounds=Bounds(concurrency, 16 * 1024 * 1024, verify=verify),
+        upload=UploadSettings(concurrency=concurrency, in_flight_bytes=16 * 1024 * 1024, verify=verify),
         bad_rows=BadRows(skip=skip, most=most),
         clock=SystemClock(),
         progress=(heard if heard is not None else []).append,

@@ -20,6 +20,7 @@ from PIL import Image
 
 from vlm_runner.aws.ports import Objects
 from vlm_runner.aws.session import AwsSession
+from vlm_runner.core.retry import UPLOAD
 from vlm_runner.dataset.rows import Row, Subset
 from vlm_runner.errors import AccessDenied, AwsUnavailable, DataError, RowError
 from vlm_runner.ingest import pipeline
@@ -235,7 +236,7 @@ async def test_a_refusal_ends_it_at_once(
 @pytest.fixture
 def many_rows(many: Folder, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Subset:
     """And short waits between tries."""
-    monkeypatch.setattr(pipeline, "LONGEST_WAIT", 0.02)
+    monkeypatch.setattr(pipeline, "UPLOAD", replace(UPLOAD, longest=0.02))
     return opened(many, cache)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -12,8 +11,9 @@ from vlm_runner.checkpoint import lease
 from vlm_runner.checkpoint.base import Replaced, Stored
 from vlm_runner.checkpoint.document import Checkpoint, Holder, from_bytes
 from vlm_runner.checkpoint.lease import Claim, Fenced, Stale, Unsaved
-from vlm_runner.checkpoint.timing import LeaseTiming
+from vlm_runner.checkpoint.timing import LeaseSettings
 from vlm_runner.core.events import Entry
+from vlm_runner.core.retry import SAVE
 from vlm_runner.errors import AwsUnavailable, CredentialsError, StoreUnavailable
 from vlm_runner.testing import FakeClock, MemoryStore
 from vlm_runner.testing.histories import AT, STAGED, after, begun, entry
@@ -21,7 +21,7 @@ from vlm_runner.testing.histories import AT, STAGED, after, begun, entry
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TIMING = LeaseTiming()
+TIMING = LeaseSettings()
 
 
 class Store(MemoryStore):
@@ -96,7 +96,7 @@ async def test_a_silent_holder_is_waited_out_and_not_a_second_less(store: Store,
 
     claim = await acquire(store, "b", clock)
 
-    assert TIMING.patience <= clock.elapsed() - began <= TIMING.patience + 2 * TIMING.look_every
+    assert TIMING.takeover_after <= clock.elapsed() - began <= TIMING.takeover_after + 2 * TIMING.look_every
     assert claim.inherited
 
 
@@ -165,7 +165,7 @@ async def test_of_two_contenders_one_wins_and_the_other_waits(store: Store, cloc
         await acquire(store, name, clock)
         won.append(name)
 
-    with anyio.move_on_after(TIMING.patience / 2):
+    with anyio.move_on_after(TIMING.takeover_after / 2):
         async with anyio.create_task_group() as group:
             for name in "ab":
                 group.start_soon(contend, name)
@@ -272,7 +272,7 @@ async def test_a_store_that_stays_away_is_given_up_and_the_write_may_still_land(
     with pytest.raises(Unsaved):
         await commit(claim)
 
-    assert clock.elapsed() - began >= TIMING.persistence
+    assert clock.elapsed() - began >= SAVE.patience
 
 
 async def test_one_that_is_stopped_does_not_try_for_long(store: Store, clock: FakeClock) -> None:
@@ -280,7 +280,7 @@ async def test_one_that_is_stopped_does_not_try_for_long(store: Store, clock: Fa
     store.before = [AwsUnavailable("503")] * 10_000
     began = clock.elapsed()
 
-    claim.hurry(15)
+    claim.shorten_deadline(15)
     with pytest.raises(Unsaved):
         await commit(claim)
     await claim.release()
@@ -340,4 +340,4 @@ def test_the_guard_is_longer_than_a_call_that_pays() -> None:
     """3 s to connect and 20 s to read: vlm_runner.aws.session."""
     assert TIMING.guard > 23
     assert TIMING.renew_every * 1.2 < TIMING.time_to_live - TIMING.guard
-    assert replace(TIMING).patience > TIMING.time_to_live
+    assert TIMING.takeover_after > TIMING.time_to_live

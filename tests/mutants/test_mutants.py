@@ -103,8 +103,9 @@ MUTANTS = [
     ),
     Mutant(
         "a takeover waits until it has itself seen silence", lease.Claim, "acquire",
-        "patient = clock.elapsed() - since >= timing.patience",
-        "patient = (clock.now() - checkpoint.run.updated_at).total_seconds() >= timing.patience",
+        "unchanged_long_enough = clock.elapsed() - since >= timing.takeover_after",
+        "unchanged_long_enough = "
+        "(clock.now() - checkpoint.run.updated_at).total_seconds() >= timing.takeover_after",
         ("two at once",),
     ),
     Mutant(

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from vlm_runner.checkpoint.timing import LeaseSettings
 from vlm_runner.errors import VlmRunnerError
-from vlm_runner.settings import LeaseSettings
 from vlm_runner.testing import Crash, FakeBedrock, FakeClock, Fault, Plan, Process, World, run_virtual
 from vlm_runner.testing.faults import CREATES, FREEZES, SIGNATURE_SECONDS
 

@@ -87,7 +87,7 @@ def judge(laptop: Laptop, runs: int) -> None:
 async def test_credentials_that_change_at_every_request_disturb_nothing(
     laptop: Laptop, pages: Path, rotating: RotatingCredentials
 ) -> None:
-    await soak(laptop, pages, waves=1, runs=3, settings=Settings())
+    await soak(laptop, pages, waves=1, runs=3, settings=Settings.from_environment())
 
     judge(laptop, 3)
     assert rotating.given > 100
@@ -101,7 +101,7 @@ async def test_credentials_that_change_at_every_request_disturb_nothing(
 async def test_waves_of_runs_leave_memory_and_files_as_they_were(
     laptop: Laptop, pages: Path, rotating: RotatingCredentials
 ) -> None:
-    seen = await soak(laptop, pages, waves=6, runs=20, settings=Settings())
+    seen = await soak(laptop, pages, waves=6, runs=20, settings=Settings.from_environment())
     print(seen, "credentials:", rotating.given)
 
     judge(laptop, 120)

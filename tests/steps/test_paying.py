@@ -13,6 +13,7 @@ from vlm_runner.checkpoint.lease import Stale
 from vlm_runner.core.commands import AwaitEndpoint, AwaitJob, Release
 from vlm_runner.core.events import EndpointFailed, EndpointReady, JobCompleted, JobFailed
 from vlm_runner.core.names import NEVER, TAG_EXPIRES, TAG_UID
+from vlm_runner.core.retry import CREDENTIALS_WHILE_WAITING
 from vlm_runner.core.run import Phase
 from vlm_runner.errors import (
     AccessDenied,
@@ -26,7 +27,6 @@ from vlm_runner.errors import (
 )
 from vlm_runner.spec import ServingMode
 from vlm_runner.steps.job import await_job, submit_job
-from vlm_runner.steps.polling import CREDENTIALS_PATIENCE
 from vlm_runner.steps.release import hand_over, release
 from vlm_runner.steps.serving import await_endpoint, request_serving
 
@@ -232,7 +232,7 @@ def test_each_error_of_aws_has_its_policy(code: str, status: int, kind: type) ->
 
 
 @pytest.mark.parametrize(
-    ("away", "kind"), [(CREDENTIALS_PATIENCE - 100, JobCompleted), (None, CredentialsError)]
+    ("away", "kind"), [(CREDENTIALS_WHILE_WAITING.patience - 100, JobCompleted), (None, CredentialsError)]
 )
 async def test_credentials_may_be_expired_for_a_quarter_of_an_hour(
     monkeypatch: pytest.MonkeyPatch, away: float | None, kind: type

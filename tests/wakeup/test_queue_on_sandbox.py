@@ -61,7 +61,7 @@ def settings(slow_laptop: Laptop, monkeypatch: pytest.MonkeyPatch) -> Settings:
         if name.startswith(("AWS_", "VLM_")) and "POLL" not in name:
             monkeypatch.setenv(name, value)
     slow_laptop.ask("scenario", {"job_seconds": 8, "model_creating_seconds": 0})
-    return Settings()
+    return Settings.from_environment()
 
 
 async def run_once(settings: Settings, pages: Path, **more: Any) -> tuple[Run, float, list[str]]:

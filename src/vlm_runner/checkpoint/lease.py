@@ -8,7 +8,6 @@ dead, else only after it has itself seen the document unchanged for the lease ti
 
 from __future__ import annotations
 
-import contextlib
 import uuid
 from typing import TYPE_CHECKING, Self
 
@@ -17,20 +16,22 @@ import anyio
 from vlm_runner.checkpoint.base import CheckpointStore, Replaced, Stored
 from vlm_runner.checkpoint.document import Checkpoint, Holder, from_bytes, to_bytes
 from vlm_runner.clock import SystemClock
-from vlm_runner.core.pace import full_jitter
+from vlm_runner.core.retry import LOAD, SAVE
 from vlm_runner.errors import (
     AwsUnavailable,
     CredentialsError,
     RunNotFound,
     RunTaken,
+    StoreUnavailable,
     UsageError,
     VlmRunnerError,
 )
+from vlm_runner.retry import attempts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from vlm_runner.checkpoint.timing import LeaseTiming
+    from vlm_runner.checkpoint.timing import LeaseSettings
     from vlm_runner.clock import Clock
     from vlm_runner.core.events import Entry
     from vlm_runner.core.run import Run
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
 TAKING_SECONDS = 60.0
 RELEASE_SECONDS = 10.0
 """For letting go of the lease while being stopped; a successor that finds it held waits it out."""
+
+
+UNANSWERED = (AwsUnavailable, CredentialsError)
+"""What a store may raise that says nothing; credentials that expired may be renewed any minute."""
 
 
 class Fenced(RunTaken):
@@ -78,43 +83,36 @@ async def compare_and_swap(
     """
     body = to_bytes(checkpoint)
     run_id = checkpoint.run.run_id
-    attempt = 0
-    while True:
-        with _borne(troubled):
-            return await store.write(run_id, body, replacing=replacing)
-        with _borne(troubled):
-            found = await store.read(run_id)
-            if found is not None and _write_id(found) == checkpoint.write_id:
-                return found.version
-            if (found.version if found is not None else None) != replacing:
-                raise Fenced(f"Run {run_id} is driven by another process now.")
-        if clock.elapsed() >= give_up_at():
-            raise Unsaved(
-                f"The checkpoint of run {run_id} could not be saved in {store.uri}.",
-                hint=f"Once that is mended: vlm-runner resume {run_id}",
-            )
-        await clock.sleep(full_jitter(attempt, clock.chance()))
-        attempt += 1
-
-
-@contextlib.contextmanager
-def _borne(troubled: Callable[[Exception], None]) -> Iterator[None]:
-    """What may pass is told, and tried again. Credentials that expired may be renewed any minute."""
     try:
-        yield
-    except Replaced:
-        pass
-    except (AwsUnavailable, CredentialsError) as error:
-        troubled(error)
+        async for attempt in attempts(clock, SAVE, *UNANSWERED, give_up_at=give_up_at, on_retry=troubled):
+            with attempt:
+                doubt: Exception = StoreUnavailable("The store refused a write that another one overlapped.")
+                try:
+                    return await store.write(run_id, body, replacing=replacing)
+                except Replaced:
+                    pass
+                except UNANSWERED as error:
+                    doubt = error
+                # Read back before anything is concluded: the write, or a copy of it, may have landed.
+                found = await store.read(run_id)
+                if found is not None and _write_id(found) == checkpoint.write_id:
+                    return found.version
+                if (found.version if found is not None else None) != replacing:
+                    raise Fenced(f"Run {run_id} is driven by another process now.")
+                raise doubt
+    except UNANSWERED as error:
+        raise Unsaved(
+            f"The checkpoint of run {run_id} could not be saved in {store.uri}.",
+            hint=f"Once that is mended: vlm-runner resume {run_id}",
+        ) from error
+    raise AssertionError("attempts ends only by an error")
 
 
 def _write_id(found: Stored) -> str:
     return from_bytes(found.body, where="the checkpoint").write_id
 
 
-async def load(
-    store: CheckpointStore, run_id: str, *, clock: Clock | None = None, attempts: int = 5
-) -> tuple[Checkpoint, str]:
+async def load(store: CheckpointStore, run_id: str, *, clock: Clock | None = None) -> tuple[Checkpoint, str]:
     """
     The checkpoint and its version.
 
@@ -122,24 +120,20 @@ async def load(
         RunNotFound: there is none.
         UsageError: there cannot be one of that name.
         CheckpointError: it cannot be read.
-        AwsUnavailable: the store did not answer, `attempts` times.
+        AwsUnavailable: the store did not answer.
     """
     try:
-        stored = await _read(store, run_id, clock or SystemClock(), attempts)
+        stored = await _read(store, run_id, clock or SystemClock())
     except ValueError as error:
         raise UsageError(f"That is no run id: {error}.") from None
     return from_bytes(stored.body, where=store.locate(run_id)), stored.version
 
 
-async def _read(store: CheckpointStore, run_id: str, clock: Clock, attempts: int = 5) -> Stored:
-    for attempt in range(1, attempts):
-        try:
+async def _read(store: CheckpointStore, run_id: str, clock: Clock) -> Stored:
+    stored: Stored | None = None
+    async for attempt in attempts(clock, LOAD, AwsUnavailable):
+        with attempt:
             stored = await store.read(run_id)
-            break
-        except AwsUnavailable:
-            await clock.sleep(full_jitter(attempt, clock.chance()))
-    else:
-        stored = await store.read(run_id)
     if stored is None:
         raise RunNotFound(f"No run '{run_id}' in {store.uri}.", hint="See what there is: vlm-runner list")
     return stored
@@ -203,7 +197,7 @@ class Claim:
         self,
         store: CheckpointStore,
         clock: Clock,
-        timing: LeaseTiming,
+        timing: LeaseSettings,
         *,
         checkpoint: Checkpoint,
         version: str,
@@ -220,7 +214,7 @@ class Claim:
         self._version = version
         self.fence = Fence(checkpoint.run.run_id, clock, deadline)
         self._troubled = troubled
-        self._hurry: float | None = None
+        self._deadline: float | None = None
         self._writing = anyio.Lock()
 
     @classmethod
@@ -231,7 +225,7 @@ class Claim:
         holder: Holder,
         *,
         clock: Clock,
-        timing: LeaseTiming,
+        timing: LeaseSettings,
         is_dead: Callable[[Holder], bool] = lambda _: False,
         waiting: Callable[[Holder], None] = lambda _: None,
         troubled: Callable[[Exception], None] = lambda _: None,
@@ -248,8 +242,8 @@ class Claim:
         checkpoint, since = from_bytes(stored.body, where=store.locate(run_id)), clock.elapsed()
         while True:
             current = checkpoint.holder
-            patient = clock.elapsed() - since >= timing.patience
-            if current is None or patient or is_dead(current):
+            unchanged_long_enough = clock.elapsed() - since >= timing.takeover_after
+            if current is None or unchanged_long_enough or is_dead(current):
                 # A write that may have landed must be known to have: else nobody lets go of it.
                 with anyio.CancelScope(shield=True):
                     claim = await cls._take(
@@ -280,11 +274,11 @@ class Claim:
         *,
         holder: Holder,
         clock: Clock,
-        timing: LeaseTiming,
+        timing: LeaseSettings,
         troubled: Callable[[Exception], None],
     ) -> Self | None:
         began = clock.elapsed()
-        deadline = began + timing.paying
+        deadline = began + timing.spend_until
         mine = _next(checkpoint, clock, epoch=checkpoint.epoch + 1, holder=holder)
         try:
             saved = await compare_and_swap(
@@ -316,9 +310,9 @@ class Claim:
     def run(self) -> Run:
         return self._checkpoint.run
 
-    def hurry(self, seconds: float) -> None:
+    def shorten_deadline(self, seconds: float) -> None:
         """Let saves that are under way, and later ones, give up within `seconds` from now."""
-        self._hurry = self._clock.elapsed() + seconds
+        self._deadline = self._clock.elapsed() + seconds
 
     async def commit(self, run: Run, entry: Entry) -> None:
         """Save the run after `entry`. Raises Fenced, and then nothing was saved; Unsaved, and it may be."""
@@ -340,7 +334,7 @@ class Claim:
 
     async def release(self) -> None:
         """Let go, so that a successor need not wait. Failing is harmless: the successor waits."""
-        self.hurry(RELEASE_SECONDS)
+        self.shorten_deadline(RELEASE_SECONDS)
         async with self._writing:
             self.fence.close()
             try:
@@ -353,8 +347,8 @@ class Claim:
         began = self._clock.elapsed()
 
         def give_up_at() -> float:
-            late = began + self._timing.persistence
-            return late if self._hurry is None else min(late, self._hurry)
+            late = began + SAVE.patience
+            return late if self._deadline is None else min(late, self._deadline)
 
         # A write that was sent must be followed to its end, or this process no longer knows its version.
         with anyio.CancelScope(shield=True):
@@ -368,7 +362,7 @@ class Claim:
             )
         self._checkpoint = checkpoint
         if checkpoint.holder is not None:
-            self.fence.move(began + self._timing.paying)
+            self.fence.move(began + self._timing.spend_until)
 
 
 def _next(checkpoint: Checkpoint, clock: Clock, **changes: object) -> Checkpoint:

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 from vlm_runner.checkpoint.base import Replaced, Stored
 from vlm_runner.checkpoint.local import CANCEL, reason_in
 from vlm_runner.checkpoint.probe import conformance_failure
+from vlm_runner.clock import SystemClock
+from vlm_runner.core.retry import CANCEL_MARK
 from vlm_runner.errors import ConfigurationError, StoreUnavailable, VlmRunnerError
 from vlm_runner.path_segment import path_segment
 from vlm_runner.paths import STATE
+from vlm_runner.retry import attempts
 
 if TYPE_CHECKING:
     from vlm_runner.aws.ports import Objects
-
-MARK_ATTEMPTS = 5
+    from vlm_runner.clock import Clock
 
 
 class S3Store:
@@ -28,7 +30,8 @@ class S3Store:
     nothing behind.
     """
 
-    def __init__(self, objects: Objects, prefix: str) -> None:
+    def __init__(self, objects: Objects, prefix: str, *, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
         self._objects = objects
         self._prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
 
@@ -70,13 +73,14 @@ class S3Store:
 
     async def request_cancel(self, run_id: str, reason: str) -> None:
         body, key = json.dumps({"reason": reason}).encode(), self._key(run_id, CANCEL)
-        for _ in range(MARK_ATTEMPTS):
-            if await self._objects.put_if(key, body, replacing=None) is not None:
-                return
-            # S3 says no to a write that another one overlaps, even if that one fails (409).
-            if await self._objects.get(key) is not None:
-                return
-        raise StoreUnavailable(f"S3 took no cancel mark for run {run_id}.", hint="Try again.")
+        async for attempt in attempts(self._clock, CANCEL_MARK, StoreUnavailable):
+            with attempt:
+                if await self._objects.put_if(key, body, replacing=None) is not None:
+                    return
+                # S3 refuses a write that another one overlaps, even if that one fails (409).
+                if await self._objects.get(key) is not None:
+                    return
+                raise StoreUnavailable(f"S3 took no cancel mark for run {run_id}.", hint="Try again.")
 
     async def cancel_reason(self, run_id: str) -> str | None:
         found = await self._objects.get(self._key(run_id, CANCEL))

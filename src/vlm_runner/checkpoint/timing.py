@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pydantic import BaseModel, ConfigDict, Field
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseTiming:
+class LeaseSettings(BaseModel):
     """
     Seconds. `time_to_live` must be at least ten times a slow write to the store, and `guard` longer than
     the longest single call that pays.
     """
 
-    time_to_live: float = 90.0
-    renew_every: float = 20.0
-    guard: float = 30.0
-    clock_rate_error: float = 0.10
-    margin: float = 5.0
-    look_every: float = 2.0
-    persistence: float = 900.0
-    """For how long a save is tried while the store does not answer; nothing is paid for meanwhile."""
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    time_to_live: float = Field(default=90.0, ge=5)
+    renew_every: float = Field(default=20.0, ge=0.5)
+    guard: float = Field(default=30.0, ge=1)
+    clock_rate_error: float = Field(default=0.10, ge=0, le=1)
+    """How much faster or slower another machine's clock may run, as a fraction."""
+    margin: float = Field(default=5.0, ge=0)
+    look_every: float = Field(default=2.0, ge=0.1)
+    """How often a process that waits for another one's run looks whether it may take over."""
 
     @property
-    def paying(self) -> float:
-        """For how long after a save began whatever pays may leave."""
+    def spend_until(self) -> float:
+        """How long after a save began a request that costs money may still be sent."""
         return self.time_to_live - self.guard
 
     @property
-    def patience(self) -> float:
-        """For how long a document must be seen unchanged before its holder counts as gone."""
+    def takeover_after(self) -> float:
+        """How long a checkpoint must be seen unchanged before its holder counts as gone."""
         return self.time_to_live * (1 + self.clock_rate_error) + self.margin

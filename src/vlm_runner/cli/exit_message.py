@@ -10,10 +10,11 @@ LONGEST = 1000
 
 def write_exit_message(text: str) -> None:
     """Outside of SageMaker there is no such place, and nothing happens."""
-    from vlm_runner.settings import message_file_from_environment
+    from vlm_runner import environment
+    from vlm_runner.settings import ProcessingSettings
     from vlm_runner.watch.redact import printable, redacted
 
-    path = message_file_from_environment()
+    path = environment.message_file() or ProcessingSettings().message
     with contextlib.suppress(OSError):
         if path.parent.is_dir():
             path.write_text(printable(redacted(text))[:LONGEST], encoding="utf-8")

@@ -6,15 +6,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vlm_runner import environment
 from vlm_runner.checkpoint.integrity import read_file, verified
 from vlm_runner.checkpoint.process_identity import is_dead
-from vlm_runner.checkpoint.timing import LeaseTiming
 from vlm_runner.core.standing import Phase, Standing
 from vlm_runner.errors import CheckpointError, RunNotFound, UsageError
-from vlm_runner.paths import STATE, checkpoint_uri_from_environment, default_checkpoint_folder, run_folder
+from vlm_runner.paths import STATE, default_checkpoint_folder, run_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vlm_runner.checkpoint.document import Checkpoint
+
+
+LEAST_SILENCE = 5.0
+"""Seconds: `LeaseSettings.time_to_live` cannot be less, so nobody is STALE sooner."""
 
 
 class Facts:
@@ -48,7 +54,7 @@ class Seen:
 
 def local_root(store: str | None) -> Path | None:
     """The folder of the store that the flag, else the environment, names; None where it is no folder."""
-    uri = store or checkpoint_uri_from_environment()
+    uri = store or environment.checkpoint_uri()
     if uri is None:
         return default_checkpoint_folder()
     return None if "://" in uri else Path(uri)
@@ -78,11 +84,12 @@ def read(root: Path, run_id: str) -> tuple[Any, str]:
         raise CheckpointError(f"{path} does not fit the schema: {error}.") from error
 
 
-def state_of(checkpoint: Checkpoint) -> str:
+def state_of(checkpoint: Checkpoint, takeover_after: Callable[[], float]) -> str:
     """
     In one word: RUNNING, STOPPED, STALE, or how it ended.
 
-    STALE: its process is gone, or has given no sign of life for longer than a successor would wait.
+    STALE: its process is gone, or has given no sign of life for longer than a successor would wait, which
+    is `takeover_after` seconds by this process's settings. They are asked for only where they matter.
     """
     run = checkpoint.run
     if run.outcome is not None:
@@ -92,5 +99,5 @@ def state_of(checkpoint: Checkpoint) -> str:
     silent = 0.0
     if checkpoint.saved_at is not None:
         silent = (datetime.now(UTC) - checkpoint.saved_at).total_seconds()
-    gone = is_dead(checkpoint.holder) or silent > LeaseTiming().patience
+    gone = is_dead(checkpoint.holder) or (silent > LEAST_SILENCE and silent > takeover_after())
     return "STALE" if gone else "RUNNING"

@@ -67,26 +67,27 @@ def settings_for(where: Where, *, spec_region: str | None = None, ask_profile: b
 
     A region that the spec names wins over AWS_REGION: the spec is about one run, the variable about a shell.
     """
-    from pydantic import ValidationError
+    from pydantic import SecretStr, ValidationError
 
+    from vlm_runner import environment
     from vlm_runner.errors import ConfigurationError
-    from vlm_runner.settings import Settings, hub_token_from_environment, region_from_environment
+    from vlm_runner.settings import Settings
     from vlm_runner.spec import sentence
 
     try:
-        base = Settings()
+        base = Settings.from_environment()
     except ValidationError as error:
         raise ConfigurationError(
-            f"The environment's VLM_RUNNER_ variables do not fit: {sentence(error)}."
+            f"The environment's VLM_RUNNER_ variables are not valid: {sentence(error)}."
         ) from error
-    region = where.region or base.region or spec_region or region_from_environment()
+    region = where.region or base.region or spec_region or environment.aws_region()
     if region is None and ask_profile:
         from vlm_runner.aws.profiles import region_of_profile
 
         region = region_of_profile(where.profile or base.profile)
     changes: dict[str, Any] = {
         "region": region,
-        "hf_token": base.hf_token or hub_token_from_environment(),
+        "hf_token": base.hf_token or (SecretStr(token) if (token := environment.hub_token()) else None),
     }
     given = {"profile": where.profile, "endpoint_url": where.endpoint_url, "checkpoint_uri": where.store}
     return base.model_copy(update=changes | {key: value for key, value in given.items() if value is not None})

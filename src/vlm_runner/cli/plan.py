@@ -149,7 +149,7 @@ def plan_of(created: RunCreated, survey: RunPreview, catalogue: Catalogue) -> Pl
 def origins_of(spec: RunSpec, settings: Settings, where: Where) -> tuple[Origin, ...]:
     """Where each setting came from: flag, environment, file or default."""
     from vlm_runner.plan import Origin
-    from vlm_runner.settings import set_by_environment
+    from vlm_runner.settings import Settings
 
     flags = {
         "profile": where.profile,
@@ -157,7 +157,7 @@ def origins_of(spec: RunSpec, settings: Settings, where: Where) -> tuple[Origin,
         "endpoint_url": where.endpoint_url,
         "checkpoint_uri": where.store,
     }
-    environment = set_by_environment()
+    environment = Settings.from_environment().model_fields_set
     found = []
     for name in type(settings).model_fields:
         value = str(getattr(settings, name))

@@ -35,12 +35,16 @@ def status(run_id: str, *, as_json: bool, **flags: Any) -> None:
     root = None if as_json else glance.local_root(flags["store"])
     checkpoint, where = _load(run_id, flags) if root is None else glance.read(root, run_id)
     run = checkpoint.run
+
+    def takeover_after() -> float:
+        return settings_for(Where(**flags)).lease.takeover_after
+
     if as_json:
-        state = {"state": glance.state_of(checkpoint), "checkpoint": where}
+        state = {"state": glance.state_of(checkpoint, takeover_after), "checkpoint": where}
         console.result_json(summary(run, checkpoint.history) | state)
     else:
         console.result(console.outcome_text(run, where))
-        console.result(f"  {'state':<16}{glance.state_of(checkpoint)}")
+        console.result(f"  {'state':<16}{glance.state_of(checkpoint, takeover_after)}")
         if run.may_bill:
             profile = known_profile(run.spec.model.base, settings_for(Where(**flags)))
             console.say(console.billing_text(run, profile) or "")
@@ -174,7 +178,7 @@ async def _row(store: CheckpointStore, run_id: str, settings: Settings) -> dict[
     cost = money(run, checkpoint.history, known_profile(run.spec.model.base, settings), datetime.now(UTC))
     return {
         "run_id": run_id,
-        "state": state_of(checkpoint),
+        "state": state_of(checkpoint, lambda: settings.lease.takeover_after),
         "phase": run.phase.value,
         "created_at": run.created_at.isoformat(),
         "updated_at": run.updated_at.isoformat(),

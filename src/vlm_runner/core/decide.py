@@ -30,6 +30,7 @@ from vlm_runner.core.events import (
     ServingIntended,
 )
 from vlm_runner.core.pace import NOT_YET_VISIBLE
+from vlm_runner.core.retry import DENIED_WHILE_RENTING, STEP
 from vlm_runner.core.run import Phase, Run
 from vlm_runner.errors import (
     AccessDenied,
@@ -52,17 +53,6 @@ AWS rejects a request whose signature is older than five minutes (IAM user guide
 clock that runs ahead, plus slack.
 """
 
-
-PATIENCE = 900.0
-"""Seconds for which a passing fault is tried again before it means anything."""
-
-PROPAGATION = 120.0
-"""
-Seconds for which a denial is not believed where something is rented already.
-
-What IAM, or access to a model, was just granted is not seen everywhere at once, and to fail would throw
-away a trained and rented model.
-"""
 
 LONGEST_REASON = 2000
 """Characters: every save writes the whole history again."""
@@ -121,11 +111,11 @@ def bears(  # noqa: D417 - the rest says itself
         worked: some command has succeeded in this process, so its credentials were good.
     """
     if isinstance(error, AwsUnavailable):
-        return failing_for < PATIENCE
+        return failing_for < STEP.patience
     if isinstance(error, CredentialsError):
-        return worked and failing_for < PATIENCE
+        return worked and failing_for < STEP.patience
     if isinstance(error, AccessDenied) and run.phase in {Phase.WARMING, Phase.TESTING}:
-        return failing_for < PROPAGATION
+        return failing_for < DENIED_WHILE_RENTING.patience
     if isinstance(error, AwsRefused):
         return run.uncertain and closed_for < quiet.total_seconds()
     return False

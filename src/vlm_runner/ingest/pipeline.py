@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from anyio import to_thread
 
 from vlm_runner.core.events import SubsetStaged
 from vlm_runner.core.names import image_key
+from vlm_runner.core.retry import UPLOAD
 from vlm_runner.core.signals import StagingProgress
 from vlm_runner.errors import AwsUnavailable, DataError, RowError
 from vlm_runner.ingest import shards
@@ -19,6 +19,7 @@ from vlm_runner.ingest.converters import Converters
 from vlm_runner.ingest.images import Handling, ImageLimits, Prepared, UnusableImage, prepare
 from vlm_runner.ingest.limits import AdaptiveLimit, ByteBudget
 from vlm_runner.ingest.verify import intact
+from vlm_runner.retry import attempts
 from vlm_runner.task_groups import task_group
 
 if TYPE_CHECKING:
@@ -30,14 +31,13 @@ if TYPE_CHECKING:
     from vlm_runner.clock import Clock
     from vlm_runner.dataset.rows import Row, Subset
     from vlm_runner.ingest.shards import Marker, Shard
+    from vlm_runner.settings import UploadSettings
 
 PIECE_ROWS: Final = 16
 PIECE_BYTES: Final = 4 * 1024 * 1024
 """A worker thread takes so much at a time: few hops between threads, and little memory."""
 LISTED_SKIPS: Final = 100
-ATTEMPTS: Final = 10
-"""Of one upload: a minute of S3 not answering is waited out, an outage ends the run, resumable."""
-LONGEST_WAIT: Final = 20.0
+"""Skipped rows that a progress signal and the report name one by one."""
 TELL_EVERY: Final = 0.1
 """Seconds between two signals: a person cannot read more, and each costs."""
 
@@ -66,14 +66,11 @@ class Line(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
-    concurrency: int
-    in_flight_bytes: int
+class Share:
+    """What one of several machines that stage side by side takes: every `parts`-th shard, from `part` on."""
+
     part: int = 0
     parts: int = 1
-    """Of so many machines that stage side by side, this is number `part`: its are the shards by modulo."""
-    verify: bool = False
-    """Look at the images of shards that are marked as done, and stage again what is not as marked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +127,11 @@ class SubsetStaging:
         transform: Transform,
         *,
         prefix: str,
-        bounds: Bounds,
+        upload: UploadSettings,
         bad_rows: BadRows,
         clock: Clock,
         progress: Callable[[StagingProgress], None],
+        share: Share = Share(),
     ) -> None:
         self._subset = subset
         self._objects = objects
@@ -143,10 +141,10 @@ class SubsetStaging:
         self._bad_rows = bad_rows
         self._clock = clock
         self._progress = progress
-        self._verify = bounds.verify
-        self._part, self._parts = bounds.part, bounds.parts
-        self._slots = AdaptiveLimit(bounds.concurrency, clock)
-        self._budget = ByteBudget(bounds.in_flight_bytes)
+        self._verify = upload.verify
+        self._part, self._parts = share.part, share.parts
+        self._slots = AdaptiveLimit(upload.concurrency, clock)
+        self._budget = ByteBudget(upload.in_flight_bytes)
         self._tally = _Tally()
         self._first_bad: RowError | None = None
         self._began = clock.elapsed()
@@ -325,18 +323,12 @@ class SubsetStaging:
 
         A refusal that will not pass, such as 403, ends it at once.
         """
-        for attempt in itertools.count(1):
-            try:
+        async for attempt in attempts(self._clock, UPLOAD, AwsUnavailable):
+            with attempt:
                 await self._objects.put_once(key, body, content_type=content_type)
-            except AwsUnavailable:
-                self._slots.refused()
-                if attempt == ATTEMPTS:
-                    raise
-            else:
                 self._slots.succeeded()
-                return
-            longest = min(LONGEST_WAIT, 0.1 * 2**attempt)
-            await self._clock.sleep(longest * (0.5 + self._clock.chance() / 2))
+            if attempt.error is not None:
+                self._slots.refused()
 
     async def _finish_row(self, opened: _OpenShard) -> None:
         opened.missing -= 1

@@ -10,16 +10,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from vlm_runner.aws.ports import Deletion
-from vlm_runner.core.pace import full_jitter
+from vlm_runner.core.retry import DISARM
 from vlm_runner.errors import AwsRefused, AwsUnavailable
+from vlm_runner.retry import attempts
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from vlm_runner.core.commands import DeadManSwitch
     from vlm_runner.steps.ports import Ports
-
-DISARM_ATTEMPTS = 5
 
 
 async def arm(switch: DeadManSwitch | None, ports: Ports) -> datetime | None:
@@ -59,20 +58,23 @@ async def move(switch: DeadManSwitch | None, expires_at: datetime | None, ports:
 
 
 async def disarm(switch: DeadManSwitch | None, ports: Ports) -> None:
-    """What is left behind deletes nothing, and then itself: so a failure that lasts is told, and no more."""
+    """
+    Delete the schedule. A failure that lasts is only reported: a schedule that is left behind finds nothing
+    to delete, and deletes itself after running.
+    """
     if switch is None:
         return
-    for attempt in range(DISARM_ATTEMPTS):
-        try:
-            await ports.aws.scheduler.delete(switch.schedule_name)
-        except AwsUnavailable as error:
-            ports.trouble(f"deleting the schedule {switch.schedule_name}", error)
-            await ports.clock.sleep(full_jitter(attempt, ports.clock.chance()))
-        except AwsRefused as error:
-            ports.trouble(f"deleting the schedule {switch.schedule_name}", error)
-            return
-        else:
-            return
+    doing = f"deleting the schedule {switch.schedule_name}"
+
+    def on_retry(error: Exception) -> None:
+        ports.trouble(doing, error)
+
+    try:
+        async for attempt in attempts(ports.clock, DISARM, AwsUnavailable, on_retry=on_retry):
+            with attempt:
+                await ports.aws.scheduler.delete(switch.schedule_name)
+    except (AwsRefused, AwsUnavailable) as error:
+        ports.trouble(doing, error)
 
 
 def _deletion(switch: DeadManSwitch, due: datetime) -> Deletion:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
+from vlm_runner.core.retry import QUEUE
 from vlm_runner.errors import VlmRunnerError
+from vlm_runner.retry import attempts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,9 +25,6 @@ if TYPE_CHECKING:
 
 LONG_POLL: Final = 20
 """Seconds; SQS allows no more (API reference, ReceiveMessage)."""
-
-LONGEST_PAUSE: Final = 300.0
-"""Seconds between two tries of a queue that does not answer."""
 
 LONGEST_ASIDE: Final = 30
 """Seconds for which a message that is not for this process is hidden from the others."""
@@ -46,7 +45,6 @@ class JobWakeups:
         self._known: set[str] = set()
         self._rung: set[str] = set()
         self._wanted = anyio.Event()
-        self._failures = 0
 
     async def rest(self, seconds: float, about: str) -> bool:
         """Sleep; True if it was cut short by a message about `about`."""
@@ -79,19 +77,14 @@ class JobWakeups:
             if not self._resting:
                 self._wanted = anyio.Event()
                 await self._wanted.wait()
-            try:
-                for message in await self._queue.receive(LONG_POLL):
-                    await self._take(message)
-            except VlmRunnerError as error:
-                await self._bear(error)
-            else:
-                self._failures = 0
-
-    async def _bear(self, error: VlmRunnerError) -> None:
-        if not self._failures:
-            self._troubled(f"{error} Job states are asked for by the timer instead.")
-        self._failures += 1
-        await self._clock.sleep(min(LONGEST_PAUSE, 2.0 ** min(self._failures, 16)))
+            told = False
+            async for attempt in attempts(self._clock, QUEUE, VlmRunnerError):
+                with attempt:
+                    for message in await self._queue.receive(LONG_POLL):
+                        await self._take(message)
+                if attempt.error is not None and not told:
+                    told = True
+                    self._troubled(f"{attempt.error} Job states are asked for by the timer instead.")
 
     async def _take(self, message: Message) -> None:
         about = subject(message.body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from vlm_runner.core.retry import CREDENTIALS_WHILE_WAITING, Failures
 from vlm_runner.errors import AwsUnavailable, CredentialsError
 
 if TYPE_CHECKING:
@@ -12,9 +13,6 @@ if TYPE_CHECKING:
     from vlm_runner.steps.ports import Ports
 
 T = TypeVar("T")
-
-CREDENTIALS_PATIENCE = 900.0
-"""Seconds that credentials may be expired in the middle of a wait of hours: somebody may be renewing them."""
 
 
 async def poll(
@@ -25,29 +23,27 @@ async def poll(
 
     Where a queue is configured, a message about the ARN `about` brings the next look at once.
 
-    Passing faults are told to watchers, and looked past: no number of them means that the remote work
-    failed.
+    AWS unavailable is reported and waited out, however long: it does not mean that the remote work failed.
 
     Raises:
-        CredentialsError: AWS has not taken our credentials for CREDENTIALS_PATIENCE seconds.
+        CredentialsError: AWS has refused our credentials for as long as CREDENTIALS_WHILE_WAITING says.
         AwsRefused: whatever else a look raises.
     """
-    count = 0
-    refused_since: float | None = None
+    looks = 0
+    refused = Failures()
     while True:
         try:
             seen = await look()
         except AwsUnavailable as error:
             ports.trouble(doing, error)
         except CredentialsError as error:
-            now = ports.clock.elapsed()
-            refused_since = now if refused_since is None else refused_since
-            if now - refused_since >= CREDENTIALS_PATIENCE:
+            refused = refused.another(ports.clock.elapsed())
+            if not CREDENTIALS_WHILE_WAITING.again(refused.count, refused.lasting(ports.clock.elapsed())):
                 raise
             ports.trouble(doing, error)
         else:
-            refused_since = None
+            refused = Failures()
             yield seen
-        woken = await ports.rest(ports.poll.delay(count, ports.clock.chance()), about)
-        # Perhaps Get lags behind the event: then the next looks come soon.
-        count = 0 if woken else count + 1
+        woken = await ports.rest(ports.poll.delay(looks, ports.clock.chance()), about)
+        # Get may lag behind the event: then the next looks come soon.
+        looks = 0 if woken else looks + 1

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from vlm_runner.core.pace import PollPace
 from vlm_runner.core.signals import Trouble
-from vlm_runner.ingest.pipeline import Bounds
+from vlm_runner.ingest.pipeline import Share
+from vlm_runner.settings import UploadSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +38,9 @@ class Ports:
     """Of the run that a step works for, as it stands when the step begins."""
     metrics: Mapping[str, Metric] = field(default_factory=dict[str, "Metric"])
     """An embedding program's own, beside those that the spec names."""
-    bounds: Bounds = field(default_factory=lambda: Bounds(concurrency=32, in_flight_bytes=256 * 1024 * 1024))
+    upload: UploadSettings = field(default_factory=UploadSettings)
+    share: Share = field(default_factory=Share)
+    """Of the images, where several machines stage one run."""
     bell: JobWakeups | None = None
     """Where a queue tells of state changes."""
 

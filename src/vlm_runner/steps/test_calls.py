@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from anyio import to_thread
@@ -19,6 +19,7 @@ from anyio import to_thread
 from vlm_runner.aws import ports as aws
 from vlm_runner.core.events import EndpointFailed, TestAnswer, TestsAnswered
 from vlm_runner.core.names import run_prefix
+from vlm_runner.core.retry import BASE_CALL, TUNED_CALL
 from vlm_runner.core.signals import TestAnswered
 from vlm_runner.errors import (
     AccessDenied,
@@ -34,6 +35,7 @@ from vlm_runner.ingest.images import downscaled
 from vlm_runner.ingest.limits import AdaptiveLimit
 from vlm_runner.models import converse_request, family_of
 from vlm_runner.report.thumbnail import budget, thumbnail
+from vlm_runner.retry import attempts
 from vlm_runner.task_groups import task_group
 
 if TYPE_CHECKING:
@@ -41,20 +43,11 @@ if TYPE_CHECKING:
 
     from vlm_runner.aws.ports import Objects
     from vlm_runner.core.commands import RunTests
+    from vlm_runner.core.retry import RetryPolicy
     from vlm_runner.core.run import Run
     from vlm_runner.models import ModelProfile
     from vlm_runner.spec import TestSpec
     from vlm_runner.steps.ports import Ports
-
-WARM_UP_PATIENCE = 600.0
-"""
-Seconds that an endpoint may say that it is not ready, or too busy, for one call.
-
-The SDK's own retries of ModelNotReadyException end within ten seconds.
-"""
-
-BASE_PATIENCE = 120.0
-"""The same for the base model: a rented endpoint waits meanwhile, and costs."""
 
 FIRST_ANSWER_CHARACTERS = 4000
 
@@ -105,7 +98,7 @@ class _Model:
     who: Who
     ids: list[str]
     """The first is used; a refusal that wants another kind of id goes on to the next."""
-    patience: float
+    retry: RetryPolicy
     limit: AdaptiveLimit
     replies: dict[int, ModelAnswer] = field(default_factory=dict[int, ModelAnswer])
     refusal: AwsRefused | None = None
@@ -121,7 +114,7 @@ async def run_tests(command: RunTests, ports: Ports) -> TestsAnswered | Endpoint
 
     Raises:
         AwsRefused: no row was answered, or the call is refused for a reason that is no row's.
-        AwsUnavailable: an endpoint was not ready within WARM_UP_PATIENCE.
+        AwsUnavailable: the endpoint was not ready for as long as TUNED_CALL says.
     """
     return await _Tests(command, ports).run()
 
@@ -133,15 +126,15 @@ class _Tests:
         self._objects: Objects = ports.bucket_of(command.run)
         self._profile = ports.catalogue.find(command.run.spec.model.base)
         self._folder = run_prefix(command.run.spec.storage.prefix, command.run.run_id)
-        self._tuned = self._model("tuned", [command.endpoint_arn], WARM_UP_PATIENCE)
-        self._base = self._model("base", base_ids(self._profile, command.run.region), BASE_PATIENCE)
+        self._tuned = self._model("tuned", [command.endpoint_arn], TUNED_CALL)
+        self._base = self._model("base", base_ids(self._profile, command.run.region), BASE_CALL)
         self._endpoint_arn = command.endpoint_arn
         self._thumbnails: dict[int, list[str]] = {}
         self._most_bytes = 0
 
-    def _model(self, who: Who, ids: list[str], patience: float) -> _Model:
+    def _model(self, who: Who, ids: list[str], retry: RetryPolicy) -> _Model:
         limit = AdaptiveLimit(self._run.spec.test.concurrency, self._ports.clock)
-        return _Model(who, ids, patience, limit)
+        return _Model(who, ids, retry, limit)
 
     async def run(self) -> TestsAnswered | EndpointFailed:
         questions, held_out = await _questions(self._run, self._objects)
@@ -279,30 +272,33 @@ class _Tests:
             self._ports.trouble("asking the base model", error)
 
     async def _ask(self, model: _Model, asked: Asked) -> aws.RuntimeReply:
-        """One call, with patience for an endpoint that warms up or throttles."""
-        clock, began, looks = self._ports.clock, self._ports.clock.elapsed(), 0
+        """One call, retried while the endpoint warms up or throttles."""
+        poll = self._ports.poll
+        policy = replace(model.retry, base=poll.first / 2, longest=min(model.retry.longest, poll.longest))
+
+        def on_retry(error: Exception) -> None:
+            if isinstance(error, Throttled):
+                model.limit.refused()
+            self._ports.trouble(f"asking the {model.who} model", error)
+
+        async for attempt in attempts(self._ports.clock, policy, AwsUnavailable, on_retry=on_retry):
+            with attempt:
+                reply = await self._ask_by_an_id_that_fits(model, asked)
+                model.limit.succeeded()
+                return reply
+        raise AssertionError("attempts ends only by an error")
+
+    async def _ask_by_an_id_that_fits(self, model: _Model, asked: Asked) -> aws.RuntimeReply:
         while True:
             model_id = model.ids[0]
             try:
-                reply = await _call(asked, model_id, self._ports)
-            except AwsUnavailable as error:
-                if clock.elapsed() - began >= model.patience:
-                    raise
-                if isinstance(error, Throttled):
-                    model.limit.refused()
-                self._ports.trouble(f"asking the {model.who} model", error)
+                return await _call(asked, model_id, self._ports)
             except AwsRefused as error:
                 if PROFILE_WANTED not in error.message or len(model.ids) == 1:
                     raise
                 # Another task may have gone on to the next id already.
                 if model.ids[0] == model_id:
                     model.ids.pop(0)
-                continue
-            else:
-                model.limit.succeeded()
-                return reply
-            await clock.sleep(min(30.0, self._ports.poll.delay(looks, clock.chance())))
-            looks += 1
 
     async def _keep(self, questions: list[Question], *, held_out: bool) -> TestsAnswered:
         base_error = self._base.given_up

@@ -8,7 +8,7 @@ died is gone on with by starting it again.
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import anyio
@@ -17,9 +17,10 @@ import structlog
 
 from vlm_runner.checkpoint import lease
 from vlm_runner.clock import SystemClock
-from vlm_runner.core.pace import full_jitter
+from vlm_runner.core.retry import SWEEP_QUOTA
 from vlm_runner.core.run import Phase, Run
-from vlm_runner.errors import QuotaExceeded, RunNotFound, Stopped, VlmRunnerError
+from vlm_runner.errors import QuotaExceeded, RunNotFound, VlmRunnerError
+from vlm_runner.retry import attempts
 from vlm_runner.spec import ServingMode, seconds_of
 
 if TYPE_CHECKING:
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from vlm_runner.sweep.plan import Planned, Sweep
 
 log = structlog.get_logger("vlm_runner")
-
-LONGEST_WAIT = 120.0
-"""Seconds between two tries of a quota that is full; jobs take hours."""
 
 PHASES = list(Phase)
 
@@ -123,16 +121,13 @@ class SweepDriver:
 
     async def _until(self, planned: Planned, phase: Phase | None) -> Run:
         """Drive so far; a quota that is full is waited for, as long as the sweep has patience."""
-        began, tries = self._clock.elapsed(), 0
-        while True:
-            handle = await self._runner.resume(planned.run_id, until=phase)
-            try:
+        policy = replace(SWEEP_QUOTA, patience=self._patience)
+
+        def on_retry(error: Exception) -> None:
+            log.info("sweep.waits_for_quota", run_id=planned.run_id, reason=str(error))
+
+        async for attempt in attempts(self._clock, policy, QuotaExceeded, on_retry=on_retry):
+            with attempt:
+                handle = await self._runner.resume(planned.run_id, until=phase)
                 return await handle.result()
-            except QuotaExceeded as error:
-                if self._clock.elapsed() - began >= self._patience:
-                    raise
-                tries += 1
-                log.info("sweep.waits_for_quota", run_id=planned.run_id, reason=str(error))
-                await self._clock.sleep(1 + full_jitter(tries, self._clock.chance(), longest=LONGEST_WAIT))
-            except Stopped:
-                raise
+        raise AssertionError("attempts ends only by an error")

@@ -11,9 +11,10 @@ from anyio.lowlevel import checkpoint
 from vlm_runner.aws.ports import Caller
 from vlm_runner.checkpoint.document import from_bytes
 from vlm_runner.checkpoint.s3 import S3Store
+from vlm_runner.checkpoint.timing import LeaseSettings
 from vlm_runner.core.transitions import fold
 from vlm_runner.runner import Runner
-from vlm_runner.settings import LeaseSettings, PollSettings, Settings, UploadSettings
+from vlm_runner.settings import PollSettings, Settings, UploadSettings
 from vlm_runner.spec import RunSpec
 from vlm_runner.testing.bedrock import FakeBedrock
 from vlm_runner.testing.dataset import TinyDataset
@@ -121,7 +122,7 @@ class World:
             self.store = _Recording(MemoryStore(), self.saved)
         else:
             self.store = _Recording(store, self.saved)
-        self.settings = Settings.model_construct(
+        self.settings = Settings(
             region="us-east-1",
             poll=PollSettings(first=5.0, longest=20.0, cancel_every=20.0),
             upload=UploadSettings(concurrency=1),

@@ -7,13 +7,13 @@ import hashlib
 import hmac
 from typing import TYPE_CHECKING, Any, Final
 
-from vlm_runner.core.pace import full_jitter
+from vlm_runner.core.retry import WEBHOOK
+from vlm_runner.retry import attempts
 from vlm_runner.watch.cloudevents import to_json
 
 if TYPE_CHECKING:
     from vlm_runner.clock import Clock
 
-ATTEMPTS: Final = 6
 SECONDS: Final = 10.0
 """For one attempt."""
 AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -21,6 +21,10 @@ AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 class Undelivered(Exception):
     """The receiver did not take an event."""
+
+
+class _Unanswered(Undelivered):
+    """Another attempt may succeed."""
 
 
 class Webhook:
@@ -38,22 +42,19 @@ class Webhook:
     async def send(self, event: dict[str, Any]) -> None:
         """
         Raises:
-            Undelivered: it was refused, or not taken in all attempts.
+            Undelivered: the receiver refused it, or did not take it for as long as WEBHOOK says.
         """
         body = to_json(event).encode(errors="replace")
-        problem = ""
-        for attempt in range(ATTEMPTS):
-            problem, again = await self._post(event, body)
-            if not problem:
-                return
-            if not again:
-                break
-            if attempt + 1 < ATTEMPTS:
-                await self._clock.sleep(full_jitter(attempt + 1, self._clock.chance(), base=1.0))
-        raise Undelivered(f"the webhook did not take it: {problem}")
+        async for attempt in attempts(self._clock, WEBHOOK, _Unanswered):
+            with attempt:
+                await self._post(event, body)
 
-    async def _post(self, event: dict[str, Any], body: bytes) -> tuple[str, bool]:
-        """What went wrong, if anything, and whether it is worth another attempt."""
+    async def _post(self, event: dict[str, Any], body: bytes) -> None:
+        """
+        Raises:
+            _Unanswered: it is worth another attempt.
+            Undelivered: it is not.
+        """
         import aiohttp  # noqa: PLC0415 - only for who wants it
 
         if self._session is None:
@@ -64,11 +65,12 @@ class Webhook:
             async with self._session.post(
                 self._url, data=body, headers=headers, allow_redirects=False
             ) as answer:
-                if answer.status < 300:
-                    return "", False
-                return f"HTTP {answer.status}", answer.status in AGAIN
+                if answer.status >= 300:
+                    kind = _Unanswered if answer.status in AGAIN else Undelivered
+                    raise kind(f"the webhook did not take it: HTTP {answer.status}")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return f"{type(error).__name__}: {error}", not isinstance(error, aiohttp.InvalidURL)
+            kind = Undelivered if isinstance(error, aiohttp.InvalidURL) else _Unanswered
+            raise kind(f"the webhook did not take it: {type(error).__name__}: {error}") from error
 
     async def close(self) -> None:
         if self._session is not None:

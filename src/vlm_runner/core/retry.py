@@ -1,0 +1,196 @@
+"""
+Everything that is retried, and for how long: one table, and one formula for the pauses. Pure.
+
+`vlm_runner.retry.attempts` runs a loop by a policy; docs/reliability.md shows the table, generated from here.
+botocore retries each request up to five times by itself before any of these counts a failure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """What is retried, for how long, how far apart, and what follows when it is not retried any more."""
+
+    what: str
+    errors: str
+    """Which errors are retried; every other error ends it at once."""
+    then: str
+    """What follows once it has failed for too long."""
+    patience: float = inf
+    """Seconds after the first failure during which another attempt is begun."""
+    attempts: float = inf
+    """Attempts in total, the first included."""
+    base: float = 0.5
+    """Seconds; the longest pause after the first failure is twice that, and doubles with each further one."""
+    longest: float = 20.0
+    """Seconds; no pause is longer."""
+
+    def again(self, failures: int, failing_for: float) -> bool:
+        """Whether to try again after so many failures, the first of them `failing_for` seconds ago."""
+        return failures < self.attempts and failing_for < self.patience
+
+    def pause(self, failures: int, chance: float) -> float:
+        """
+        Seconds before the next attempt.
+
+        Evenly spread from 0 on (full jitter), so that many processes that failed together do not return
+        together.
+        """
+        return float(chance * min(self.longest, self.base * 2.0 ** min(failures, 32)))
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """How often something failed in a row, and since when."""
+
+    count: int = 0
+    since: float = 0.0
+    """Of the first, in seconds of the clock that counted them."""
+
+    def another(self, now: float) -> Failures:
+        return Failures(self.count + 1, self.since if self.count else now)
+
+    def lasting(self, now: float) -> float:
+        return now - self.since if self.count else 0.0
+
+
+STEP: Final = RetryPolicy(
+    "a step of a run",
+    "AWS or the store unavailable; credentials refused after they worked in this process",
+    "where something bills or may, the run fails and is released; else it halts, and `resume` continues it",
+    patience=900.0,
+    longest=30.0,
+)
+# To fail at once would throw away a trained and rented model.
+DENIED_WHILE_RENTING: Final = RetryPolicy(
+    "a step of a run while an endpoint is rented",
+    "access denied: a right, or access to a model, that was just granted is not seen everywhere at once",
+    "the run fails and is released",
+    patience=120.0,
+    longest=30.0,
+)
+UNDO: Final = RetryPolicy(
+    "stopping or deleting what a process bought that had lost its run",
+    "AWS unavailable or refusing; credentials refused",
+    "retried until it is gone, or this process is stopped: then exit code 104",
+    base=15.0,
+    longest=30.0,
+)
+CREDENTIALS_WHILE_WAITING: Final = RetryPolicy(
+    "waiting for a job, a model or an endpoint, and releasing",
+    "credentials refused: somebody may be renewing them (AWS unavailable is waited out for ever)",
+    "as for a step",
+    patience=900.0,
+)
+SAVE: Final = RetryPolicy(
+    "saving a checkpoint",
+    "the store unavailable; credentials refused",
+    "the process stops driving the run, and `resume` continues it; nothing is bought meanwhile",
+    patience=900.0,
+)
+LOAD: Final = RetryPolicy(
+    "reading a checkpoint",
+    "the store unavailable",
+    "the command ends with exit code 75",
+    attempts=5,
+)
+CANCEL_MARK: Final = RetryPolicy(
+    "leaving a cancel mark",
+    "S3 refusing a write that another one overlapped",
+    "the command ends with exit code 75: nothing was marked",
+    attempts=5,
+)
+UPLOAD: Final = RetryPolicy(
+    "uploading one object of a staging",
+    "S3 unavailable or asking to slow down; fewer uploads run at once until it has recovered",
+    "as for a step",
+    attempts=10,
+    base=0.1,
+)
+# The SDK's own retries of ModelNotReadyException end within ten seconds.
+TUNED_CALL: Final = RetryPolicy(
+    "a test call to the tuned model",
+    "the endpoint warming up, throttling or unavailable",
+    "the run fails and is released",
+    patience=600.0,
+    base=2.5,
+    longest=30.0,
+)
+# Shorter than for the tuned model: a rented endpoint waits meanwhile, and costs.
+BASE_CALL: Final = RetryPolicy(
+    "a test call to the base model",
+    "throttling or unavailable",
+    "the report says that the base model could not be asked",
+    patience=120.0,
+    base=2.5,
+    longest=30.0,
+)
+DISARM: Final = RetryPolicy(
+    "deleting the schedule of a dead man's switch after the release",
+    "EventBridge Scheduler unavailable",
+    "it is reported; the schedule finds nothing to delete, and deletes itself",
+    attempts=5,
+)
+QUEUE: Final = RetryPolicy(
+    "listening to the queue of job events",
+    "any error of SQS",
+    "retried for ever; meanwhile the timer alone asks for job states",
+    base=1.0,
+    longest=300.0,
+)
+WEBHOOK: Final = RetryPolicy(
+    "delivering one event to a webhook",
+    "connection errors, and HTTP 408, 425, 429, 500, 502, 503 and 504",
+    "the event is logged as lost; the run is not affected",
+    attempts=6,
+    base=1.0,
+)
+SWEEP_QUOTA: Final = RetryPolicy(
+    "a run of a sweep",
+    "a service quota that is full",
+    "after the sweep's `patience` that run of the sweep fails",
+    base=1.0,
+    longest=120.0,
+)
+
+POLICIES: Final = (
+    STEP,
+    DENIED_WHILE_RENTING,
+    CREDENTIALS_WHILE_WAITING,
+    SAVE,
+    LOAD,
+    CANCEL_MARK,
+    UPLOAD,
+    TUNED_CALL,
+    BASE_CALL,
+    UNDO,
+    DISARM,
+    QUEUE,
+    WEBHOOK,
+    SWEEP_QUOTA,
+)
+
+
+def table() -> list[str]:
+    """The policies as a Markdown table."""
+    return [
+        "| what is retried | on which errors | for how long | longest pause | and then |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {one.what} | {one.errors} | {_bound(one)} | {one.longest:g} s | {one.then} |"
+            for one in POLICIES
+        ),
+    ]
+
+
+def _bound(policy: RetryPolicy) -> str:
+    if policy.attempts != inf:
+        return f"{policy.attempts:g} attempts"
+    if policy.patience == inf:
+        return "no limit"
+    return f"{policy.patience / 60:g} minutes"

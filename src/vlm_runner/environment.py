@@ -1,0 +1,38 @@
+"""
+What is read from the environment beside `Settings.from_environment`, without importing anything heavy.
+
+Nothing else in the package reads os.environ, except to hand it to another process.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def aws_region() -> str | None:
+    """AWS_REGION, then AWS_DEFAULT_REGION. botocore 1.40 reads the second only."""
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or None
+
+
+def checkpoint_uri() -> str | None:
+    """As `Settings.checkpoint_uri`, in any case; also where the other variables are not valid."""
+    given = (value for name, value in os.environ.items() if name.upper() == "VLM_RUNNER_CHECKPOINT_URI")
+    return next(given, None)
+
+
+def hub_token() -> str | None:
+    """The Hugging Face Hub's own variable."""
+    return os.environ.get("HF_TOKEN") or None
+
+
+def message_file() -> Path | None:
+    """As `Settings.processing.message`; also where the other variables are not valid."""
+    given = os.environ.get("VLM_RUNNER_PROCESSING__MESSAGE")
+    return Path(given) if given else None
+
+
+def state_home() -> Path:
+    """The user's folder for application state (XDG Base Directory Specification)."""
+    state = os.environ.get("XDG_STATE_HOME")
+    return Path(state) if state else Path.home() / ".local" / "state"
