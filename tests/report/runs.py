@@ -29,10 +29,10 @@ from vlm_runner.core.events import (
 )
 from vlm_runner.core.transitions import fold
 from vlm_runner.evaluate import AnsweredRow, ModelAnswer
+from vlm_runner.evaluate.thumbnail import budget, thumbnail
 from vlm_runner.models import find
 from vlm_runner.report.assemble import RunReport, assemble
 from vlm_runner.report.collect import Curve, ReportInputs
-from vlm_runner.report.thumbnail import budget, thumbnail
 from vlm_runner.spec import RunSpec
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 
 import pytest
 
+from vlm_runner.evaluate.thumbnail import budget, thumbnail
 from vlm_runner.report.render import page
-from vlm_runner.report.thumbnail import budget, thumbnail
 
 from .runs import HOSTILE, history, picture, report
 

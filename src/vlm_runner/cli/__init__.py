@@ -88,6 +88,6 @@ def main() -> None:
 
 
 def _say(text: str) -> None:
-    from vlm_runner.watch.redact import printable, redacted
+    from vlm_runner.redact import printable, redacted
 
     click.echo(f"vlm-runner: {printable(redacted(text))}", err=True)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vlm_runner.redact import printable, redacted
 from vlm_runner.report.summary import may_bill
-from vlm_runner.watch.redact import printable, redacted
 
 if TYPE_CHECKING:
     from vlm_runner.core.run import Run

@@ -11,8 +11,8 @@ LONGEST = 1000
 def write_exit_message(text: str) -> None:
     """Outside of SageMaker there is no such place, and nothing happens."""
     from vlm_runner import environment
+    from vlm_runner.redact import printable, redacted
     from vlm_runner.settings import ProcessingSettings
-    from vlm_runner.watch.redact import printable, redacted
 
     path = environment.message_file() or ProcessingSettings().message
     with contextlib.suppress(OSError):

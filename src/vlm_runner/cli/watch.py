@@ -49,8 +49,8 @@ def watch(run_id: str, *, web: bool, host: str, port: int, **flags: Any) -> None
 async def _lines(settings: Settings, run_id: str) -> None:
     from vlm_runner.cli import console
     from vlm_runner.clock import SystemClock
+    from vlm_runner.describe import sentence
     from vlm_runner.stores import opened_store
-    from vlm_runner.watch.describe import sentence
     from vlm_runner.watch.follow import entries
 
     async with opened_store(settings) as store:

@@ -16,7 +16,7 @@ from anyio import to_thread
 from vlm_runner.core.names import run_prefix
 from vlm_runner.errors import VlmRunnerError
 from vlm_runner.evaluate import from_line
-from vlm_runner.report.thumbnail import budget, thumbnail
+from vlm_runner.evaluate.thumbnail import budget, thumbnail
 
 if TYPE_CHECKING:
     from vlm_runner.aws.ports import Objects

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jinja2 import Environment, StrictUndefined
 
+from vlm_runner.describe import sentence
 from vlm_runner.evaluate.metrics import differences
+from vlm_runner.redact import redacted, redacted_value
 from vlm_runner.report.charts import Chart, chart
 from vlm_runner.report.money import spell
-from vlm_runner.watch.describe import sentence
-from vlm_runner.watch.redact import redacted, redacted_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

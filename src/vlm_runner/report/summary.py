@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vlm_runner.core.names import delete_command
-from vlm_runner.watch.redact import without_addresses
+from vlm_runner.redact import without_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

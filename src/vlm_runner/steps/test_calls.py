@@ -31,10 +31,10 @@ from vlm_runner.errors import (
     Throttled,
 )
 from vlm_runner.evaluate import AnsweredRow, ModelAnswer, to_line
+from vlm_runner.evaluate.thumbnail import budget, thumbnail
 from vlm_runner.ingest.images import downscaled
 from vlm_runner.ingest.limits import AdaptiveLimit
 from vlm_runner.models import converse_request, family_of
-from vlm_runner.report.thumbnail import budget, thumbnail
 from vlm_runner.retry import attempts
 from vlm_runner.task_groups import task_group
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from vlm_runner.watch.redact import redacted_value, without_addresses
+from vlm_runner.redact import redacted_value, without_addresses
 
 if TYPE_CHECKING:
     from vlm_runner.core.events import Entry

@@ -11,7 +11,7 @@ import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 
 from vlm_runner.core.signals import HeldElsewhere, RemoteStatusChanged, StagingProgress, TestAnswered, Trouble
-from vlm_runner.watch.redact import redacted_value
+from vlm_runner.redact import redacted_value
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping

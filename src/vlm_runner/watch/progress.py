@@ -12,9 +12,9 @@ from rich.text import Text
 
 from vlm_runner.core.run import Phase
 from vlm_runner.core.signals import HeldElsewhere, RemoteStatusChanged, StagingProgress, TestAnswered, Trouble
+from vlm_runner.describe import sentence
+from vlm_runner.redact import printable, redacted
 from vlm_runner.report.money import hourly
-from vlm_runner.watch.describe import sentence
-from vlm_runner.watch.redact import printable, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
