@@ -10,7 +10,8 @@ from PIL import Image
 
 from vlm_runner.core.events import RunFailed
 from vlm_runner.errors import AccessDenied, AwsRefused, ModelNotReady, Throttled
-from vlm_runner.steps.test_calls import base_ids, chosen
+from vlm_runner.steps.ask import base_ids
+from vlm_runner.steps.questions import evenly_spread
 from vlm_runner.testing import Crash, Fault, Plan
 
 from .world import lines_of, world_of
@@ -228,7 +229,7 @@ def _report(world: object) -> dict[str, object]:
     [(10, 5, [0, 2, 4, 6, 8]), (3, 5, [0, 1, 2]), (5, 0, []), (0, 3, [])],
 )
 def test_rows_are_taken_from_all_over_the_file(records: int, rows: int, expected: list[int]) -> None:
-    assert chosen(records, rows) == expected
+    assert evenly_spread(rows, records) == expected
 
 
 def test_ids_of_a_base_model_follow_the_geography() -> None:

@@ -1,0 +1,173 @@
+"""TESTING: one call to the tuned or the base model, retried while its endpoint warms up or throttles."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from vlm_runner.aws import ports as aws
+from vlm_runner.errors import (
+    AccessDenied,
+    AwsRefused,
+    AwsUnavailable,
+    Conflict,
+    NotFound,
+    QuotaExceeded,
+    Throttled,
+)
+from vlm_runner.evaluate import ModelAnswer
+from vlm_runner.models import converse_request, family_of
+from vlm_runner.retry import attempts
+
+if TYPE_CHECKING:
+    from vlm_runner.core.retry import RetryPolicy
+    from vlm_runner.ingest.limits import AdaptiveLimit
+    from vlm_runner.models import ModelProfile
+    from vlm_runner.spec import TestSpec
+    from vlm_runner.steps.call_images import CallImage
+    from vlm_runner.steps.ports import Ports
+    from vlm_runner.steps.questions import Question
+
+LONGEST_TEXT = 4000
+"""Characters of an answer, a reference or a refusal that are kept in the checkpoint."""
+
+REFUSES_EVERY_ROW = (AccessDenied, NotFound, QuotaExceeded, Conflict)
+"""Refusals that are about the model or the caller, not about a row."""
+
+PROFILE_WANTED = "inference profile"
+"""Bedrock's words for a model that answers on demand only through a profile of its geography."""
+
+Role = Literal["tuned", "base"]
+
+
+class EndpointGone(Exception):
+    """Bedrock no longer knows the tuned model's endpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCall:
+    question: Question
+    images: tuple[CallImage, ...]
+    test: TestSpec
+    profile: ModelProfile
+
+
+@dataclass(slots=True)
+class TestedModel:
+    """One of the two models under test, and its answers so far."""
+
+    role: Role
+    ids: list[str]
+    """The first is used; a refusal that asks for an inference profile moves on to the next."""
+    retry: RetryPolicy
+    limit: AdaptiveLimit
+    answers: dict[int, ModelAnswer] = field(default_factory=dict[int, ModelAnswer])
+    refusal: AwsRefused | None = None
+    given_up: str | None = None
+
+
+def base_ids(profile: ModelProfile, region: str) -> list[str]:
+    """
+    The ids under which the base model may answer on demand, the likelier first.
+
+    Some models answer only through an inference profile, whose id begins with its geography.
+    """
+    plain = profile.inference_id
+    if plain.split(".", 1)[0] in {"us", "eu", "apac", "global"}:
+        return [plain]
+    geography = {"us": "us", "eu": "eu", "ap": "apac"}.get(region.split("-", 1)[0])
+    return [plain] if geography is None else [plain, f"{geography}.{plain}"]
+
+
+async def ask(model: TestedModel, call: ModelCall, ports: Ports) -> ModelAnswer | None:
+    """
+    The model's answer, or why it refused this row; None where the base model is given up.
+
+    Raises:
+        EndpointGone: the tuned model's endpoint was deleted.
+        AwsRefused, AwsUnavailable: the tuned model cannot be asked at all.
+    """
+    started = ports.clock.elapsed()
+    try:
+        reply = await _retried(model, call, ports)
+    except AwsRefused as error:
+        if model.role == "tuned" and isinstance(error, NotFound):
+            raise EndpointGone(f"{model.ids[0]} was deleted while it was tested: {error.message}") from error
+        if isinstance(error, REFUSES_EVERY_ROW) or PROFILE_WANTED in error.message:
+            _give_up(model, error, ports)
+            return None
+        model.refusal = error
+        return ModelAnswer(error=error.message[:LONGEST_TEXT])
+    except AwsUnavailable as error:
+        _give_up(model, error, ports)
+        return None
+    return ModelAnswer(
+        answer=reply.text,
+        stop_reason=reply.stop_reason,
+        input_tokens=reply.input_tokens or 0,
+        output_tokens=reply.output_tokens or 0,
+        seconds=round(ports.clock.elapsed() - started, 3),
+    )
+
+
+def _give_up(model: TestedModel, error: AwsRefused | AwsUnavailable, ports: Ports) -> None:
+    """The base model is only compared with: its failure must not fail the run."""
+    if model.role == "tuned":
+        raise error
+    if model.given_up is None:
+        model.given_up = f"The base model {model.ids[0]} could not be asked: {error.message}"
+        ports.trouble("asking the base model", error)
+
+
+async def _retried(model: TestedModel, call: ModelCall, ports: Ports) -> aws.RuntimeReply:
+    poll = ports.poll
+    policy = replace(model.retry, base=poll.first / 2, longest=min(model.retry.longest, poll.longest))
+
+    def on_retry(error: Exception) -> None:
+        if isinstance(error, Throttled):
+            model.limit.refused()
+        ports.trouble(f"asking the {model.role} model", error)
+
+    async for attempt in attempts(ports.clock, policy, AwsUnavailable, on_retry=on_retry):
+        with attempt:
+            reply = await _by_an_accepted_id(model, call, ports)
+            model.limit.succeeded()
+            return reply
+    raise AssertionError("attempts ends only by an error")
+
+
+async def _by_an_accepted_id(model: TestedModel, call: ModelCall, ports: Ports) -> aws.RuntimeReply:
+    while True:
+        model_id = model.ids[0]
+        try:
+            return await _send(call, model_id, ports)
+        except AwsRefused as error:
+            if PROFILE_WANTED not in error.message or len(model.ids) == 1:
+                raise
+            # Another task may have moved on to the next id already.
+            if model.ids[0] == model_id:
+                model.ids.pop(0)
+
+
+async def _send(call: ModelCall, model_id: str, ports: Ports) -> aws.RuntimeReply:
+    question, profile = call.question, call.profile
+    (body, form), *more = ((image.body, image.format) for image in call.images)
+    settings: dict[str, Any] = {
+        "max_tokens": min(call.test.max_tokens, profile.inference.max_output_tokens),
+        "temperature": call.test.temperature,
+        "image_first": profile.image_first,
+        "more": more,
+    }
+    content = (question.system, question.user, body, form)
+    if call.test.api == "converse":
+        return await ports.aws.runtime.converse(converse_request(model_id, *content, **settings))
+    family = family_of(profile)
+    payload = json.dumps(family.invoke_body(*content, **settings)).encode()
+    answer = family.invoke_text(json.loads(await ports.aws.runtime.invoke(model_id, payload)))
+    return aws.RuntimeReply(
+        text=answer.text,
+        input_tokens=answer.input_tokens or 0,
+        output_tokens=answer.output_tokens or 0,
+        stop_reason=answer.stop_reason or "",
+    )
