@@ -1,19 +1,15 @@
 """
 Every error that a user may meet.
 
-Each says what happened, where, and (in `hint`) what to do; each knows the exit code with which the
-command line ends. Exit codes are documented in the README.
+Each says what happened, where, and (in `hint`) what to do. With which code the command line then exits is
+`vlm_runner.cli.exit_codes`'s to say.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 
 class VlmRunnerError(Exception):
     """The base of all errors that vlm-runner raises on purpose."""
-
-    exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -27,13 +23,9 @@ class VlmRunnerError(Exception):
 class UsageError(VlmRunnerError):
     """The command or call does not fit together."""
 
-    exit_code = 2
-
 
 class DataError(VlmRunnerError):
     """The dataset, a row of it, or an image cannot be used as the spec says."""
-
-    exit_code = 3
 
     def __init__(
         self,
@@ -73,13 +65,9 @@ class RowError(DataError):
 class ConfigurationError(VlmRunnerError):
     """Settings, spec, region or credentials are missing or wrong."""
 
-    exit_code = 4
-
 
 class AwsRefused(VlmRunnerError):
     """AWS answered, and the answer was a refusal that trying again will not change."""
-
-    exit_code = 5
 
     def __init__(
         self, message: str, *, hint: str | None = None, code: str | None = None, operation: str | None = None
@@ -112,8 +100,6 @@ class CredentialsError(ConfigurationError):
 class AwsUnavailable(VlmRunnerError):
     """AWS did not answer, or only with errors that may pass; nothing is lost, and resume goes on."""
 
-    exit_code = 75
-
 
 class Throttled(AwsUnavailable):
     """AWS asks for fewer requests."""
@@ -134,13 +120,25 @@ class UncertainCreate(AwsUnavailable):
 class RunTaken(VlmRunnerError):
     """Another process drives this run."""
 
-    exit_code = 75
+
+class Fenced(RunTaken):
+    """Another process has taken this run over; whatever this one does now is not recorded."""
+
+
+class StillBilling(RunTaken):
+    """Something was bought that could neither be recorded nor deleted."""
+
+
+class LeaseExpired(VlmRunnerError):
+    """The lease may have run out: nothing is paid for until it is renewed."""
+
+
+class Unsaved(VlmRunnerError):
+    """The store did not say whether it took a write, for longer than a process can wait."""
 
 
 class Stopped(VlmRunnerError):
     """The run was stopped, not cancelled: remote work goes on, and resume continues it."""
-
-    exit_code = 75
 
 
 class RunExists(UsageError):
@@ -150,27 +148,6 @@ class RunExists(UsageError):
 class RunNotFound(VlmRunnerError):
     """No run with this id in the checkpoint store."""
 
-    exit_code = 102
-
 
 class CheckpointError(VlmRunnerError):
     """A checkpoint cannot be read by this version; it is left untouched."""
-
-    exit_code = 4
-
-
-EXIT_CODES: dict[int, str] = {
-    0: "succeeded",
-    1: "unexpected error",
-    2: "usage",
-    3: "the dataset is refused",
-    4: "configuration or credentials",
-    5: "AWS refused",
-    75: "stopped or held elsewhere; resume goes on",
-    100: "the run failed",
-    101: "not finished",
-    102: "not found",
-    103: "cancelled",
-    104: "ended, but something may still bill",
-    130: "interrupted twice",
-}

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from vlm_runner.aws.queue import Queue
     from vlm_runner.bus import Watcher
     from vlm_runner.checkpoint.base import CheckpointStore
+    from vlm_runner.checkpoint.document import Checkpoint
     from vlm_runner.clock import Clock
     from vlm_runner.core.signals import Signal
     from vlm_runner.dataset.rows import Opened
@@ -75,7 +76,6 @@ class RunHandle:
         self._finished = anyio.Event()
         self._run: Run | None = None
         self._error: BaseException | None = None
-        driver.on_claimed = lambda checkpoint: self.begin(checkpoint.run, checkpoint.history)
 
     @property
     def run(self) -> Run | None:
@@ -134,25 +134,25 @@ class RunHandle:
 
     def stop(self) -> None:
         """Drive it no more: remote work goes on, and any process may resume the run."""
-        self._driver.hurry()
+        self._driver.shorten_deadlines()
         self._scope.cancel()
 
-    def begin(self, run: Run, history: Iterable[Entry]) -> None:
-        """Another process may have gone on with the run since it was read: then this is called again."""
-        self._run = run
-        self._entries = list(history)
-        self._tell()
+    def begin(self, checkpoint: Checkpoint) -> None:
+        """From here on `events` and `run` know it; called again if another process has gone on meanwhile."""
+        self._run = checkpoint.run
+        self._entries = list(checkpoint.history)
+        self._notify()
 
-    def hear(self, run: Run, entry: Entry) -> None:
+    def on_entry(self, run: Run, entry: Entry) -> None:
         self._run = run
         self._entries.append(entry)
-        self._tell()
+        self._notify()
 
     async def drive(self, until: Phase | None) -> None:
         """Drive to the end, and keep what came of it; raises nothing but cancellation from outside."""
         try:
             with self._scope:
-                self._run = await self._driver.drive(until)
+                self._run = await self._driver.drive(until, on_claimed=self.begin)
         except Exception as error:  # noqa: BLE001 - result() raises it
             self._error = error
         finally:
@@ -161,9 +161,9 @@ class RunHandle:
             if self._error is None and self._run is None:
                 self._error = Stopped(f"Run {self.run_id} was stopped before it was read.")
             self._finished.set()
-            self._tell()
+            self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self._news.set()
         self._news = anyio.Event()
 
@@ -356,7 +356,7 @@ class Runner:
             return driven  # begun while this one read
         driver = Driver(run_id, self._driving(), self._ports_of, self._bus)
         handle = RunHandle(run_id, self._store, driver)
-        handle.begin(checkpoint.run, checkpoint.history)
+        handle.begin(checkpoint)
         self._handles[run_id] = handle
         self._group.start_soon(self._drive, handle, until, name=f"run {run_id}")
         return handle
@@ -488,7 +488,7 @@ class _Handles:
 
     def on_entry(self, run: Run, entry: Entry) -> None:
         if (handle := self._handles.get(run.run_id)) is not None:
-            handle.hear(run, entry)
+            handle.on_entry(run, entry)
 
     def on_signal(self, run_id: str, signal: Signal) -> None:
         pass

@@ -83,7 +83,7 @@ class Settings(Group, frozen=True):
     """A model catalogue of your own (TOML): it adds models, and replaces single values, such as prices."""
     log: Literal["auto", "json", "text"] = "auto"
     quiet_minutes: float = Field(default=15.0, ge=0)
-    """For how long a create of unknown fate is swept for; see `vlm_runner.core.decide.QUIET`."""
+    """For how long a create of unknown fate is swept for; see `vlm_runner.core.pace.QUIET`."""
     upload: UploadSettings = UploadSettings()
     poll: PollSettings = PollSettings()
     lease: LeaseSettings = LeaseSettings()

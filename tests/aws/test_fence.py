@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from vlm_runner.aws.session import AwsSession, fence
-from vlm_runner.checkpoint.lease import Stale
-from vlm_runner.core.commands import RequestServing, SubmitJob
-from vlm_runner.core.decide import decide
+from vlm_runner.aws.fence import set_fence
+from vlm_runner.aws.session import AwsSession
+from vlm_runner.core.decide import RequestServing, SubmitJob, decide
+from vlm_runner.errors import LeaseExpired
 from vlm_runner.testing.histories import happy_runs
 
 if TYPE_CHECKING:
@@ -43,14 +43,14 @@ async def test_a_process_that_lost_its_lease_sends_nothing_that_pays(url: str, w
 
     def stale() -> None:
         asked.append(what)
-        raise Stale("the lease ran out")
+        raise LeaseExpired("the lease ran out")
 
     run = run_with(SubmitJob if what == "job" else RequestServing, "provisioned" if what == "job" else what)
     async with AwsSession(region="us-east-1", endpoint_url=url) as aws:
-        token = fence.set(stale)
-        with pytest.raises(Stale):
+        set_fence(stale)
+        with pytest.raises(LeaseExpired):
             await create(aws, run)
-        fence.reset(token)
+        set_fence(None)
 
     assert asked == [what]
     assert ledger(url)["entries"] == []
@@ -60,9 +60,9 @@ async def test_reading_is_not_fenced(url: str) -> None:
     """A process that lost its lease may still look."""
 
     def stale() -> None:
-        raise Stale("the lease ran out")
+        raise LeaseExpired("the lease ran out")
 
     async with AwsSession(region="us-east-1", endpoint_url=url) as aws:
-        token = fence.set(stale)
+        set_fence(stale)
         assert await aws.bedrock.find_job("nobody") is None
-        fence.reset(token)
+        set_fence(None)

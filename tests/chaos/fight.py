@@ -149,6 +149,7 @@ def fighter(arena: Arena, run_id: str, number: int) -> None:
     from vlm_runner import Runner, RunSpec, Settings
     from vlm_runner.checkpoint import process_identity
     from vlm_runner.checkpoint.s3 import S3Store
+    from vlm_runner.cli.exit_codes import exit_code, run_exit_code
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     os.environ |= {"AWS_ACCESS_KEY_ID": "fighter", "AWS_SECRET_ACCESS_KEY": "fighter"}
@@ -168,13 +169,13 @@ def fighter(arena: Arena, run_id: str, number: int) -> None:
     async def fight() -> int:
         async with Runner.open(Settings.model_validate(arena.settings)) as runner:
             handle = await runner.start(RunSpec.from_table(arena.spec()), run_id=run_id)
-            return (await handle.result()).exit_code
+            return run_exit_code(await handle.result())
 
     try:
         code = anyio.run(fight)
     except BaseException as error:  # noqa: BLE001 - the exit code is all that a dead process leaves
         (arena.home / f"error-{os.getpid()}").write_text(repr(error))
-        code = getattr(error, "exit_code", 1)
+        code = exit_code(error)
     os._exit(code)
 
 

@@ -12,6 +12,7 @@ import pytest
 from vlm_runner.checkpoint.document import from_bytes
 from vlm_runner.checkpoint.integrity import canonical
 from vlm_runner.cli import console, glance
+from vlm_runner.cli.exit_codes import run_exit_code
 from vlm_runner.errors import CheckpointError, RunNotFound, UsageError
 from vlm_runner.report.summary import may_bill
 
@@ -34,7 +35,7 @@ def test_shows_what_the_models_show(saved: Path, tmp_path: Path) -> None:
     assert where == str(saved)
     assert console.outcome_text(seen.run, where) == console.outcome_text(whole.run, where)
     assert may_bill(seen.run) == may_bill(whole.run)
-    assert seen.run.exit_code == whole.run.exit_code
+    assert run_exit_code(seen.run) == run_exit_code(whole.run)
     assert glance.state_of(seen, lambda: 104.0) == glance.state_of(whole, lambda: 104.0)
 
 

@@ -1,4 +1,4 @@
-"""What a run does next, what an error means for it, and how what it creates is named."""
+"""What a run does next, and how what it creates is named."""
 
 from __future__ import annotations
 
@@ -11,31 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlm_runner.core import names
-from vlm_runner.core.commands import HandOver, Record, Release
-from vlm_runner.core.decide import (
-    QUIET,
-    bears,
-    decide,
-    intend_job,
-    intend_serving,
-    on_doubt,
-    on_error,
-    on_halt,
-    plain,
-)
-from vlm_runner.core.events import CreateRefused, CreateUncertain, RunFailed
-from vlm_runner.core.pace import PollPace
-from vlm_runner.core.retry import POLICIES, STEP
+from vlm_runner.core.decide import HandOver, Record, Release, decide
+from vlm_runner.core.intents import intend_job, intend_serving
+from vlm_runner.core.pace import QUIET, PollPace
 from vlm_runner.core.run import Phase, Run
-from vlm_runner.errors import (
-    AccessDenied,
-    AwsRefused,
-    AwsUnavailable,
-    CredentialsError,
-    DataError,
-    QuotaExceeded,
-    UncertainCreate,
-)
 from vlm_runner.testing.histories import after, begun, created, event_of, happy_runs
 
 AWS_PATTERNS = {
@@ -161,95 +140,6 @@ def test_a_done_run_has_no_next_command() -> None:
         decide(happy_runs()[-1][0])
 
 
-@pytest.mark.parametrize("phase", [Phase.WARMING, Phase.TESTING])
-@pytest.mark.parametrize(
-    "error", [AwsUnavailable("x"), AwsRefused("x"), KeyError("x"), CredentialsError("x")]
-)
-def test_where_something_bills_every_error_that_lasts_leads_to_its_release(
-    phase: Phase, error: Exception
-) -> None:
-    event = on_error(at(phase), error)
-
-    assert isinstance(event, RunFailed)
-    assert after(at(phase), event).phase is Phase.RELEASING
-
-
-@pytest.mark.parametrize(
-    "phase",
-    [Phase.STAGING, Phase.RECORDING, Phase.SUBMITTING, Phase.TRAINING, Phase.REQUESTING, Phase.REPORTING],
-)
-@pytest.mark.parametrize("error", [AwsUnavailable("x"), QuotaExceeded("x"), CredentialsError("x")])
-def test_where_nothing_bills_what_can_be_mended_halts(phase: Phase, error: Exception) -> None:
-    assert on_error(at(phase), error) is None
-
-
-def test_bad_data_ends_a_run() -> None:
-    event = on_error(at(Phase.STAGING), DataError("row 3"))
-
-    assert isinstance(event, RunFailed)
-    assert event.exit_code == 3
-
-
-def test_an_unsure_rent_is_released_and_not_left_halted() -> None:
-    run = at(Phase.REQUESTING, "serving_intended", "create_uncertain")
-
-    assert isinstance(on_error(run, UncertainCreate("x")), RunFailed)
-
-
-def test_passing_faults_are_borne_for_a_while() -> None:
-    run = at(Phase.TRAINING)
-
-    assert _bears(run, AwsUnavailable("x"), failing_for=STEP.patience - 1)
-    assert not _bears(run, AwsUnavailable("x"), failing_for=STEP.patience)
-
-
-def test_credentials_that_never_worked_are_not_waited_for() -> None:
-    assert not _bears(at(Phase.STAGING), CredentialsError("x"), worked=False)
-    assert _bears(at(Phase.STAGING), CredentialsError("x"), worked=True)
-
-
-def test_a_refusal_is_the_last_word_unless_a_create_is_of_unknown_fate() -> None:
-    """The quota that is used up may be used up by that very create."""
-    intended = at(Phase.REQUESTING, "serving_intended")
-    unsure = after(intended, event_of("create_uncertain", intended))
-
-    assert not _bears(intended, QuotaExceeded("x"))
-    assert _bears(unsure, QuotaExceeded("x"), closed_for=899)
-    assert not _bears(unsure, QuotaExceeded("x"), closed_for=900)
-
-
-@pytest.mark.parametrize(
-    ("phase", "intend"), [(Phase.SUBMITTING, "job_intended"), (Phase.REQUESTING, "serving_intended")]
-)
-def test_a_definite_refusal_is_recorded_and_clears_the_doubt(phase: Phase, intend: str) -> None:
-    run = at(phase, intend, "create_uncertain")
-
-    event = on_halt(run, QuotaExceeded("no units"))
-
-    assert isinstance(event, CreateRefused)
-    assert not after(run, event).uncertain
-    assert on_halt(run, AwsUnavailable("x")) is None
-
-
-def test_doubt_is_recorded_once() -> None:
-    """However long AWS is away, the checkpoint does not grow."""
-    run = at(Phase.REQUESTING, "serving_intended")
-
-    event = on_doubt(run, "lost")
-
-    assert isinstance(event, CreateUncertain)
-    assert on_doubt(after(run, event), "lost again") is None
-    assert on_doubt(at(Phase.WARMING), "lost") is None
-
-
-@given(st.text(st.characters(exclude_categories=[]), max_size=5000))
-def test_any_reason_fits_a_checkpoint(text: str) -> None:
-    reason = RunFailed(error="E", reason=plain(text), exit_code=1).reason
-
-    assert len(reason) <= 2000
-    reason.encode()
-
-
 def test_polls_slow_down_to_one_a_minute() -> None:
     pace = PollPace()
     delays = [pace.delay(looks, 0.5) for looks in range(20)]
@@ -257,12 +147,6 @@ def test_polls_slow_down_to_one_a_minute() -> None:
     assert delays == sorted(delays)
     assert (delays[0], delays[-1]) == (5.0, 60.0)
     assert pace.delay(10**9, 0.5) == 60.0
-
-
-@given(st.integers(0, 10**6), st.floats(0, 1))
-def test_backing_off_is_bounded(attempt: int, chance: float) -> None:
-    for policy in POLICIES:
-        assert 0 <= policy.pause(attempt, chance) <= policy.longest
 
 
 def test_ids_differ_where_specs_differ() -> None:
@@ -274,19 +158,3 @@ def _release(run: Run, closed_for: float = 0.0) -> Release:
     command = decide(run, closed_for=closed_for)
     assert isinstance(command, Release)
     return command
-
-
-@pytest.mark.parametrize("phase", [Phase.WARMING, Phase.TESTING])
-def test_a_denial_is_borne_for_two_minutes_where_something_is_rented_already(phase: Phase) -> None:
-    """
-    What IAM just granted is not seen everywhere at once; before anything is rented a denial is the answer.
-    """
-    assert _bears(at(phase), AccessDenied("x"), failing_for=119)
-    assert not _bears(at(phase), AccessDenied("x"), failing_for=120)
-    assert not _bears(at(Phase.STAGING), AccessDenied("x"))
-
-
-def _bears(
-    run: Run, error: Exception, *, failing_for: float = 0, closed_for: float = 0, worked: bool = True
-) -> bool:
-    return bears(run, error, failing_for=failing_for, closed_for=closed_for, quiet=QUIET, worked=worked)

@@ -9,16 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlm_runner.core.commands import Record, RequestServing, SubmitJob
-from vlm_runner.core.decide import decide
+from vlm_runner.core.decide import Record, RequestServing, SubmitJob, decide
 from vlm_runner.core.events import Entry, Event
+from vlm_runner.core.phases import TRANSITIONS, WITHOUT_SERVING, Table
 from vlm_runner.core.run import Phase, Run
 from vlm_runner.core.transitions import (
     FIELDS,
-    TRANSITIONS,
-    WITHOUT_SERVING,
     IllegalTransition,
-    Table,
     evolve,
     fold,
     table_of,
@@ -98,7 +95,7 @@ def test_without_serving_only_the_way_out_of_training_differs() -> None:
 def test_every_event_but_those_about_creates_has_a_field_of_the_run() -> None:
     union, *_ = typing.get_args(Event)
     kinds = {member.model_fields["kind"].default for member in typing.get_args(union)}
-    own = {"run_created", "create_uncertain", "create_refused", "job_intended", "serving_intended"}
+    own = {"run_created", "create_uncertain", "create_refused"}
 
     assert set(FIELDS) == kinds - own
     assert set(FIELDS.values()) <= set(Run.model_fields)

@@ -10,11 +10,18 @@ import pytest
 from vlm_runner.checkpoint import lease
 from vlm_runner.checkpoint.base import Replaced, Stored
 from vlm_runner.checkpoint.document import Checkpoint, Holder, from_bytes
-from vlm_runner.checkpoint.lease import Claim, Fenced, Stale, Unsaved
+from vlm_runner.checkpoint.lease import Claim
 from vlm_runner.checkpoint.timing import LeaseSettings
 from vlm_runner.core.events import Entry
 from vlm_runner.core.retry import SAVE
-from vlm_runner.errors import AwsUnavailable, CredentialsError, StoreUnavailable
+from vlm_runner.errors import (
+    AwsUnavailable,
+    CredentialsError,
+    Fenced,
+    LeaseExpired,
+    StoreUnavailable,
+    Unsaved,
+)
 from vlm_runner.testing import FakeClock, MemoryStore
 from vlm_runner.testing.histories import AT, STAGED, after, begun, entry
 
@@ -234,7 +241,7 @@ async def test_an_expired_lease_stops_what_pays_until_it_is_renewed(store: Store
     claim.fence.check()
     await clock.sleep(TIMING.time_to_live - TIMING.guard)
 
-    with pytest.raises(Stale):
+    with pytest.raises(LeaseExpired):
         claim.fence.check()
 
     await claim.renew()
@@ -246,7 +253,7 @@ async def test_what_is_let_go_buys_nothing_any_more(store: Store, clock: FakeClo
 
     await claim.release()
 
-    with pytest.raises(Stale):
+    with pytest.raises(LeaseExpired):
         claim.fence.check()
 
 

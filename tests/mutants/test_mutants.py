@@ -16,8 +16,9 @@ import pytest
 from vlm_runner import driver
 from vlm_runner.aws import session
 from vlm_runner.checkpoint import lease
-from vlm_runner.core import decide
-from vlm_runner.steps import job, release, serving
+from vlm_runner.core import decide, failure, intents
+from vlm_runner.steps import job, release, serving, undo
+from vlm_runner.steps.registry import STEPS
 from vlm_runner.testing import bedrock, store
 
 from .checks import CHECKS, check
@@ -98,8 +99,8 @@ MUTANTS = [
         "if claim.inherited and", "if False and", ("late rent, then takeover",),
     ),
     Mutant(
-        "a lost answer is doubted", driver.Driver, "_perform",
-        "return on_doubt(run, str(error) or repr(error)), error", "return None, error", ("delayed rent",),
+        "a lost answer is doubted", failure, "on_failure",
+        "if failure.pays and may_have_created(error):", "if False:", ("delayed rent",),
     ),
     Mutant(
         "a takeover waits until it has itself seen silence", lease.Claim, "acquire",
@@ -113,7 +114,7 @@ MUTANTS = [
         ("stop and resume",),
     ),
     Mutant(
-        "no commitment is bought", decide, "intend_serving",
+        "no commitment is bought", intents, "intend_serving",
         '"modelUnits": run', '"commitmentDuration": "OneMonth", "modelUnits": run', ("cancel while warming",),
     ),
     Mutant(
@@ -130,18 +131,18 @@ MUTANTS = [
         ("late job, then cancel",),
     ),
     Mutant(
-        "what bills is released when AWS stays away", decide, "on_error",
+        "what bills is released when AWS stays away", failure, "_run_failed",
         "if run.phase in {Phase.RELEASING, Phase.REPORTING}:",
         "if run.phase in {Phase.RELEASING, Phase.REPORTING} or isinstance(error, AwsUnavailable):",
         ("model never answers",),
     ),
     Mutant(
-        "doubt is recorded once", decide, "on_doubt",
+        "doubt is recorded once", failure, "uncertain_create",
         'return None if known else CreateUncertain(what="job"', 'return CreateUncertain(what="job"',
         ("create away for an hour",),
     ),
     Mutant(
-        "a definite refusal is recorded", decide, "on_halt", "if not definite:", "if True:",
+        "a definite refusal is recorded", failure, "_create_refused", "if not definite:", "if True:",
         ("quota, then resume",),
     ),
     Mutant(
@@ -184,14 +185,12 @@ def mutate(monkeypatch: pytest.MonkeyPatch) -> Any:
         exec(code, module.__dict__, space)
         mutant = space[what]
         monkeypatch.setattr(where, what, classmethod(mutant) if isinstance(kind, classmethod) else mutant)
-        for user in (driver, decide, job, release, serving, lease, session):
+        for user in (driver, decide, failure, job, release, serving, lease, session):
             if user is not where and getattr(user, what, None) is function:
                 monkeypatch.setattr(user, what, mutant)
-        if inspect.ismodule(where):
-            from vlm_runner.steps import perform
-
-            if getattr(perform, what, None) is function:
-                monkeypatch.setattr(perform, what, mutant)
+        for command, step in STEPS.items():
+            if step is function:
+                monkeypatch.setitem(STEPS, command, mutant)
 
     return change
 
@@ -224,7 +223,7 @@ def test_a_loser_that_could_still_buy_would_undo_it(mutate: Any) -> None:
     """Two rules guard against it; without the check before sending, undoing saves the day alone."""
     mutate(lease.Fence, "check", "if self._clock.elapsed() >= self._until:", "if False:")
     alone = check("frozen buyer lives")
-    mutate(driver.Driver, "_hand_over_or_undo", "while not await self._undone(run, event):", "while False:")
+    mutate(undo, "undo_purchase", "while not await _undone(run, event, ports, store):", "while False:")
     neither = check("frozen buyer lives")
 
     assert alone == []

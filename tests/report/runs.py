@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from vlm_runner.core.decide import intend_job, intend_serving
 from vlm_runner.core.events import (
     DatasetFacts,
     EndpointReady,
@@ -27,6 +26,7 @@ from vlm_runner.core.events import (
     SubsetStaged,
     TestsAnswered,
 )
+from vlm_runner.core.intents import intend_job, intend_serving
 from vlm_runner.core.transitions import fold
 from vlm_runner.evaluate import AnsweredRow, ModelAnswer
 from vlm_runner.evaluate.thumbnail import budget, thumbnail

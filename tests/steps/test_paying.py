@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from vlm_runner.aws.errors import kind_of
-from vlm_runner.aws.session import fence
-from vlm_runner.checkpoint.lease import Stale
-from vlm_runner.core.commands import AwaitEndpoint, AwaitJob, Release
+from vlm_runner.aws.fence import set_fence
+from vlm_runner.core.decide import AwaitEndpoint, AwaitJob, Release
 from vlm_runner.core.events import EndpointFailed, EndpointReady, JobCompleted, JobFailed
 from vlm_runner.core.names import NEVER, TAG_EXPIRES, TAG_UID
 from vlm_runner.core.retry import CREDENTIALS_WHILE_WAITING
@@ -20,6 +19,7 @@ from vlm_runner.errors import (
     AwsRefused,
     AwsUnavailable,
     CredentialsError,
+    LeaseExpired,
     NotFound,
     QuotaExceeded,
     Throttled,
@@ -142,12 +142,12 @@ async def test_a_lease_that_ran_out_between_signing_and_sending_buys_nothing(kin
     desk = Desk()
 
     def stale() -> None:
-        raise Stale("ran out")
+        raise LeaseExpired("ran out")
 
-    fence.set(stale)
-    with pytest.raises(Stale):
+    set_fence(stale)
+    with pytest.raises(LeaseExpired):
         await (submit_job(SUBMIT, desk.ports) if kind == "job" else request_serving(REQUEST, desk.ports))
-    fence.set(None)
+    set_fence(None)
 
     assert desk.bedrock.ledger == []
 

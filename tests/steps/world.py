@@ -13,7 +13,7 @@ from vlm_runner.testing import FakeAws, FakeBedrock, FakeClock, TinyDataset
 from vlm_runner.testing.histories import after, event_of, happy_runs
 
 if TYPE_CHECKING:
-    from vlm_runner.core.commands import Command
+    from vlm_runner.core.decide import Command
     from vlm_runner.core.run import Phase, Run
 
 

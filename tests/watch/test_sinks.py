@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from vlm_runner.core.events import Event
-from vlm_runner.core.transitions import TRANSITIONS
+from vlm_runner.core.phases import TRANSITIONS
 from vlm_runner.errors import AwsRefused
 from vlm_runner.spec import RunSpec
 from vlm_runner.testing import FakeClock, World

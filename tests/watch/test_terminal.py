@@ -14,7 +14,6 @@ from rich.console import Console
 from vlm_runner.checkpoint.document import Checkpoint, Holder, to_bytes
 from vlm_runner.checkpoint.process_identity import this_process
 from vlm_runner.cli import cli
-from vlm_runner.core.decide import intend_job, intend_serving
 from vlm_runner.core.events import (
     DatasetFacts,
     EndpointReady,
@@ -27,6 +26,7 @@ from vlm_runner.core.events import (
     ServingRequested,
     SubsetStaged,
 )
+from vlm_runner.core.intents import intend_job, intend_serving
 from vlm_runner.core.transitions import fold
 from vlm_runner.models import load_catalogue
 from vlm_runner.testing.world import tiny_spec

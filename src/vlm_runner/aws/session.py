@@ -5,7 +5,6 @@ The only importer of aioboto3: clients, their retries and time-outs, and the fen
 from __future__ import annotations
 
 import contextlib
-from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
@@ -15,6 +14,7 @@ from vlm_runner.aws.account import AwsAccount
 from vlm_runner.aws.bedrock import BedrockControl
 from vlm_runner.aws.ecs import Ecs
 from vlm_runner.aws.errors import KINDS, translated
+from vlm_runner.aws.fence import check_fence
 from vlm_runner.aws.inspection import AwsInspection
 from vlm_runner.aws.limiter import limiter_of
 from vlm_runner.aws.notifications import AwsNotifier
@@ -33,14 +33,6 @@ if TYPE_CHECKING:
     from vlm_runner.aws.objects_obstore import Engine
     from vlm_runner.aws.ports import Objects
     from vlm_runner.aws.queue import Queue
-
-fence: ContextVar[Callable[[], None] | None] = ContextVar("fence", default=None)
-"""
-Set by whoever drives a run: called after a create is signed and before it is sent.
-
-A process that was frozen between the two wakes up with a signature that dies within minutes, and is
-stopped here; checked before signing, it could sleep after the check, and buy hours later.
-"""
 
 PAYING: Final = (
     "CreateModelCustomizationJob",
@@ -189,7 +181,7 @@ class AwsSession:
             # To wait for leave to send each body is a round trip, for a refusal that hardly ever comes.
             client.meta.events.unregister("before-call.s3", add_expect_header)
         for operation in PAYING:
-            client.meta.events.register(f"before-send.bedrock.{operation}", _check_fence)
+            client.meta.events.register(f"before-send.bedrock.{operation}", _check)
         return client
 
     def _pace(self, events: Any) -> None:
@@ -228,7 +220,5 @@ def read_models_fast(session: Any) -> None:
     session.get_component("data_loader").file_loader = Files()
 
 
-def _check_fence(**_: Any) -> None:
-    check = fence.get()
-    if check is not None:
-        check()
+def _check(**_: Any) -> None:
+    check_fence()

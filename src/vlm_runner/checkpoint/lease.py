@@ -20,9 +20,11 @@ from vlm_runner.core.retry import LOAD, SAVE
 from vlm_runner.errors import (
     AwsUnavailable,
     CredentialsError,
+    Fenced,
+    LeaseExpired,
     RunNotFound,
-    RunTaken,
     StoreUnavailable,
+    Unsaved,
     UsageError,
     VlmRunnerError,
 )
@@ -44,22 +46,6 @@ RELEASE_SECONDS = 10.0
 
 UNANSWERED = (AwsUnavailable, CredentialsError)
 """What a store may raise that says nothing; credentials that expired may be renewed any minute."""
-
-
-class Fenced(RunTaken):
-    """Another process has taken this run over; whatever this one does now is not recorded."""
-
-
-class Stale(VlmRunnerError):
-    """The lease may have run out: nothing is paid for until it is renewed."""
-
-    exit_code = 75
-
-
-class Unsaved(VlmRunnerError):
-    """The store did not say whether it took a write, for longer than a process can wait."""
-
-    exit_code = 75
 
 
 async def compare_and_swap(
@@ -125,7 +111,7 @@ async def load(store: CheckpointStore, run_id: str, *, clock: Clock | None = Non
     try:
         stored = await _read(store, run_id, clock or SystemClock())
     except ValueError as error:
-        raise UsageError(f"That is no run id: {error}.") from None
+        raise UsageError(f"Invalid run id: {error}.") from None
     return from_bytes(stored.body, where=store.locate(run_id)), stored.version
 
 
@@ -135,7 +121,7 @@ async def _read(store: CheckpointStore, run_id: str, clock: Clock) -> Stored:
         with attempt:
             stored = await store.read(run_id)
     if stored is None:
-        raise RunNotFound(f"No run '{run_id}' in {store.uri}.", hint="See what there is: vlm-runner list")
+        raise RunNotFound(f"No run '{run_id}' in {store.uri}.", hint="List the runs: vlm-runner list")
     return stored
 
 
@@ -170,12 +156,12 @@ class Fence:
 
     def check(self) -> None:
         """
-        Raises Stale where the lease may have run out, or was let go.
+        Raises LeaseExpired where the lease may have run out, or was let go.
 
         A process that slept must not buy, nor what it left behind.
         """
         if self._clock.elapsed() >= self._until:
-            raise Stale(f"The lease of run {self._run_id} ran out while this process was not looking.")
+            raise LeaseExpired(f"The lease of run {self._run_id} ran out while this process was not looking.")
 
     def move(self, until: float) -> None:
         self._until = until

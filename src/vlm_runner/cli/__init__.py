@@ -68,11 +68,12 @@ def main() -> None:
     try:
         cli.main(standalone_mode=False)
     except VlmRunnerError as error:
+        from vlm_runner.cli.exit_codes import exit_code
         from vlm_runner.cli.exit_message import write_exit_message
 
         _say(str(error))
         write_exit_message(str(error))
-        sys.exit(error.exit_code)
+        sys.exit(exit_code(error))
     except click.ClickException as error:
         error.show()
         sys.exit(2)

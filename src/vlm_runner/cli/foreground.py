@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from vlm_runner.cli import console
+from vlm_runner.cli.exit_codes import NOT_FINISHED, STOPPED, exit_code, run_exit_code
 from vlm_runner.cli.exit_message import write_exit_message
 from vlm_runner.cli.prices import known_profile
 from vlm_runner.errors import ConfigurationError, Stopped
@@ -165,7 +166,7 @@ class _SignalHandler:
         """A download in a thread cannot be given up; it pays nothing, and need not be waited for."""
         await anyio.sleep(PATIENCE)
         sys.stdout.flush()
-        os._exit(Stopped.exit_code)
+        os._exit(STOPPED)
 
 
 def _leave_at_once(handle: RunHandle | None, settings: Settings) -> None:
@@ -191,11 +192,11 @@ def conclude(ended: DriveResult, settings: Settings, *, as_json: bool, store_fla
         console.result_json(summary(run) | {"checkpoint": ended.checkpoint, "error": _text(ended.error)})
     elif run.done:
         console.result(console.outcome_text(run, ended.checkpoint))
-    code = run.exit_code if ended.error is None else getattr(ended.error, "exit_code", 1)
+    code = run_exit_code(run) if ended.error is None else exit_code(ended.error)
     if ended.error is not None and not run.done:
         console.say(f"vlm-runner: {ended.error}")
         console.say(f"The run stands in phase {run.phase}. {resume_line(run.run_id, store_flag)}")
-        code = 101 if ended.timed_out else code
+        code = NOT_FINISHED if ended.timed_out else code
     if warning := _billing(run, settings):
         console.say(warning)
     if word := _text(ended.error) or run.reason:

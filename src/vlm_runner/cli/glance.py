@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from vlm_runner import environment
 from vlm_runner.checkpoint.integrity import read_file, verified
 from vlm_runner.checkpoint.process_identity import is_dead
-from vlm_runner.core.standing import Phase, Standing
+from vlm_runner.core.phases import Phase
+from vlm_runner.core.standing import Standing
 from vlm_runner.errors import CheckpointError, RunNotFound, UsageError
 from vlm_runner.paths import STATE, default_checkpoint_folder, run_folder
 

@@ -30,6 +30,7 @@ def status(run_id: str, *, as_json: bool, **flags: Any) -> None:
         vlm-runner status for-vlm-accessibility-3f2a9c01 --json
     """
     from vlm_runner.cli import console, glance
+    from vlm_runner.cli.exit_codes import run_exit_code
     from vlm_runner.report.summary import summary
 
     root = None if as_json else glance.local_root(flags["store"])
@@ -48,7 +49,7 @@ def status(run_id: str, *, as_json: bool, **flags: Any) -> None:
         if run.may_bill:
             profile = known_profile(run.spec.model.base, settings_for(Where(**flags)))
             console.say(console.billing_text(run, profile) or "")
-    sys.exit(run.exit_code)
+    sys.exit(run_exit_code(run))
 
 
 @click.command("list")

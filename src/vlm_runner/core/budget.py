@@ -54,7 +54,6 @@ def overdue(run: Run, now: datetime) -> RunFailed | None:
         return RunFailed(
             error="TimeIsOver",
             reason=f"The endpoint's time is over: its dead man's switch was set to {due} UTC.",
-            exit_code=100,
         )
     limits, until = run.created.budget, deadline(run)
     if limits is None or until is None or now < until:
@@ -62,5 +61,4 @@ def overdue(run: Run, now: datetime) -> RunFailed | None:
     return RunFailed(
         error="BudgetReached",
         reason=f"The run has rented for as long as max_cost = ${limits.max_cost:.2f} allows; it is released.",
-        exit_code=100,
     )

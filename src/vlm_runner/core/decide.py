@@ -1,61 +1,139 @@
-"""What comes next: from a run to one command. The only place that chooses where a run goes."""
+"""
+What comes next: the commands, one for each step, and `decide`, the only place that chooses where a run goes.
+
+`interruptible` commands may be given up anywhere and done again; the others pay, or save, and are carried
+to their recorded end even while the process is being stopped.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar, assert_never
+from typing import TYPE_CHECKING, ClassVar, assert_never
 
 from vlm_runner.core import names
-from vlm_runner.core.commands import (
-    AwaitEndpoint,
-    AwaitJob,
-    Command,
-    DeadManSwitch,
-    HandOver,
-    Record,
-    Release,
-    RequestServing,
-    RunTests,
-    StageImages,
-    SubmitJob,
-    WriteRecords,
-    WriteReport,
-)
-from vlm_runner.core.events import (
-    CreateRefused,
-    CreateUncertain,
-    Event,
-    JobIntended,
-    RunFailed,
-    ServingIntended,
-)
-from vlm_runner.core.pace import NOT_YET_VISIBLE
-from vlm_runner.core.retry import DENIED_WHILE_RENTING, STEP
-from vlm_runner.core.run import Phase, Run
-from vlm_runner.errors import (
-    AccessDenied,
-    AwsRefused,
-    AwsUnavailable,
-    ConfigurationError,
-    CredentialsError,
-    DataError,
-    VlmRunnerError,
-)
+from vlm_runner.core.intents import intend_job, intend_serving
+from vlm_runner.core.pace import NOT_YET_VISIBLE, QUIET
+from vlm_runner.core.run import Phase, Run, known
 from vlm_runner.spec import ServingMode, seconds_of
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from datetime import datetime
 
-QUIET = timedelta(minutes=15)
-"""
-For how long a create that was signed and not answered can still arrive.
-
-AWS rejects a request whose signature is older than five minutes (IAM user guide, signing), plus five of a
-clock that runs ahead, plus slack.
-"""
+    from vlm_runner.core.events import Event, JobIntended, ServingIntended
 
 
-LONGEST_REASON = 2000
-"""Characters: every save writes the whole history again."""
+@dataclass(frozen=True, slots=True)
+class Command:
+    interruptible: ClassVar[bool] = True
+    """Stop may give it up."""
+    cancellable: ClassVar[bool] = True
+    """Cancel may give it up."""
+    pays: ClassVar[bool] = False
+    """It creates something that costs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record(Command):
+    """Nothing to do but to save this: the intent before an effect."""
+
+    event: Event
+    interruptible: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True)
+class StageImages(Command):
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRecords(Command):
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitJob(Command):
+    intent: JobIntended
+    interruptible: ClassVar[bool] = False
+    cancellable: ClassVar[bool] = False
+    pays: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitJob(Command):
+    arn: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadManSwitch:
+    """A schedule of AWS's by which the endpoint is deleted, whatever becomes of us."""
+
+    schedule_name: str
+    mode: ServingMode
+    endpoint_name: str
+    role_arn: str
+    after: float
+    """Seconds from the request for the endpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestServing(Command):
+    intent: ServingIntended
+    uid: str
+    switch: DeadManSwitch | None = None
+    interruptible: ClassVar[bool] = False
+    cancellable: ClassVar[bool] = False
+    pays: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitEndpoint(Command):
+    mode: ServingMode
+    arn: str
+    deleted_at: datetime | None = None
+    """When a dead man's switch deletes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunTests(Command):
+    run: Run
+    endpoint_arn: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release(Command):
+    """Stop the job if it may run, delete what may bill, and wait until both are seen to be gone."""
+
+    uid: str
+    job_name: str | None
+    job_token: str | None
+    mode: ServingMode | None
+    endpoint_name: str | None
+    endpoint_arn: str | None
+    sweep_for: float = 0.0
+    """Seconds for which a create of unknown fate may still arrive: look again, and delete again."""
+    unseen_for: float = 0.0
+    """Seconds for which what was created may not be visible yet, so that not found is not gone."""
+    switch: DeadManSwitch | None = None
+    cancellable: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver(Command):
+    """Leave the endpoint to the user, with its expiry written on it."""
+
+    mode: ServingMode
+    arn: str
+    name: str
+    delete_command: str
+    expires_at: datetime | None
+    switch: DeadManSwitch | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WriteReport(Command):
+    run: Run
+    cancellable: ClassVar[bool] = False
 
 
 def decide(run: Run, *, quiet: timedelta = QUIET, closed_for: float = 0.0) -> Command:  # noqa: C901, PLR0911, PLR0912 - one line a phase
@@ -74,20 +152,21 @@ def decide(run: Run, *, quiet: timedelta = QUIET, closed_for: float = 0.0) -> Co
         case Phase.RECORDING:
             return WriteRecords(run)
         case Phase.SUBMITTING:
+            # The intent is saved before the effect: a successor must know what to look for.
             if run.job_intent is None or run.refused_job is not None:
                 return Record(intend_job(run))
             return SubmitJob(run.job_intent)
         case Phase.TRAINING:
-            return AwaitJob(_known(run.job).arn)
+            return AwaitJob(known(run.job).arn)
         case Phase.REQUESTING:
             if run.serving_intent is None or run.refused_serving is not None:
                 return Record(intend_serving(run))
             return RequestServing(run.serving_intent, run.uid, dead_man_switch(run))
         case Phase.WARMING:
-            serving = _known(run.serving)
-            return AwaitEndpoint(_known(run.serving_intent).mode, serving.arn, serving.deleted_at)
+            serving = known(run.serving)
+            return AwaitEndpoint(known(run.serving_intent).mode, serving.arn, serving.deleted_at)
         case Phase.TESTING:
-            return RunTests(run, _known(run.serving).arn)
+            return RunTests(run, known(run.serving).arn)
         case Phase.RELEASING:
             return hand_over(run) or release(run, quiet.total_seconds(), closed_for)
         case Phase.REPORTING:
@@ -96,130 +175,6 @@ def decide(run: Run, *, quiet: timedelta = QUIET, closed_for: float = 0.0) -> Co
             raise ValueError(f"run {run.run_id} is done")
         case _:
             assert_never(run.phase)
-
-
-def bears(  # noqa: D417 - the rest says itself
-    run: Run, error: Exception, *, failing_for: float, closed_for: float, quiet: timedelta, worked: bool
-) -> bool:
-    """
-    Whether the same command is to be tried again, a little later.
-
-    A refusal is the last word, unless a create is of unknown fate: the quota that is used up may be used
-    by that very create. Then it is asked for until nothing can come any more.
-
-    Args:
-        worked: some command has succeeded in this process, so its credentials were good.
-    """
-    if isinstance(error, AwsUnavailable):
-        return failing_for < STEP.patience
-    if isinstance(error, CredentialsError):
-        return worked and failing_for < STEP.patience
-    if isinstance(error, AccessDenied) and run.phase in {Phase.WARMING, Phase.TESTING}:
-        return failing_for < DENIED_WHILE_RENTING.patience
-    if isinstance(error, AwsRefused):
-        return run.uncertain and closed_for < quiet.total_seconds()
-    return False
-
-
-def on_error(run: Run, error: Exception) -> Event | None:
-    """
-    What an error that was borne long enough means for the run: an event to go on with, or None to halt.
-
-    A halted run is resumable, and nothing of it bills. So whatever can be mended from outside (a role, a
-    quota, a network) halts the run as long as nothing bills; bad data cannot be mended, since the data of
-    a run is pinned; and where something bills, or may, everything leads to its release.
-    """
-    if run.phase in {Phase.RELEASING, Phase.REPORTING}:
-        return None
-    may_have_rented = run.phase is Phase.REQUESTING and run.uncertain and not isinstance(error, AwsRefused)
-    if run.phase in {Phase.WARMING, Phase.TESTING} or may_have_rented or isinstance(error, DataError):
-        code = error.exit_code if isinstance(error, VlmRunnerError) else 1
-        code = 100 if code == AwsUnavailable.exit_code else code
-        return RunFailed(error=type(error).__name__, reason=plain(str(error) or repr(error)), exit_code=code)
-    return None
-
-
-def on_halt(run: Run, error: Exception) -> Event | None:
-    """
-    What to record before halting: that nothing was created after all, where that is certain.
-
-    To be asked only after `bears` said no.
-    """
-    definite = isinstance(error, AwsRefused) or (
-        isinstance(error, AwsUnavailable | ConfigurationError) and not run.uncertain
-    )
-    if not definite:
-        return None
-    if run.phase is Phase.SUBMITTING and run.job_intent is not None and run.refused_job is None:
-        return CreateRefused(what="job", reason=plain(str(error)))
-    if run.phase is Phase.REQUESTING and run.serving_intent is not None and run.refused_serving is None:
-        return CreateRefused(what="serving", reason=plain(str(error)))
-    return None
-
-
-def on_doubt(run: Run, cause: str) -> Event | None:
-    """
-    A create was sent, or may have been, and its fate is unknown; None where that is recorded already.
-
-    Asked where an answer was lost, and by a process that takes a run over from one that did not let go.
-    """
-    if run.phase is Phase.SUBMITTING and run.job_intent is not None:
-        known = run.uncertain_job is not None or run.refused_job is not None
-        return None if known else CreateUncertain(what="job", cause=plain(cause))
-    if run.phase is Phase.REQUESTING and run.serving_intent is not None:
-        known = run.uncertain_serving is not None or run.refused_serving is not None
-        return None if known else CreateUncertain(what="serving", cause=plain(cause))
-    return None
-
-
-def plain(text: str) -> str:
-    """`text` as a checkpoint can hold it: whole characters, and not too many."""
-    whole = text.encode(errors="replace").decode()
-    return whole if len(whole) <= LONGEST_REASON else whole[: LONGEST_REASON - 1] + "…"
-
-
-def intend_job(run: Run) -> JobIntended:
-    """The customization job's request, from the run alone."""
-    records = _known(run.records)
-    token = names.client_request_token(run, "job")
-    name = names.resource_name(run, "job")
-    spec = run.spec
-    request: dict[str, Any] = {
-        "jobName": name,
-        "customModelName": names.resource_name(run, "model"),
-        "roleArn": spec.training.role_arn,
-        "clientRequestToken": token,
-        "baseModelIdentifier": spec.model.base,
-        "customizationType": "FINE_TUNING",
-        "hyperParameters": dict(spec.training.hyperparameters),
-        "trainingDataConfig": {"s3Uri": records.train_uri},
-        "outputDataConfig": {
-            "s3Uri": f"s3://{run.bucket}/{names.run_prefix(spec.storage.prefix, run.run_id)}output/"
-        },
-        "jobTags": names.tags(run),
-        "customModelTags": names.tags(run),
-    }
-    if records.validation_uri is not None:
-        request["validationDataConfig"] = {"validators": [{"s3Uri": records.validation_uri}]}
-    return JobIntended(name=name, token=token, request=request)
-
-
-def intend_serving(run: Run) -> ServingIntended:
-    """The throughput's or deployment's request. A commitment is never asked for: it cannot be deleted."""
-    model_arn = _known(run.model).model_arn
-    mode = run.spec.serving.mode
-    kind: names.Kind = "throughput" if mode is ServingMode.PROVISIONED else "deployment"
-    name, token = names.resource_name(run, kind), names.client_request_token(run, kind)
-    common: dict[str, Any] = {"clientRequestToken": token, "tags": names.tags(run)}
-    if mode is ServingMode.PROVISIONED:
-        request = common | {
-            "provisionedModelName": name,
-            "modelId": model_arn,
-            "modelUnits": run.spec.serving.model_units,
-        }
-    else:
-        request = common | {"modelDeploymentName": name, "modelArn": model_arn}
-    return ServingIntended(mode=mode, name=name, token=token, request=request)
 
 
 def hand_over(run: Run) -> HandOver | None:
@@ -273,9 +228,3 @@ def release(run: Run, quiet: float, closed_for: float) -> Release:
         unseen_for=max(0.0, NOT_YET_VISIBLE - closed_for) if unseen else 0.0,
         switch=dead_man_switch(run),
     )
-
-
-def _known(value: T | None) -> T:
-    if value is None:
-        raise ValueError("the checkpoint's phase and facts contradict each other")
-    return value

@@ -216,8 +216,10 @@ class RunFailed(Value, frozen=True):
 
     kind: Literal["run_failed"] = "run_failed"
     error: str
+    """The name of the exception, or of the limit that was reached."""
     reason: str
-    exit_code: int = 100
+    exit_code: int | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Read from checkpoints of earlier versions; never written: exit codes belong to the command line."""
 
 
 class Released(Value, frozen=True):
@@ -279,3 +281,30 @@ class Entry(Value, frozen=True):
     at: datetime
     """UTC, for people to read: no decision rests on it but deadlines that users asked for."""
     event: Event
+
+
+class Facts(Value, frozen=True):
+    """What a run keeps of its history: each field holds the fact of its name, once it has happened."""
+
+    images: ImagesStaged | None = None
+    records: RecordsWritten | None = None
+    job_intent: JobIntended | None = None
+    job: JobSubmitted | None = None
+    model: JobCompleted | None = None
+    job_failure: JobFailed | None = None
+    serving_intent: ServingIntended | None = None
+    serving: ServingRequested | None = None
+    rented_from: datetime | None = None
+    """Of a run with a budget, when it said that it would rent: no bill for rent begins before that."""
+    endpoint: EndpointReady | None = None
+    endpoint_failure: EndpointFailed | None = None
+    uncertain_job: CreateUncertain | None = None
+    uncertain_serving: CreateUncertain | None = None
+    refused_job: CreateRefused | None = None
+    refused_serving: CreateRefused | None = None
+    tests: TestsAnswered | None = None
+    cancelled: CancelRequested | None = None
+    failure: RunFailed | None = None
+    released: Released | None = None
+    handed_over: HandedOver | None = None
+    report: ReportWritten | None = None

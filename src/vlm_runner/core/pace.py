@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Final
+
 from pydantic import BaseModel, ConfigDict, Field
 
 NOT_YET_VISIBLE = 120.0
 """Seconds for which a thing that was just created may still be unknown to a read."""
+
+
+QUIET: Final = timedelta(minutes=15)
+"""
+For how long a create that was signed and not answered can still arrive.
+
+AWS rejects a request whose signature is older than five minutes (IAM user guide, signing), plus five of a
+clock that runs ahead, plus slack.
+"""
 
 
 class PollPace(BaseModel):

@@ -74,6 +74,12 @@ DENIED_WHILE_RENTING: Final = RetryPolicy(
     patience=120.0,
     longest=30.0,
 )
+IN_DOUBT: Final = RetryPolicy(
+    "a create that an earlier attempt may have done",
+    "any refusal: a quota that is used up may be used by that very create",
+    "after `quiet_minutes` (15) no create can arrive any more: the refusal is recorded, and the run halts",
+    longest=30.0,
+)
 UNDO: Final = RetryPolicy(
     "stopping or deleting what a process bought that had lost its run",
     "AWS unavailable or refusing; credentials refused",
@@ -161,6 +167,7 @@ SWEEP_QUOTA: Final = RetryPolicy(
 POLICIES: Final = (
     STEP,
     DENIED_WHILE_RENTING,
+    IN_DOUBT,
     CREDENTIALS_WHILE_WAITING,
     SAVE,
     LOAD,

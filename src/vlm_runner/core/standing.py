@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from vlm_runner.core.phases import Phase
+
 if TYPE_CHECKING:
     from vlm_runner.core.events import (
         CancelRequested,
@@ -22,21 +24,6 @@ if TYPE_CHECKING:
         ServingIntended,
     )
     from vlm_runner.spec import RunSpec
-
-
-class Phase(StrEnum):
-    """Each is one effect or one wait."""
-
-    STAGING = "staging"
-    RECORDING = "recording"
-    SUBMITTING = "submitting"
-    TRAINING = "training"
-    REQUESTING = "requesting"
-    WARMING = "warming"
-    TESTING = "testing"
-    RELEASING = "releasing"
-    REPORTING = "reporting"
-    DONE = "done"
 
 
 class Outcome(StrEnum):
@@ -132,20 +119,3 @@ class Standing:
         if self.phase is Phase.SUBMITTING:
             return self.uncertain_job is not None
         return self.phase is Phase.REQUESTING and self.uncertain_serving is not None
-
-    @property
-    def exit_code(self) -> int:
-        """What the command line ends with; see `vlm_runner.errors.EXIT_CODES`."""
-        if not self.done:
-            return 101
-        if self.may_bill:
-            return 104 if self.handed_over is None else self._outcome_code
-        return self._outcome_code
-
-    @property
-    def _outcome_code(self) -> int:
-        if self.outcome is Outcome.CANCELLED:
-            return 103
-        if self.outcome is Outcome.SUCCEEDED:
-            return 0
-        return self.failure.exit_code if self.failure is not None else 100

@@ -1,15 +1,12 @@
-"""
-The state machine: where a run stands after each event, as one visible table.
-
-It is drawn into the README from here, and tests prove about it that every phase reaches DONE and that no
-way from REQUESTING to DONE avoids RELEASING.
-"""
+"""A run is the fold of its history: what each event changes in it. Pure."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
-from vlm_runner.core.run import Phase, Run
+from vlm_runner.core.events import Facts, Value
+from vlm_runner.core.phases import TRANSITIONS, WITHOUT_SERVING, Table
+from vlm_runner.core.run import Run
 from vlm_runner.spec import ServingMode
 
 if TYPE_CHECKING:
@@ -17,66 +14,22 @@ if TYPE_CHECKING:
 
     from vlm_runner.core.events import Entry, Event
 
-Table = dict[tuple[Phase, str], Phase]
 
-TRANSITIONS: Final[Table] = {
-    (Phase.STAGING, "images_staged"): Phase.RECORDING,
-    (Phase.STAGING, "cancel_requested"): Phase.REPORTING,
-    (Phase.STAGING, "run_failed"): Phase.REPORTING,
-    (Phase.RECORDING, "records_written"): Phase.SUBMITTING,
-    (Phase.RECORDING, "cancel_requested"): Phase.REPORTING,
-    (Phase.RECORDING, "run_failed"): Phase.REPORTING,
-    (Phase.SUBMITTING, "job_intended"): Phase.SUBMITTING,
-    (Phase.SUBMITTING, "create_uncertain"): Phase.SUBMITTING,
-    (Phase.SUBMITTING, "create_refused"): Phase.SUBMITTING,
-    (Phase.SUBMITTING, "job_submitted"): Phase.TRAINING,
-    (Phase.SUBMITTING, "cancel_requested"): Phase.RELEASING,
-    (Phase.SUBMITTING, "run_failed"): Phase.RELEASING,
-    (Phase.TRAINING, "job_completed"): Phase.REQUESTING,
-    (Phase.TRAINING, "job_failed"): Phase.RELEASING,
-    (Phase.TRAINING, "cancel_requested"): Phase.RELEASING,
-    (Phase.TRAINING, "run_failed"): Phase.RELEASING,
-    (Phase.REQUESTING, "serving_intended"): Phase.REQUESTING,
-    (Phase.REQUESTING, "create_uncertain"): Phase.REQUESTING,
-    (Phase.REQUESTING, "create_refused"): Phase.REQUESTING,
-    (Phase.REQUESTING, "serving_requested"): Phase.WARMING,
-    (Phase.REQUESTING, "cancel_requested"): Phase.RELEASING,
-    (Phase.REQUESTING, "run_failed"): Phase.RELEASING,
-    (Phase.WARMING, "endpoint_ready"): Phase.TESTING,
-    (Phase.WARMING, "endpoint_failed"): Phase.RELEASING,
-    (Phase.WARMING, "cancel_requested"): Phase.RELEASING,
-    (Phase.WARMING, "run_failed"): Phase.RELEASING,
-    (Phase.TESTING, "tests_answered"): Phase.RELEASING,
-    (Phase.TESTING, "endpoint_failed"): Phase.RELEASING,
-    (Phase.TESTING, "cancel_requested"): Phase.RELEASING,
-    (Phase.TESTING, "run_failed"): Phase.RELEASING,
-    (Phase.RELEASING, "cancel_requested"): Phase.RELEASING,
-    (Phase.RELEASING, "released"): Phase.REPORTING,
-    (Phase.RELEASING, "handed_over"): Phase.REPORTING,
-    (Phase.REPORTING, "report_written"): Phase.DONE,
-}
+def _fields() -> dict[str, str]:
+    """Of each kind of event that has a field of its own in `Facts`, the field's name."""
+    kinds: dict[str, list[str]] = {}
+    for name, field in Facts.model_fields.items():
+        for kind in _kinds(field.annotation):
+            kinds.setdefault(kind, []).append(name)
+    return {kind: names[0] for kind, names in kinds.items() if len(names) == 1}
 
-WITHOUT_SERVING: Final[Table] = TRANSITIONS | {
-    (Phase.TRAINING, "job_completed"): Phase.REPORTING,
-}
-"""The table of a run with `serving.mode = "none"`: nothing is rented, so nothing is released."""
 
-FIELDS: Final[Mapping[str, str]] = {
-    "images_staged": "images",
-    "records_written": "records",
-    "job_submitted": "job",
-    "job_completed": "model",
-    "job_failed": "job_failure",
-    "serving_requested": "serving",
-    "endpoint_ready": "endpoint",
-    "endpoint_failed": "endpoint_failure",
-    "tests_answered": "tests",
-    "cancel_requested": "cancelled",
-    "run_failed": "failure",
-    "released": "released",
-    "handed_over": "handed_over",
-    "report_written": "report",
-}
+def _kinds(annotation: Any) -> list[str]:
+    members = [one for one in get_args(annotation) if isinstance(one, type) and issubclass(one, Value)]
+    return [one.model_fields["kind"].default for one in members if "kind" in one.model_fields]
+
+
+FIELDS: Final[Mapping[str, str]] = _fields()
 """Where the run keeps each fact; those about a create are kept by what it was to create."""
 
 

@@ -17,7 +17,7 @@ from vlm_runner.retry import attempts
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from vlm_runner.core.commands import DeadManSwitch
+    from vlm_runner.core.decide import DeadManSwitch
     from vlm_runner.steps.ports import Ports
 
 
@@ -35,7 +35,7 @@ async def arm(switch: DeadManSwitch | None, ports: Ports) -> datetime | None:
     return due
 
 
-async def standing(switch: DeadManSwitch | None, ports: Ports) -> datetime | None:
+async def deletion_time(switch: DeadManSwitch | None, ports: Ports) -> datetime | None:
     """When AWS deletes the endpoint that is there already; a schedule that is missing is made."""
     if switch is None:
         return None

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from vlm_runner.core.decide import plain
+from vlm_runner.core.decide import AwaitJob, SubmitJob
 from vlm_runner.core.events import JobCompleted, JobFailed, JobSubmitted
 from vlm_runner.core.pace import NOT_YET_VISIBLE
 from vlm_runner.core.signals import RemoteStatusChanged
+from vlm_runner.core.text import storable
 from vlm_runner.errors import AwsRefused
 from vlm_runner.steps.polling import poll
+from vlm_runner.steps.registry import performs
 
 if TYPE_CHECKING:
     from vlm_runner.aws.ports import CustomModel, Job
-    from vlm_runner.core.commands import AwaitJob, SubmitJob
     from vlm_runner.steps.ports import Ports
 
 RUNNING = frozenset({"InProgress", "Stopping"})
@@ -22,6 +23,7 @@ ENDED_BADLY = frozenset({"Failed", "Stopped"})
 ENDED = ENDED_BADLY | {"Completed"}
 
 
+@performs(SubmitJob)
 async def submit_job(command: SubmitJob, ports: Ports) -> JobSubmitted:
     """
     Create the job, or adopt the one that an earlier attempt created.
@@ -56,6 +58,7 @@ async def _ours(command: SubmitJob, ports: Ports) -> Job | None:
     return found
 
 
+@performs(AwaitJob)
 async def await_job(command: AwaitJob, ports: Ports) -> JobCompleted | JobFailed:
     """Wait for the job's end, however long it takes, and then for its model to be Active."""
     shown: tuple[str, tuple[tuple[str, str], ...]] | None = None
@@ -78,10 +81,10 @@ async def await_job(command: AwaitJob, ports: Ports) -> JobCompleted | JobFailed
             if job.status not in RUNNING | ENDED:
                 ports.trouble("watching the job", f"unknown status '{job.status}', waiting on")
         if job.status in ENDED_BADLY:
-            return JobFailed(status=job.status, reason=plain(job.failure or "Bedrock gave no reason."))
+            return JobFailed(status=job.status, reason=storable(job.failure or "Bedrock gave no reason."))
         if job.status == "Completed" and job.model_arn is not None:
             return await _await_model(job, job.model_arn, ports)
-    raise AssertionError("looks never ends by itself")
+    raise AssertionError("poll never ends by itself")
 
 
 async def _await_model(job: Job, model_arn: str, ports: Ports) -> JobCompleted | JobFailed:
@@ -97,7 +100,8 @@ async def _await_model(job: Job, model_arn: str, ports: Ports) -> JobCompleted |
                 continue
             return JobFailed(status="Gone", reason=f"Bedrock does not know the model {model_arn} any more.")
         if model.status == "Failed":
-            return JobFailed(status="Failed", reason=plain(model.failure or f"The model {model_arn} failed."))
+            failure = model.failure or f"The model {model_arn} failed."
+            return JobFailed(status="Failed", reason=storable(failure))
         if model.status == "Active":
             return JobCompleted(
                 model_arn=model_arn,
@@ -105,7 +109,7 @@ async def _await_model(job: Job, model_arn: str, ports: Ports) -> JobCompleted |
                 validation_loss=_finite(job.validation_loss),
             )
         ports.signal(RemoteStatusChanged(what="model", arn=model_arn, status=model.status))
-    raise AssertionError("looks never ends by itself")
+    raise AssertionError("poll never ends by itself")
 
 
 def _finite(number: float | None) -> float | None:

@@ -1,59 +1,34 @@
-"""From a command to the step that does it."""
+"""
+From a command to the step that does it.
+
+Each step says by `@performs(SomeCommand)` what it does, in any module of this package.
+"""
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from typing import TYPE_CHECKING
 
-from vlm_runner.core.commands import (
-    AwaitEndpoint,
-    AwaitJob,
-    Command,
-    HandOver,
-    Record,
-    Release,
-    RequestServing,
-    RunTests,
-    StageImages,
-    SubmitJob,
-    WriteRecords,
-    WriteReport,
-)
-from vlm_runner.steps.job import await_job, submit_job
-from vlm_runner.steps.release import hand_over, release
-from vlm_runner.steps.serving import await_endpoint, request_serving
-from vlm_runner.steps.stage import stage_images, write_all_records
-from vlm_runner.steps.test_calls import run_tests
-from vlm_runner.steps.write_report import write_report
+from vlm_runner import steps
+from vlm_runner.core.decide import Record
+from vlm_runner.steps.registry import STEPS
 
 if TYPE_CHECKING:
+    from vlm_runner.core.decide import Command
     from vlm_runner.core.events import Event
     from vlm_runner.steps.ports import Ports
 
+for _module in pkgutil.iter_modules(steps.__path__, f"{steps.__name__}."):
+    if _module.name != __name__:
+        importlib.import_module(_module.name)
 
-async def perform(command: Command, ports: Ports) -> Event:  # noqa: C901, PLR0911 - one line a command
+
+async def perform(command: Command, ports: Ports) -> Event:
     """Do it. Doing it again after a crash comes to the same."""
-    match command:
-        case Record(event=event):
-            return event
-        case StageImages(run=run):
-            return await stage_images(run, ports)
-        case WriteRecords(run=run):
-            return await write_all_records(run, ports)
-        case SubmitJob():
-            return await submit_job(command, ports)
-        case AwaitJob():
-            return await await_job(command, ports)
-        case RequestServing():
-            return await request_serving(command, ports)
-        case AwaitEndpoint():
-            return await await_endpoint(command, ports)
-        case RunTests():
-            return await run_tests(command, ports)
-        case Release():
-            return await release(command, ports)
-        case HandOver():
-            return await hand_over(command, ports)
-        case WriteReport(run=run):
-            return await write_report(run, ports)
-        case _:
-            raise TypeError(f"no step does {type(command).__name__}")
+    if isinstance(command, Record):
+        return command.event
+    step = STEPS.get(type(command))
+    if step is None:
+        raise TypeError(f"no step performs {type(command).__name__}")
+    return await step(command, ports)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from vlm_runner.core.decide import HandOver, Release
 from vlm_runner.core.events import HandedOver, Released
 from vlm_runner.core.names import NEVER, TAG_EXPIRES
 from vlm_runner.core.signals import RemoteStatusChanged
@@ -12,19 +13,20 @@ from vlm_runner.errors import AwsRefused, AwsUnavailable
 from vlm_runner.steps.dead_man_switch import disarm, move
 from vlm_runner.steps.job import ENDED
 from vlm_runner.steps.polling import poll
+from vlm_runner.steps.registry import performs
 from vlm_runner.steps.serving import is_ours
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from vlm_runner.aws.ports import Endpoint, Job
-    from vlm_runner.core.commands import HandOver, Release
     from vlm_runner.spec import ServingMode
     from vlm_runner.steps.ports import Ports
 
 T = TypeVar("T")
 
 
+@performs(Release)
 async def release(command: Release, ports: Ports) -> Released:
     """
     Returns only when Bedrock has been seen to know nothing of it any more.
@@ -32,7 +34,7 @@ async def release(command: Release, ports: Ports) -> Released:
     A refusal to delete is told, and tried again: giving up would leave it billing.
 
     Raises:
-        CredentialsError: for as long as `looks` bears it, AWS did not take our credentials.
+        CredentialsError: AWS has rejected our credentials for longer than `poll` retries.
     """
     began, seen = ports.clock.elapsed(), _Seen()
     while True:
@@ -59,6 +61,7 @@ def _is_over(command: Release, seen: _Seen, passed: float) -> bool:
     return visible and passed >= command.sweep_for
 
 
+@performs(HandOver)
 async def hand_over(command: HandOver, ports: Ports) -> HandedOver:
     """
     Write on the endpoint until when it is wanted, for `reap`, and let it be.
@@ -66,6 +69,7 @@ async def hand_over(command: HandOver, ports: Ports) -> HandedOver:
     Raises:
         AwsRefused, AwsUnavailable: its dead man's switch would delete it at another time.
     """
+    # Before the tag: were it the other way round, a kept endpoint could still be deleted at the old time.
     await move(command.switch, command.expires_at, ports)
     expires = NEVER if command.expires_at is None else command.expires_at.isoformat(timespec="seconds")
     try:
@@ -96,7 +100,7 @@ async def _stop_job(command: Release, ports: Ports, seen: _Seen) -> None:
             seen.stopped = True
         return job
 
-    async for job in poll(ports, "stopping the job", _bearing(look, "stopping the job")):
+    async for job in poll(ports, "stopping the job", _refusals_retried(look, "stopping the job")):
         if job is None or job.status in ENDED:
             break
         ports.signal(RemoteStatusChanged(what="job", arn=job.arn, status=job.status))
@@ -115,7 +119,7 @@ async def _delete_endpoints(command: Release, ports: Ports, seen: _Seen) -> None
             seen.deleted.extend([endpoint.arn] if gone else [])
         return there
 
-    async for there in poll(ports, "deleting the endpoint", _bearing(look, "deleting the endpoint")):
+    async for there in poll(ports, "deleting the endpoint", _refusals_retried(look, "deleting the endpoint")):
         if not there:
             break
         for endpoint in there:
@@ -136,13 +140,13 @@ async def _find_all(mode: ServingMode, name: str, command: Release, ports: Ports
     ]
 
 
-def _bearing(look: Callable[[], Awaitable[T]], doing: str) -> Callable[[], Awaitable[T]]:
+def _refusals_retried(look: Callable[[], Awaitable[T]], doing: str) -> Callable[[], Awaitable[T]]:
     """`look`, with every refusal turned into something to be tried again."""
 
-    async def bear() -> T:
+    async def retried() -> T:
         try:
             return await look()
         except AwsRefused as error:
-            raise AwsUnavailable(f"{doing}: {error.message}", hint=error.hint) from error
+            raise AwsUnavailable(f"{doing}: {error}") from error
 
-    return bear
+    return retried

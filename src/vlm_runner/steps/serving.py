@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vlm_runner.core.decide import plain
+from vlm_runner.core.decide import AwaitEndpoint, RequestServing
 from vlm_runner.core.events import EndpointFailed, EndpointReady, ServingRequested
 from vlm_runner.core.names import TAG_UID
 from vlm_runner.core.pace import NOT_YET_VISIBLE
 from vlm_runner.core.signals import RemoteStatusChanged
+from vlm_runner.core.text import storable
 from vlm_runner.errors import AwsRefused
-from vlm_runner.steps.dead_man_switch import arm, standing
+from vlm_runner.steps.dead_man_switch import arm, deletion_time
 from vlm_runner.steps.polling import poll
+from vlm_runner.steps.registry import performs
 
 if TYPE_CHECKING:
     from vlm_runner.aws.ports import Endpoint
-    from vlm_runner.core.commands import AwaitEndpoint, RequestServing
     from vlm_runner.spec import ServingMode
     from vlm_runner.steps.ports import Ports
 
@@ -23,6 +24,7 @@ READY = frozenset({"InService", "Active"})
 WARMING = frozenset({"Creating", "Updating"})
 
 
+@performs(RequestServing)
 async def request_serving(command: RequestServing, ports: Ports) -> ServingRequested:
     """
     Rent the throughput or deployment, or adopt the one that an earlier attempt rented.
@@ -34,6 +36,7 @@ async def request_serving(command: RequestServing, ports: Ports) -> ServingReque
     """
     if found := await _ours(command, ports):
         return await _adopted(found, command, ports)
+    # Before the create: from its first second on, the endpoint is one that AWS will delete.
     deleted_at = await arm(command.switch, ports)
     intent = command.intent
     try:
@@ -46,7 +49,8 @@ async def request_serving(command: RequestServing, ports: Ports) -> ServingReque
 
 
 async def _adopted(found: Endpoint, command: RequestServing, ports: Ports) -> ServingRequested:
-    return ServingRequested(arn=found.arn, adopted=True, deleted_at=await standing(command.switch, ports))
+    due = await deletion_time(command.switch, ports)
+    return ServingRequested(arn=found.arn, adopted=True, deleted_at=due)
 
 
 async def _ours(command: RequestServing, ports: Ports) -> Endpoint | None:
@@ -65,6 +69,7 @@ async def is_ours(endpoint: Endpoint, uid: str, ports: Ports) -> bool:
     return (await ports.aws.bedrock.tags(endpoint.arn)).get(TAG_UID) == uid
 
 
+@performs(AwaitEndpoint)
 async def await_endpoint(command: AwaitEndpoint, ports: Ports) -> EndpointReady | EndpointFailed:
     """Wait until it can be called; while Creating it can neither be used nor deleted."""
     shown: str | None = None
@@ -87,7 +92,7 @@ async def await_endpoint(command: AwaitEndpoint, ports: Ports) -> EndpointReady 
             return EndpointFailed(reason=_failure(endpoint, command.mode))
         if endpoint.status in READY:
             return EndpointReady()
-    raise AssertionError("looks never ends by itself")
+    raise AssertionError("poll never ends by itself")
 
 
 def _gone(command: AwaitEndpoint, ports: Ports) -> str:
@@ -97,6 +102,6 @@ def _gone(command: AwaitEndpoint, ports: Ports) -> str:
 
 
 def _failure(endpoint: Endpoint, mode: ServingMode) -> str:
-    return plain(
+    return storable(
         f"The {mode} endpoint {endpoint.arn} failed: {endpoint.failure or 'Bedrock gave no reason.'}"
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
+from vlm_runner.core.decide import StageImages, WriteRecords
 from vlm_runner.core.events import ImagesStaged, RecordsWritten, SubsetStaged
 from vlm_runner.errors import ConfigurationError, DataError
 from vlm_runner.ingest.images import ImageLimits
@@ -15,6 +16,7 @@ from vlm_runner.ingest.pipeline import BadRows, SubsetStaging, Transform
 from vlm_runner.ingest.records import write_records
 from vlm_runner.models import record_line
 from vlm_runner.prompts.templates import compile_prompt
+from vlm_runner.steps.registry import performs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
     from vlm_runner.models import ModelProfile
     from vlm_runner.prompts.templates import Prompt
     from vlm_runner.steps.ports import Ports
+
+
+@performs(StageImages)
+async def _stage_images(command: StageImages, ports: Ports) -> ImagesStaged:
+    return await stage_images(command.run, ports)
 
 
 async def stage_images(run: Run, ports: Ports) -> ImagesStaged:
@@ -42,6 +49,11 @@ async def stage_images(run: Run, ports: Ports) -> ImagesStaged:
     if opened.validation is not None:
         validation = await _stage(run, ports, opened.validation)
     return ImagesStaged(train=train, validation=validation)
+
+
+@performs(WriteRecords)
+async def _write_all_records(command: WriteRecords, ports: Ports) -> RecordsWritten:
+    return await write_all_records(command.run, ports)
 
 
 async def write_all_records(run: Run, ports: Ports) -> RecordsWritten:

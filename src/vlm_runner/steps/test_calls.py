@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
+from vlm_runner.core.decide import RunTests
 from vlm_runner.core.events import EndpointFailed, TestAnswer, TestsAnswered
 from vlm_runner.core.names import run_prefix
 from vlm_runner.core.retry import BASE_CALL, TUNED_CALL
@@ -25,11 +26,11 @@ from vlm_runner.steps.answers import Answers
 from vlm_runner.steps.ask import LONGEST_TEXT, EndpointGone, ModelCall, TestedModel, ask, base_ids
 from vlm_runner.steps.call_images import fitted, thumbnails
 from vlm_runner.steps.questions import read_questions
+from vlm_runner.steps.registry import performs
 from vlm_runner.task_groups import task_group
 
 if TYPE_CHECKING:
     from vlm_runner.aws.ports import Objects
-    from vlm_runner.core.commands import RunTests
     from vlm_runner.core.retry import RetryPolicy
     from vlm_runner.core.run import Run
     from vlm_runner.evaluate import ModelAnswer
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from vlm_runner.steps.questions import Question
 
 
+@performs(RunTests)
 async def run_tests(command: RunTests, ports: Ports) -> TestsAnswered | EndpointFailed:
     """
     Ask, save every answer under `runs/RUN/answers/`, and collect them in `runs/RUN/answers.jsonl`.

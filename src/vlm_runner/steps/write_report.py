@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
+from vlm_runner.core.decide import WriteReport
 from vlm_runner.core.events import ReportWritten
 from vlm_runner.core.names import run_prefix
 from vlm_runner.core.run import Phase
@@ -14,11 +15,17 @@ from vlm_runner.errors import AwsRefused, ConfigurationError
 from vlm_runner.report.assemble import RunReport, assemble
 from vlm_runner.report.collect import ReportInputs, collect
 from vlm_runner.report.render import page
+from vlm_runner.steps.registry import performs
 
 if TYPE_CHECKING:
     from vlm_runner.core.run import Run
     from vlm_runner.models import ModelProfile
     from vlm_runner.steps.ports import Ports
+
+
+@performs(WriteReport)
+async def _write_report(command: WriteReport, ports: Ports) -> ReportWritten:
+    return await write_report(command.run, ports)
 
 
 async def write_report(run: Run, ports: Ports) -> ReportWritten:

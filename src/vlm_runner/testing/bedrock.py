@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from anyio.lowlevel import checkpoint
 
+from vlm_runner.aws.fence import check_fence
 from vlm_runner.aws.ports import CustomModel, Endpoint, FoundationModel, Job, RuntimeReply
-from vlm_runner.aws.session import fence
 from vlm_runner.errors import AwsRefused, ModelNotReady, NotFound, QuotaExceeded
 from vlm_runner.spec import ServingMode
 from vlm_runner.testing.clock import EPOCH
@@ -232,9 +232,8 @@ class FakeBedrock:
     async def _count(self, operation: str, *, pays: bool = False) -> None:
         await checkpoint()
         self.before_each()
-        check = fence.get()
-        if pays and check is not None:
-            check()
+        if pays:
+            check_fence()
         self.calls[operation] += 1
 
     def _now(self) -> float:

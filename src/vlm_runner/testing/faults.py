@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from vlm_runner.aws.session import fence
+from vlm_runner.aws.fence import check_fence, set_fence
 from vlm_runner.errors import AwsUnavailable, UncertainCreate, VlmRunnerError
 from vlm_runner.testing.clock import FakeClock
 
@@ -157,12 +157,10 @@ class Process:
     def _deliver_late(self, operation: str, send: Callable[[], Any]) -> None:
         if operation not in CREATES:
             return
-        check = fence.get()
-        if check is not None:
-            check()
+        check_fence()
 
         async def arrive() -> None:
-            fence.set(None)
+            set_fence(None)
             await asyncio.sleep(SIGNATURE_SECONDS)
             try:
                 await send()

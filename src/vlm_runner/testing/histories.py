@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from vlm_runner.core.decide import intend_job, intend_serving
 from vlm_runner.core.events import (
     CancelRequested,
     CreateRefused,
@@ -29,6 +28,7 @@ from vlm_runner.core.events import (
     SubsetStaged,
     TestsAnswered,
 )
+from vlm_runner.core.intents import intend_job, intend_serving
 from vlm_runner.core.names import delete_command
 from vlm_runner.core.run import Phase, Run
 from vlm_runner.core.transitions import evolve

@@ -1,0 +1,81 @@
+"""What the command line exits with, of runs and of errors: the only place that knows these numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from vlm_runner import errors
+from vlm_runner.core.standing import Outcome
+
+if TYPE_CHECKING:
+    from vlm_runner.core.standing import Standing
+
+EXIT_CODES: Final[dict[int, str]] = {
+    0: "succeeded",
+    1: "unexpected error",
+    2: "usage",
+    3: "the dataset is refused",
+    4: "configuration or credentials",
+    5: "AWS refused",
+    75: "stopped or held elsewhere; resume goes on",
+    100: "the run failed",
+    101: "not finished",
+    102: "not found",
+    103: "cancelled",
+    104: "ended, but something may still bill",
+    130: "interrupted twice",
+}
+
+STOPPED: Final = 75
+NOT_FINISHED: Final = 101
+
+_OF_ERRORS: Final[dict[type[BaseException], int]] = {
+    errors.UsageError: 2,
+    errors.DataError: 3,
+    errors.ConfigurationError: 4,
+    errors.CheckpointError: 4,
+    errors.AwsRefused: 5,
+    errors.AwsUnavailable: 75,
+    errors.RunTaken: 75,
+    errors.LeaseExpired: 75,
+    errors.Unsaved: 75,
+    errors.Stopped: 75,
+    errors.RunNotFound: 102,
+    errors.StillBilling: 104,
+}
+"""Each also stands for its subclasses that are not listed themselves."""
+
+_LIMITS: Final = frozenset({"BudgetReached", "TimeIsOver"})
+"""Failures that are no exceptions; see `vlm_runner.core.budget`."""
+
+
+def exit_code(error: BaseException) -> int:
+    """For a command that ends with this error."""
+    return _of_class(type(error))
+
+
+def run_exit_code(run: Standing) -> int:
+    """For a run as it stands."""
+    if not run.done:
+        return NOT_FINISHED
+    if run.may_bill and run.handed_over is None:
+        return 104
+    if run.outcome is Outcome.CANCELLED:
+        return 103
+    if run.outcome is Outcome.SUCCEEDED:
+        return 0
+    if run.failure is None:
+        return 100
+    stored = run.failure.exit_code  # an earlier version's
+    return _of_failure(run.failure.error) if stored is None else stored
+
+
+def _of_failure(name: str) -> int:
+    """Of a failed run, by the name of what failed it. What would be resumable cannot be resumed any more."""
+    kind = getattr(errors, name, None)
+    code = _of_class(kind) if isinstance(kind, type) else 1
+    return 100 if code == 75 or name in _LIMITS else code
+
+
+def _of_class(kind: type) -> int:
+    return next((code for one in kind.__mro__ if (code := _OF_ERRORS.get(one)) is not None), 1)

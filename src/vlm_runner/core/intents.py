@@ -1,0 +1,57 @@
+"""The requests for what costs, from the run alone: the same bytes whenever they are made. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vlm_runner.core import names
+from vlm_runner.core.events import JobIntended, ServingIntended
+from vlm_runner.core.run import known
+from vlm_runner.spec import ServingMode
+
+if TYPE_CHECKING:
+    from vlm_runner.core.run import Run
+
+
+def intend_job(run: Run) -> JobIntended:
+    """The customization job's request, from the run alone."""
+    records = known(run.records)
+    token = names.client_request_token(run, "job")
+    name = names.resource_name(run, "job")
+    spec = run.spec
+    request: dict[str, Any] = {
+        "jobName": name,
+        "customModelName": names.resource_name(run, "model"),
+        "roleArn": spec.training.role_arn,
+        "clientRequestToken": token,
+        "baseModelIdentifier": spec.model.base,
+        "customizationType": "FINE_TUNING",
+        "hyperParameters": dict(spec.training.hyperparameters),
+        "trainingDataConfig": {"s3Uri": records.train_uri},
+        "outputDataConfig": {
+            "s3Uri": f"s3://{run.bucket}/{names.run_prefix(spec.storage.prefix, run.run_id)}output/"
+        },
+        "jobTags": names.tags(run),
+        "customModelTags": names.tags(run),
+    }
+    if records.validation_uri is not None:
+        request["validationDataConfig"] = {"validators": [{"s3Uri": records.validation_uri}]}
+    return JobIntended(name=name, token=token, request=request)
+
+
+def intend_serving(run: Run) -> ServingIntended:
+    """The throughput's or deployment's request. A commitment is never asked for: it cannot be deleted."""
+    model_arn = known(run.model).model_arn
+    mode = run.spec.serving.mode
+    kind: names.Kind = "throughput" if mode is ServingMode.PROVISIONED else "deployment"
+    name, token = names.resource_name(run, kind), names.client_request_token(run, kind)
+    common: dict[str, Any] = {"clientRequestToken": token, "tags": names.tags(run)}
+    if mode is ServingMode.PROVISIONED:
+        request = common | {
+            "provisionedModelName": name,
+            "modelId": model_arn,
+            "modelUnits": run.spec.serving.model_units,
+        }
+    else:
+        request = common | {"modelDeploymentName": name, "modelArn": model_arn}
+    return ServingIntended(mode=mode, name=name, token=token, request=request)
