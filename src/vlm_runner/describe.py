@@ -25,6 +25,7 @@ from vlm_runner.core.events import (
     ServingRequested,
     SubsetStaged,
     TestsAnswered,
+    Value,
 )
 
 if TYPE_CHECKING:
@@ -79,6 +80,14 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line a 
             return f"the endpoint is yours and BILLS until you delete it: {arn}"
         case ReportWritten(uri=uri):
             return f"report written to {uri}" if uri else "no report could be written"
+        case _:
+            return _first_line(event)
+
+
+def _first_line(event: Value) -> str:
+    """The docstring of an event is a sentence in the past tense: it serves those that need no facts."""
+    line = (type(event).__doc__ or "").strip().partition("\n")[0].removesuffix(".")
+    return line[:1].lower() + line[1:]
 
 
 def _staged(subset: SubsetStaged) -> str:

@@ -83,7 +83,7 @@ class ProgressWatcher:
     def on_entry(self, run: Run, entry: Entry) -> None:
         self._line(f"{entry.at:%H:%M:%S}  {sentence(entry.event)}")
         self._money(run)
-        self._show(run.run_id, "" if run.done else WAITS[run.phase])
+        self._show(run.run_id, "" if run.done else WAITS.get(run.phase, run.phase.value))
 
     def on_signal(self, run_id: str, signal: Signal) -> None:
         match signal:
