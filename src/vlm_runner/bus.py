@@ -1,4 +1,4 @@
-"""From the runner to whoever watches: facts after they are saved, signals as they come."""
+"""From the runner to its watchers: events after they are saved, signals as they occur."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ log = structlog.get_logger("vlm_runner")
 
 class Watcher(Protocol):
     """
-    Hears of every run of a runner, in order; called on the event loop, so it must not block.
+    Receives what happens to every run of a runner, in order. Called on the event loop, so it must not block.
 
-    What it raises is logged, and harms no run.
+    An exception that it raises is logged and affects no run.
     """
 
     def on_entry(self, run: Run, entry: Entry) -> None:
@@ -38,18 +38,18 @@ class Bus:
         for watcher in self._watchers:
             try:
                 watcher.on_entry(run, entry)
-            except Exception as error:  # noqa: BLE001 - a listener's fault is not the run's
-                self._tell(watcher, error)
+            except Exception as error:  # noqa: BLE001 - a watcher's error must not affect the run
+                self._log_failure(watcher, error)
 
     def signal(self, run_id: str, signal: Signal) -> None:
         for watcher in self._watchers:
             try:
                 watcher.on_signal(run_id, signal)
-            except Exception as error:  # noqa: BLE001
-                self._tell(watcher, error)
+            except Exception as error:  # noqa: BLE001 - as above
+                self._log_failure(watcher, error)
 
-    def _tell(self, watcher: Watcher, error: Exception) -> None:
-        """Where from, the first time; a watcher that fails at every signal shall not fill the log."""
+    def _log_failure(self, watcher: Watcher, error: Exception) -> None:
+        """With a traceback the first time only: a watcher may fail at every signal."""
         first = id(watcher) not in self._failed
         self._failed.add(id(watcher))
         log.error(

@@ -53,12 +53,12 @@ if TYPE_CHECKING:
 log = structlog.get_logger("vlm_runner")
 
 STOPPING_SECONDS = 15.0
-"""For saves while being stopped; an orchestrator kills some 30 seconds after it asks."""
+"""For saves while being stopped; an orchestrator kills about 30 seconds after SIGTERM."""
 
 
 @dataclass(frozen=True, slots=True)
 class Driving:
-    """How a process drives, whatever the run."""
+    """How a process drives runs; the same for all of them."""
 
     store: CheckpointStore
     clock: Clock
@@ -71,7 +71,7 @@ class Driving:
 
 class Driver:
     """
-    Drives one run from where it stands to DONE; `drive` is called once.
+    Drives one run from its present phase to DONE; `drive` is called once.
 
     `ports_of` gives a step its ports, once the run is known.
     """
@@ -109,7 +109,7 @@ class Driver:
         `on_claimed` is called with the checkpoint that this process goes on from.
 
         Raises:
-            RunNotFound, CheckpointError: there is nothing to drive.
+            RunNotFound, CheckpointError: the run does not exist, or cannot be read.
             Fenced: another process took over.
             VlmRunnerError: the run halted where it is, and can be resumed.
         """
@@ -146,7 +146,7 @@ class Driver:
         return run
 
     async def _advance(self, claim: Claim, until: Phase | None) -> Run:
-        # First of all: what the process before had in flight must be looked for, and not bought again.
+        # First of all: what the previous process had in flight must be looked for, not bought again.
         if claim.inherited and (doubt := uncertain_create(claim.run, "taken over")) is not None:
             await self._record(claim, doubt)
         while not claim.run.done and not _left(claim.run, until):
@@ -159,7 +159,7 @@ class Driver:
             await self._record(claim, first)
             return
         command = decide(run, quiet=self._driving.quiet, closed_for=self._closed_for())
-        # A command that pays is carried to its recorded end, whatever happens to this process's tasks.
+        # A command that pays is carried to its recorded end even while this task is being cancelled.
         with anyio.CancelScope(shield=not command.interruptible):
             reaction = await self._perform(claim, command)
         match reaction:
@@ -242,7 +242,7 @@ class Driver:
         run = claim.run
         entry = Entry(sequence=run.sequence + 1, at=self._driving.clock.now(), event=event)
         after = evolve(run, entry)
-        # Saved before it is told: nobody hears of what could be lost.
+        # Saved before it is published: a watcher must never see an event that could be lost.
         await claim.commit(after, entry)
         self._bus.entry(after, entry)
 

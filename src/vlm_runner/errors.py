@@ -1,8 +1,8 @@
 """
 Every error that a user may meet.
 
-Each says what happened, where, and (in `hint`) what to do. With which code the command line then exits is
-`vlm_runner.cli.exit_codes`'s to say.
+Each says what happened, where, and (in `hint`) what to do. Exit codes are in
+`vlm_runner.cli.exit_codes`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class VlmRunnerError(Exception):
 
 
 class UsageError(VlmRunnerError):
-    """The command or call does not fit together."""
+    """The command or call is invalid."""
 
 
 class DataError(VlmRunnerError):
@@ -67,7 +67,7 @@ class ConfigurationError(VlmRunnerError):
 
 
 class AwsRefused(VlmRunnerError):
-    """AWS answered, and the answer was a refusal that trying again will not change."""
+    """AWS refused a request, and retrying will not change that."""
 
     def __init__(
         self, message: str, *, hint: str | None = None, code: str | None = None, operation: str | None = None
@@ -78,15 +78,15 @@ class AwsRefused(VlmRunnerError):
 
 
 class NotFound(AwsRefused):
-    """AWS knows no such thing."""
+    """The resource does not exist."""
 
 
 class Conflict(AwsRefused):
-    """AWS says that the thing is not in a state for this, or that its name is in use."""
+    """The resource is in the wrong state for this, or its name is in use."""
 
 
 class QuotaExceeded(AwsRefused):
-    """A service quota of the account stands in the way."""
+    """A service quota of the account is used up."""
 
 
 class AccessDenied(AwsRefused):
@@ -94,11 +94,11 @@ class AccessDenied(AwsRefused):
 
 
 class CredentialsError(ConfigurationError):
-    """There are no credentials, or AWS does not take them."""
+    """There are no credentials, or AWS rejects them."""
 
 
 class AwsUnavailable(VlmRunnerError):
-    """AWS did not answer, or only with errors that may pass; nothing is lost, and resume goes on."""
+    """AWS did not answer, or only with transient errors; nothing is lost, and `resume` continues."""
 
 
 class Throttled(AwsUnavailable):
@@ -110,7 +110,7 @@ class ModelNotReady(AwsUnavailable):
 
 
 class StoreUnavailable(AwsUnavailable):
-    """The checkpoint store did not take a write: a full disk, say. What was there is still there."""
+    """The checkpoint store did not accept a write (a full disk, for example). The old content is intact."""
 
 
 class UncertainCreate(AwsUnavailable):
@@ -122,7 +122,7 @@ class RunTaken(VlmRunnerError):
 
 
 class Fenced(RunTaken):
-    """Another process has taken this run over; whatever this one does now is not recorded."""
+    """Another process has taken this run over; this one can record nothing any more."""
 
 
 class StillBilling(RunTaken):
@@ -130,15 +130,15 @@ class StillBilling(RunTaken):
 
 
 class LeaseExpired(VlmRunnerError):
-    """The lease may have run out: nothing is paid for until it is renewed."""
+    """The lease may have expired: nothing is bought until it is renewed."""
 
 
 class Unsaved(VlmRunnerError):
-    """The store did not say whether it took a write, for longer than a process can wait."""
+    """The store did not confirm a write for longer than the process can wait."""
 
 
 class Stopped(VlmRunnerError):
-    """The run was stopped, not cancelled: remote work goes on, and resume continues it."""
+    """The run was stopped, not cancelled: remote work continues, and so does the run with `resume`."""
 
 
 class RunExists(UsageError):
@@ -146,8 +146,8 @@ class RunExists(UsageError):
 
 
 class RunNotFound(VlmRunnerError):
-    """No run with this id in the checkpoint store."""
+    """The checkpoint store has no run with this id."""
 
 
 class CheckpointError(VlmRunnerError):
-    """A checkpoint cannot be read by this version; it is left untouched."""
+    """This version cannot read a checkpoint; the checkpoint is left untouched."""

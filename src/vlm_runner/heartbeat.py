@@ -1,4 +1,4 @@
-"""A file that says that a process lives and its event loop turns, for whoever watches containers."""
+"""A file that shows that the process is alive and its event loop runs, for container health checks."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ BEAT_EVERY: Final = 10.0
 
 
 async def beat(path: Path) -> None:
-    """Touch `path` for ever. A loop that is blocked, or a disk that is gone, lets it grow old."""
+    """Touch `path` periodically. If the loop blocks or the disk is gone, the file grows old."""
     where = anyio.Path(path)
     while True:
-        # A disk that is full must end no run: health tells it.
+        # A full disk must not end a run; the health check reports it.
         with contextlib.suppress(OSError):
             await where.parent.mkdir(parents=True, exist_ok=True)
             await where.touch()

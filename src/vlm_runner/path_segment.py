@@ -1,17 +1,27 @@
-"""Names that may stand in S3 keys and file names."""
+"""Names that can be part of an S3 key or a file name; run ids are such names."""
 
 from __future__ import annotations
 
 import re
 
+from vlm_runner.errors import UsageError
+
 SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 
 
 def path_segment(text: str) -> str:
-    """`text` if it may stand as one part of an S3 key or a file name, else ValueError."""
+    """`text` if it can be one part of an S3 key or a file name, else ValueError."""
     if not SEGMENT.fullmatch(text) or ".." in text:
         raise ValueError(
             f"'{text}' may hold letters, digits, '.', '_' and '-' only, at most 96, "
             "must begin with a letter or digit and have no '..'"
         )
     return text
+
+
+def checked_run_id(run_id: str) -> str:
+    """`run_id`; raises UsageError if it cannot be one."""
+    try:
+        return path_segment(run_id)
+    except ValueError as error:
+        raise UsageError(f"Invalid run id: {error}.") from None

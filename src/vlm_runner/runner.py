@@ -24,11 +24,11 @@ from vlm_runner.core.names import default_run_id
 from vlm_runner.core.run import Phase, Run
 from vlm_runner.core.signals import Trouble
 from vlm_runner.driver import Driver, Driving
-from vlm_runner.errors import RunExists, RunNotFound, Stopped, UsageError
+from vlm_runner.errors import RunExists, RunNotFound, Stopped
 from vlm_runner.heartbeat import beat
 from vlm_runner.ingest.pipeline import Share
 from vlm_runner.models import load_catalogue
-from vlm_runner.path_segment import path_segment
+from vlm_runner.path_segment import checked_run_id
 from vlm_runner.prompts.templates import compile_prompt
 from vlm_runner.steps.job_wakeups import JobWakeups
 from vlm_runner.steps.ports import Ports
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 VERSION = installed_version("vlm-runner")
 
 STOP_SECONDS = 25.0
-"""For effects in flight when a runner closes; ECS kills 30 seconds after SIGTERM by default."""
+"""How long effects in flight may take when a runner closes; ECS kills 30 seconds after SIGTERM by default."""
 
 
 class RunHandle:
@@ -79,21 +79,21 @@ class RunHandle:
 
     @property
     def run(self) -> Run | None:
-        """The run as this process last knew it; None before its checkpoint was read."""
+        """The latest state that this process knows; None before the checkpoint was read."""
         return self._run
 
     async def events(self, *, after: int = 0) -> AsyncIterator[Entry]:
         """
-        The run's history from entry `after` + 1 on, the past as well as what comes, each exactly once.
+        The run's entries from `after` + 1 on, past ones first and then new ones, each exactly once.
 
-        Ends when the run is done, or this process drives it no more.
+        Ends when the run is done, or this process no longer drives it.
         """
-        told = after
+        seen = after
         while True:
             news, finished = self._news, self._finished.is_set()
             for entry in self._entries[:]:
-                if entry.sequence > told:
-                    told = entry.sequence
+                if entry.sequence > seen:
+                    seen = entry.sequence
                     yield entry
             if finished:
                 return
@@ -101,11 +101,11 @@ class RunHandle:
 
     async def result(self) -> Run:
         """
-        The run when it is done, whatever its outcome.
+        Wait for the end of the run, and return it.
 
         Raises:
-            Stopped: this process was told to stop driving it.
-            VlmRunnerError: the run halted; `resume` goes on with it once the cause is mended.
+            Stopped: this process was asked to stop driving it.
+            VlmRunnerError: the run halted; `resume` continues it once the cause is fixed.
         """
         await self._finished.wait()
         if self._error is not None:
@@ -116,29 +116,29 @@ class RunHandle:
 
     async def cancel(self, reason: str = "") -> None:
         """
-        Ask for what it pays to be stopped and deleted; `result` then tells of the cancelled run.
+        Request that the run stop and release what it pays for; `result` then returns the cancelled run.
 
-        Returns once the wish is saved, which is before it is done.
+        Returns once the request is saved, which is before it is carried out.
         """
         await self._store.request_cancel(self.run_id, reason)
         self._driver.look_for_cancel()
 
     @property
     def finished(self) -> bool:
-        """True once this process drives it no more, for whatever reason."""
+        """True once this process no longer drives it, for any reason."""
         return self._finished.is_set()
 
     async def wait(self) -> None:
-        """Until `finished`; raises nothing."""
+        """Wait until `finished`; raises nothing."""
         await self._finished.wait()
 
     def stop(self) -> None:
-        """Drive it no more: remote work goes on, and any process may resume the run."""
+        """Stop driving: remote work continues, and any process may resume the run."""
         self._driver.shorten_deadlines()
         self._scope.cancel()
 
     def begin(self, checkpoint: Checkpoint) -> None:
-        """From here on `events` and `run` know it; called again if another process has gone on meanwhile."""
+        """Start from `checkpoint`; called again if another process has advanced the run meanwhile."""
         self._run = checkpoint.run
         self._entries = list(checkpoint.history)
         self._notify()
@@ -149,7 +149,7 @@ class RunHandle:
         self._notify()
 
     async def drive(self, until: Phase | None) -> None:
-        """Drive to the end, and keep what came of it; raises nothing but cancellation from outside."""
+        """Drive to the end, and keep the result; raises nothing but cancellation from outside."""
         try:
             with self._scope:
                 self._run = await self._driver.drive(until, on_claimed=self.begin)
@@ -172,7 +172,7 @@ class Runner:
     """
     Drives runs.
 
-    Made by `Runner.open`; leaving it stops whatever it still drives, after effects in flight are recorded.
+    Made by `Runner.open`; leaving it stops its runs, after effects in flight are recorded.
     """
 
     def __init__(
@@ -185,7 +185,7 @@ class Runner:
         open_dataset: Callable[[RunSpec, str | None], Opened],
         group: TaskGroup,
         watchers: Iterable[Watcher] = (),
-        bell_of: Callable[[str], JobWakeups | None] = lambda _: None,
+        wakeups_of: Callable[[str], JobWakeups | None] = lambda _: None,
         metrics: Mapping[str, Metric] | None = None,
     ) -> None:
         self._settings = settings
@@ -197,7 +197,7 @@ class Runner:
         self._catalogue = load_catalogue(settings.catalogue)
         self._handles: dict[str, RunHandle] = {}
         self._bus = Bus([*watchers, _Handles(self._handles)])
-        self._bell_of = bell_of
+        self._wakeups_of = wakeups_of
         self._metrics = metrics or {}
         self._proven = False
 
@@ -218,7 +218,7 @@ class Runner:
         """
         A runner over `settings`; the other arguments replace parts of the world, for tests.
 
-        `watchers` hear of every run; `metrics` (by name) are measured beside those that a spec names.
+        `watchers` get the events of every run; `metrics` (by name) are added to those of the spec.
 
         `connect` gives the AWS of a region, `open_dataset` a dataset for its spec and pinned revision,
         `open_queue` the queue of a region and URL.
@@ -236,7 +236,7 @@ class Runner:
                 store = open_store(settings, lambda region: _session(settings, region, stack))
             # Inside the stack: sessions must close after the group's cancellation, not within it.
             async with task_group() as group:
-                bells = _Bells(
+                wakeups = _Wakeups(
                     settings.queue_url,
                     open_queue or (lambda region, url: session(region).queue(url)),
                     time,
@@ -250,13 +250,13 @@ class Runner:
                     store=store,
                     clock=time,
                     metrics=metrics or {},
-                    bell_of=bells.of,
+                    wakeups_of=wakeups.of,
                     connect=connect or session,
                     open_dataset=open_dataset or _dataset_opener(settings),
                     group=group,
                     watchers=[*watchers, sinks],
                 )
-                bells.troubled = runner.tell_trouble
+                wakeups.on_trouble = runner.signal_trouble
                 try:
                     yield runner
                 finally:
@@ -276,7 +276,7 @@ class Runner:
 
     async def prepare(self, spec: RunSpec, *, run_id: str | None = None) -> RunCreated | None:
         """
-        All that is found out before a run exists; nothing is created. None if the run exists already.
+        Check all that can be checked before a run exists; creates nothing. None if the run exists already.
 
         Raises:
             ConfigurationError, DataError, AwsRefused: the run cannot work.
@@ -291,7 +291,7 @@ class Runner:
 
     async def existing(self, spec: RunSpec, *, run_id: str | None = None) -> Run | None:
         """
-        The run that `start` would go on with; None: it would create one.
+        The run that `start` would continue; None if it would create one.
 
         Raises:
             RunExists: the run of that name was started from another spec.
@@ -301,7 +301,7 @@ class Runner:
         if run is not None and run.created.spec_fingerprint != spec.fingerprint:
             raise RunExists(
                 f"Run '{chosen}' exists, and was started from another spec.",
-                hint=f"Go on with it: vlm-runner resume {chosen}. Or choose another --run-id.",
+                hint=f"Continue it with: vlm-runner resume {chosen}. Or choose another --run-id.",
             )
         return run
 
@@ -329,7 +329,7 @@ class Runner:
         self, spec: RunSpec, *, run_id: str | None = None, until: Phase | None = None
     ) -> RunHandle:
         """
-        Create the run that `spec` describes, and drive it; go on with it if it exists.
+        Create the run that `spec` describes and drive it, or continue it if it exists.
 
         Without `run_id` the id derives from the spec, so that the same spec is the same run.
 
@@ -344,14 +344,14 @@ class Runner:
 
     async def resume(self, run_id: str, *, until: Phase | None = None) -> RunHandle:
         """
-        Go on with a run from wherever it stands; `until` is the last phase to drive.
+        Continue a run from its present phase; `until` is the last phase to drive.
 
         Raises:
-            RunNotFound, CheckpointError: there is no such run, or it cannot be read.
+            RunNotFound, CheckpointError: the run does not exist, or cannot be read.
         """
         if (driven := self._handles.get(run_id)) is not None:
             return driven
-        checkpoint, _ = await lease.load(self._store, _known_id(run_id), clock=self._clock)
+        checkpoint, _ = await lease.load(self._store, checked_run_id(run_id), clock=self._clock)
         if (driven := self._handles.get(run_id)) is not None:
             return driven  # begun while this one read
         driver = Driver(run_id, self._driving(), self._ports_of, self._bus)
@@ -362,7 +362,7 @@ class Runner:
         return handle
 
     async def _drive(self, handle: RunHandle, until: Phase | None) -> None:
-        """What is over is forgotten: a service may drive runs for years."""
+        """Finished runs are dropped: a service may drive runs for years."""
         try:
             await handle.drive(until)
         finally:
@@ -370,21 +370,21 @@ class Runner:
 
     async def get(self, run_id: str) -> Run:
         """
-        The run as its checkpoint has it, whoever drives it; reads only.
+        The run as its checkpoint has it, whether or not a process drives it. Reads only.
 
         Raises:
-            RunNotFound, CheckpointError: there is no such run, or it cannot be read.
+            RunNotFound, CheckpointError: the run does not exist, or cannot be read.
         """
-        checkpoint, _ = await lease.load(self._store, _known_id(run_id), clock=self._clock)
+        checkpoint, _ = await lease.load(self._store, checked_run_id(run_id), clock=self._clock)
         return checkpoint.run
 
     async def stage(self, run_id: str, *, number: int, parts: int) -> ImagesStaged | None:
         """
         Upload share `number` (from 0) of `parts` of a run's images; None if it has them all.
 
-        Needs no claim on the run, and changes nothing in it: what is done is marked beside the images.
+        Needs no claim on the run, and changes nothing in it: markers beside the images say what is done.
         """
-        checkpoint, _ = await lease.load(self._store, _known_id(run_id), clock=self._clock)
+        checkpoint, _ = await lease.load(self._store, checked_run_id(run_id), clock=self._clock)
         run = checkpoint.run
         if run.phase is not Phase.STAGING:
             return None
@@ -393,12 +393,12 @@ class Runner:
 
     async def request_cancel(self, run_id: str, reason: str = "") -> None:
         """
-        Leave a mark that whoever drives the run will obey; this process need not drive it.
+        Leave a mark that the run's driver obeys; this process need not drive it.
 
         Raises:
-            RunNotFound: there is no such run.
+            RunNotFound: the run does not exist.
         """
-        await lease.load(self._store, _known_id(run_id), clock=self._clock)
+        await lease.load(self._store, checked_run_id(run_id), clock=self._clock)
         await self._store.request_cancel(run_id, reason)
 
     def id_of(self, spec: RunSpec, run_id: str | None = None) -> str:
@@ -406,15 +406,15 @@ class Runner:
         return _chosen(spec, run_id)
 
     async def stop(self) -> None:
-        """Drive nothing any more; returns when all effects in flight are recorded."""
+        """Stop driving all runs; returns when all effects in flight are recorded."""
         driven = list(self._handles.values())
         for handle in driven:
             handle.stop()
         for handle in driven:
             await handle.wait()
 
-    def tell_trouble(self, doing: str, message: str) -> None:
-        """Tell the watchers of every run that is driven here."""
+    def signal_trouble(self, doing: str, message: str) -> None:
+        """Signal it to the watchers, for every run that is driven here."""
         for run_id in self._handles:
             self._bus.signal(run_id, Trouble(doing=doing, message=message))
 
@@ -439,7 +439,7 @@ class Runner:
             open_dataset=self._open_dataset,
             signal=signal,
             metrics=self._metrics,
-            bell=self._bell_of(region),
+            wakeups=self._wakeups_of(region),
             poll=self._settings.poll,
             upload=self._settings.upload,
         )
@@ -456,32 +456,32 @@ class Runner:
         )
 
 
-class _Bells:
-    """One for each region, rung by the one queue; made when first asked for."""
+class _Wakeups:
+    """One listener for each region, all on the one queue; made when first needed."""
 
     def __init__(
         self, url: str | None, open_queue: Callable[[str, str], Queue], clock: Clock, group: TaskGroup
     ) -> None:
         self._url, self._open, self._clock, self._group = url, open_queue, clock, group
         self._made: dict[str, JobWakeups] = {}
-        self.troubled: Callable[[str, str], None] = lambda _, __: None
+        self.on_trouble: Callable[[str, str], None] = lambda _, __: None
 
     def of(self, region: str) -> JobWakeups | None:
         if self._url is None or region_of(self._url) not in {None, region}:
             return None
         if region not in self._made:
-            bell = JobWakeups(
+            listener = JobWakeups(
                 self._open(region, self._url),
                 self._clock,
-                lambda message: self.troubled("listening to the queue", message),
+                lambda message: self.on_trouble("listening to the queue", message),
             )
-            self._made[region] = bell
-            self._group.start_soon(bell.listen, name=f"queue of {region}")
+            self._made[region] = listener
+            self._group.start_soon(listener.listen, name=f"queue of {region}")
         return self._made[region]
 
 
 class _Handles:
-    """The watcher that feeds `RunHandle.events`."""
+    """Feeds `RunHandle.events`."""
 
     def __init__(self, handles: dict[str, RunHandle]) -> None:
         self._handles = handles
@@ -495,14 +495,7 @@ class _Handles:
 
 
 def _chosen(spec: RunSpec, run_id: str | None) -> str:
-    return _known_id(run_id) if run_id else default_run_id(spec.dataset.source, spec.fingerprint)
-
-
-def _known_id(run_id: str) -> str:
-    try:
-        return path_segment(run_id)
-    except ValueError as error:
-        raise UsageError(f"That is no run id: {error}.") from None
+    return checked_run_id(run_id) if run_id else default_run_id(spec.dataset.source, spec.fingerprint)
 
 
 def _session(settings: Settings, region: str, stack: AsyncExitStack) -> Any:

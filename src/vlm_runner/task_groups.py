@@ -1,4 +1,4 @@
-"""Task groups whose error is the error itself, where there is only one that matters."""
+"""Task groups that raise the error itself instead of a group, where only one error matters."""
 
 from __future__ import annotations
 

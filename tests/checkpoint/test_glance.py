@@ -45,7 +45,7 @@ def test_refuses_what_is_damaged(saved: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="is damaged"):
         glance.read(tmp_path, "cats")
     saved.write_bytes(body[:-20])
-    with pytest.raises(CheckpointError, match="no JSON"):
+    with pytest.raises(CheckpointError, match="not valid JSON"):
         glance.read(tmp_path, "cats")
     strange: dict[str, object] = {"schema": 1, "min_reader": 1, "run": {"phase": "dancing"}}
     saved.write_text(

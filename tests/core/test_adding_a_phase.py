@@ -17,7 +17,7 @@ EDITS = re.findall(r"^```diff\n\+\+\+ (\S+)\n(.*?)^```", EXAMPLE, re.DOTALL | re
 RUN = """
 from vlm_runner.core.phases import Phase
 from vlm_runner.testing import World, run_virtual
-from vlm_runner.watch.describe import sentence
+from vlm_runner.describe import sentence
 
 async def main():
     world = World()

@@ -61,7 +61,7 @@ def test_what_cannot_be_a_run_id_is_said_to_be_none(
     said = CliRunner().invoke(cli, [*words, run_id, "--store", str(tmp_path)])
 
     assert isinstance(said.exception, UsageError)
-    assert "That is no run id" in str(said.exception)
+    assert "Invalid run id" in str(said.exception)
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -115,7 +115,7 @@ def kind_of(code: str, status: int, message: str = "") -> type[VlmRunnerError]:
 @contextlib.contextmanager
 def translated(operation: str, *, create: bool = False) -> Iterator[None]:
     """
-    Turn whatever botocore and aiohttp raise inside into the errors of this project.
+    Translate what botocore and aiohttp raise inside into the errors of `vlm_runner.errors`.
 
     With `create`, a lost or broken answer becomes UncertainCreate: the thing may exist. Throttling does
     not: AWS throttles before it acts.
@@ -129,7 +129,7 @@ def translated(operation: str, *, create: bool = False) -> Iterator[None]:
 
 
 def translate(error: Exception, operation: str, *, create: bool) -> Exception:
-    """The error of ours for `error`; `error` itself if it is none of AWS's or the network's."""
+    """The translation of `error`; `error` itself if it is neither AWS's nor the network's."""
     from botocore import exceptions  # noqa: PLC0415 - half a second that --help need not pay
 
     if isinstance(error, exceptions.ClientError):
@@ -141,7 +141,7 @@ def translate(error: Exception, operation: str, *, create: bool) -> Exception:
 
 
 def answered(response: Mapping[str, Any], operation: str, *, create: bool) -> VlmRunnerError:
-    """The error of ours for AWS's answer, in the form that botocore gives it."""
+    """The translation of AWS's answer, in the form that botocore gives it."""
     error = response.get("Error", {})
     code, message = str(error.get("Code", "")), str(error.get("Message", "")).strip()
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))

@@ -1,5 +1,5 @@
 """
-The fence: a check that runs between signing and sending of whatever pays.
+The fence: a check that runs between signing and sending of each request that pays.
 
 A process that was frozen between the two wakes up with a signature that dies within minutes, and is
 stopped here; checked before signing, it could sleep after the check, and buy hours later.
@@ -25,7 +25,7 @@ def set_fence(check: Callable[[], None] | None) -> None:
 
 
 def check_fence() -> None:
-    """Called right before sending. Raises whatever the check raises, and then nothing may leave."""
+    """Called right before sending. Raises what the check raises, and then nothing may be sent."""
     check = _check.get()
     if check is not None:
         check()

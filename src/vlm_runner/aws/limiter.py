@@ -38,7 +38,7 @@ class Limiter:
     """
     A bucket of calls that fills with time; each kind of call is first come, first served.
 
-    Urgent calls, those that rent, stop and delete, go before the looking of hundreds of runs, but for every
+    Urgent calls, those that rent, stop and delete, go before the reads of hundreds of runs, but for every
     fourth: looking goes on, too.
     """
 
@@ -69,7 +69,7 @@ class Limiter:
                 self._at_front[urgent] = False
 
     def refused(self) -> None:
-        """AWS found it too much: half as fast, for every run, until it has gone well for a while."""
+        """AWS throttled a call: half as fast, for every run, until calls have succeeded for a while."""
         self._fill()
         now = anyio.current_time()
         if self._cut_at is None or now - self._cut_at >= CUT_EVERY:

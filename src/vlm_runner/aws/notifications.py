@@ -1,4 +1,4 @@
-"""Events of ours to EventBridge and SNS."""
+"""Publish run events to EventBridge and SNS."""
 
 from __future__ import annotations
 

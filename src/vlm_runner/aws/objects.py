@@ -69,7 +69,7 @@ class S3Objects:
         except Conflict:
             return None
         except NotFound as error:
-            # NoSuchKey: there is nothing to replace. NoSuchBucket is somebody's mistake, and says so.
+            # NoSuchKey: there is nothing to replace. NoSuchBucket is a user's mistake, and is raised.
             if error.code == "NoSuchBucket":
                 raise
             return None
@@ -182,7 +182,7 @@ def _part(number: int, answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _groups(parts: Sequence[tuple[str, int]]) -> list[list[str]]:
-    """Neighbours, until they are large enough for a part; one that is so by itself can be copied."""
+    """Neighbours, until they are large enough for a part; one that is large enough alone can be copied."""
     groups: list[list[str]] = []
     size = PART_BYTES
     for key, length in parts:

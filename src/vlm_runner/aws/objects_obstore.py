@@ -167,7 +167,7 @@ async def _credentials(session: Any) -> Any:
 
 
 def _translated(error: Exception, operation: str) -> Exception:
-    """Obstore tells of S3's answer in its text only; where there was none, S3 was not reached."""
+    """Obstore gives S3's answer only in its message; without one, S3 was not reached."""
     if isinstance(error, VlmRunnerError):
         return error
     text = str(error).partition("\n\nDebug source:")[0]

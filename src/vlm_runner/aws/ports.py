@@ -40,13 +40,13 @@ class Objects(Protocol):
         """Store `body`; S3 verifies a checksum of it."""
 
     async def put_once(self, key: str, body: bytes, *, content_type: str) -> None:
-        """As `put`, by the fastest way and sent once: for whoever paces and repeats many uploads."""
+        """As `put`, by the fastest way and sent once: for callers that pace and retry many uploads."""
 
     async def put_if(self, key: str, body: bytes, *, replacing: str | None) -> str | None:
         """
         Store if the object's ETag still is `replacing` (None: if there is no object); return the new ETag.
 
-        None means that S3 said no (412, 409) or that there is nothing to replace (404); it does not mean
+        None means that S3 refused (412, 409) or that there is nothing to replace (404); it does not mean
         that an earlier copy of this very request was not stored.
         """
 
@@ -56,7 +56,7 @@ class Objects(Protocol):
         """
         Store the concatenation of objects, given by key and size, without its last `cut` bytes.
 
-        At any size in little memory; what S3 can copy by itself does not travel.
+        At any size in little memory; what S3 can copy is not downloaded.
         """
 
     async def get(self, key: str) -> StoredObject | None: ...
@@ -87,7 +87,7 @@ class Account(Protocol):
         Create the bucket unless it is there and ours; True if it was created.
 
         Raises:
-            AwsRefused: it belongs to somebody else, or lies in another region.
+            AwsRefused: it belongs to another account, or is in another region.
         """
 
 
@@ -95,14 +95,14 @@ class Account(Protocol):
 class FoundationModel:
     model_id: str
     lifecycle: str
-    """AWS's word: ACTIVE or LEGACY."""
+    """As AWS reports it: ACTIVE or LEGACY."""
     customizations: tuple[str, ...]
     inference_types: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A model customization job, in AWS's own words."""
+    """A model customization job, as AWS describes it."""
 
     arn: str
     name: str
@@ -111,7 +111,7 @@ class Job:
     model_arn: str | None
     failure: str | None
     details: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Of validation, dataProcessing and training, the status, where Bedrock tells it."""
+    """Of validation, dataProcessing and training, the status, where Bedrock reports it."""
     training_loss: float | None = None
     validation_loss: float | None = None
 
@@ -136,7 +136,7 @@ class Endpoint:
 
 
 class Bedrock(Protocol):
-    """The control plane. A `find_…` or `get_…` returns None where Bedrock knows no such thing."""
+    """The control plane. A `find_…` or `get_…` returns None if Bedrock knows no such resource."""
 
     async def foundation_model(self, model_id: str) -> FoundationModel | None: ...
 
@@ -146,7 +146,7 @@ class Bedrock(Protocol):
         """The ARN. Raises UncertainCreate where the answer was lost; sent at most once."""
 
     async def stop_job(self, name_or_arn: str) -> None:
-        """A job that has ended already is no error."""
+        """A job that has already ended is not an error."""
 
     async def find_model(self, name_or_arn: str) -> CustomModel | None: ...
 
@@ -156,7 +156,7 @@ class Bedrock(Protocol):
         """The ARN. Raises UncertainCreate where the answer was lost; sent at most once."""
 
     async def delete_endpoint(self, mode: ServingMode, name_or_arn: str) -> bool:
-        """False where Bedrock will not delete it yet; one that is gone already is no error."""
+        """False where Bedrock will not delete it yet; one that is already gone is not an error."""
 
     def list_endpoints(self, mode: ServingMode, name_contains: str) -> AsyncIterator[Endpoint]: ...
 
@@ -168,7 +168,7 @@ class Bedrock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """What a one-time schedule of ours does: delete one endpoint, by its name, at `due`."""
+    """What a one-time schedule does: delete one endpoint, by its name, at `due`."""
 
     name: str
     due: datetime
@@ -182,13 +182,13 @@ class Scheduler(Protocol):
     """EventBridge Scheduler, as far as a dead man's switch needs it."""
 
     async def due(self, name: str) -> datetime | None:
-        """When this schedule runs; None: there is none (any more)."""
+        """When this schedule runs; None if it does not exist (any more)."""
 
     async def put(self, deletion: Deletion) -> None:
         """Create the schedule, or change it to this; doing it twice changes nothing."""
 
     async def delete(self, name: str) -> None:
-        """One that is gone already is no error."""
+        """One that is already gone is not an error."""
 
 
 @dataclass(frozen=True, slots=True)

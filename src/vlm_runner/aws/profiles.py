@@ -10,7 +10,7 @@ def region_of_profile(profile: str | None) -> str | None:
     The region of an AWS profile (None: the default one), or None where it names none.
 
     Raises:
-        ConfigurationError: there is no such profile.
+        ConfigurationError: the profile does not exist.
     """
     from botocore.exceptions import ProfileNotFound  # noqa: PLC0415 - a third of a second
     from botocore.session import Session  # noqa: PLC0415
@@ -19,6 +19,6 @@ def region_of_profile(profile: str | None) -> str | None:
         region = Session(profile=profile).get_config_variable("region")
     except ProfileNotFound as error:
         raise ConfigurationError(
-            f"{error}.", hint="See what there is: aws configure list-profiles"
+            f"{error}.", hint="List the profiles: aws configure list-profiles"
         ) from error
     return str(region) if region else None

@@ -1,4 +1,4 @@
-"""EventBridge's messages over SQS: read, and deleted only by whoever handled them."""
+"""EventBridge's messages over SQS: read, and deleted only by the process that handled them."""
 
 from __future__ import annotations
 

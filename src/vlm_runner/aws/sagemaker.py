@@ -139,7 +139,7 @@ class SageMaker:
         )
 
     async def stop(self, arn: str, *, token: str) -> None:
-        """One that has ended already is no error."""
+        """One that has already ended is not an error."""
         client = await self._client()
         try:
             with translated("StopPipelineExecution"):

@@ -23,7 +23,7 @@ TARGETS: Final[Mapping[ServingMode, tuple[str, str]]] = {
 The API action of a universal target, and its parameter that takes a name.
 
 Scheduler user guide, managing-targets-universal: `arn:aws:scheduler:::aws-sdk:service:apiAction`. That
-Bedrock is among the services is not said there; what is excluded there is read-only actions.
+Bedrock is among the services is not documented; only read-only actions are documented as excluded.
 """
 
 RETRY: Final = {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185}

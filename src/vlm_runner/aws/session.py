@@ -1,5 +1,5 @@
 """
-The only importer of aioboto3: clients, their retries and time-outs, and the fence before whatever pays.
+The only importer of aioboto3: clients, retries, time-outs, and the fence before each request that pays.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class AwsSession:
             return self._clients[name]
 
     async def _core_session(self) -> Any:
-        """The session of botocore under that of aioboto3: what there is of credentials and configuration."""
+        """The botocore session under aioboto3's: credentials and configuration."""
         await self._client("s3")
         return self._session._session  # noqa: SLF001 - boto3 offers no other way to its botocore session
 
@@ -157,7 +157,7 @@ class AwsSession:
                 read_models_fast(self._session._session)  # noqa: SLF001 - see `_core_session`
             except ProfileNotFound as error:
                 raise ConfigurationError(
-                    f"{error}.", hint="See what there is: aws configure list-profiles"
+                    f"{error}.", hint="List the profiles: aws configure list-profiles"
                 ) from error
         attempts, connect, read = USES[use]
         config = Config(

@@ -1,4 +1,4 @@
-"""The store of checkpoints: a port with an implementation a file."""
+"""The checkpoint store: a port, with one implementation in each file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A document as it lies in the store; `version` changes with every write and never comes back."""
+    """A stored document; `version` changes with every write and never recurs."""
 
     body: bytes
     version: str
@@ -18,7 +18,7 @@ class Replaced(Exception):
     """
     The stored version was not the expected one.
 
-    Not proof that somebody else wrote: the answer to an earlier copy of the same write may have been
+    Not proof that another process wrote: the answer to an earlier copy of the same write may have been
     lost below us. Read back, and compare the write id.
     """
 
@@ -28,18 +28,18 @@ class CheckpointStore(Protocol):
 
     @property
     def uri(self) -> str:
-        """Where it is, for people."""
+        """Its address, for display."""
 
     async def prove(self) -> None:
         """
         To be called before the first run is created here.
 
         Raises:
-            ConfigurationError: the store does not keep the conditions of `write`.
+            ConfigurationError: the store ignores the conditions of `write`.
         """
 
     def locate(self, run_id: str) -> str:
-        """Where the checkpoint of this run is, for people."""
+        """The address of this run's checkpoint, for display."""
 
     async def read(self, run_id: str) -> Stored | None: ...
 
@@ -48,7 +48,7 @@ class CheckpointStore(Protocol):
         Write if the stored version is still `replacing` (None: if there is none); return the new version.
 
         Raises:
-            Replaced: it was not, or AWS cannot tell at the moment.
+            Replaced: it was not, or AWS cannot say at the moment.
             AwsUnavailable: whether it was written is unknown, or (StoreUnavailable) the disk refused; the
                 old document or the new one is there, whole.
         """
@@ -56,7 +56,7 @@ class CheckpointStore(Protocol):
     async def run_ids(self) -> list[str]: ...
 
     async def request_cancel(self, run_id: str, reason: str) -> None:
-        """Leave a mark that any driver of the run will find; a second mark changes nothing."""
+        """Leave a mark that the run's driver will find; a second mark changes nothing."""
 
     async def cancel_reason(self, run_id: str) -> str | None:
-        """The mark's reason, or None where there is no mark."""
+        """The mark's reason; None without a mark."""

@@ -21,7 +21,7 @@ from vlm_runner.spec import sentence
 
 
 class Holder(Value, frozen=True):
-    """Who drives the run. Only `id` decides anything; the rest is for people, and for `proves_dead`."""
+    """Who drives the run. Only `id` decides; the rest is for display, and for `is_dead`."""
 
     id: str
     host: str = ""
@@ -38,10 +38,10 @@ class Checkpoint(Value, frozen=True, populate_by_name=True):
     write_id: str
     previous_write_id: str | None = None
     epoch: int = 0
-    """Grows with each take-over, and never shrinks."""
+    """Grows with each takeover, and never shrinks."""
     holder: Holder | None = None
     saved_at: datetime | None = None
-    """The last sign of life of whoever holds it, by its own clock: for people, and for no decision."""
+    """When the holder last saved, by its own clock. For display: no decision depends on it."""
     run: Run
     history: tuple[Entry, ...]
 
@@ -56,11 +56,11 @@ def to_bytes(checkpoint: Checkpoint) -> bytes:
 
 def from_bytes(body: bytes, *, where: str) -> Checkpoint:
     """
-    Read what `to_bytes` wrote, distrusting every byte of it.
+    Read what `to_bytes` wrote, trusting none of it.
 
     Raises:
-        CheckpointError: too large, no JSON, altered, from a newer version, or a history that does not fold
-            into the run; the sentence names `where`.
+        CheckpointError: too large, not valid JSON, altered, from a newer version, or a history that does not
+            fold into the run; the sentence names `where`.
     """
     table = verified(body, where=where)
     try:
@@ -69,7 +69,7 @@ def from_bytes(body: bytes, *, where: str) -> Checkpoint:
     except ValidationError as error:
         raise CheckpointError(f"{where} does not fit the schema: {sentence(error)}.") from error
     except (IllegalTransition, TypeError, StopIteration) as error:
-        raise CheckpointError(f"{where} tells an impossible history: {error}.") from error
+        raise CheckpointError(f"{where} has an impossible history: {error}.") from error
     if folded != checkpoint.run:
         raise CheckpointError(f"{where} contradicts itself: its history does not lead to its state.")
     return checkpoint

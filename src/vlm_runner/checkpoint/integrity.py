@@ -22,12 +22,12 @@ SCHEMA: Final = 1
 MAX_BYTES: Final = 4 * 1024 * 1024
 
 SEAL: Final = re.compile(rb',"sha256":"([0-9a-f]{64})"\}\s*$')
-"""The end of what is written."""
+"""The end of a document that this version wrote."""
 
 
 def read_file(path: Path) -> bytes | None:
     """
-    The document, or None if there is none.
+    The document; None if the file does not exist.
 
     Raises:
         CheckpointError: it cannot be read.
@@ -42,16 +42,16 @@ def read_file(path: Path) -> bytes | None:
 
 def verified(body: bytes, *, where: str) -> dict[str, Any]:
     """
-    What a checkpoint says, without its checksum.
+    The content of a checkpoint, without its checksum.
 
     Raises:
-        CheckpointError: too large, no JSON, altered, or from a newer version; the sentence names `where`.
+        CheckpointError: too large, not valid JSON, altered, or of a newer version; the text names `where`.
     """
     if len(body) > MAX_BYTES:
         raise CheckpointError(f"{where} is {len(body)} bytes, more than a checkpoint can be ({MAX_BYTES}).")
     table = _parse(body, where)
     if not isinstance(table, dict) or not isinstance(table.get("schema"), int):
-        raise CheckpointError(f"{where} is no vlm-runner checkpoint.")
+        raise CheckpointError(f"{where} is not a vlm-runner checkpoint.")
     reader = table.get("min_reader")
     if not isinstance(reader, int) or reader > SCHEMA:
         raise CheckpointError(
@@ -65,21 +65,21 @@ def verified(body: bytes, *, where: str) -> dict[str, Any]:
 
 def _parse(body: bytes, where: str) -> Any:
     def no_constants(text: str) -> Any:
-        raise ValueError(f"'{text}' is no JSON")
+        raise ValueError(f"'{text}' is not valid JSON")
 
     try:
         return json.loads(body.decode(), parse_constant=no_constants)
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{where} is no JSON: {type(error).__name__}.") from error
+        raise CheckpointError(f"{where} is not valid JSON: {type(error).__name__}.") from error
 
 
 def _sealed(body: bytes, table: dict[str, Any]) -> bool:
-    """Whether the checksum is right; takes it out of `table`. Only other people's spacing costs a detour."""
-    told = table.pop("sha256", None)
+    """Whether the checksum is right; removes it from `table`. Other spacing than ours takes the slow path."""
+    stored = table.pop("sha256", None)
     seal = SEAL.search(body)
-    if seal is not None and hashlib.sha256(body[: seal.start()] + b"}").hexdigest() == told:
+    if seal is not None and hashlib.sha256(body[: seal.start()] + b"}").hexdigest() == stored:
         return True
-    return bool(hashlib.sha256(canonical(table).encode(errors="surrogatepass")).hexdigest() == told)
+    return bool(hashlib.sha256(canonical(table).encode(errors="surrogatepass")).hexdigest() == stored)
 
 
 def canonical(table: dict[str, Any], *, numbers_only: bool = False) -> str:
@@ -87,7 +87,7 @@ def canonical(table: dict[str, Any], *, numbers_only: bool = False) -> str:
     The text that is signed: keys in order, no spaces.
 
     Raises:
-        ValueError: with `numbers_only`, an infinity, or what is no number.
+        ValueError: with `numbers_only`, an infinity or NaN.
     """
     return json.dumps(
         table, ensure_ascii=False, allow_nan=not numbers_only, separators=(",", ":"), sort_keys=True

@@ -1,9 +1,9 @@
 """
 Who drives a run, and how its state is saved.
 
-The lease saves work: two processes need not stage the same images. Safety does not rest on it: names,
-tokens and compare-and-swap do that. A contender takes over at once where the holder gave up or is proved
-dead, else only after it has itself seen the document unchanged for the lease time, on its own clock.
+The lease saves work: two processes need not stage the same images. Safety rests on names, tokens and
+compare-and-swap, not on the lease. A contender takes over at once if the holder released the run or is
+provably dead, else only after it has itself seen the document unchanged for the lease time, on its own clock.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from vlm_runner.errors import (
     RunNotFound,
     StoreUnavailable,
     Unsaved,
-    UsageError,
     VlmRunnerError,
 )
+from vlm_runner.path_segment import checked_run_id
 from vlm_runner.retry import attempts
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 TAKING_SECONDS = 60.0
 RELEASE_SECONDS = 10.0
-"""For letting go of the lease while being stopped; a successor that finds it held waits it out."""
+"""How long releasing the lease may take; a successor that finds it held waits until it expires."""
 
 
 UNANSWERED = (AwsUnavailable, CredentialsError)
@@ -89,7 +89,7 @@ async def compare_and_swap(
     except UNANSWERED as error:
         raise Unsaved(
             f"The checkpoint of run {run_id} could not be saved in {store.uri}.",
-            hint=f"Once that is mended: vlm-runner resume {run_id}",
+            hint=f"Once that is fixed, resume with: vlm-runner resume {run_id}",
         ) from error
     raise AssertionError("attempts ends only by an error")
 
@@ -103,15 +103,12 @@ async def load(store: CheckpointStore, run_id: str, *, clock: Clock | None = Non
     The checkpoint and its version.
 
     Raises:
-        RunNotFound: there is none.
-        UsageError: there cannot be one of that name.
+        RunNotFound: it does not exist.
+        UsageError: the id is invalid.
         CheckpointError: it cannot be read.
         AwsUnavailable: the store did not answer.
     """
-    try:
-        stored = await _read(store, run_id, clock or SystemClock())
-    except ValueError as error:
-        raise UsageError(f"Invalid run id: {error}.") from None
+    stored = await _read(store, checked_run_id(run_id), clock or SystemClock())
     return from_bytes(stored.body, where=store.locate(run_id)), stored.version
 
 
@@ -127,7 +124,7 @@ async def _read(store: CheckpointStore, run_id: str, clock: Clock) -> Stored:
 
 async def create(store: CheckpointStore, first: Entry, run: Run, *, clock: Clock) -> bool:
     """
-    Save a run's first checkpoint, held by nobody; False where the run exists already.
+    Save a run's first checkpoint, without a holder; False if the run exists already.
 
     Raises:
         Unsaved: the store did not answer for a minute.
@@ -143,9 +140,9 @@ async def create(store: CheckpointStore, first: Entry, run: Run, *, clock: Clock
 
 class Fence:
     """
-    Stands between signing and sending of whatever pays: nothing leaves but while the lease surely lasts.
+    Checked between signing and sending of a request that pays: sent only while the lease certainly lasts.
 
-    Apart from the claim, because it outlives it: connections keep the context in which they were opened.
+    Separate from the claim, which it outlives: connections keep the context in which they were opened.
     """
 
     def __init__(self, run_id: str, clock: Clock, until: float) -> None:
@@ -158,7 +155,7 @@ class Fence:
         """
         Raises LeaseExpired where the lease may have run out, or was let go.
 
-        A process that slept must not buy, nor what it left behind.
+        A process that was suspended must not buy, nor must tasks that it left behind.
         """
         if self._clock.elapsed() >= self._until:
             raise LeaseExpired(f"The lease of run {self._run_id} ran out while this process was not looking.")
@@ -167,13 +164,13 @@ class Fence:
         self._until = until
 
     def close(self) -> None:
-        """Nothing leaves any more."""
+        """From now on nothing may be sent."""
         self._until = float("-inf")
 
 
 class Claim:
     """
-    The right to drive one run, as far as one process can know it.
+    The right to drive one run, as far as a process can know.
 
     Made by `acquire`. All writes go through one lock, since each replaces the version that the one before
     it made.
@@ -192,7 +189,7 @@ class Claim:
         troubled: Callable[[Exception], None],
     ) -> None:
         self.inherited = inherited
-        """The process before did not let go: what it had in flight is not known."""
+        """The previous process did not release the run: what it had in flight is unknown."""
         self._store = store
         self._clock = clock
         self._timing = timing
@@ -220,7 +217,7 @@ class Claim:
         Take the run, now or as soon as its holder is gone.
 
         Raises:
-            RunNotFound: there is no such run.
+            RunNotFound: the run does not exist.
             CheckpointError: it cannot be read by this version; it is left untouched.
             AwsUnavailable, Unsaved: the store does not answer.
         """
@@ -230,7 +227,8 @@ class Claim:
             current = checkpoint.holder
             unchanged_long_enough = clock.elapsed() - since >= timing.takeover_after
             if current is None or unchanged_long_enough or is_dead(current):
-                # A write that may have landed must be known to have: else nobody lets go of it.
+                # Followed to its end: a claim that was saved and that this process does not know of is never
+                # released.
                 with anyio.CancelScope(shield=True):
                     claim = await cls._take(
                         store,
@@ -307,21 +305,22 @@ class Claim:
             await self._save(_next(self._checkpoint, self._clock, run=run, history=history))
 
     async def renew(self) -> None:
-        """Say that this process is alive. Raises Fenced, Unsaved."""
+        """Show that this process is alive. Raises Fenced, Unsaved."""
         async with self._writing:
             await self._save(_next(self._checkpoint, self._clock))
 
     async def keep_renewing(self) -> None:
-        """Renew for ever; ends only by cancellation, Fenced or Unsaved."""
+        """Renew periodically; ends only by cancellation, Fenced or Unsaved."""
         while True:
             spread = 0.8 + 0.4 * self._clock.chance()
             await self._clock.sleep(self._timing.renew_every * spread)
             await self.renew()
 
     async def release(self) -> None:
-        """Let go, so that a successor need not wait. Failing is harmless: the successor waits."""
+        """Release the run, so that a successor need not wait. A failure is harmless: the successor waits."""
         self.shorten_deadline(RELEASE_SECONDS)
         async with self._writing:
+            # Before the save: once a successor may drive, nothing of this process may buy.
             self.fence.close()
             try:
                 await self._save(_next(self._checkpoint, self._clock, holder=None))

@@ -1,7 +1,7 @@
 """
-Whether a store keeps the conditions on which the lease rests.
+Whether a store honours the conditional writes that the lease depends on.
 
-S3 does. Some that speak its protocol ignore `If-Match`, or look and then write: two processes would both
+S3 does. Some compatible stores ignore `If-Match`, or check and then write: then two processes could both
 believe that they drive a run.
 """
 
@@ -22,9 +22,9 @@ NOBODYS_ETAG: Final = '"00000000000000000000000000000000"'
 
 async def conformance_failure(objects: Objects, key: str, *, contenders: int = CONTENDERS) -> str | None:
     """
-    What the store lets through that S3 refuses; None where nothing was found.
+    What the store accepts that S3 refuses; None if nothing was found.
 
-    Writes `key`, which must be new, and leaves it. A write that is not answered proves nothing.
+    Writes `key`, which must be new, and leaves it. An unanswered write proves nothing.
     """
     first = await _put(objects, key, 1, None)
     if first is None:

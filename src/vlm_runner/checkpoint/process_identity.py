@@ -36,7 +36,7 @@ def is_dead(holder: Holder) -> bool:
     """
     True if the holder was a process of this machine, since this boot, that no longer runs.
 
-    False wherever that cannot be known: then its silence must be waited out.
+    False if that cannot be known: then the lease must expire.
     """
     boot, namespace = _boot_id(), _pid_namespace()
     if not boot or not namespace or (holder.boot_id, holder.pid_namespace) != (boot, namespace):
@@ -59,11 +59,11 @@ def _pid_namespace() -> str:
 
 
 def _started(pid: int) -> str | None:
-    """The start time of a live process in clock ticks (proc(5), stat field 22); None if there is none."""
+    """The start time of a live process in clock ticks (proc(5), stat field 22); None if it is not running."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
     fields = stat.rpartition(")")[2].split()
-    # A killed process that nobody has waited for yet is a zombie: it does nothing any more.
+    # A killed process whose parent has not collected it yet is a zombie: it runs no more.
     return None if fields[0] in {"Z", "X"} else fields[19]

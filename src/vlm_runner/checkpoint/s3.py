@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 class S3Store:
     """
-    `objects` must not retry by itself: every doubtful answer is read back here and one level up.
+    `objects` must not retry on its own: every doubtful answer is read back here and one level up.
 
     Needs s3:PutObject, s3:GetObject and s3:ListBucket under `prefix`; with s3:DeleteObject, `prove` leaves
     nothing behind.
@@ -80,7 +80,7 @@ class S3Store:
                 # S3 refuses a write that another one overlaps, even if that one fails (409).
                 if await self._objects.get(key) is not None:
                     return
-                raise StoreUnavailable(f"S3 took no cancel mark for run {run_id}.", hint="Try again.")
+                raise StoreUnavailable(f"S3 refused the cancel mark of run {run_id}.", hint="Try again.")
 
     async def cancel_reason(self, run_id: str) -> str | None:
         found = await self._objects.get(self._key(run_id, CANCEL))

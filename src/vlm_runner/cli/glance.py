@@ -11,7 +11,8 @@ from vlm_runner.checkpoint.integrity import read_file, verified
 from vlm_runner.checkpoint.process_identity import is_dead
 from vlm_runner.core.phases import Phase
 from vlm_runner.core.standing import Standing
-from vlm_runner.errors import CheckpointError, RunNotFound, UsageError
+from vlm_runner.errors import CheckpointError, RunNotFound
+from vlm_runner.path_segment import checked_run_id
 from vlm_runner.paths import STATE, default_checkpoint_folder, run_folder
 
 if TYPE_CHECKING:
@@ -69,10 +70,7 @@ def read(root: Path, run_id: str) -> tuple[Any, str]:
         RunNotFound: there is none.
         CheckpointError: it is damaged, or of a newer version.
     """
-    try:
-        path = run_folder(root, run_id) / STATE
-    except ValueError as error:
-        raise UsageError(f"That is no run id: {error}.") from None
+    path = run_folder(root, checked_run_id(run_id)) / STATE
     body = read_file(path)
     if body is None:
         raise RunNotFound(

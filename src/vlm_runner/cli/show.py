@@ -140,14 +140,10 @@ def _load(run_id: str, flags: dict[str, Any]) -> tuple[Checkpoint, str]:
 
     async def load() -> tuple[Checkpoint, str]:
         from vlm_runner.checkpoint import lease
-        from vlm_runner.errors import UsageError
         from vlm_runner.stores import opened_store
 
         async with opened_store(settings_for(Where(**flags))) as store:
-            try:
-                checkpoint, _ = await lease.load(store, run_id)
-            except ValueError as error:
-                raise UsageError(f"That is no run id: {error}.") from None
+            checkpoint, _ = await lease.load(store, run_id)
             return checkpoint, store.locate(run_id)
 
     return anyio.run(load)

@@ -4,7 +4,7 @@
 Training is bounded before the job is created. Rent grows with time, so it has a deadline, counted from the
 moment in which the run first said that it would rent.
 
-A dead man's switch is such a deadline too: whoever drives the run then releases by itself, whether or not
+A dead man's switch is such a deadline too: the driver of the run then releases the endpoint, whether or not
 the schedule strikes.
 
 Two things are not in its power: Bedrock deletes no throughput that is still Creating, and while no process

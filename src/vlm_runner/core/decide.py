@@ -66,7 +66,7 @@ class AwaitJob(Command):
 
 @dataclass(frozen=True, slots=True)
 class DeadManSwitch:
-    """A schedule of AWS's by which the endpoint is deleted, whatever becomes of us."""
+    """An EventBridge schedule that deletes the endpoint even if no runner ever comes back."""
 
     schedule_name: str
     mode: ServingMode
@@ -141,7 +141,7 @@ def decide(run: Run, *, quiet: timedelta = QUIET, closed_for: float = 0.0) -> Co
     The next command.
 
     `closed_for` is the number of seconds, by this process's own clock, since the last moment in which
-    anybody may have signed a create of this run.
+    any process may have signed a create of this run.
 
     Raises:
         ValueError: the run is DONE.

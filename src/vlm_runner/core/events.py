@@ -37,13 +37,13 @@ class BudgetFacts(Value, frozen=True):
     training: float
     calls: float
     per_hour: float | None = None
-    """Of what it rents; None: it rents nothing that bills by the hour."""
+    """Price of the endpoint; None if nothing bills by the hour."""
     rent_seconds: float | None = None
-    """For how long it may rent before it must let go; see `vlm_runner.core.budget`."""
+    """How long it may rent before it must release; see `vlm_runner.core.budget`."""
 
 
 class RunCreated(Value, frozen=True):
-    """All that a run needs was found; nothing has been touched."""
+    """The run was prepared and saved; nothing has been uploaded or created."""
 
     kind: Literal["run_created"] = "run_created"
     run_id: str
@@ -62,7 +62,7 @@ class RunCreated(Value, frozen=True):
 
 
 class SubsetStaged(Value, frozen=True):
-    """One split's images are in S3, and its record lines beside them."""
+    """One split's images are in S3, with the record lines made from them."""
 
     rows: int
     images_uploaded: int
@@ -108,7 +108,7 @@ class JobSubmitted(Value, frozen=True):
     kind: Literal["job_submitted"] = "job_submitted"
     arn: str
     adopted: bool = False
-    """True: an earlier attempt had created it."""
+    """True if an earlier attempt had created it."""
 
 
 class JobCompleted(Value, frozen=True):
@@ -145,7 +145,7 @@ class ServingRequested(Value, frozen=True):
     arn: str
     adopted: bool = False
     deleted_at: datetime | None = None
-    """When AWS deletes it by itself, by a dead man's switch."""
+    """When its dead man's switch deletes it."""
 
 
 class CreateUncertain(Value, frozen=True):
@@ -157,7 +157,7 @@ class CreateUncertain(Value, frozen=True):
 
 
 class CreateRefused(Value, frozen=True):
-    """AWS said no to a create, and nothing of it exists or can still come: nothing bills."""
+    """AWS refused a create. Nothing of it exists or can still appear, so nothing bills."""
 
     kind: Literal["create_refused"] = "create_refused"
     what: Literal["job", "serving"]
@@ -171,7 +171,7 @@ class EndpointReady(Value, frozen=True):
 
 
 class EndpointFailed(Value, frozen=True):
-    """The throughput or deployment ended as Failed, or went away."""
+    """The throughput or deployment ended as Failed, or was deleted."""
 
     kind: Literal["endpoint_failed"] = "endpoint_failed"
     reason: str
@@ -205,14 +205,14 @@ class TestsAnswered(Value, frozen=True):
 
 
 class CancelRequested(Value, frozen=True):
-    """Somebody asked for this run to be cancelled, and its driver took note."""
+    """A cancel was requested, and the run's driver has seen it."""
 
     kind: Literal["cancel_requested"] = "cancel_requested"
     reason: str = ""
 
 
 class RunFailed(Value, frozen=True):
-    """A step met something that no retry will change."""
+    """A step failed with an error that no retry will change."""
 
     kind: Literal["run_failed"] = "run_failed"
     error: str
@@ -231,7 +231,7 @@ class Released(Value, frozen=True):
 
 
 class HandedOver(Value, frozen=True):
-    """The endpoint was left running, as `serving.keep` asks: it bills until its new owner deletes it."""
+    """The endpoint was left running, as `serving.keep` asks: it bills until the user deletes it."""
 
     kind: Literal["handed_over"] = "handed_over"
     arn: str
@@ -279,7 +279,7 @@ class Entry(Value, frozen=True):
 
     sequence: int
     at: datetime
-    """UTC, for people to read: no decision rests on it but deadlines that users asked for."""
+    """UTC, for display. No decision depends on it, except the deadlines that users ask for."""
     event: Event
 
 

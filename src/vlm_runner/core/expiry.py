@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Rented:
-    """A throughput or deployment as AWS tells of it."""
+    """A throughput or deployment, as AWS describes it."""
 
     mode: ServingMode
     arn: str
@@ -28,7 +28,7 @@ class Rented:
 
     @property
     def is_ours(self) -> bool:
-        """By name and by tag: a name alone can be anybody's."""
+        """By name and by tag: anyone can use such a name."""
         return self.name.startswith(NAME_PREFIX) and TAG_UID in self.tags
 
     @property
@@ -46,11 +46,11 @@ def judge(rented: Rented, run: Run | None, *, now: datetime, older_than: timedel
     """
     Whether to delete it. `run` is what the checkpoints know of the run that its tags name, if anything.
 
-    What a user kept is theirs until its time is over. What belongs to no run that is known here may belong
-    to one in another store: it counts as outlived only if it is `older_than` what the caller says.
+    What a user kept is theirs until it expires. What belongs to no known run may belong to a run in another
+    store: it counts as outlived only if it is `older_than` what the caller says.
     """
-    if (told := _by_tag(rented, now)) is not None:
-        return told
+    if (verdict := _by_tag(rented, now)) is not None:
+        return verdict
     if run is not None and run.uid == rented.tags.get(TAG_UID):
         return _by_run(rented, run, now)
     age = None if rented.created_at is None else now - rented.created_at
@@ -66,13 +66,13 @@ def _by_tag(rented: Rented, now: datetime) -> ExpiryVerdict | None:
     if tag is None:
         return None
     if tag == NEVER:
-        return ExpiryVerdict(outlived=False, reason="it was kept without an end")
+        return ExpiryVerdict(outlived=False, reason="it was kept without an expiry")
     try:
         expires = datetime.fromisoformat(tag)
         over = now >= expires
     except (ValueError, TypeError):
         return ExpiryVerdict(outlived=False, reason=f"its tag {TAG_EXPIRES} cannot be read")
-    return ExpiryVerdict(outlived=over, reason=f"it was kept until {tag}{', which is over' if over else ''}")
+    return ExpiryVerdict(outlived=over, reason=f"it was kept until {tag}{', now past' if over else ''}")
 
 
 def _by_run(rented: Rented, run: Run, now: datetime) -> ExpiryVerdict:
@@ -82,7 +82,7 @@ def _by_run(rented: Rented, run: Run, now: datetime) -> ExpiryVerdict:
     if kept is None or kept.arn != rented.arn:
         return ExpiryVerdict(outlived=True, reason="its run is done")
     if kept.expires_at is None:
-        return ExpiryVerdict(outlived=False, reason="its run kept it without an end")
+        return ExpiryVerdict(outlived=False, reason="its run kept it without an expiry")
     over = now >= kept.expires_at
     return ExpiryVerdict(outlived=over, reason=f"its run kept it until {kept.expires_at.isoformat()}")
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A command that raised, and what its process knows beside the error."""
+    """A command that raised, and what its process knows in addition to the error."""
 
     error: Exception
     pays: bool
@@ -75,7 +75,7 @@ class Halt(Reaction):
 
 
 def may_have_created(error: Exception) -> bool:
-    """Whether a create that raised this may have been done: an error that nobody foresaw says nothing."""
+    """Whether a create that raised this may have been done: an unforeseen error says nothing."""
     return isinstance(error, UncertainCreate) or not isinstance(error, VlmRunnerError)
 
 
@@ -84,7 +84,7 @@ def on_failure(run: Run, failure: Failure, *, quiet: timedelta = QUIET) -> React
     error = failure.error
     doubt = None
     if failure.pays and may_have_created(error):
-        # Saved before anything else is done: whoever goes on from here must look for what may exist.
+        # Saved before anything else is done: every later driver must look for what may exist.
         doubt = uncertain_create(run, str(error) or repr(error))
     before: tuple[Event, ...] = () if doubt is None else (doubt,)
     uncertain = run.uncertain or doubt is not None
@@ -102,7 +102,7 @@ def _policy(run: Run, failure: Failure, quiet: timedelta, *, uncertain: bool) ->
     How long the same command is retried; None: not at all.
 
     A refusal is the last word, unless a create is of unknown fate: the quota that is used up may be used
-    by that very create. Then it is asked for until nothing can come any more.
+    by that very create. Then it is requested again until no earlier request can arrive any more.
     """
     error = failure.error
     if isinstance(error, AwsUnavailable):
@@ -120,9 +120,9 @@ def _run_failed(run: Run, error: Exception, *, uncertain: bool) -> RunFailed | N
     """
     That the run fails by an error that lasts; None: it halts.
 
-    A halted run is resumable, and nothing of it bills. So whatever can be mended from outside (a role, a
-    quota, a network) halts the run as long as nothing bills; bad data cannot be mended, since the data of
-    a run is pinned; and where something bills, or may, everything leads to its release.
+    A halted run is resumable, and nothing of it bills. So an error that a person can fix (a role, a
+    quota, a network) halts the run as long as nothing bills. Bad data cannot be fixed, since the data of a
+    run is pinned. Where something bills, or may, every error leads to its release.
     """
     if run.phase in {Phase.RELEASING, Phase.REPORTING}:
         return None

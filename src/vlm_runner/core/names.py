@@ -54,7 +54,7 @@ def client_request_token(run: Run, kind: Kind, generation: int = 0) -> str:
 
 
 def tags(run: Run) -> list[dict[str, str]]:
-    """The tags by which a throughput, deployment, job or model of ours is known."""
+    """The tags that mark a throughput, deployment, job or model as this run's."""
     return [{"key": TAG_UID, "value": run.uid}, {"key": TAG_RUN, "value": run.run_id}]
 
 

@@ -8,12 +8,12 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field
 
 NOT_YET_VISIBLE = 120.0
-"""Seconds for which a thing that was just created may still be unknown to a read."""
+"""Seconds for which a new resource may still be invisible to reads."""
 
 
 QUIET: Final = timedelta(minutes=15)
 """
-For how long a create that was signed and not answered can still arrive.
+How long a create that was signed and not answered can still arrive.
 
 AWS rejects a request whose signature is older than five minutes (IAM user guide, signing), plus five of a
 clock that runs ahead, plus slack.

@@ -1,8 +1,8 @@
 """
-The state machine: the phases of a run, and where it stands after each event, as one visible table.
+The state machine: the phases of a run, and the phase after each event, as one visible table.
 
-It is drawn into the README from here, and tests prove about it that every phase reaches DONE and that no
-way from REQUESTING to DONE avoids RELEASING.
+The README's diagram is drawn from it. Tests prove that every phase reaches DONE, and that no path from
+REQUESTING to DONE avoids RELEASING.
 """
 
 from __future__ import annotations

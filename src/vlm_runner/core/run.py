@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Run(Facts, Standing, frozen=True):
-    """Where a run stands."""
+    """A run after the last event of its history."""
 
     phase: Phase
     created_at: datetime

@@ -1,5 +1,5 @@
 """
-What watchers hear beside events: how things go between two facts. Never saved, and nothing rests on them.
+What watchers get in addition to events: progress between two facts. Never saved; no decision depends on them.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ class StagingProgress(Value, frozen=True):
     skipped: int
     in_flight: int
     concurrency: int = 0
-    """How many uploads may be in flight: it follows what S3 bears."""
+    """How many uploads may be in flight; it adapts to S3's throttling."""
     rate: float = 0.0
-    """Rows a second, of those that this process staged."""
+    """Rows per second that this process staged."""
     seconds: float
     seconds_left: float | None = None
 
 
 class RemoteStatusChanged(Value, frozen=True):
-    """A remote status in AWS's own word; `details` are of validation, data processing and training."""
+    """A remote status, as AWS names it; `details` are of validation, data processing and training."""
 
     kind: Literal["remote_status_changed"] = "remote_status_changed"
     what: Literal["job", "model", "endpoint"]
@@ -48,7 +48,7 @@ class TestAnswered(Value, frozen=True):
 
 
 class Trouble(Value, frozen=True):
-    """Something went wrong and is tried again, or is strange and only told."""
+    """Something went wrong and is retried, or is unusual and only reported."""
 
     kind: Literal["trouble"] = "trouble"
     doing: str

@@ -1,4 +1,4 @@
-"""What follows from a run's facts: where it stands, how it ended, whether it may bill."""
+"""What follows from a run's facts: its outcome, why it failed, whether it may bill."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Outcome(StrEnum):
 
 
 class Standing:
-    """Read off the facts of a `Run`, or of a checkpoint that was read as plain JSON."""
+    """Derived from the facts of a `Run`, or of a checkpoint that was read as plain JSON."""
 
     if TYPE_CHECKING:
         phase: Phase
@@ -86,7 +86,7 @@ class Standing:
 
     @property
     def outcome(self) -> Outcome | None:
-        """How it ended; None while it has not."""
+        """How it ended; None while it has not ended."""
         if not self.done:
             return None
         if self.cancelled is not None:
@@ -104,7 +104,7 @@ class Standing:
 
     @property
     def may_bill(self) -> bool:
-        """True from the intent to rent until its refusal or release is recorded; for ever if handed over."""
+        """True from the intent to rent until its refusal or release is recorded; always if handed over."""
         return self.serving_intent is not None and self.refused_serving is None and self.released is None
 
     @property
@@ -115,7 +115,7 @@ class Standing:
 
     @property
     def uncertain(self) -> bool:
-        """True where a create of the present phase may have been sent, and nobody knows what became of it."""
+        """True where a create of the present phase may have been sent, with an unknown result."""
         if self.phase is Phase.SUBMITTING:
             return self.uncertain_job is not None
         return self.phase is Phase.REQUESTING and self.uncertain_serving is not None

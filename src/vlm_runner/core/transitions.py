@@ -76,7 +76,7 @@ def evolve(run: Run, entry: Entry) -> Run:
 
 
 def fold(history: Iterable[Entry]) -> Run:
-    """The run that this history tells of."""
+    """The run after this history."""
     entries = iter(history)
     run = Run.begin(next(entries))
     for entry in entries:

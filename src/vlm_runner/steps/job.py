@@ -1,4 +1,4 @@
-"""SUBMITTING and TRAINING: the customization job, created at most once, awaited to its end."""
+"""SUBMITTING and TRAINING: create the customization job at most once, and wait for its end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def submit_job(command: SubmitJob, ports: Ports) -> JobSubmitted:
     """
     Create the job, or adopt the one that an earlier attempt created.
 
-    The name is looked up first, because nobody promises how long Bedrock remembers a client request
+    The name is looked up first, because AWS does not document how long Bedrock remembers a client request
     token, and a run may be resumed days later.
 
     Raises:
@@ -41,7 +41,7 @@ async def submit_job(command: SubmitJob, ports: Ports) -> JobSubmitted:
     try:
         return JobSubmitted(arn=await ports.aws.bedrock.create_job(command.intent.request))
     except AwsRefused:
-        # A refusal may only say that the name is taken: by us, a moment ago, through a lost answer.
+        # Perhaps the name is taken, by an earlier request of ours whose answer was lost.
         if found := await _ours(command, ports):
             return JobSubmitted(arn=found.arn, adopted=True)
         raise
@@ -53,7 +53,7 @@ async def _ours(command: SubmitJob, ports: Ports) -> Job | None:
     if found is not None and found.token != intent.token:
         raise AwsRefused(
             f"A customization job named {intent.name} exists and is not this run's ({found.arn}).",
-            hint="Somebody made it by hand. Start again with another --run-id.",
+            hint="It was not created by vlm-runner. Start again with another --run-id.",
         )
     return found
 
@@ -71,7 +71,7 @@ async def await_job(command: AwaitJob, ports: Ports) -> JobCompleted | JobFailed
         if job is None:
             if ports.clock.elapsed() - began < NOT_YET_VISIBLE:
                 continue
-            return JobFailed(status="Gone", reason=f"Bedrock does not know the job {command.arn} any more.")
+            return JobFailed(status="Gone", reason=f"Bedrock no longer knows the job {command.arn}.")
         now = (job.status, tuple(sorted(job.details.items())))
         if now != shown:
             shown = now
@@ -84,7 +84,7 @@ async def await_job(command: AwaitJob, ports: Ports) -> JobCompleted | JobFailed
             return JobFailed(status=job.status, reason=storable(job.failure or "Bedrock gave no reason."))
         if job.status == "Completed" and job.model_arn is not None:
             return await _await_model(job, job.model_arn, ports)
-    raise AssertionError("poll never ends by itself")
+    raise AssertionError("poll never ends")
 
 
 async def _await_model(job: Job, model_arn: str, ports: Ports) -> JobCompleted | JobFailed:
@@ -98,7 +98,7 @@ async def _await_model(job: Job, model_arn: str, ports: Ports) -> JobCompleted |
         if model is None:
             if ports.clock.elapsed() - began < NOT_YET_VISIBLE:
                 continue
-            return JobFailed(status="Gone", reason=f"Bedrock does not know the model {model_arn} any more.")
+            return JobFailed(status="Gone", reason=f"Bedrock no longer knows the model {model_arn}.")
         if model.status == "Failed":
             failure = model.failure or f"The model {model_arn} failed."
             return JobFailed(status="Failed", reason=storable(failure))
@@ -109,7 +109,7 @@ async def _await_model(job: Job, model_arn: str, ports: Ports) -> JobCompleted |
                 validation_loss=_finite(job.validation_loss),
             )
         ports.signal(RemoteStatusChanged(what="model", arn=model_arn, status=model.status))
-    raise AssertionError("poll never ends by itself")
+    raise AssertionError("poll never ends")
 
 
 def _finite(number: float | None) -> float | None:

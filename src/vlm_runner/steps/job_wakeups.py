@@ -1,8 +1,8 @@
 """
-Waking a wait when AWS says that a job has changed, instead of only when the timer is up.
+Ending a wait when AWS reports that a job has changed, instead of only when the timer is up.
 
-A message is a hint and no more: it ends a sleep, and the look that follows decides. So it does not matter
-whether messages are lost, late, doubled or forged.
+A message is only a hint: it ends a sleep, and the Get that follows decides. So it does not matter whether
+messages are lost, late, duplicated or forged.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ DETAIL_TYPE: Final = "Model Customization Job State Change"
 
 class JobWakeups:
     """
-    Ends the rest of whoever waits for a thing that a message is about; `listen` must run beside it.
+    Ends a wait early when a message arrives about its ARN; `listen` must run at the same time.
 
-    Many waits share one, and the queue is read only while somebody waits.
+    Many waits share one listener, and the queue is read only while something waits.
     """
 
     def __init__(self, queue: Queue, clock: Clock, troubled: Callable[[str], None]) -> None:
@@ -72,24 +72,24 @@ class JobWakeups:
         return rung.is_set()
 
     async def listen(self) -> None:
-        """Read the queue, for ever. A queue that is missing or refuses us is told once, and tried again."""
+        """Read the queue until cancelled. A missing or refusing queue is reported once, and retried."""
         while True:
             if not self._resting:
                 self._wanted = anyio.Event()
                 await self._wanted.wait()
-            told = False
+            reported = False
             async for attempt in attempts(self._clock, QUEUE, VlmRunnerError):
                 with attempt:
                     for message in await self._queue.receive(LONG_POLL):
                         await self._take(message)
-                if attempt.error is not None and not told:
-                    told = True
+                if attempt.error is not None and not reported:
+                    reported = True
                     self._troubled(f"{attempt.error} Job states are asked for by the timer instead.")
 
     async def _take(self, message: Message) -> None:
         about = subject(message.body)
         if about is None or about not in self._known:
-            # Another run's, or no event at all: whoever it is for will find it, or it expires.
+            # Another process's, or not an event: its owner will find it, or it expires.
             await self._queue.put_back(message, min(LONGEST_ASIDE, message.received))
             return
         if resting := self._resting.get(about):

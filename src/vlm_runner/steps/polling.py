@@ -27,7 +27,7 @@ async def poll(
 
     Raises:
         CredentialsError: AWS has refused our credentials for as long as CREDENTIALS_WHILE_WAITING says.
-        AwsRefused: whatever else a look raises.
+        AwsRefused: as `look` raises it.
     """
     looks = 0
     refused = Failures()

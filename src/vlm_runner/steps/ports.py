@@ -31,23 +31,23 @@ class Ports:
     clock: Clock
     catalogue: Catalogue
     open_dataset: Callable[[RunSpec, str | None], Opened]
-    """Blocking; the second argument is the pinned revision, None for whatever the spec says."""
+    """Blocking; the second argument is the pinned revision, None for the spec's own."""
     signal: Callable[[Signal], None]
     poll: PollPace = field(default_factory=PollPace)
     history: Sequence[Entry] = ()
-    """Of the run that a step works for, as it stands when the step begins."""
+    """The run's history when the step begins."""
     metrics: Mapping[str, Metric] = field(default_factory=dict[str, "Metric"])
-    """An embedding program's own, beside those that the spec names."""
+    """Metrics passed to Runner.open, in addition to spec.test.metrics."""
     upload: UploadSettings = field(default_factory=UploadSettings)
     share: Share = field(default_factory=Share)
     """Of the images, where several machines stage one run."""
-    bell: JobWakeups | None = None
-    """Where a queue tells of state changes."""
+    wakeups: JobWakeups | None = None
+    """Set where a queue reports state changes."""
 
     async def rest(self, seconds: float, about: str | None = None) -> bool:
-        """Sleep, or until a message says that `about` (an ARN) has changed; True if one did."""
-        if self.bell is not None and about is not None:
-            return await self.bell.rest(seconds, about)
+        """Sleep until the time is up, or a message about the ARN `about` arrives; True for a message."""
+        if self.wakeups is not None and about is not None:
+            return await self.wakeups.rest(seconds, about)
         await self.clock.sleep(seconds)
         return False
 

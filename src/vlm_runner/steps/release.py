@@ -1,4 +1,4 @@
-"""RELEASING: stop and delete whatever of this run may cost, and see it gone."""
+"""RELEASING: stop and delete everything of this run that may cost, and confirm that it is gone."""
 
 from __future__ import annotations
 
@@ -29,16 +29,17 @@ T = TypeVar("T")
 @performs(Release)
 async def release(command: Release, ports: Ports) -> Released:
     """
-    Returns only when Bedrock has been seen to know nothing of it any more.
+    Returns only when Bedrock has been seen to list nothing of this run any more.
 
-    A refusal to delete is told, and tried again: giving up would leave it billing.
+    A refusal to delete is reported and retried: giving up would leave the endpoint billing.
 
     Raises:
         CredentialsError: AWS has rejected our credentials for longer than `poll` retries.
     """
     began, seen = ports.clock.elapsed(), _Seen()
     while True:
-        # The last pass must begin after the last moment in which a create can arrive.
+        # The last pass must begin after the last moment in which a create can arrive: one that began
+        # earlier could miss it.
         over = _is_over(command, seen, ports.clock.elapsed() - began)
         await _stop_job(command, ports, seen)
         await _delete_endpoints(command, ports, seen)
@@ -64,7 +65,7 @@ def _is_over(command: Release, seen: _Seen, passed: float) -> bool:
 @performs(HandOver)
 async def hand_over(command: HandOver, ports: Ports) -> HandedOver:
     """
-    Write on the endpoint until when it is wanted, for `reap`, and let it be.
+    Tag the endpoint with its expiry, for `reap`, and leave it running.
 
     Raises:
         AwsRefused, AwsUnavailable: its dead man's switch would delete it at another time.
@@ -75,7 +76,7 @@ async def hand_over(command: HandOver, ports: Ports) -> HandedOver:
     try:
         await ports.aws.bedrock.tag(command.arn, {TAG_EXPIRES: expires})
     except AwsRefused as error:
-        # The checkpoint says the same to whoever can read it.
+        # Not fatal: the checkpoint holds the expiry too.
         ports.trouble("tagging the endpoint with its expiry", error)
     return HandedOver(
         arn=command.arn,
@@ -141,7 +142,7 @@ async def _find_all(mode: ServingMode, name: str, command: Release, ports: Ports
 
 
 def _refusals_retried(look: Callable[[], Awaitable[T]], doing: str) -> Callable[[], Awaitable[T]]:
-    """`look`, with every refusal turned into something to be tried again."""
+    """`look`, with each refusal turned into an error that `poll` retries."""
 
     async def retried() -> T:
         try:

@@ -1,4 +1,4 @@
-"""REQUESTING and WARMING: what bills by the hour, rented at most once."""
+"""REQUESTING and WARMING: create what bills by the hour at most once, and wait until it can be called."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ WARMING = frozenset({"Creating", "Updating"})
 @performs(RequestServing)
 async def request_serving(command: RequestServing, ports: Ports) -> ServingRequested:
     """
-    Rent the throughput or deployment, or adopt the one that an earlier attempt rented.
+    Create the throughput or deployment, or adopt the one that an earlier attempt created.
 
     Raises:
-        AwsRefused: Bedrock will not rent it (a quota, a right), or one that is not ours has its name.
-        UncertainCreate: it may have been rented.
-        AwsUnavailable: nothing was rented, and may be later.
+        AwsRefused: Bedrock will not create it (a quota, a right), or one that is not ours has its name.
+        UncertainCreate: it may have been created.
+        AwsUnavailable: nothing was created; it may be retried.
     """
     if found := await _ours(command, ports):
         return await _adopted(found, command, ports)
@@ -59,7 +59,7 @@ async def _ours(command: RequestServing, ports: Ports) -> Endpoint | None:
     if found is not None and not await is_ours(found, command.uid, ports):
         raise AwsRefused(
             f"{found.arn} is named {intent.name} and is not this run's: it lacks the tag {TAG_UID}.",
-            hint="Somebody made it by hand. Start again with another --run-id.",
+            hint="It was not created by vlm-runner. Start again with another --run-id.",
         )
     return found
 
@@ -92,12 +92,12 @@ async def await_endpoint(command: AwaitEndpoint, ports: Ports) -> EndpointReady 
             return EndpointFailed(reason=_failure(endpoint, command.mode))
         if endpoint.status in READY:
             return EndpointReady()
-    raise AssertionError("poll never ends by itself")
+    raise AssertionError("poll never ends")
 
 
 def _gone(command: AwaitEndpoint, ports: Ports) -> str:
     due = command.deleted_at
-    by = "its dead man's switch" if due is not None and ports.clock.now() >= due else "somebody else"
+    by = "its dead man's switch" if due is not None and ports.clock.now() >= due else "someone else"
     return f"{command.arn} was deleted by {by}."
 
 

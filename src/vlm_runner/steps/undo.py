@@ -25,8 +25,8 @@ async def undo_purchase(
     Leave what was bought to the run's new driver, or stop or delete it here.
 
     While the run still waits for that thing, the other process finds it by its name, and it is left to it.
-    Once the run has gone past, perhaps nobody looks for it again: then it is undone here, however long it
-    takes.
+    Once the run is past that phase, perhaps no process looks for it again: then it is undone here, however
+    long it takes.
 
     Raises:
         StillBilling: this process is being stopped, and it is not undone yet.

@@ -1,8 +1,8 @@
 """
-Driving a sweep: each run by the runner as ever, but held back where they would get in each other's way.
+Driving a sweep: each run as usual, but limited where runs would compete for a quota.
 
-Nothing of the sweep is stored: its runs derive from its file, and each has its checkpoint. So a sweep that
-died is gone on with by starting it again.
+The sweep itself stores nothing: its runs derive from its file, and each has its own checkpoint. So a sweep
+that died is continued by starting it again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PHASES = list(Phase)
 
 @dataclass(slots=True)
 class Result:
-    """How one run of a sweep ended: a run, or the error that halted it, or both."""
+    """How one run of a sweep ended: the run, the error that halted it, or both."""
 
     planned: Planned
     run: Run | None = None
@@ -62,7 +62,7 @@ class SweepDriver:
 
     async def prepare(self) -> list[RunCreated]:
         """
-        What does not exist yet, looked at as a single run is; nothing is created.
+        Prepare the runs that do not exist yet; creates nothing.
 
         Raises:
             ConfigurationError, DataError, AwsRefused: one of the runs cannot work, so none is begun.
@@ -73,15 +73,15 @@ class SweepDriver:
             found += [] if created is None else [created]
         return found
 
-    async def drive(self, created: list[RunCreated], told: Callable[[Result], None]) -> list[Result]:
-        """All runs to their ends, in the order of the file; one that fails does not end the others."""
+    async def drive(self, created: list[RunCreated], on_result: Callable[[Result], None]) -> list[Result]:
+        """Drive all runs to their end, in the order of the file; one that fails does not stop the others."""
         for one in created:
             await self._runner.create(one)
         results = [Result(planned) for planned in self._sweep.runs]
         async with anyio.create_task_group() as group:
-            # Whoever already has a job or a throughput comes first to the places for them.
+            # Runs that already have a job or a throughput come first in the queue for them.
             for result in [one for _, one in sorted(await self._with_phases(results), key=lambda x: -x[0])]:
-                group.start_soon(self._one, result, told, name=f"sweep {result.planned.run_id}")
+                group.start_soon(self._one, result, on_result, name=f"sweep {result.planned.run_id}")
                 await anyio.lowlevel.checkpoint()
         return results
 
@@ -95,7 +95,7 @@ class SweepDriver:
                 found.append((0, result))
         return found
 
-    async def _one(self, result: Result, told: Callable[[Result], None]) -> None:
+    async def _one(self, result: Result, on_result: Callable[[Result], None]) -> None:
         planned = result.planned
         try:
             async with self._staging[planned.group]:
@@ -106,11 +106,11 @@ class SweepDriver:
                 if planned.spec.serving.mode is not ServingMode.NONE:
                     await stack.enter_async_context(self._throughputs)
                 result.run = await self._until(planned, None)
-        except Exception as error:  # noqa: BLE001 - the others go on, and the result tells
+        except Exception as error:  # noqa: BLE001 - the other runs continue, and the result holds it
             result.error = error
             handle = await self._loaded(planned)
             result.run = handle
-        told(result)
+        on_result(result)
 
     async def _loaded(self, planned: Planned) -> Run | None:
         try:

@@ -25,7 +25,7 @@ class SweepSpec(Section, frozen=True):
     """The file `sweep.toml`. Keys of `grid` and `runs` are dotted paths into the spec."""
 
     spec: str = "run.toml"
-    """The spec that all runs share, beside this file."""
+    """The spec that all runs share; its path is relative to this file."""
     name: Annotated[str, AfterValidator(path_segment)] = Field(default="sweep", max_length=40)
     jobs: int = Field(default=2, ge=1)
     """Customization jobs at a time: accounts were seen to have a limit of 2."""
@@ -60,7 +60,7 @@ def read_sweep(path: Path) -> Sweep:
     The runs of a file, in its order.
 
     Raises:
-        ConfigurationError: a file is missing, no TOML, or does not fit; or a key is no place in the spec.
+        ConfigurationError: a file is missing, invalid, or not a sweep; or a key does not exist in the spec.
     """
     table = _toml(path)
     try:
@@ -71,7 +71,7 @@ def read_sweep(path: Path) -> Sweep:
 
 
 def plan(sweep: SweepSpec, base: dict[str, Any]) -> tuple[Planned, ...]:
-    """Every combination of the grid for every entry of the list; equal ones once."""
+    """Every combination of the grid for every entry of the list; without duplicates."""
     keys = list(sweep.grid)
     grid = [dict(zip(keys, values, strict=True)) for values in itertools.product(*sweep.grid.values())]
     variants = [entry | point for entry in (sweep.runs or [{}]) for point in grid]
@@ -96,7 +96,7 @@ def _spec_of(base: dict[str, Any], values: dict[str, Any]) -> RunSpec:
         for folder in folders:
             place = place.setdefault(folder, {})
             if not isinstance(place, dict):
-                raise ConfigurationError(f"'{path}' is no place in a spec: '{folder}' is a value.")
+                raise ConfigurationError(f"'{path}' does not exist in a spec: '{folder}' is a value.")
         place[last] = value
     named = ", ".join(f"{path} = {json.dumps(value)}" for path, value in values.items())
     return RunSpec.from_table(table, name=f"the spec with {named}" if named else "the spec")
@@ -117,6 +117,6 @@ def _toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigurationError(f"There is no file {path}.") from None
+        raise ConfigurationError(f"{path} does not exist.") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigurationError(f"{path} is no TOML: {error}.") from error
+        raise ConfigurationError(f"{path} is not valid TOML: {error}.") from error
