@@ -43,23 +43,32 @@ class DataError(VlmRunnerError):
 
 
 class RowError(DataError):
-    """One row cannot be used; the message names the split, the row (from 0) and the field."""
+    """
+    One row cannot be used; the message names the split, the row (from 0) and the field.
+
+    What becomes of the row is the spec's to say: `on_bad_row` ends the run with this error, or leaves the row
+    out, counts it and lists it (`vlm_runner.ingest.pipeline.SubsetStaging`). Lint finds the same rows, by the
+    same code.
+    """
 
     row: int
 
-    def __init__(self, subset: str, row: int, field: str, reason: str, *, hint: str | None = None) -> None:
+    def __init__(
+        self,
+        subset: str,
+        row: int,
+        field: str,
+        reason: str,
+        *,
+        hint: str | None = None,
+        code: str | None = None,
+    ) -> None:
         super().__init__(
             f"{subset} row {row}, field '{field}': {reason}.", hint=hint, subset=subset, row=row, field=field
         )
         self.reason = reason
-
-    def __reduce__(self) -> tuple[type[RowError], tuple[str, int, str, str], dict[str, str | None]]:
-        # Rows are converted in worker processes, and their errors come back pickled.
-        return (
-            type(self),
-            (self.subset or "", self.row or 0, self.field or "", self.reason),
-            {"hint": self.hint},
-        )
+        self.code = code
+        """Of the rule of lint that says so."""
 
 
 class ConfigurationError(VlmRunnerError):

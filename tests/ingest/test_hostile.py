@@ -14,7 +14,8 @@ import pytest
 
 from vlm_runner.errors import VlmRunnerError
 from vlm_runner.ingest.converters import KEEP_SHARED, Converters
-from vlm_runner.ingest.images import UnusableImage, prepare
+from vlm_runner.ingest.images import prepare
+from vlm_runner.ingest.inspect import ImageDefect
 
 from .pictures import LIMITS, SOURCES, shown
 
@@ -109,7 +110,7 @@ def test_survives_a_thousand_hostile_images(converters: Converters) -> None:
         began = time.monotonic()
         try:
             prepared = prepare(body, LIMITS, keep_format=False, fit=False, convert=converters)
-        except UnusableImage as error:
+        except ImageDefect as error:
             refused += bool(str(error) and error.hint)
         else:
             taken += 1
@@ -176,7 +177,7 @@ def test_a_decoder_that_dies_takes_its_row_only(body: bytes, reason: str) -> Non
     # A busy machine takes more than a second even to end a process.
     seconds = 1 if body in {b"hang", b"drip"} else 30
     with Converters(seconds=seconds, prelude=MISBEHAVE) as converters:
-        with pytest.raises(UnusableImage, match=reason) as refused:
+        with pytest.raises(ImageDefect, match=reason) as refused:
             convert(converters, body)
 
         assert refused.value.hint
@@ -187,7 +188,7 @@ def test_memory_of_a_large_image_is_given_back() -> None:
     with Converters() as converters:
         convert(converters, SOURCES["jpeg"])
         small = os.fstat(converters._idle[0]._shared).st_size
-        with pytest.raises(UnusableImage):
+        with pytest.raises(ImageDefect):
             convert(converters, b"no image" + bytes(KEEP_SHARED))
         large = os.fstat(converters._idle[0]._shared).st_size
 

@@ -8,8 +8,8 @@ import png as pypng  # type: ignore[import-untyped]
 import pytest
 from PIL import Image
 
-from vlm_runner.ingest.images import Handling, Prepared, UnusableImage, downscaled, prepare
-from vlm_runner.ingest.inspect import inspect
+from vlm_runner.ingest.images import Handling, Prepared, downscaled, prepare
+from vlm_runner.ingest.inspect import ImageDefect, inspect
 
 from .pictures import LIMITS, SOURCES, Shown, picture, saved, shown, srgb_profile
 
@@ -111,17 +111,17 @@ def test_writes_large_images_in_bands() -> None:
     ("body", "reason"),
     [
         (b"", "empty"),
-        (b"hello", "no PNG, JPEG, WebP or GIF"),
-        (saved(picture(), "BMP"), "no PNG, JPEG, WebP or GIF"),
-        (saved(picture(), "TIFF"), "no PNG, JPEG, WebP or GIF"),
+        (b"hello", "not a PNG, JPEG, WebP or GIF"),
+        (saved(picture(), "BMP"), "BMP, which is not read"),
+        (saved(picture(), "TIFF"), "TIFF, which is not read"),
         (SOURCES["jpeg"][:400], "cannot be decoded"),
-        (SOURCES["png-RGB"][:-40], "cannot be decoded"),
+        (SOURCES["png-RGB"][:-40], "the PNG ends at byte"),
         (bytes(128 * 1024 * 1024 + 1), "the most that is read"),
     ],
     ids=["empty", "text", "bmp", "tiff", "cut jpeg", "cut png", "huge"],
 )
 def test_says_why_it_cannot_use_an_image(body: bytes, reason: str) -> None:
-    with pytest.raises(UnusableImage, match=reason) as refused:
+    with pytest.raises(ImageDefect, match=reason) as refused:
         made(body)
 
     assert refused.value.hint
@@ -129,7 +129,7 @@ def test_says_why_it_cannot_use_an_image(body: bytes, reason: str) -> None:
 
 def test_refuses_what_is_larger_than_the_model_takes_unless_told_to_fit() -> None:
     limits = replace(LIMITS, max_side=20)
-    with pytest.raises(UnusableImage, match="37x23") as refused:
+    with pytest.raises(ImageDefect, match="37 pixels wide") as refused:
         prepare(SOURCES["png-RGB"], limits, keep_format=False, fit=False)
 
     assert "fit = true" in (refused.value.hint or "")
@@ -147,7 +147,7 @@ def test_shrinks_until_the_bytes_fit() -> None:
 
 
 def test_refuses_what_is_too_small() -> None:
-    with pytest.raises(UnusableImage, match="wants 30"):
+    with pytest.raises(ImageDefect, match="wants 30"):
         prepare(SOURCES["png-RGB"], replace(LIMITS, min_side=30), keep_format=False, fit=True)
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from vlm_runner.dataset import open_dataset
-from vlm_runner.ingest.images import ImageLimits, UnusableImage, convert_here, prepare
+from vlm_runner.ingest.images import ImageLimits, convert_here, prepare
+from vlm_runner.ingest.inspect import ImageDefect
 from vlm_runner.lint import LintReport, Severity, lint_dataset
 from vlm_runner.lint.fix import fixes, rewritten
 from vlm_runner.models import find
@@ -127,15 +128,13 @@ def test_lint_refuses_the_images_that_staging_refuses(report: LintReport, name: 
     try:
         prepare(body, LIMITS, keep_format=False, fit=False, convert=convert_here)
         staged = True
-    except UnusableImage:
+    except ImageDefect:
         staged = False
 
     found = lint(spec_of(write(tmp_path, [row(0, body), row(1)]), dataset={"on_bad_row": "fail"}))
 
     errors = {f.code for f in found.findings if f.row == 0 and f.severity is Severity.ERROR}
-    # Staging hands a plain PNG on by its checksums, and mends what Pillow forgives; lint is stricter.
-    assert staged or errors
-    assert not staged or errors <= {"I120", "I122", "I123", "I127", "I137"}
+    assert staged is (errors == set())
 
 
 def test_leaks_between_splits_are_found(tmp_path: Path) -> None:
@@ -350,3 +349,42 @@ def test_rows_held_out_by_column_and_by_group(tmp_path: Path) -> None:
     assert sites == set()
     assert by_group.fingerprint == open_dataset(spec_of(source, dataset=group).dataset).fingerprint
     assert len({each.fingerprint for each in reseeded}) > 1
+
+
+SHORT = by_hand(64, 48, rows_of(64, 24))
+"""A PNG whose chunks are whole, and whose pixels are too few."""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [SHORT, GOOD["plain"][:-40], PICTURES["JPEG cut off"][0], PICTURES["9000 pixels wide"][0], b""],
+    ids=["too few pixels", "cut off", "JPEG cut off", "too wide", "empty"],
+)
+def test_a_row_that_staging_skips_is_told_as_skipped_and_does_not_fail_the_run(
+    tmp_path: Path, body: bytes
+) -> None:
+    rows = [row(number) for number in range(12)]
+    source = write(tmp_path, [*rows, row(13, body)])
+
+    skipped = lint(spec_of(source, dataset={"on_bad_row": "skip", "max_bad_rows": 1}))
+    too_many = lint(spec_of(source, dataset={"on_bad_row": "skip", "max_bad_rows": 0}))
+    refused = lint(spec_of(source))
+
+    told = [finding for finding in skipped.findings if finding.row == 12]
+    assert {finding.severity for finding in told} == {Severity.WARNING}
+    assert all("skipped" in (finding.fix or "") for finding in told)
+    assert not skipped.failed
+    assert skipped.census["train"].usable == 12
+    assert [finding.code for finding in too_many.findings if finding.severity is Severity.ERROR] == ["D412"]
+    assert refused.failed
+
+
+def test_staging_need_not_read_images_again_only_where_lint_found_all_of_them_whole(tmp_path: Path) -> None:
+    rows = [row(number) for number in range(12)]
+    sound = lint(spec_of(write(tmp_path / "sound", rows)))
+    damaged = lint(
+        spec_of(write(tmp_path / "damaged", [*rows, row(13, SHORT)]), dataset={"on_bad_row": "skip"})
+    )
+
+    assert sound.images_verified
+    assert not damaged.images_verified

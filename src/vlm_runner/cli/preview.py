@@ -139,12 +139,13 @@ def rendered(row: Row, subset: Subset, spec: RunSpec, profile: ModelProfile) -> 
 
 def image_tokens(row: Row, profile: ModelProfile) -> int:
     """Of all images of the row that can be read, also where another one or a limit makes it unusable."""
-    from vlm_runner.lint.images import ImageDefect, inspect
+    from vlm_runner.ingest.images import ANY_SIZE, examine
+    from vlm_runner.ingest.inspect import ImageDefect
 
     count = 0
     for image in row.images:
         try:
-            facts = inspect(image)
+            facts = examine(image, ANY_SIZE, keep_format=True, fit=False).facts
         except ImageDefect:
             continue
         count += profile.image_tokens(facts.width, facts.height)

@@ -260,8 +260,7 @@ async def _start(settings: Settings, spec: RunSpec, flags: dict[str, Any]) -> tu
     async with Runner.open(settings) as runner:
         created = await runner.prepare(spec, run_id=flags["run_id"])
         if created is not None:
-            await confirm_plan(runner, created, yes=flags["yes"], lint=True)
-            await runner.create(created)
+            await runner.create(await confirm_plan(runner, created, yes=flags["yes"], lint=True))
         checkpoint, _ = await lease.load(runner.store, runner.id_of(spec, flags["run_id"]))
     run = checkpoint.run
     given = {

@@ -74,8 +74,7 @@ def start(
     async def begin(runner: Runner) -> RunHandle:
         created = await runner.prepare(spec, run_id=run_id)
         if created is not None:
-            await confirm_plan(runner, created, yes=yes, lint=lint)
-            await runner.create(created)
+            await runner.create(await confirm_plan(runner, created, yes=yes, lint=lint))
         return await runner.start(spec, run_id=run_id)
 
     sys.exit(drive_to_end(settings, begin, timeout=timeout, store_flag=where.store, **voice))
@@ -162,9 +161,9 @@ def split_flags(flags: dict[str, Any]) -> tuple[Where, dict[str, Any]]:
     return Where(**flags), voice
 
 
-async def confirm_plan(runner: Runner, created: RunCreated, *, yes: bool, lint: bool) -> None:
+async def confirm_plan(runner: Runner, created: RunCreated, *, yes: bool, lint: bool) -> RunCreated:
     """
-    Show the plan, and ask before money is spent.
+    Show the plan, and ask before money is spent; return what is to be created.
 
     Raises:
         DataError: lint has errors, and nothing was created.
@@ -185,8 +184,9 @@ async def confirm_plan(runner: Runner, created: RunCreated, *, yes: bool, lint: 
             hint="Say so with: --yes, or set max_cost under [budget].",
         )
     if yes and not lint:
-        return
-    plan = plan_of(created, await runner.preview(created), runner.catalogue)
+        return created
+    preview = await runner.preview(created)
+    plan = plan_of(created, preview, runner.catalogue)
     if terminal:
         console.say(plan_text(plan, settings=False))
     if plan.report.failed and lint:
@@ -202,9 +202,10 @@ async def confirm_plan(runner: Runner, created: RunCreated, *, yes: bool, lint: 
             hint="See vlm-runner lint, and its --fix. To start all the same: --no-lint",
         )
     if yes or not terminal:
-        return
+        return preview.created
     if not await to_thread.run_sync(lambda: click.confirm("Start it?", err=True)):
         raise UsageError("Nothing was started.")
+    return preview.created
 
 
 def start_detached(
@@ -232,8 +233,7 @@ def start_detached(
             created = await runner.prepare(spec, run_id=run_id)
             if created is None:
                 return runner.id_of(spec, run_id)
-            await confirm_plan(runner, created, yes=yes, lint=lint)
-            return await runner.create(created)
+            return await runner.create(await confirm_plan(runner, created, yes=yes, lint=lint))
 
     name = anyio.run(create)
     uri = settings.checkpoint_uri or ""

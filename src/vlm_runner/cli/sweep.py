@@ -95,9 +95,11 @@ async def _sweep(settings: Settings, plan: Sweep, *, yes: bool) -> list[Result]:
     async with Runner.open(settings, watchers=[LogWatcher()]) as runner:
         driver = SweepDriver(plan, runner)
         created = await driver.prepare()
-        for number, one in enumerate(created):
-            # The rows are the same for all: they are looked at once.
+        created = [
+            # The rows are the same for all: they are linted once.
             await confirm_plan(runner, one, yes=yes, lint=number == 0)
+            for number, one in enumerate(created)
+        ]
         async with anyio.create_task_group() as group:
 
             async def obey() -> None:

@@ -28,6 +28,8 @@ class DatasetFacts(Value, frozen=True):
     rows: int
     validation_rows: int | None = None
     columns: tuple[str, ...] = ()
+    images_verified: bool = False
+    """Lint has read the pixels of every image that passes through unchanged, so staging need not."""
 
 
 class BudgetFacts(Value, frozen=True):

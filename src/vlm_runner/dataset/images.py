@@ -13,8 +13,16 @@ if TYPE_CHECKING:
     from vlm_runner.dataset.rows import Table
 
 
+LONGEST_SHOWN = 100
+"""Characters of a path in a message."""
+
+
 class NoImageError(Exception):
-    """A row's image is not there; says why."""
+    """A row's image is not there: the code of a rule of lint, and why."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
 
 
 def images_of(value: object, root: Path | None) -> list[tuple[bytes, str | None]]:
@@ -33,7 +41,7 @@ def images_of(value: object, root: Path | None) -> list[tuple[bytes, str | None]
         try:
             found.append(image_of(each, root))
         except NoImageError as error:
-            raise NoImageError(f"{error} (image {number} of {len(value)})") from None
+            raise NoImageError(error.code, f"{error} (image {number} of {len(value)})") from None
     return found
 
 
@@ -48,18 +56,22 @@ def image_of(value: object, root: Path | None) -> tuple[bytes, str | None]:
     if data is None and path:
         data = _read(path, root)
     if not data:
-        raise NoImageError("is empty" if value is not None else "is missing")
+        raise NoImageError("I101", "is missing") if value is None else NoImageError("I102", "is empty")
     return data, path
 
 
 def _parts(value: object) -> tuple[bytes | None, str | None]:
     if isinstance(value, Mapping):
-        return value.get("bytes"), value.get("path")
-    if isinstance(value, bytes):
-        return value, None
-    if value is None or isinstance(value, str):
-        return None, value
-    raise NoImageError(f"is a {type(value).__name__}, not an image")
+        data, path = value.get("bytes"), value.get("path")
+    elif isinstance(value, str):
+        data, path = None, value
+    else:
+        data, path = value, None
+    if data is not None and not isinstance(data, bytes):
+        raise NoImageError("I106", f"is a {type(data).__name__}, not the bytes of an image")
+    if path is not None and not isinstance(path, str):
+        raise NoImageError("I106", f"has a {type(path).__name__} for its path")
+    return data, path
 
 
 def _read(path: str, root: Path | None) -> bytes:
@@ -67,7 +79,9 @@ def _read(path: str, root: Path | None) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise NoImageError(f"cannot be read from '{path}': {error.strerror or error}") from None
+        raise NoImageError(
+            "I103", f"cannot be read from '{_short(path)}': {error.strerror or error}"
+        ) from None
 
 
 def locate(path: str, root: Path | None) -> Path:
@@ -77,14 +91,21 @@ def locate(path: str, root: Path | None) -> Path:
     Links that the folder's owner has put there are followed.
     """
     if root is None:
-        raise NoImageError(f"is only a path ('{path}'), and the dataset has no files beside its rows")
+        raise NoImageError(
+            "I104", f"is only a path ('{_short(path)}'), and the dataset has no files beside its rows"
+        )
     try:
         file = Path(os.path.normpath(root / path))
     except ValueError:
-        raise NoImageError("is no path") from None
+        raise NoImageError("I104", f"is not a valid path: '{_short(path)}'") from None
     if "\0" in path or not file.is_relative_to(root):
-        raise NoImageError(f"lies outside the dataset's folder: '{path}'")
+        raise NoImageError("I104", f"lies outside the dataset's folder: '{_short(path)}'")
     return file
+
+
+def _short(path: str) -> str:
+    """A cell may hold a whole image as text where a path is expected."""
+    return path if len(path) <= LONGEST_SHOWN else f"{path[:LONGEST_SHOWN]}…"
 
 
 def named_files(table: Table, column: str, root: Path) -> Iterator[Path]:

@@ -99,7 +99,7 @@ class Subset:
             try:
                 (image, path), *more = images_of(images[place].as_py(), self._root)
             except NoImageError as error:
-                yield self._row_error(index, source, str(error))
+                yield self._row_error(index, source, error)
                 continue
             fields = {name: values[place] for name, values in texts.items()}
             self._pages.count(
@@ -117,11 +117,12 @@ class Subset:
             fields["output"] = output_value(fields[self.layout.output])
         return fields
 
-    def _row_error(self, index: int, source: int, reason: str) -> RowError:
+    def _row_error(self, index: int, source: int, error: NoImageError) -> RowError:
+        reason = str(error)
         if (self.name, index) != (self.split, source):
             reason = f"{reason} (row {source} of the dataset's split '{self.split}')"
         hint = 'Give the row its image, or set on_bad_row = "skip" under [dataset].'
-        return RowError(self.name, index, self.layout.image, reason, hint=hint)
+        return RowError(self.name, index, self.layout.image, reason, hint=hint, code=error.code)
 
     def narrowed(self, rows: Sequence[int], *, name: str | None = None) -> Subset:
         """Only these of the dataset's rows, under `name` or as before, with their own fingerprint."""

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from vlm_runner.errors import VlmRunnerError
 from vlm_runner.ingest import decoder
-from vlm_runner.ingest.images import MAX_SOURCE_BYTES, Handling, ImageLimits, Prepared, UnusableImage
+from vlm_runner.ingest.images import Handling, ImageLimits, Prepared
+from vlm_runner.ingest.inspect import MAX_SOURCE_BYTES, ImageDefect
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -69,9 +70,7 @@ class Converters:
         try:
             return self._ask(asked, body)
         except _Died as death:
-            raise UnusableImage(
-                f"decoding the image kills the decoder ({death})", "Replace it, or leave the row out."
-            ) from None
+            raise ImageDefect("I110", f"decoding the image kills the decoder ({death})") from None
 
     def _ask(self, asked: dict[str, Any], body: bytes) -> Prepared:
         try:
@@ -80,15 +79,12 @@ class Converters:
             process = _Process(self._prelude)
         try:
             prepared = process.ask(asked, body, self._seconds)
-        except UnusableImage:
+        except ImageDefect:
             self._idle.append(process)
             raise
         except TimeoutError:
             process.kill()
-            raise UnusableImage(
-                f"decoding the image takes longer than {self._seconds:.0f} s",
-                "Replace it, or leave the row out.",
-            ) from None
+            raise ImageDefect("I110", f"decoding the image takes longer than {self._seconds:.0f} s") from None
         except (EOFError, OSError, ValueError, KeyError, TypeError, RecursionError):
             # The last four: an answer that makes no sense, of a process that is not ours any more.
             raise _Died(process.kill()) from None
@@ -146,7 +142,7 @@ class _Process:
 
     def _prepared(self, answer: dict[str, Any], body: bytes) -> Prepared:
         if "reason" in answer:
-            raise UnusableImage(answer["reason"], answer["hint"])
+            raise ImageDefect(answer["code"], answer["reason"], answer["hint"])
         way, size = Handling(answer.pop("way")), answer.pop("size")
         made = (
             body

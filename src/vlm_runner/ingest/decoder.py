@@ -11,7 +11,8 @@ import socket
 import time
 from typing import Any, Final
 
-from vlm_runner.ingest.images import MAX_SOURCE_BYTES, ImageLimits, UnusableImage, convert_here
+from vlm_runner.ingest.images import ImageLimits, convert_here
+from vlm_runner.ingest.inspect import MAX_SOURCE_BYTES, ImageDefect
 
 READY: Final = "ready"
 LONGEST_MESSAGE: Final = 64 * 1024
@@ -46,8 +47,8 @@ def _answer(asked: dict[str, Any], shared: int) -> dict[str, object]:
     limits = ImageLimits(**asked)
     try:
         made = convert_here(body, limits, keep_format=keep_format, fit=fit)
-    except UnusableImage as error:
-        return {"reason": str(error), "hint": error.hint}
+    except ImageDefect as error:
+        return {"code": error.code, "reason": str(error), "hint": error.hint}
     if made.body is not body:
         write(shared, made.body)
     return {

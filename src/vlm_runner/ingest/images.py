@@ -1,29 +1,43 @@
 """
-One image: pass through what is right already, convert what is not.
+One image: pass through what is right already, convert what is not, refuse what cannot be used.
 
-Bytes come from strangers: format, size and pixels are checked before anything is allocated for them.
+`prepare` is what staging does; `examine` is the same verdict for lint, without writing what would be
+written. Bytes come from strangers: format, size and pixels are checked before anything is allocated for them.
 """
 
 from __future__ import annotations
 
 import io
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
-from vlm_runner.ingest.inspect import inspect
+from vlm_runner.ingest.inspect import (
+    DAMAGED,
+    DOWNSCALE,
+    MAX_PIXELS,
+    MAX_SOURCE_BYTES,
+    READABLE,
+    ImageDefect,
+    ImageFacts,
+    check_png_pixels,
+    inspect,
+    kind_of,
+    not_an_image,
+    too_many_pixels,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MAX_PIXELS: Final = 89_478_485
-"""Pillow's own line between an image and a decompression bomb."""
-MAX_SOURCE_BYTES: Final = 128 * 1024 * 1024
-READABLE: Final = ("PNG", "JPEG", "WEBP", "GIF")
-"""What Pillow is allowed to open: its other decoders are where its security advisories are."""
+    from vlm_runner.ingest.inspect import Note
+    from vlm_runner.models import ModelProfile
+
 EXTENSIONS: Final = {"png": "png", "jpeg": "jpg", "webp": "webp", "gif": "gif"}
 ORIENTATION: Final = 0x0112
+NEVER_LARGER: Final = 4096
+"""Bytes that a PNG may take beyond its pixels unpacked."""
 
 
 class Handling(StrEnum):
@@ -43,6 +57,24 @@ class ImageLimits:
     per_record: int = 1
 
 
+def limits_of(profile: ModelProfile) -> ImageLimits:
+    """What the base model takes in training; sides that it does not limit are limited by its calls."""
+    images = profile.images
+    return ImageLimits(
+        max_bytes=images.max_bytes,
+        min_side=images.min_side or 1,
+        max_side=images.max_side or profile.inference.max_image_side,
+        formats=images.formats,
+        per_record=images.per_record,
+    )
+
+
+ANY_SIZE: Final = ImageLimits(
+    max_bytes=MAX_SOURCE_BYTES, min_side=1, max_side=MAX_PIXELS, formats=("png", "jpeg", "gif", "webp")
+)
+"""For an image that is sent as it is, whatever its size."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     body: bytes
@@ -57,48 +89,110 @@ class Prepared:
         return EXTENSIONS[self.format]
 
 
-class UnusableImage(ValueError):
-    """Why an image cannot be used, as half a sentence; `hint` is what can be done."""
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What staging will do with an image that it can use."""
 
-    def __init__(self, reason: str, hint: str | None = None) -> None:
-        super().__init__(reason)
-        self.hint = hint
+    facts: ImageFacts
+    """Of the image as it is."""
+    way: Handling
 
 
 class Convert(Protocol):
-    """`convert`, in this process or in one that may die of it."""
+    """`convert_here`, in this process or in one that may die of it."""
 
     def __call__(self, body: bytes, limits: ImageLimits, *, keep_format: bool, fit: bool) -> Prepared: ...
 
 
 def prepare(
-    body: bytes, limits: ImageLimits, *, keep_format: bool, fit: bool, convert: Convert | None = None
+    body: bytes,
+    limits: ImageLimits,
+    *,
+    keep_format: bool,
+    fit: bool,
+    verified: bool = False,
+    convert: Convert | None = None,
 ) -> Prepared:
     """
     The image as it goes to S3. Takes CPU time when it converts: call it in a worker thread.
 
+    `verified`: `examine` has read the pixels of all images of this dataset, so that one that passes through
+    need not be read again.
+
     Raises:
-        UnusableImage: it is broken, hostile, or beyond `limits` where `fit` is false.
+        ImageDefect: it is damaged, hostile, or beyond `limits` where `fit` is false.
     """
-    if not body:
-        raise UnusableImage("the image is empty", "Replace it, or leave the row out.")
-    if len(body) > MAX_SOURCE_BYTES:
-        raise UnusableImage(
-            f"the image has {len(body)} bytes; {MAX_SOURCE_BYTES} are the most that is read",
-            "Downscale it in the dataset.",
-        )
-    seen = inspect(body)
+    facts = inspect(body)
     if (
-        seen is not None
-        and seen.certain
-        and _may_pass(seen.format, limits, keep_format=keep_format)
-        and limits.min_side <= min(seen.width, seen.height)
-        and max(seen.width, seen.height) <= limits.max_side
-        and len(body) <= limits.max_bytes
-        and seen.width * seen.height <= MAX_PIXELS
+        facts is not None
+        and _passes(facts, body, limits, keep_format=keep_format)
+        and (verified or (facts.format == "png" and check_png_pixels(body, facts) is None))
     ):
-        return Prepared(body, seen.format, seen.width, seen.height, Handling.PASSED_THROUGH)
+        return Prepared(body, facts.format, facts.width, facts.height, Handling.PASSED_THROUGH)
     return (convert or convert_here)(body, limits, keep_format=keep_format, fit=fit)
+
+
+def examine(body: bytes, limits: ImageLimits, *, keep_format: bool, fit: bool) -> Examined:
+    """
+    What `prepare` makes of the image, found out without writing it wherever that is possible.
+
+    Raises:
+        ImageDefect: `prepare` refuses it, for the same reason.
+    """
+    facts = inspect(body)
+    surplus: Note | None = None
+    if facts is not None and _passes(facts, body, limits, keep_format=keep_format) and facts.format == "png":
+        surplus = check_png_pixels(body, facts)
+        if surplus is None:
+            return Examined(facts, Handling.PASSED_THROUGH)
+    examined, image = _decoded(body, facts, limits, keep_format=keep_format, fit=fit)
+    # Only a large image can be too large when it is written; what is written is not kept.
+    if (
+        image is not None
+        and not fit
+        and image.width * image.height * 4 + image.height + NEVER_LARGER > limits.max_bytes
+    ):
+        _encode(image, limits, fit=False)
+    if surplus is None:
+        return examined
+    return replace(examined, facts=replace(examined.facts, notes=(*examined.facts.notes, surplus)))
+
+
+def size_defects(width: int, height: int, size: int, limits: ImageLimits, *, fit: bool) -> list[ImageDefect]:
+    """Why an image of so many pixels a side and bytes cannot be used; `fit` mends what is too large."""
+    found: list[ImageDefect] = []
+    mend = "Set fit = true under [images]: it is downscaled, the source is not touched."
+    if min(width, height) < limits.min_side:
+        found.append(
+            ImageDefect(
+                "I133", f"the image is {width}x{height} pixels; the model wants {limits.min_side} a side"
+            )
+        )
+    if fit:
+        return found
+    for code, word, pixels in (("I131", "wide", width), ("I132", "high", height)):
+        if pixels > limits.max_side:
+            found.append(
+                ImageDefect(
+                    code, f"the image is {pixels:,} pixels {word}; the model takes {limits.max_side:,}", mend
+                )
+            )
+    if size > limits.max_bytes:
+        found.append(
+            ImageDefect("I130", f"the image has {size:,} bytes; the model takes {limits.max_bytes:,}", mend)
+        )
+    return found
+
+
+def _passes(facts: ImageFacts, body: bytes, limits: ImageLimits, *, keep_format: bool) -> bool:
+    return (
+        facts.certain
+        and _may_pass(facts.format, limits, keep_format=keep_format)
+        and limits.min_side <= min(facts.width, facts.height)
+        and max(facts.width, facts.height) <= limits.max_side
+        and len(body) <= limits.max_bytes
+        and facts.width * facts.height <= MAX_PIXELS
+    )
 
 
 def _may_pass(image_format: str, limits: ImageLimits, *, keep_format: bool) -> bool:
@@ -107,75 +201,107 @@ def _may_pass(image_format: str, limits: ImageLimits, *, keep_format: bool) -> b
 
 def convert_here(body: bytes, limits: ImageLimits, *, keep_format: bool, fit: bool) -> Prepared:
     """Decode the image, and write it as PNG unless it can stay as it is; see `prepare`."""
-    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - only where something must be converted
+    examined, image = _decoded(body, inspect(body), limits, keep_format=keep_format, fit=fit)
+    if image is None:
+        facts = examined.facts
+        return Prepared(body, facts.format, facts.width, facts.height, examined.way)
+    return _encode(image, limits, fit=fit)
 
+
+def _decoded(
+    body: bytes, container: ImageFacts | None, limits: ImageLimits, *, keep_format: bool, fit: bool
+) -> tuple[Examined, Image | None]:
+    """What it is, and its pixels as they are to be written; None where it stays as it is."""
+    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - only where something must be decoded
+
+    known = kind_of(body)
     try:
         with warnings.catch_warnings():
             # Of damaged metadata, which decide nothing; of large images, which are measured below.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(body), formats=READABLE) as image:
-                return _render(image, body, limits, keep_format=keep_format, fit=fit)
-    except UnusableImage:
+                return _rendered(image, body, container, limits, keep_format=keep_format, fit=fit)
+    except ImageDefect:
         raise
+    except Image.DecompressionBombError as error:
+        raise ImageDefect("I134", str(error), DOWNSCALE) from None
     except UnidentifiedImageError:
-        raise UnusableImage(
-            "the image is no PNG, JPEG, WebP or GIF, or its header is damaged",
-            "Convert it to PNG in the dataset.",
+        raise (
+            ImageDefect(DAMAGED[known], f"the {known}'s header is damaged") if known else not_an_image(body)
         ) from None
     except MemoryError:
-        raise UnusableImage("decoding the image takes too much memory", "Downscale it.") from None
+        raise ImageDefect("I134", "decoding the image takes too much memory", DOWNSCALE) from None
     # On damaged files Pillow raises far more than it documents (SyntaxError, TypeError, struct.error, ...).
     except Exception as error:
         said = " ".join(str(error).split())[:200]
-        raise UnusableImage(
-            f"the image cannot be decoded ({type(error).__name__}: {said})",
-            "Replace it, or leave the row out.",
-        ) from error
+        code = "I137" if "too large" in said.lower() else DAMAGED.get(known or "", "I110")
+        raise ImageDefect(code, f"the image cannot be decoded ({type(error).__name__}: {said})") from error
 
 
-def _render(image: Image, body: bytes, limits: ImageLimits, *, keep_format: bool, fit: bool) -> Prepared:
-    from PIL import ImageOps  # noqa: PLC0415
-
-    oversize = _check_size(image, body, limits, fit=fit)
-    original = (image.format or "").lower()
-    still = getattr(image, "n_frames", 1) == 1
+def _rendered(
+    image: Image,
+    body: bytes,
+    container: ImageFacts | None,
+    limits: ImageLimits,
+    *,
+    keep_format: bool,
+    fit: bool,
+) -> tuple[Examined, Image | None]:
+    # Before pixels are allocated.
+    if image.width * image.height > MAX_PIXELS:
+        raise too_many_pixels(*image.size)
+    if defects := size_defects(*image.size, len(body), limits, fit=fit):
+        raise defects[0]
+    oversize = max(image.size) > limits.max_side or len(body) > limits.max_bytes
+    original, frames = (image.format or "").lower(), getattr(image, "n_frames", 1)
     image.load()
-    upright = image.getexif().get(ORIENTATION, 1) == 1
-    if (
-        still
-        and upright
-        and not oversize
-        and _may_pass(original, limits, keep_format=keep_format)
+    turn = _orientation(image)
+    facts = ImageFacts(
+        original,
+        *image.size,
+        certain=False,
+        notes=(*(container.notes if container is not None else ()), *_notes(image, frames, turn)),
+    )
+    as_it_is = (
+        container is not None
+        and not any(code == "I128" for code, _ in container.notes)
+        and frames == 1
+        and turn == 1
         and image.mode != "CMYK"
-        and inspect(body) is not None
-    ):
-        return Prepared(body, original, *image.size, Handling.PASSED_THROUGH)
-    plain = _plain_mode(image if upright else ImageOps.exif_transpose(image))
+        and not image.mode.startswith("I")
+    )
+    if as_it_is and not oversize and _may_pass(original, limits, keep_format=keep_format):
+        return Examined(facts, Handling.PASSED_THROUGH), None
+    plain = _plain_mode(_upright(image, turn))
     if max(plain.size) > limits.max_side:
         plain.thumbnail((limits.max_side, limits.max_side))
-    return _encode(plain, limits, fit=fit)
+    return Examined(facts, Handling.CONVERTED), plain
 
 
-def _check_size(image: Image, body: bytes, limits: ImageLimits, *, fit: bool) -> bool:
-    """True where the image is larger than the model takes, and may be made smaller."""
-    if image.width * image.height > MAX_PIXELS:
-        raise UnusableImage(
-            f"the image has {image.width}x{image.height} pixels; {MAX_PIXELS} are the most that is decoded",
-            "Downscale it in the dataset.",
-        )
-    if min(image.size) < limits.min_side:
-        raise UnusableImage(
-            f"the image is {image.width}x{image.height} pixels; the model wants {limits.min_side} a side",
-            "Replace it, or leave the row out.",
-        )
-    oversize = max(image.size) > limits.max_side or len(body) > limits.max_bytes
-    if oversize and not fit:
-        raise UnusableImage(
-            f"the image is {image.width}x{image.height} pixels and {len(body)} bytes; the model takes "
-            f"{limits.max_side} pixels a side and {limits.max_bytes} bytes",
-            "Set fit = true under [images] to downscale.",
-        )
-    return oversize
+def _orientation(image: Image) -> int:
+    """EXIF's orientation; 1 (upright) where its block cannot be read, since then nobody turns the image."""
+    try:
+        turn = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # noqa: BLE001 - Pillow raises whatever a broken block makes it stumble over
+        return 1
+    return turn if turn in range(2, 9) else 1
+
+
+def _upright(image: Image, turn: int) -> Image:
+    from PIL import ImageOps  # noqa: PLC0415
+
+    return image if turn == 1 else ImageOps.exif_transpose(image)
+
+
+def _notes(image: Image, frames: int, turn: int) -> list[Note]:
+    found: list[Note] = []
+    if frames > 1:
+        found.append(("I143", f"{frames} frames"))
+    if turn != 1:
+        found.append(("I144", f"EXIF orientation {turn}"))
+    if image.mode in {"CMYK", "YCCK"}:
+        found.append(("I140", f"colours are {image.mode}"))
+    return found
 
 
 def _plain_mode(image: Image) -> Image:
@@ -209,8 +335,9 @@ def _encode(image: Image, limits: ImageLimits, *, fit: bool) -> Prepared:
         if len(body) <= limits.max_bytes:
             return Prepared(body, "png", *image.size, Handling.CONVERTED)
         if not fit:
-            raise UnusableImage(
-                f"the image is {len(body)} bytes as PNG; the model takes {limits.max_bytes}",
+            raise ImageDefect(
+                "I138",
+                f"the image is {len(body):,} bytes as PNG; the model takes {limits.max_bytes:,}",
                 'Set fit = true under [images] to downscale, or format = "keep".',
             )
         image = image.resize((max(1, image.width * 3 // 4), max(1, image.height * 3 // 4)))

@@ -16,7 +16,8 @@ from vlm_runner.core.signals import StagingProgress
 from vlm_runner.errors import AwsUnavailable, DataError, RowError
 from vlm_runner.ingest import shards
 from vlm_runner.ingest.converters import Converters
-from vlm_runner.ingest.images import Handling, ImageLimits, Prepared, UnusableImage, prepare
+from vlm_runner.ingest.images import Handling, ImageLimits, Prepared, prepare
+from vlm_runner.ingest.inspect import ImageDefect
 from vlm_runner.ingest.limits import AdaptiveLimit, ByteBudget
 from vlm_runner.ingest.verify import intact
 from vlm_runner.retry import attempts
@@ -51,6 +52,8 @@ class Transform:
     fit: bool
     line: Line
     fingerprint: str
+    verified: bool = False
+    """Lint has read the pixels of every image of this dataset; see `vlm_runner.ingest.images.prepare`."""
 
 
 class Line(Protocol):
@@ -249,8 +252,8 @@ class SubsetStaging:
             if row.more:
                 return self._with_more(row, key, prepared, converters)
             line = transform.line(row, self._uri(key), prepared.format)
-        except UnusableImage as error:
-            return RowError(name, row.index, "image", str(error), hint=error.hint)
+        except ImageDefect as error:
+            return RowError(name, row.index, "image", str(error), hint=error.hint, code=error.code)
         except RowError as error:
             return error
         return _Made(row.index, key, prepared, line)
@@ -258,14 +261,20 @@ class SubsetStaging:
     def _prepared(self, body: bytes, converters: Converters) -> Prepared:
         transform = self._transform
         return prepare(
-            body, transform.limits, keep_format=transform.keep_format, fit=transform.fit, convert=converters
+            body,
+            transform.limits,
+            keep_format=transform.keep_format,
+            fit=transform.fit,
+            verified=transform.verified,
+            convert=converters,
         )
 
     def _with_more(self, row: Row, key: str, first: Prepared, converters: Converters) -> _Made:
         """As `_transformed`, of a row with several images: all of them, or none."""
         most = self._transform.limits.per_record
         if len(row.images) > most:
-            raise UnusableImage(
+            raise ImageDefect(
+                "I105",
                 f"there are {len(row.images)} images, and the model takes {most} a record",
                 "Leave images out of the row, or choose a model that takes as many.",
             )
@@ -273,9 +282,9 @@ class SubsetStaging:
         for place, (body, _) in enumerate(row.more, 1):
             try:
                 prepared = self._prepared(body, converters)
-            except UnusableImage as error:
-                raise UnusableImage(
-                    f"{error} (image {place + 1} of {len(row.images)})", error.hint
+            except ImageDefect as error:
+                raise ImageDefect(
+                    error.code, f"{error} (image {place + 1} of {len(row.images)})", error.hint
                 ) from error
             more.append(
                 (image_key(self._prefix, self._subset.name, row.index, prepared.extension, place), prepared)

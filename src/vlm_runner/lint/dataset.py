@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import re
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vlm_runner.errors import ConfigurationError, RowError
+from vlm_runner.ingest.images import Examined, Handling, examine, limits_of, size_defects
+from vlm_runner.ingest.inspect import ImageDefect, inspect
 from vlm_runner.lint.finding import LintReport, Location, Severity, SubsetStats
-from vlm_runner.lint.images import EXTENSIONS, ImageDefect, ImageFacts, check_size, inspect, strict_pillow
+from vlm_runner.lint.images import MENDED_BY_FIT, defect, notes, too_large_for_a_call
 from vlm_runner.lint.parallel import each
 from vlm_runner.lint.rows import Identity, Relations, check_counts, digest
 from vlm_runner.lint.rules import rule
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from vlm_runner.dataset.rows import Opened, Row, Subset
+    from vlm_runner.ingest.images import ImageLimits
     from vlm_runner.lint.finding import Finding
     from vlm_runner.models import ModelProfile
     from vlm_runner.prompts.templates import Prompt
@@ -32,17 +33,6 @@ if TYPE_CHECKING:
 NEARLY = 0.85
 """Of the token limit: above it an estimate may be wrong."""
 TEST_ROWS = 64
-UNSEEN = frozenset({"I122", "I127", "I137"})
-"""What staging hands on, since it does not read the pixels of a plain PNG."""
-
-# What `dataset.images` says of an image that is not there.
-_ABSENT = (
-    ("I104", re.compile(r"lies outside|is no path|has no files beside")),
-    ("I103", re.compile(r"cannot be read from")),
-    ("I102", re.compile(r"is empty")),
-    ("I101", re.compile(r"is missing")),
-    ("I106", re.compile(r".")),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +75,23 @@ def lint_dataset(
     report.findings += check_spec(spec, profile, today=today, region=region)
     relations, done = Relations(), 0
     skips = spec.dataset.on_bad_row == "skip"
-    with strict_pillow():
-        for subset, held_out in ((opened.train, False), (opened.validation, True)):
-            if subset is None:
-                continue
-            census = report.census[subset.name] = SubsetStats()
-            work = partial(_check, subset=subset, spec=spec, profile=profile, prompt=prompt)
-            for checked in each(subset.scan(), work, threads=threads):
-                report.findings += checked.findings if not skips else map(_skipped, checked.findings)
-                if checked.identity is not None:
-                    report.findings += relations.check(
-                        checked.identity, subset=subset.name, row=checked.row, held_out=held_out
-                    )
-                count(census, checked)
-                done += 1
-                if progress is not None:
-                    progress(done)
+    for subset, held_out in ((opened.train, False), (opened.validation, True)):
+        if subset is None:
+            continue
+        census = report.census[subset.name] = SubsetStats()
+        work = partial(_check, subset=subset, spec=spec, profile=profile, prompt=prompt)
+        for checked in each(subset.scan(), work, threads=threads):
+            report.findings += checked.findings if not skips else map(_skipped, checked.findings)
+            if checked.identity is not None:
+                report.findings += relations.check(
+                    checked.identity, subset=subset.name, row=checked.row, held_out=held_out
+                )
+            count(census, checked)
+            done += 1
+            if progress is not None:
+                progress(done)
+        if skips:
+            report.findings += _too_many_skipped(census, subset.name, spec.dataset.max_bad_rows)
     report.findings = _each_template_once(report.findings)
     report.findings += relations.check_answers(opened.train.name)
     report.findings += check_counts(
@@ -115,10 +106,19 @@ def lint_dataset(
 
 
 def _skipped(finding: Finding) -> Finding:
-    """What staging leaves out does not fail the run any more; what it cannot see still does."""
-    if finding.fixes != "skip" or finding.severity is not Severity.ERROR or finding.code in UNSEEN:
+    """With on_bad_row = "skip", a row that staging refuses is left out, and does not fail the run."""
+    refused = finding.fixes == "skip" or finding.code in MENDED_BY_FIT
+    if not refused or finding.severity is not Severity.ERROR:
         return finding
-    return replace(finding, severity=Severity.WARNING, fix="The row is left out, as the spec says.")
+    return replace(finding, severity=Severity.WARNING, fix="The row will be skipped, as on_bad_row says.")
+
+
+def _too_many_skipped(census: SubsetStats, subset: str, most: int | None) -> Iterator[Finding]:
+    skipped = census.rows - census.usable
+    if most is not None and skipped > most:
+        yield rule("D412").found(
+            f"{skipped:,} rows cannot be used, and max_bad_rows is {most:,}", Location(subset)
+        )
 
 
 def count(census: SubsetStats, checked: Checked) -> None:
@@ -199,8 +199,9 @@ def _check(
     row: Row | RowError, *, subset: Subset, spec: RunSpec, profile: ModelProfile, prompt: Prompt
 ) -> Checked:
     if isinstance(row, RowError):
-        code = next(code for code, pattern in _ABSENT if pattern.search(row.reason))
-        found = rule(code).found(row.reason, Location(subset.name, row.row, row.field), fixes="skip")
+        found = rule(row.code or "I106").found(
+            row.reason, Location(subset.name, row.row, row.field), fixes="skip"
+        )
         return Checked(row.row or 0, (found,))
     look = _Look(row, subset, spec, profile)
     return look.record(prompt, look.images())
@@ -218,8 +219,8 @@ class _Look:
             rule(code).found(message, Location(self._subset.name, self._row.index, field), **more)
         )
 
-    def images(self) -> tuple[ImageFacts, ...] | None:
-        """What its images are; None where one of them cannot be used."""
+    def images(self) -> tuple[Examined, ...] | None:
+        """What staging will do with its images; None where one of them cannot be used."""
         row, column, most = self._row, self._subset.layout.image, self._profile.images.per_record
         if len(row.images) > most:
             self._say(
@@ -234,54 +235,22 @@ class _Look:
             self._image(body, path, f"{column}[{place}]" if row.more else column)
             for place, (body, path) in enumerate(zip(row.images, paths, strict=True))
         ]
-        whole = tuple(facts for facts in found if facts is not None)
+        whole = tuple(examined for examined in found if examined is not None)
         return whole if len(whole) == len(found) else None
 
-    def _image(self, body: bytes, path: str | None, field: str) -> ImageFacts | None:
-        try:
-            facts = inspect(body)
-        except ImageDefect as flaw:
-            self._say(flaw.code, str(flaw), field, fixes="skip")
-            return None
-        for code, words in facts.odd:
-            self._say(code, words, field)
-        name = (path or "").rpartition(".")[2].lower()
-        if EXTENSIONS.get(name, facts.format) != facts.format:
-            self._say("I145", f"'{path}' is {facts.format}", field)
+    def _image(self, body: bytes, path: str | None, field: str) -> Examined | None:
+        images, limits = self._spec.images, limits_of(self._profile)
         at = Location(self._subset.name, self._row.index, field)
-        before = len(self._found)
-        self._found += check_size(facts, self._profile, self._spec.images, at)
-        if before == len(self._found) and self._converts(facts):
-            self._check_growth(body, facts, field)
-        return facts
+        try:
+            examined = examine(body, limits, keep_format=images.format == "keep", fit=images.fit)
+        except ImageDefect as error:
+            self._found += [defect(one, self._profile, at) for one in _all_defects(error, body, limits)]
+            return None
+        self._found += notes(examined.facts, path, at)
+        self._found += too_large_for_a_call(examined.facts, len(body), self._profile, at)
+        return examined
 
-    def _converts(self, facts: ImageFacts) -> bool:
-        keeps = self._spec.images.format == "keep" and facts.format in self._profile.images.formats
-        return not (facts.plain and (keeps or facts.format == "png"))
-
-    def _check_growth(self, body: bytes, facts: ImageFacts, field: str) -> None:
-        """A converted image may be larger than it was; only a very large one can be too large."""
-        limit = self._profile.images.max_bytes
-        if self._spec.images.fit or facts.width * facts.height * 4 < limit:
-            return
-        from PIL import Image, ImageOps  # noqa: PLC0415 - rare
-
-        out = io.BytesIO()
-        with Image.open(io.BytesIO(body)) as image:
-            upright = ImageOps.exif_transpose(image)
-            plain = upright if upright.mode in {"RGB", "RGBA", "L"} else upright.convert("RGB")
-            plain.save(out, "PNG", compress_level=1)
-        if len(out.getvalue()) > limit:
-            self._say(
-                "I138",
-                f"{len(out.getvalue()):,} bytes as PNG; {self._profile.name} takes {limit:,}",
-                field,
-                source=self._profile.images.source_of("max_bytes"),
-                fix='Set format = "keep" or fit = true under [images].',
-                fixes="fit",
-            )
-
-    def record(self, prompt: Prompt, images: tuple[ImageFacts, ...] | None) -> Checked:
+    def record(self, prompt: Prompt, images: tuple[Examined, ...] | None) -> Checked:
         parts = prompt.parts(self._row.fields)
         texts = {name: part for name, part in parts.items() if isinstance(part, str)}
         for name, part in parts.items():
@@ -306,14 +275,15 @@ class _Look:
             findings=tuple(self._found),
             identity=identity,
             size=sum(map(len, self._row.images)),
-            converted=sum(map(self._converts, images or ())),
+            converted=sum(image.way is Handling.CONVERTED for image in images or ()),
             text_tokens=words,
             image_tokens=pixels,
             prompt_tokens=asked + pixels,
             images=len(self._row.images),
         )
 
-    def _pixels(self, facts: ImageFacts) -> int:
+    def _pixels(self, examined: Examined) -> int:
+        facts = examined.facts
         longest = self._profile.images.max_side or self._profile.inference.max_image_side
         scale = min(1.0, longest / max(facts.width, facts.height)) if self._spec.images.fit else 1.0
         return self._profile.image_tokens(max(1, int(facts.width * scale)), max(1, int(facts.height * scale)))
@@ -359,6 +329,14 @@ class _Look:
                 "assistant",
                 source=self._profile.inference.source_of("max_output_tokens"),
             )
+
+
+def _all_defects(error: ImageDefect, body: bytes, limits: ImageLimits) -> list[ImageDefect]:
+    """Staging names the first; of an image that is too large in several ways lint names each."""
+    facts = inspect(body) if error.code in {"I130", "I131", "I132", "I133"} else None
+    if facts is None:
+        return [error]
+    return size_defects(facts.width, facts.height, len(body), limits, fit=False)
 
 
 def _each_template_once(findings: list[Finding]) -> list[Finding]:

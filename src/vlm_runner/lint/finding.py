@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+CONTENT = frozenset({"I122", "I124", "I125", "I126", "I127", "I136"})
+"""Codes of what only reading an image's content shows."""
+
 
 class Severity(StrEnum):
     ERROR = "error"
@@ -89,6 +92,15 @@ class LintReport:
 
     def count(self, severity: Severity) -> int:
         return sum(finding.severity is severity for finding in self.findings)
+
+    @property
+    def images_verified(self) -> bool:
+        """
+        Whether the content of every image that passes through unchanged was read, and found whole.
+
+        Staging then need not read it again. Where a single one was not, staging reads all of them.
+        """
+        return not any(finding.code in CONTENT for finding in self.findings)
 
     @property
     def failed(self) -> bool:

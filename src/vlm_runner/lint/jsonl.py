@@ -9,9 +9,11 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from vlm_runner.ingest.images import ANY_SIZE, examine, limits_of, size_defects
+from vlm_runner.ingest.inspect import ImageDefect
 from vlm_runner.lint.dataset import NEARLY, Checked, count
 from vlm_runner.lint.finding import LintReport, Location, Severity, SubsetStats
-from vlm_runner.lint.images import ImageDefect, check_size, inspect, strict_pillow
+from vlm_runner.lint.images import defect, too_large_for_a_call
 from vlm_runner.lint.parallel import each
 from vlm_runner.lint.rows import Identity, Relations, check_counts, digest
 from vlm_runner.lint.rules import rule
@@ -64,20 +66,19 @@ def lint_jsonl(
     """
     report = LintReport(model=profile.base_id, source=files[0].name)
     relations = Relations()
-    with strict_pillow():
-        for place, file in enumerate(files):
-            census = report.census[file.subset] = SubsetStats()
-            report.findings += _check_name(file)
-            work = partial(_check, file=file, profile=profile, fetch=fetch, account=account)
-            for checked in each(enumerate(_lines(file.stream)), work, threads=threads):
-                report.findings += checked.findings
-                if checked.identity is not None:
-                    report.findings += relations.check(
-                        checked.identity, subset=file.subset, row=checked.row, held_out=place > 0
-                    )
-                count(census, checked)
-            if not census.rows:
-                report.findings.append(rule("J305").found("there is no record", Location(file.subset)))
+    for place, file in enumerate(files):
+        census = report.census[file.subset] = SubsetStats()
+        report.findings += _check_name(file)
+        work = partial(_check, file=file, profile=profile, fetch=fetch, account=account)
+        for checked in each(enumerate(_lines(file.stream)), work, threads=threads):
+            report.findings += checked.findings
+            if checked.identity is not None:
+                report.findings += relations.check(
+                    checked.identity, subset=file.subset, row=checked.row, held_out=place > 0
+                )
+            count(census, checked)
+        if not census.rows:
+            report.findings.append(rule("J305").found("there is no record", Location(file.subset)))
     if any(census.rows for census in report.census.values()):
         report.findings += relations.check_answers(files[0].subset)
         names = [file.subset for file in files]
@@ -342,17 +343,22 @@ class _Record:
         self._pictures.append(digest(body))
         self._size += len(body)
         try:
-            facts = inspect(body)
+            # As it is: Bedrock gets the object, and no setting of a spec changes it.
+            facts = examine(body, ANY_SIZE, keep_format=True, fit=False).facts
         except ImageDefect as flaw:
             self.say(flaw.code, f"{uri}: {flaw}", at, fix="Replace the object.")
             return
-        for code, words in facts.odd:
+        for code, words in facts.notes:
             self.say(code, f"{uri}: {words}", at, severity=Severity.WARNING, fix="Convert it to a plain PNG.")
         if facts.format not in self.profile.images.formats and declared != facts.format:
             self.say("J337", f"{uri} is {facts.format}", at, source=self.profile.images.source_of("formats"))
         elif declared in self.profile.images.formats and declared != facts.format:
             self.say("J338", f"{uri} is {facts.format}, not {declared}", at)
-        self.found += check_size(facts, self.profile, None, Location(self.file.subset, self.row, at))
+        where, size = Location(self.file.subset, self.row, at), len(body)
+        limits = limits_of(self.profile)
+        for found in size_defects(facts.width, facts.height, size, limits, fit=False):
+            self.found.append(defect(found, self.profile, where, sent_as_it_is=True))
+        self.found += too_large_for_a_call(facts, size, self.profile, where)
         self._image_tokens += self.profile.image_tokens(facts.width, facts.height)
 
     def _whole(self) -> Checked:

@@ -200,7 +200,7 @@ _TABLE: tuple[tuple[str, Severity, str, str, str, str], ...] = (
      "Set drop_duplicates = true under [dataset]."),
     ("D406", W, "two answers to one question", "The same image and question, with different answers.", OURS,
      "Keep one of them."),
-    ("D407", W, "validation row is in training", "A model must not be judged by its lessons.", OURS,
+    ("D407", W, "validation row is in training", "The validation split must differ from the training split.", OURS,
      "Take it out of one of them, or use validation_fraction, which keeps them apart."),
     ("D408", W, "validation image is in training", "The model has seen this image.", OURS,
      "Use validation_fraction, which keeps rows with one image together."),
@@ -208,6 +208,8 @@ _TABLE: tuple[tuple[str, Severity, str, str, str, str], ...] = (
      "Set validation_split or validation_fraction under [dataset]."),
     ("D410", W, "one answer to everything", "All answers are the same: the images teach nothing.", OURS,
      "Check which column is the output."),
+    ("D412", E, "too many rows to skip", "The spec limits how many rows may be left out.", OURS,
+     "Repair the rows, or raise max_bad_rows under [dataset]."),
     ("D411", E, "no usable row", "Nothing is left to train on.", OURS, "See the errors of the rows."),
     # ── the spec ────────────────────────────────────────────────────────────────────────────────────────────
     ("S501", E, "hyperparameter", "The model limits it.", OURS, "Change it under [training]."),

@@ -83,7 +83,7 @@ async def prepare(spec: RunSpec, run_id: str, uid: str, version: str, ports: Por
     await check_alive(profile, ports)
     opened = await to_thread.run_sync(ports.open_dataset, spec, None)
     check_counts(opened, profile)
-    budget = None
+    budget, report = None, None
     if spec.budget.max_cost is not None:
         report = await to_thread.run_sync(look, opened, spec, profile, ports)
         cost = estimate(
@@ -93,7 +93,7 @@ async def prepare(spec: RunSpec, run_id: str, uid: str, version: str, ports: Por
             report.census[opened.validation.name] if opened.validation is not None else None,
         )
         budget = within(spec, profile, cost)
-    return RunCreated(
+    created = RunCreated(
         run_id=run_id,
         uid=uid,
         spec=spec,
@@ -112,6 +112,13 @@ async def prepare(spec: RunSpec, run_id: str, uid: str, version: str, ports: Por
         budget=budget,
         version=version,
     )
+    return created if report is None else verified(created, report)
+
+
+def verified(created: RunCreated, report: LintReport) -> RunCreated:
+    """`created`, telling staging which images need not be read again."""
+    dataset = created.dataset.model_copy(update={"images_verified": report.images_verified})
+    return created.model_copy(update={"dataset": dataset})
 
 
 def look(opened: Opened, spec: RunSpec, profile: ModelProfile, ports: Ports) -> LintReport:

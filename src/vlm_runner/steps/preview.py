@@ -15,7 +15,7 @@ from vlm_runner.errors import NotFound
 from vlm_runner.ingest import shards
 from vlm_runner.plan import Upload, estimate
 from vlm_runner.spec import ServingMode
-from vlm_runner.steps.prepare import look
+from vlm_runner.steps.prepare import look, verified
 from vlm_runner.steps.stage import transform_of
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunPreview:
+    created: RunCreated
+    """As it was given, with what lint has verified."""
     report: LintReport
     cost: Cost
     uploads: tuple[Upload, ...]
@@ -53,6 +55,7 @@ async def preview_run(created: RunCreated, ports: Ports) -> RunPreview:
         uploads.append(_upload(report, subset.name, subset.num_rows, there))
     validation = report.census[subsets[1].name] if len(subsets) > 1 else None
     return RunPreview(
+        created=verified(created, report),
         report=report,
         cost=estimate(created.spec, profile, report.census[subsets[0].name], validation),
         uploads=tuple(uploads),

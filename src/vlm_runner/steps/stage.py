@@ -11,7 +11,7 @@ from anyio import to_thread
 from vlm_runner.core.decide import StageImages, WriteRecords
 from vlm_runner.core.events import ImagesStaged, RecordsWritten, SubsetStaged
 from vlm_runner.errors import ConfigurationError, DataError
-from vlm_runner.ingest.images import ImageLimits
+from vlm_runner.ingest.images import limits_of
 from vlm_runner.ingest.pipeline import BadRows, SubsetStaging, Transform
 from vlm_runner.ingest.records import write_records
 from vlm_runner.models import record_line
@@ -144,17 +144,7 @@ def transform_of(run: Run, profile: ModelProfile, subset: str) -> Transform:
         fit=run.spec.images.fit,
         line=line,
         fingerprint=transform_fingerprint(run, profile, prompt, subset),
-    )
-
-
-def limits_of(profile: ModelProfile) -> ImageLimits:
-    images = profile.images
-    return ImageLimits(
-        max_bytes=images.max_bytes,
-        min_side=images.min_side or 1,
-        max_side=images.max_side or profile.inference.max_image_side,
-        formats=images.formats,
-        per_record=images.per_record,
+        verified=run.dataset.images_verified,
     )
 
 
