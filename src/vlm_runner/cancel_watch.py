@@ -26,11 +26,11 @@ class CancelWatch:
         clock: Clock,
         *,
         every: float,
-        troubled: Callable[[str, Exception], None],
+        on_trouble: Callable[[str, Exception], None],
     ) -> None:
         self._run_id, self._store, self._clock = run_id, store, clock
         self._every = every
-        self._troubled = troubled
+        self._on_trouble = on_trouble
         self._look_now = anyio.Event()
         self._scope: anyio.CancelScope | None = None
         self.reason: str | None = None
@@ -62,7 +62,7 @@ class CancelWatch:
             try:
                 self.reason = await self._store.cancel_reason(self._run_id)
             except VlmRunnerError as error:
-                self._troubled("looking for a cancel mark", error)
+                self._on_trouble("looking for a cancel mark", error)
             if self.reason is not None:
                 self.interrupt()
                 return

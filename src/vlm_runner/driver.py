@@ -82,7 +82,7 @@ class Driver:
         self._ports_of = ports_of
         self._bus = bus
         self._cancel = CancelWatch(
-            run_id, driving.store, driving.clock, every=driving.cancel_every, troubled=self._trouble
+            run_id, driving.store, driving.clock, every=driving.cancel_every, on_trouble=self._trouble
         )
         self._claim: Claim | None = None
         self._stopping = False
@@ -121,10 +121,10 @@ class Driver:
             clock=driving.clock,
             timing=driving.timing,
             is_dead=driving.is_dead,
-            waiting=lambda other: self._bus.signal(
+            on_wait=lambda other: self._bus.signal(
                 self._run_id, HeldElsewhere(host=other.host, pid=other.pid)
             ),
-            troubled=lambda error: self._trouble("reaching the checkpoint", error),
+            on_trouble=lambda error: self._trouble("reaching the checkpoint", error),
         )
         try:
             if self._stopping:

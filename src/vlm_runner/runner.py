@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from importlib.metadata import version as installed_version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from vlm_runner.aws.ports import Aws
     from vlm_runner.aws.queue import Queue
+    from vlm_runner.aws.session import AwsSession
     from vlm_runner.bus import Watcher
     from vlm_runner.checkpoint.base import CheckpointStore
     from vlm_runner.checkpoint.document import Checkpoint
@@ -224,10 +225,10 @@ class Runner:
         `open_queue` the queue of a region and URL.
         """
         async with AsyncExitStack() as stack:
-            sessions: dict[str, Any] = {}
+            sessions: dict[str, AwsSession] = {}
             time = clock or SystemClock()
 
-            def session(region: str) -> Any:
+            def session(region: str) -> AwsSession:
                 if region not in sessions:
                     sessions[region] = _session(settings, region, stack)
                 return sessions[region]
@@ -498,7 +499,7 @@ def _chosen(spec: RunSpec, run_id: str | None) -> str:
     return checked_run_id(run_id) if run_id else default_run_id(spec.dataset.source, spec.fingerprint)
 
 
-def _session(settings: Settings, region: str, stack: AsyncExitStack) -> Any:
+def _session(settings: Settings, region: str, stack: AsyncExitStack) -> AwsSession:
     from vlm_runner.aws.session import AwsSession  # noqa: PLC0415
 
     session = AwsSession(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vlm_runner import environment
 from vlm_runner.checkpoint.local import LocalStore
@@ -15,6 +15,7 @@ from vlm_runner.paths import default_checkpoint_folder
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from vlm_runner.aws.session import AwsSession
     from vlm_runner.checkpoint.base import CheckpointStore
     from vlm_runner.settings import Settings
 
@@ -24,7 +25,7 @@ async def opened_store(settings: Settings) -> AsyncIterator[CheckpointStore]:
     """The store alone, for reading: AWS is imported only if it is there."""
     async with AsyncExitStack() as stack:
 
-        def connect(region: str) -> Any:
+        def connect(region: str) -> AwsSession:
             from vlm_runner.aws.session import AwsSession  # noqa: PLC0415
 
             session = AwsSession(region=region, profile=settings.profile, endpoint_url=settings.endpoint_url)
@@ -34,7 +35,7 @@ async def opened_store(settings: Settings) -> AsyncIterator[CheckpointStore]:
         yield open_store(settings, connect)
 
 
-def open_store(settings: Settings, connect: Callable[[str], Any]) -> CheckpointStore:
+def open_store(settings: Settings, connect: Callable[[str], AwsSession]) -> CheckpointStore:
     """
     The store that the settings name; nothing is read or created yet.
 

@@ -55,7 +55,7 @@ async def compare_and_swap(
     *,
     clock: Clock,
     give_up_at: Callable[[], float],
-    troubled: Callable[[Exception], None] = lambda _: None,
+    on_trouble: Callable[[Exception], None] = lambda _: None,
 ) -> str:
     """
     Save `checkpoint` over version `replacing`, and find out for certain whether it was saved.
@@ -70,7 +70,7 @@ async def compare_and_swap(
     body = to_bytes(checkpoint)
     run_id = checkpoint.run.run_id
     try:
-        async for attempt in attempts(clock, SAVE, *UNANSWERED, give_up_at=give_up_at, on_retry=troubled):
+        async for attempt in attempts(clock, SAVE, *UNANSWERED, give_up_at=give_up_at, on_retry=on_trouble):
             with attempt:
                 doubt: Exception = StoreUnavailable("The store refused a write that another one overlapped.")
                 try:
@@ -186,7 +186,7 @@ class Claim:
         version: str,
         deadline: float,
         inherited: bool,
-        troubled: Callable[[Exception], None],
+        on_trouble: Callable[[Exception], None],
     ) -> None:
         self.inherited = inherited
         """The previous process did not release the run: what it had in flight is unknown."""
@@ -196,7 +196,7 @@ class Claim:
         self._checkpoint = checkpoint
         self._version = version
         self.fence = Fence(checkpoint.run.run_id, clock, deadline)
-        self._troubled = troubled
+        self._on_trouble = on_trouble
         self._deadline: float | None = None
         self._writing = anyio.Lock()
 
@@ -210,8 +210,8 @@ class Claim:
         clock: Clock,
         timing: LeaseSettings,
         is_dead: Callable[[Holder], bool] = lambda _: False,
-        waiting: Callable[[Holder], None] = lambda _: None,
-        troubled: Callable[[Exception], None] = lambda _: None,
+        on_wait: Callable[[Holder], None] = lambda _: None,
+        on_trouble: Callable[[Exception], None] = lambda _: None,
     ) -> Self:
         """
         Take the run, now or as soon as its holder is gone.
@@ -237,12 +237,12 @@ class Claim:
                         holder=holder,
                         clock=clock,
                         timing=timing,
-                        troubled=troubled,
+                        on_trouble=on_trouble,
                     )
                 if claim is not None:
                     return claim
             else:
-                waiting(current)
+                on_wait(current)
                 await clock.sleep(timing.look_every)
             found = await _read(store, run_id, clock)
             if found.version != stored.version:
@@ -259,8 +259,9 @@ class Claim:
         holder: Holder,
         clock: Clock,
         timing: LeaseSettings,
-        troubled: Callable[[Exception], None],
+        on_trouble: Callable[[Exception], None],
     ) -> Self | None:
+        # Taken before the write: a successor counts from its own first look, which is later.
         began = clock.elapsed()
         deadline = began + timing.spend_until
         mine = _next(checkpoint, clock, epoch=checkpoint.epoch + 1, holder=holder)
@@ -271,7 +272,7 @@ class Claim:
                 version,
                 clock=clock,
                 give_up_at=lambda: began + TAKING_SECONDS,
-                troubled=troubled,
+                on_trouble=on_trouble,
             )
         except Fenced:
             return None
@@ -283,7 +284,7 @@ class Claim:
             version=saved,
             deadline=deadline,
             inherited=checkpoint.holder is not None,
-            troubled=troubled,
+            on_trouble=on_trouble,
         )
 
     @property
@@ -326,7 +327,7 @@ class Claim:
                 await self._save(_next(self._checkpoint, self._clock, holder=None))
             except VlmRunnerError as error:
                 if not isinstance(error, Fenced):
-                    self._troubled(error)
+                    self._on_trouble(error)
 
     async def _save(self, checkpoint: Checkpoint) -> None:
         began = self._clock.elapsed()
@@ -343,7 +344,7 @@ class Claim:
                 self._version,
                 clock=self._clock,
                 give_up_at=give_up_at,
-                troubled=self._troubled,
+                on_trouble=self._on_trouble,
             )
         self._checkpoint = checkpoint
         if checkpoint.holder is not None:

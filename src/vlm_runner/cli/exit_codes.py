@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from vlm_runner import errors
-from vlm_runner.core.standing import Outcome
+from vlm_runner.core.run_status import Outcome
 
 if TYPE_CHECKING:
-    from vlm_runner.core.standing import Standing
+    from vlm_runner.core.run_status import RunStatus
 
 EXIT_CODES: Final[dict[int, str]] = {
     0: "succeeded",
@@ -54,7 +54,7 @@ def exit_code(error: BaseException) -> int:
     return _of_class(type(error))
 
 
-def run_exit_code(run: Standing) -> int:
+def run_exit_code(run: RunStatus) -> int:
     """For a run as it stands."""
     if not run.done:
         return NOT_FINISHED

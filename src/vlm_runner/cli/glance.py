@@ -10,7 +10,7 @@ from vlm_runner import environment
 from vlm_runner.checkpoint.integrity import read_file, verified
 from vlm_runner.checkpoint.process_identity import is_dead
 from vlm_runner.core.phases import Phase
-from vlm_runner.core.standing import Standing
+from vlm_runner.core.run_status import RunStatus
 from vlm_runner.errors import CheckpointError, RunNotFound
 from vlm_runner.path_segment import checked_run_id
 from vlm_runner.paths import STATE, default_checkpoint_folder, run_folder
@@ -36,7 +36,7 @@ class Facts:
         return Facts(value) if isinstance(value, dict) else value
 
 
-class SeenRun(Facts, Standing):
+class SeenRun(Facts, RunStatus):
     """As `vlm_runner.core.run.Run`, to be shown."""
 
     def __init__(self, table: dict[str, Any]) -> None:

@@ -47,6 +47,7 @@ def deadline(run: Run) -> datetime | None:
 
 def overdue(run: Run, now: datetime) -> RunFailed | None:
     """What to record at `now`, if the run has used up its money or its time and still rents."""
+    # RELEASING is not among them: nothing may interrupt a release.
     if run.phase not in RENTING:
         return None
     if run.serving is not None and run.serving.deleted_at is not None and now >= run.serving.deleted_at:

@@ -159,6 +159,7 @@ def decide(run: Run, *, quiet: timedelta = QUIET, closed_for: float = 0.0) -> Co
         case Phase.TRAINING:
             return AwaitJob(known(run.job).arn)
         case Phase.REQUESTING:
+            # As above; and again after a refusal, so that a later create is looked for as well.
             if run.serving_intent is None or run.refused_serving is not None:
                 return Record(intend_serving(run))
             return RequestServing(run.serving_intent, run.uid, dead_man_switch(run))
@@ -211,9 +212,11 @@ def release(run: Run, quiet: float, closed_for: float) -> Release:
     """Everything of this run that may cost, and for how long more of it may still appear."""
     intent = run.serving_intent
     job = run.job_intent if run.may_train else None
+    # An intent without an answer counts as a create that may have been sent: silence proves nothing.
     unsure_job = job is not None and run.job is None
     never_rented = run.serving is None and run.refused_serving is None
     unsure_serving = intent is not None and (run.uncertain_serving is not None or never_rented)
+    # What was created a moment ago may not be listed yet, so "not found" does not mean "gone".
     unseen = job is not None or (
         run.serving is not None and run.endpoint is None and run.endpoint_failure is None
     )
@@ -224,6 +227,7 @@ def release(run: Run, quiet: float, closed_for: float) -> Release:
         mode=intent.mode if intent is not None else None,
         endpoint_name=intent.name if intent is not None else None,
         endpoint_arn=run.serving.arn if run.serving is not None else None,
+        # Time that has passed since the last possible create need not be waited for again.
         sweep_for=max(0.0, quiet - closed_for) if unsure_job or unsure_serving else 0.0,
         unseen_for=max(0.0, NOT_YET_VISIBLE - closed_for) if unseen else 0.0,
         switch=dead_man_switch(run),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def intend_job(run: Run) -> JobIntended:
     """The customization job's request, from the run alone."""
     records = known(run.records)
+    # Name and token derive from the run: a repeated create is the same request, and buys nothing new.
     token = names.client_request_token(run, "job")
     name = names.resource_name(run, "job")
     spec = run.spec

@@ -7,14 +7,14 @@ from typing import Self, TypeVar
 
 from vlm_runner.core.events import Entry, Facts, RunCreated
 from vlm_runner.core.phases import Phase
-from vlm_runner.core.standing import Outcome, Standing
+from vlm_runner.core.run_status import Outcome, RunStatus
 
 __all__ = ["Outcome", "Phase", "Run", "known"]
 
 T = TypeVar("T")
 
 
-class Run(Facts, Standing, frozen=True):
+class Run(Facts, RunStatus, frozen=True):
     """A run after the last event of its history."""
 
     phase: Phase

@@ -65,9 +65,11 @@ def evolve(run: Run, entry: Entry) -> Run:
         case "create_refused":
             changes |= {f"uncertain_{event.what}": None, f"refused_{event.what}": event}
         case "job_intended":
+            # A new intent ends the refusal of the one before: from here on a create may be under way again.
             changes |= {"job_intent": event, "refused_job": None}
         case "serving_intended":
             changes |= {"serving_intent": event, "refused_serving": None}
+            # Counted from the intent, not from the answer: rent can begin any time after this is saved.
             if run.created.budget is not None:
                 changes["rented_from"] = entry.at
         case _:

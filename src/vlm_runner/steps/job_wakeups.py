@@ -39,8 +39,8 @@ class JobWakeups:
     Many waits share one listener, and the queue is read only while something waits.
     """
 
-    def __init__(self, queue: Queue, clock: Clock, troubled: Callable[[str], None]) -> None:
-        self._queue, self._clock, self._troubled = queue, clock, troubled
+    def __init__(self, queue: Queue, clock: Clock, on_trouble: Callable[[str], None]) -> None:
+        self._queue, self._clock, self._on_trouble = queue, clock, on_trouble
         self._resting: dict[str, list[anyio.Event]] = {}
         self._known: set[str] = set()
         self._rung: set[str] = set()
@@ -84,7 +84,7 @@ class JobWakeups:
                         await self._take(message)
                 if attempt.error is not None and not reported:
                     reported = True
-                    self._troubled(f"{attempt.error} Job states are asked for by the timer instead.")
+                    self._on_trouble(f"{attempt.error} Job states are asked for by the timer instead.")
 
     async def _take(self, message: Message) -> None:
         about = subject(message.body)

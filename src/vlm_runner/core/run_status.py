@@ -32,7 +32,7 @@ class Outcome(StrEnum):
     CANCELLED = "cancelled"
 
 
-class Standing:
+class RunStatus:
     """Derived from the facts of a `Run`, or of a checkpoint that was read as plain JSON."""
 
     if TYPE_CHECKING:
