@@ -17,8 +17,8 @@ from vlm_runner.aws.fence import set_fence
 from vlm_runner.cancel_watch import CancelWatch
 from vlm_runner.checkpoint.lease import Claim
 from vlm_runner.core.budget import overdue
-from vlm_runner.core.decide import decide
-from vlm_runner.core.events import CancelRequested, Entry, Event
+from vlm_runner.core.decide import decide, due
+from vlm_runner.core.events import Entry, Event
 from vlm_runner.core.failure import (
     Failure,
     Halt,
@@ -31,8 +31,7 @@ from vlm_runner.core.failure import (
 from vlm_runner.core.retry import Failures
 from vlm_runner.core.run import Phase, Run
 from vlm_runner.core.signals import HeldElsewhere, Trouble
-from vlm_runner.core.text import storable
-from vlm_runner.core.transitions import accepts, evolve
+from vlm_runner.core.transitions import evolve
 from vlm_runner.errors import Fenced, LeaseExpired, VlmRunnerError
 from vlm_runner.steps.perform import perform
 from vlm_runner.steps.undo import undo_purchase
@@ -155,7 +154,8 @@ class Driver:
 
     async def _step(self, claim: Claim) -> None:
         run = claim.run
-        if (first := self._due(run)) is not None:
+        now = self._driving.clock.now()
+        if (first := due(run, now=now, cancel_reason=self._cancel.reason)) is not None:
             await self._record(claim, first)
             return
         command = decide(run, quiet=self._driving.quiet, closed_for=self._closed_for())
@@ -171,15 +171,6 @@ class Driver:
                 raise error
             case _:
                 pass
-
-    def _due(self, run: Run) -> Event | None:
-        """What is to be recorded before anything else is done: a cancel, or that the money is used up."""
-        reason = self._cancel.reason
-        if reason is not None and run.cancelled is None:
-            asked = CancelRequested(reason=storable(reason))
-            if accepts(run, asked):
-                return asked
-        return overdue(run, self._driving.clock.now())
 
     async def _perform(self, claim: Claim, command: Command) -> Reaction | None:
         """Do it, and record what came of it; if it failed, what to do about that."""

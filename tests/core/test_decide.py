@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlm_runner.core import names
-from vlm_runner.core.decide import HandOver, Record, Release, decide
+from vlm_runner.core.decide import HandOver, Record, Release, decide, due
+from vlm_runner.core.events import CancelRequested
 from vlm_runner.core.intents import intend_job, intend_serving
 from vlm_runner.core.pace import QUIET, PollPace
 from vlm_runner.core.run import Phase, Run
@@ -133,6 +134,24 @@ def test_nothing_is_kept_of_a_run_that_did_not_go_well(ending: str) -> None:
     )
 
     assert isinstance(decide(after(run, event_of(ending, run))), Release)
+
+
+@pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.DONE])
+def test_a_requested_cancel_comes_before_the_next_command_and_is_recorded_once(phase: Phase) -> None:
+    run = at(phase)
+
+    first = due(run, now=run.updated_at, cancel_reason="enough")
+
+    assert (first is None) == (phase is Phase.REPORTING)
+    if first is not None:
+        assert first == CancelRequested(reason="enough")
+        assert due(after(run, first), now=run.updated_at, cancel_reason="enough") is None
+
+
+def test_without_a_cancel_mark_nothing_comes_first() -> None:
+    run = at(Phase.TRAINING)
+
+    assert due(run, now=run.updated_at, cancel_reason=None) is None
 
 
 def test_a_done_run_has_no_next_command() -> None:

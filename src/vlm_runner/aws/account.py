@@ -11,12 +11,17 @@ from vlm_runner.errors import AccessDenied, AwsRefused, Conflict, NotFound
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from types_aiobotocore_s3 import S3Client
+    from types_aiobotocore_sts import STSClient
+
 HOME = "us-east-1"
 """The one region that CreateBucket takes no LocationConstraint for (S3 API reference, CreateBucket)."""
 
 
 class AwsAccount:
-    def __init__(self, sts: Callable[[], Awaitable[Any]], s3: Callable[[], Awaitable[Any]]) -> None:
+    def __init__(
+        self, sts: Callable[[], Awaitable[STSClient]], s3: Callable[[], Awaitable[S3Client]]
+    ) -> None:
         self._sts, self._s3 = sts, s3
 
     async def caller(self) -> Caller:
@@ -60,7 +65,9 @@ class AwsAccount:
 
     async def _create(self, bucket: str, account: str, region: str) -> bool:
         client = await self._s3()
-        location = {} if region == HOME else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        location: dict[str, Any] = (
+            {} if region == HOME else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        )
         try:
             with translated(f"CreateBucket {bucket}"):
                 await client.create_bucket(Bucket=bucket, **location)

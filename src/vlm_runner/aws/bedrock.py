@@ -12,6 +12,8 @@ from vlm_runner.spec import ServingMode
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
+    from types_aiobotocore_bedrock import BedrockClient
+
 NAME_IN_USE = "in use"
 """Bedrock says so of a taken job name, as ValidationException."""
 
@@ -19,7 +21,9 @@ NAME_IN_USE = "in use"
 class BedrockControl:
     """`reader` may repeat a request; `payer` sends each one once, since it does not ask what became of it."""
 
-    def __init__(self, reader: Callable[[], Awaitable[Any]], payer: Callable[[], Awaitable[Any]]) -> None:
+    def __init__(
+        self, reader: Callable[[], Awaitable[BedrockClient]], payer: Callable[[], Awaitable[BedrockClient]]
+    ) -> None:
         self._reader, self._payer = reader, payer
 
     async def foundation_model(self, model_id: str) -> FoundationModel | None:
@@ -95,11 +99,11 @@ class BedrockControl:
         client = await self._payer()
         if mode is ServingMode.PROVISIONED:
             with translated("CreateProvisionedModelThroughput", create=True):
-                answer = await client.create_provisioned_model_throughput(**request)
-            return str(answer["provisionedModelArn"])
+                throughput = await client.create_provisioned_model_throughput(**request)
+            return str(throughput["provisionedModelArn"])
         with translated("CreateCustomModelDeployment", create=True):
-            answer = await client.create_custom_model_deployment(**request)
-        return str(answer["customModelDeploymentArn"])
+            deployment = await client.create_custom_model_deployment(**request)
+        return str(deployment["customModelDeploymentArn"])
 
     async def delete_endpoint(self, mode: ServingMode, name_or_arn: str) -> bool:
         client = await self._reader()
@@ -119,17 +123,17 @@ class BedrockControl:
     async def list_endpoints(self, mode: ServingMode, name_contains: str) -> AsyncIterator[Endpoint]:
         client = await self._reader()
         if mode is ServingMode.PROVISIONED:
-            operation, field, make = (
-                "list_provisioned_model_throughputs",
-                "provisionedModelSummaries",
-                _throughput,
-            )
-        else:
-            operation, field, make = "list_custom_model_deployments", "modelDeploymentSummaries", _deployment
-        with translated(operation):
-            async for page in client.get_paginator(operation).paginate(nameContains=name_contains):
-                for item in page.get(field, ()):
-                    yield make(item)
+            with translated("ListProvisionedModelThroughputs"):
+                throughputs = client.get_paginator("list_provisioned_model_throughputs")
+                async for page in throughputs.paginate(nameContains=name_contains):
+                    for item in page.get("provisionedModelSummaries", ()):
+                        yield _throughput(item)
+            return
+        with translated("ListCustomModelDeployments"):
+            deployments = client.get_paginator("list_custom_model_deployments")
+            async for listed in deployments.paginate(nameContains=name_contains):
+                for summary in listed.get("modelDeploymentSummaries", ()):
+                    yield _deployment(summary)
 
     async def tags(self, arn: str) -> Mapping[str, str]:
         client = await self._reader()

@@ -10,9 +10,11 @@ from vlm_runner.aws.ports import RuntimeReply
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from types_aiobotocore_bedrock_runtime import BedrockRuntimeClient
+
 
 class BedrockRuntime:
-    def __init__(self, client: Callable[[], Awaitable[Any]]) -> None:
+    def __init__(self, client: Callable[[], Awaitable[BedrockRuntimeClient]]) -> None:
         self._client = client
 
     async def converse(self, request: Mapping[str, Any]) -> RuntimeReply:

@@ -12,9 +12,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, assert_never
 
 from vlm_runner.core import names
+from vlm_runner.core.budget import overdue
+from vlm_runner.core.events import CancelRequested
 from vlm_runner.core.intents import intend_job, intend_serving
 from vlm_runner.core.pace import NOT_YET_VISIBLE, QUIET
 from vlm_runner.core.run import Phase, Run, known
+from vlm_runner.core.text import storable
+from vlm_runner.core.transitions import accepts
 from vlm_runner.spec import ServingMode, seconds_of
 
 if TYPE_CHECKING:
@@ -176,6 +180,15 @@ def decide(run: Run, *, quiet: timedelta = QUIET, closed_for: float = 0.0) -> Co
             raise ValueError(f"run {run.run_id} is done")
         case _:
             assert_never(run.phase)
+
+
+def due(run: Run, *, now: datetime, cancel_reason: str | None) -> Event | None:
+    """What must be recorded before the next command: that a cancel was requested, or the money is used up."""
+    if cancel_reason is not None and run.cancelled is None:
+        requested = CancelRequested(reason=storable(cancel_reason))
+        if accepts(run, requested):
+            return requested
+    return overdue(run, now)
 
 
 def hand_over(run: Run) -> HandOver | None:
