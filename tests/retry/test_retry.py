@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from vlm_runner.core import retry as policies
 from vlm_runner.core.retry import LOAD, POLICIES, SAVE, RetryPolicy, table
 from vlm_runner.retry import attempts
 from vlm_runner.testing import FakeClock
@@ -106,3 +108,17 @@ def test_no_module_has_a_retry_formula_of_its_own() -> None:
     }
 
     assert found - {"core/retry.py"} == set()
+
+
+NAMES = [name for name, value in vars(policies).items() if isinstance(value, RetryPolicy)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_policy_is_used_in_the_module_that_the_table_names(name: str) -> None:
+    module = SRC / f"{getattr(policies, name).module.replace('.', '/')}.py"
+
+    assert name in {node.id for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Name)}
+
+
+def test_every_policy_is_in_the_table() -> None:
+    assert {id(getattr(policies, name)) for name in NAMES} == {id(policy) for policy in POLICIES}

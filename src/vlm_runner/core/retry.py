@@ -21,6 +21,8 @@ class RetryPolicy:
     """Which errors are retried; every other error ends it at once."""
     then: str
     """What follows once it has failed for too long."""
+    module: str
+    """Which module of `vlm_runner` retries by it."""
     patience: float = inf
     """Seconds after the first failure during which another attempt is begun."""
     attempts: float = inf
@@ -29,6 +31,8 @@ class RetryPolicy:
     """Seconds; the longest pause after the first failure is twice that, and doubles with each further one."""
     longest: float = 20.0
     """Seconds; no pause is longer."""
+    until: str = ""
+    """What ends it where that is neither time nor a number of attempts."""
 
     def again(self, failures: int, failing_for: float) -> bool:
         """Whether to try again after so many failures, the first of them `failing_for` seconds ago."""
@@ -63,6 +67,7 @@ STEP: Final = RetryPolicy(
     "a step of a run",
     "AWS or the store unavailable; credentials refused after they worked in this process",
     "where something bills or may, the run fails and is released; else it halts, and `resume` continues it",
+    "core.failure",
     patience=900.0,
     longest=30.0,
 )
@@ -71,19 +76,23 @@ DENIED_WHILE_RENTING: Final = RetryPolicy(
     "a step of a run while an endpoint is rented",
     "access denied: a right, or access to a model, that was just granted is not seen everywhere at once",
     "the run fails and is released",
+    "core.failure",
     patience=120.0,
     longest=30.0,
 )
 IN_DOUBT: Final = RetryPolicy(
     "a create that an earlier attempt may have done",
     "any refusal: a quota that is used up may be used by that very create",
-    "after `quiet_minutes` (15) no create can arrive any more: the refusal is recorded, and the run halts",
+    "the refusal is recorded, and the run halts",
+    "core.failure",
     longest=30.0,
+    until="until no create can arrive any more (`quiet_minutes`, 15)",
 )
 UNDO: Final = RetryPolicy(
     "stopping or deleting what a process bought that had lost its run",
     "AWS unavailable or refusing; credentials refused",
     "retried until it is gone, or this process is stopped: then exit code 104",
+    "steps.undo",
     base=15.0,
     longest=30.0,
 )
@@ -91,30 +100,35 @@ CREDENTIALS_WHILE_WAITING: Final = RetryPolicy(
     "waiting for a job, a model or an endpoint, and releasing",
     "credentials refused: somebody may be renewing them (AWS unavailable is waited out for ever)",
     "as for a step",
+    "steps.polling",
     patience=900.0,
 )
 SAVE: Final = RetryPolicy(
     "saving a checkpoint",
     "the store unavailable; credentials refused",
     "the process stops driving the run, and `resume` continues it; nothing is bought meanwhile",
+    "checkpoint.lease",
     patience=900.0,
 )
 LOAD: Final = RetryPolicy(
     "reading a checkpoint",
     "the store unavailable",
     "the command ends with exit code 75",
+    "checkpoint.lease",
     attempts=5,
 )
 CANCEL_MARK: Final = RetryPolicy(
     "leaving a cancel mark",
     "S3 refusing a write that another one overlapped",
     "the command ends with exit code 75: nothing was marked",
+    "checkpoint.s3",
     attempts=5,
 )
 UPLOAD: Final = RetryPolicy(
     "uploading one object of a staging",
     "S3 unavailable or asking to slow down; fewer uploads run at once until it has recovered",
     "as for a step",
+    "ingest.pipeline",
     attempts=10,
     base=0.1,
 )
@@ -123,6 +137,7 @@ TUNED_CALL: Final = RetryPolicy(
     "a test call to the tuned model",
     "the endpoint warming up, throttling or unavailable",
     "the run fails and is released",
+    "steps.test_calls",
     patience=600.0,
     base=2.5,
     longest=30.0,
@@ -132,6 +147,7 @@ BASE_CALL: Final = RetryPolicy(
     "a test call to the base model",
     "throttling or unavailable",
     "the report says that the base model could not be asked",
+    "steps.test_calls",
     patience=120.0,
     base=2.5,
     longest=30.0,
@@ -140,12 +156,14 @@ DISARM: Final = RetryPolicy(
     "deleting the schedule of a dead man's switch after the release",
     "EventBridge Scheduler unavailable",
     "it is reported; the schedule finds nothing to delete, and deletes itself",
+    "steps.dead_man_switch",
     attempts=5,
 )
 QUEUE: Final = RetryPolicy(
     "listening to the queue of job events",
     "any error of SQS",
     "retried for ever; meanwhile the timer alone asks for job states",
+    "steps.job_wakeups",
     base=1.0,
     longest=300.0,
 )
@@ -153,15 +171,18 @@ WEBHOOK: Final = RetryPolicy(
     "delivering one event to a webhook",
     "connection errors, and HTTP 408, 425, 429, 500, 502, 503 and 504",
     "the event is logged as lost; the run is not affected",
+    "watch.webhook",
     attempts=6,
     base=1.0,
 )
 SWEEP_QUOTA: Final = RetryPolicy(
     "a run of a sweep",
     "a service quota that is full",
-    "after the sweep's `patience` that run of the sweep fails",
+    "that run of the sweep fails",
+    "sweep.drive",
     base=1.0,
     longest=120.0,
+    until="the sweep's `patience`",
 )
 
 POLICIES: Final = (
@@ -186,10 +207,10 @@ POLICIES: Final = (
 def table() -> list[str]:
     """The policies as a Markdown table."""
     return [
-        "| what is retried | on which errors | for how long | longest pause | and then |",
-        "|---|---|---|---|---|",
+        "| what is retried | on which errors | for how long | longest pause | and then | module |",
+        "|---|---|---|---|---|---|",
         *(
-            f"| {one.what} | {one.errors} | {_bound(one)} | {one.longest:g} s | {one.then} |"
+            f"| {one.what} | {one.errors} | {_bound(one)} | {one.longest:g} s | {one.then} | `{one.module}` |"
             for one in POLICIES
         ),
     ]
@@ -199,5 +220,5 @@ def _bound(policy: RetryPolicy) -> str:
     if policy.attempts != inf:
         return f"{policy.attempts:g} attempts"
     if policy.patience == inf:
-        return "no limit"
+        return policy.until or "no limit"
     return f"{policy.patience / 60:g} minutes"

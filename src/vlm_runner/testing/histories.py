@@ -110,7 +110,7 @@ def event_of(kind: str, run: Run) -> Event:
         "endpoint_failed": lambda: EndpointFailed(reason="no capacity"),
         "tests_answered": lambda: ANSWERED,
         "cancel_requested": lambda: CancelRequested(reason="enough"),
-        "run_failed": lambda: RunFailed(error="AwsUnavailable", reason="gone", exit_code=100),
+        "run_failed": lambda: RunFailed(error="AwsUnavailable", reason="gone"),
         "released": lambda: Released(deleted=(ENDPOINT,)),
         "handed_over": lambda: HandedOver(
             arn=ENDPOINT, name="vr-cats", delete_command=delete_command(run.spec.serving.mode, "a", "r")
