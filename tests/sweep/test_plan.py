@@ -79,5 +79,5 @@ def test_a_sweep_stands_beside_its_spec(tmp_path: Path) -> None:
     (tmp_path / "sweep.toml").write_text(f'spec = "base.toml"\n[grid]\n"{EPOCHS}" = [1, 2]\n')
 
     assert len(read_sweep(tmp_path / "sweep.toml").runs) == 2
-    with pytest.raises(ConfigurationError, match="no file"):
+    with pytest.raises(ConfigurationError, match="does not exist"):
         read_sweep(tmp_path / "none.toml")
