@@ -170,17 +170,18 @@ class Driver:
             case Halt(error=error):
                 raise error
             case _:
-                pass
+                pass  # what was recorded says how to go on
 
     async def _perform(self, claim: Claim, command: Command) -> Reaction | None:
         """Do it, and record what came of it; if it failed, what to do about that."""
         run = claim.run
-        ports = replace(self._ports_of(run), history=claim.checkpoint.history)
         event: Event | None = None
         try:
+            ports = replace(self._ports_of(run), history=claim.checkpoint.history)
             with self._cancel.may_interrupt(allowed=command.cancellable):
                 event = await perform(command, ports)
         except LeaseExpired:
+            # Nothing was sent. Once the lease is renewed, the same command is decided again.
             await claim.renew()
             return None
         except Exception as error:  # noqa: BLE001 - judged, and raised again unless it is retried
@@ -198,6 +199,7 @@ class Driver:
     def _judge(self, run: Run, command: Command, error: Exception) -> Reaction:
         clock = self._driving.clock
         now = clock.elapsed()
+        # Before the judgement, which asks how long ago a create may last have been signed.
         if command.pays and may_have_created(error):
             self._last_chance_to_create = now
         if not isinstance(error, VlmRunnerError):

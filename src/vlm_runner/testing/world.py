@@ -1,4 +1,4 @@
-"""All that lies outside of a process: AWS, the checkpoints, and whoever looks at both."""
+"""Everything outside of a process: AWS, the checkpoint store, and a watcher."""
 
 from __future__ import annotations
 
@@ -99,8 +99,7 @@ class World:
     One AWS account with its checkpoints; `process()` gives processes that work in it, one after another or
     at once.
 
-    `saved` has every checkpoint that any process managed to store, in order; `told` every event that a
-    watcher heard of.
+    `saved` has every checkpoint that any process stored, in order; `told` every event that a watcher saw.
     """
 
     def __init__(
@@ -168,7 +167,7 @@ class World:
         self.signals.append(signal)
 
     async def outcome(self) -> Checkpoint:
-        """The checkpoint as it lies in the store."""
+        """The stored checkpoint."""
         found = await self.store.read(self.run_id)
         if found is None:
             raise LookupError(self.run_id)
@@ -176,10 +175,10 @@ class World:
 
     async def violations(self) -> list[str]:
         """
-        What is not as it must be once a run is over; empty is good.
+        What is wrong once a run is over; empty is good.
 
-        One job, no endpoint that nobody was told of, one line of checkpoints, and nothing that was told to a
-        watcher and then forgotten.
+        One job, no endpoint left without notice, one line of checkpoints, and no event that a
+        watcher saw and the store lost.
         """
         last = await self.outcome()
         self.aws.scheduler.settle()
@@ -243,7 +242,7 @@ async def outlive(world: World, process: Process) -> Run:
 
 
 class _Recording:
-    """A store that keeps a copy of whatever was stored."""
+    """A store that keeps a copy of every document that was stored."""
 
     def __init__(self, store: CheckpointStore, saved: list[Checkpoint]) -> None:
         self._store, self._saved = store, saved
