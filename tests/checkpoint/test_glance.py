@@ -5,13 +5,16 @@ import json
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from vlm_runner.checkpoint.document import from_bytes
+from vlm_runner.checkpoint.document import from_bytes, to_bytes
 from vlm_runner.checkpoint.integrity import canonical
-from vlm_runner.cli import console, glance
+from vlm_runner.checkpoint.process_identity import this_process
+from vlm_runner.cli import cli, console, glance
 from vlm_runner.cli.exit_codes import run_exit_code
 from vlm_runner.errors import CheckpointError, RunNotFound, UsageError
 from vlm_runner.report.summary import may_bill
@@ -73,3 +76,23 @@ def test_needs_no_models_for_it() -> None:
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
     assert loaded.split() == []
+
+
+@pytest.mark.parametrize(("time_to_live", "state"), [(None, "STALE"), ("600", "RUNNING")])
+def test_a_run_is_stale_by_the_lease_times_of_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, time_to_live: str | None, state: str
+) -> None:
+    """A process that lives, and has given no sign of life for 150 s: how long a successor waits decides."""
+    body = (Path(__file__).parent / "schema-1-training.json").read_bytes()
+    checkpoint = from_bytes(body, where="here").model_copy(
+        update={"holder": this_process("test"), "saved_at": datetime.now(UTC) - timedelta(seconds=150)}
+    )
+    path = tmp_path / "runs" / "cats" / "state.json"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(to_bytes(checkpoint))
+    if time_to_live is not None:
+        monkeypatch.setenv("VLM_RUNNER_LEASE__TIME_TO_LIVE", time_to_live)
+
+    shown = CliRunner().invoke(cli, ["status", "cats", "--store", str(tmp_path)])
+
+    assert f"state           {state}" in shown.output

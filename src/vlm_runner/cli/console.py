@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,6 +19,19 @@ if TYPE_CHECKING:
 def say(text: str) -> None:
     """To the person, on stderr."""
     click.echo(printable(redacted(text)), err=True)
+
+
+async def confirmed(question: str) -> bool:
+    """
+    Whether the person at the terminal says yes; anything else is no.
+
+    Waits without a thread and without readline, which would keep Ctrl-C to itself.
+    """
+    import anyio
+
+    click.echo(f"{question} [y/N]: ", nl=False, err=True)
+    await anyio.wait_readable(sys.stdin)
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def result(text: str) -> None:

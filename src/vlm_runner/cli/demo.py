@@ -43,6 +43,7 @@ def demo(folder: str, *, quiet: bool) -> None:
 
     from vlm_runner.cli import console
     from vlm_runner.cli.foreground import drive_to_end
+    from vlm_runner.cli.options import Where
     from vlm_runner.settings import PollSettings, Settings
     from vlm_runner.spec import RunSpec
 
@@ -68,7 +69,9 @@ def demo(folder: str, *, quiet: bool) -> None:
         async def begin(runner: Any) -> Any:
             return await runner.start(spec, run_id=run_id)
 
-        code = drive_to_end(settings, begin, as_json=False, quiet=quiet, store_flag=str(home))
+        code = drive_to_end(
+            settings, begin, as_json=False, quiet=quiet, where=Where(None, None, None, str(home))
+        )
         saved = save_report(settings, run_id, home / "report.html")
         console.result(ledger_text(url))
         console.say(

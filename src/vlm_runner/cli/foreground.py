@@ -8,6 +8,7 @@ leaves at once.
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 from contextlib import AsyncExitStack, ExitStack, contextmanager
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
     from vlm_runner.bus import Watcher
+    from vlm_runner.cli.options import Where
     from vlm_runner.core.run import Run
     from vlm_runner.runner import RunHandle
     from vlm_runner.settings import Settings
@@ -77,7 +79,7 @@ def drive_to_end(
     quiet: bool = False,
     verbose: bool = False,
     timeout: float | None = None,
-    store_flag: str | None = None,
+    where: Where,
     partly: bool = False,
 ) -> int:
     """
@@ -86,9 +88,10 @@ def drive_to_end(
     `timeout` (seconds) ends the watching, never the run. `partly`: only to some phase; then a run that has
     come so far is a success.
     """
+    flags = where.repeated(settings)
     with watchers(settings, quiet=quiet, verbose=verbose) as watching:
-        ended = anyio.run(_drive, settings, begin, watching, timeout, backend_options=loop_options())
-    code = conclude(ended, settings, as_json=as_json, store_flag=store_flag)
+        ended = anyio.run(_drive, settings, begin, watching, timeout, flags, backend_options=loop_options())
+    code = conclude(ended, settings, as_json=as_json, flags=flags)
     return 0 if partly and ended.error is None and ended.run is not None and not ended.run.done else code
 
 
@@ -111,10 +114,11 @@ async def _drive(
     begin: Callable[[Runner], Awaitable[RunHandle]],
     watching: list[Watcher],
     timeout: float | None,  # noqa: ASYNC109 - ends the watching in an orderly way, which cancelling would not
+    flags: list[str],
 ) -> DriveResult:
     async with AsyncExitStack() as stack:
         runner = await stack.enter_async_context(Runner.open(settings, watchers=watching))
-        obeying = _SignalHandler(settings)
+        obeying = _SignalHandler(settings, flags)
         async with anyio.create_task_group() as group:
             await group.start(obeying.signals)
             with obeying.beginning:
@@ -142,8 +146,8 @@ async def _ended_within(handle: RunHandle, seconds: float | None) -> bool:
 class _SignalHandler:
     """From the first moment on: process 1 of a container has no other handler, and would ignore SIGTERM."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, flags: list[str]) -> None:
+        self._settings, self._flags = settings, flags
         self.handle: RunHandle | None = None
         self.beginning = anyio.CancelScope()
 
@@ -155,7 +159,7 @@ class _SignalHandler:
                 async for number in signals:
                     interrupts += number == signal.SIGINT
                     if interrupts > 1:
-                        _leave_at_once(self.handle, self._settings)
+                        _leave_at_once(self.handle, self._settings, self._flags)
                     console.say("Stopping: what is under way is recorded, remote work goes on.")
                     self.beginning.cancel()
                     if self.handle is not None:
@@ -169,21 +173,21 @@ class _SignalHandler:
         os._exit(STOPPED)
 
 
-def _leave_at_once(handle: RunHandle | None, settings: Settings) -> None:
+def _leave_at_once(handle: RunHandle | None, settings: Settings, flags: list[str]) -> None:
     if handle is not None and handle.run is not None and (warning := _billing(handle.run, settings)):
         console.say(warning)
     if handle is not None:
-        console.say(resume_line(handle.run_id, None))
+        console.say(resume_line(handle.run_id, flags))
     sys.stdout.flush()
     os._exit(130)
 
 
-def resume_line(run_id: str, store_flag: str | None) -> str:
-    store = f" --store {store_flag}" if store_flag else ""
-    return f"Go on with: vlm-runner resume {run_id}{store}"
+def resume_line(run_id: str, flags: list[str]) -> str:
+    """The command that continues the run; `flags` are those that reach it, see `Where.repeated`."""
+    return f"Resume with: {shlex.join(['vlm-runner', 'resume', run_id, *flags])}"
 
 
-def conclude(ended: DriveResult, settings: Settings, *, as_json: bool, store_flag: str | None) -> int:
+def conclude(ended: DriveResult, settings: Settings, *, as_json: bool, flags: list[str]) -> int:
     """Print result, error and warnings, each to its place; the exit code."""
     run = ended.run
     if run is None:
@@ -195,7 +199,7 @@ def conclude(ended: DriveResult, settings: Settings, *, as_json: bool, store_fla
     code = run_exit_code(run) if ended.error is None else exit_code(ended.error)
     if ended.error is not None and not run.done:
         console.say(f"vlm-runner: {ended.error}")
-        console.say(f"The run stands in phase {run.phase}. {resume_line(run.run_id, store_flag)}")
+        console.say(f"The run is in phase {run.phase}. {resume_line(run.run_id, flags)}")
         code = NOT_FINISHED if ended.timed_out else code
     if warning := _billing(run, settings):
         console.say(warning)

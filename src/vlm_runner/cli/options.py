@@ -24,6 +24,23 @@ class Where:
     endpoint_url: str | None
     store: str | None
 
+    def repeated(self, settings: Settings) -> list[str]:
+        """
+        The flags with which another command reaches the same runs, from the same shell.
+
+        A region that only the spec or the profile named is among them where the store needs one.
+        """
+        region = self.region
+        if region is None and (settings.checkpoint_uri or "").startswith("s3://"):
+            region = settings.region
+        given = {
+            "--profile": self.profile,
+            "--region": region,
+            "--endpoint-url": self.endpoint_url,
+            "--store": self.store,
+        }
+        return [word for flag, value in given.items() if value for word in (flag, value)]
+
 
 def where_options(command: F) -> F:
     """--profile, --region, --endpoint-url and --store, as one `where` argument."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -68,8 +69,7 @@ def start(
     settings = settings_for(where, spec_region=spec.aws.region, ask_profile=True)
     settings = verifying(settings, verify=verify)
     if detach:
-        start_detached(settings, spec, run_id, where, yes=yes, lint=lint, as_json=voice["as_json"])
-        return
+        sys.exit(start_detached(settings, spec, run_id, where, yes=yes, lint=lint, timeout=timeout, **voice))
 
     async def begin(runner: Runner) -> RunHandle:
         created = await runner.prepare(spec, run_id=run_id)
@@ -77,7 +77,7 @@ def start(
             await runner.create(await confirm_plan(runner, created, yes=yes, lint=lint))
         return await runner.start(spec, run_id=run_id)
 
-    sys.exit(drive_to_end(settings, begin, timeout=timeout, store_flag=where.store, **voice))
+    sys.exit(drive_to_end(settings, begin, timeout=timeout, where=where, **voice))
 
 
 @click.command()
@@ -103,13 +103,13 @@ def resume(run_id: str, until: str | None, *, timeout: float | None, verify: boo
     try:
         last = Phase(until) if until else None
     except ValueError:
-        raise UsageError(f"'{until}' is no phase; there are {', '.join(Phase)}.") from None
+        raise UsageError(f"Unknown phase '{until}'; choose from {', '.join(Phase)}.") from None
 
     async def begin(runner: Runner) -> RunHandle:
         return await runner.resume(run_id, until=last)
 
     settings, partly = verifying(settings_for(where), verify=verify), last is not None
-    sys.exit(drive_to_end(settings, begin, timeout=timeout, store_flag=where.store, partly=partly, **voice))
+    sys.exit(drive_to_end(settings, begin, timeout=timeout, where=where, partly=partly, **voice))
 
 
 @click.command()
@@ -152,7 +152,7 @@ def cancel(run_id: str, reason: str, *, detach: bool, **flags: Any) -> None:
         await mark(runner)
         return await runner.resume(run_id)
 
-    sys.exit(drive_to_end(settings, begin, store_flag=where.store, **voice))
+    sys.exit(drive_to_end(settings, begin, where=where, **voice))
 
 
 def split_flags(flags: dict[str, Any]) -> tuple[Where, dict[str, Any]]:
@@ -169,8 +169,6 @@ async def confirm_plan(runner: Runner, created: RunCreated, *, yes: bool, lint: 
         DataError: lint has errors, and nothing was created.
         UsageError: nobody is there to be asked, or the answer was no.
     """
-    from anyio import to_thread
-
     from vlm_runner.cli import console
     from vlm_runner.cli.plan import plan_of
     from vlm_runner.errors import DataError, UsageError
@@ -180,7 +178,7 @@ async def confirm_plan(runner: Runner, created: RunCreated, *, yes: bool, lint: 
     terminal = sys.stdin.isatty() and sys.stderr.isatty()
     if not (yes or terminal) and created.budget is None:
         raise UsageError(
-            "This run costs money, and nobody is here to be asked.",
+            "This run costs money, and there is no terminal to ask for confirmation.",
             hint="Say so with: --yes, or set max_cost under [budget].",
         )
     if yes and not lint:
@@ -203,7 +201,7 @@ async def confirm_plan(runner: Runner, created: RunCreated, *, yes: bool, lint: 
         )
     if yes or not terminal:
         return preview.created
-    if not await to_thread.run_sync(lambda: click.confirm("Start it?", err=True)):
+    if not await console.confirmed("Start it?"):
         raise UsageError("Nothing was started.")
     return preview.created
 
@@ -216,16 +214,20 @@ def start_detached(
     *,
     yes: bool,
     lint: bool,
+    timeout: float | None,
     as_json: bool,
-) -> None:
-    """Create the run here, so that what is wrong is said here, and drive it in a process of its own."""
-    import subprocess
-    from pathlib import Path
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """
+    Create the run here, so that what is wrong is said here, and drive it in a process of its own.
 
+    Returns the exit code once that process drives the run, or has ended without.
+    """
     import anyio
 
     from vlm_runner.cli import console
-    from vlm_runner.paths import default_checkpoint_folder
+    from vlm_runner.cli.detached import begin_detached
     from vlm_runner.runner import Runner
 
     async def create() -> str:
@@ -236,25 +238,20 @@ def start_detached(
             return await runner.create(await confirm_plan(runner, created, yes=yes, lint=lint))
 
     name = anyio.run(create)
-    uri = settings.checkpoint_uri or ""
-    local = Path(uri) if uri and "://" not in uri else default_checkpoint_folder()
-    log = local / "runs" / name / "driver.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    flags = {"--profile": where.profile, "--region": where.region, "--store": where.store}
-    flags["--endpoint-url"] = where.endpoint_url
-    words = [word for flag, value in flags.items() if value for word in (flag, value)]
-    words += ["--verify"] if settings.upload.verify else []
-    with log.open("ab") as out:
-        subprocess.Popen(  # noqa: S603 - our own command line
-            [sys.executable, "-m", "vlm_runner", "resume", name, *words],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
+    flags = where.repeated(settings)
+    words = [*flags, *(["--verify"] if settings.upload.verify else [])]
+    words += [*(["--quiet"] if quiet else []), *(["--verbose"] if verbose else [])]
+    words += ["--timeout", f"{timeout:g}s"] if timeout is not None else []
+    code, said, log = begin_detached(settings, name, words)
+    console.say(said)
+    if code == 0:
+        reach = shlex.join(flags)
+        console.say(
+            f"Check progress: {f'vlm-runner status {name} {reach}'.rstrip()}    "
+            f"or: {f'vlm-runner events {name} -f {reach}'.rstrip()}"
         )
-    console.say(f"Run {name} goes on in the background; its log is {log}.")
-    console.say(f"Look with: vlm-runner status {name}    or: vlm-runner events {name} -f")
     if as_json:
         console.result_json({"run_id": name, "log": str(log)})
     else:
         console.result(name)
+    return code

@@ -94,6 +94,7 @@ def init(spec_file: str, source: str, role_arn: str, region: str, *, force: bool
     values = {"source": source, "role_arn": role_arn, "region": region}
     # A JSON string is a TOML basic string too.
     text = TEMPLATE.format(name=spec_file, **{key: json.dumps(value) for key, value in values.items()})
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(text)
