@@ -40,10 +40,11 @@ crash: $(VENV)/.dev  ## All faults, pairs of faults, large models, many seeds; t
 long: $(VENV)/.dev  ## Containers' signals in every phase, pipelines of four instances, large sweeps: minutes
 	$(PYTEST) -q -m long -n auto --dist worksteal
 
-lint: $(VENV)/.dev  ## Style, types, import directions, and docs that match the code
+lint: $(VENV)/.dev  ## Style, types (also a user's, by pyright), import directions, and docs that match the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/cog --check $(GENERATED)
 

@@ -1,8 +1,9 @@
 """
 Fine-tune vision-language models on Amazon Bedrock, end to end, once, at a known cost.
 
-The library's whole public surface. Importing it configures nothing and imports nothing heavy: each name
-is loaded when it is first used.
+The public names are those here and in `vlm_runner.errors`, `vlm_runner.events`, `vlm_runner.ports`,
+`vlm_runner.json_output` and `vlm_runner.testing`; every other module is private. Importing the package
+configures nothing and imports nothing heavy: each name is loaded on first use.
 """
 
 from __future__ import annotations
@@ -11,40 +12,84 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from vlm_runner.aws.ports import Aws
+    from vlm_runner.bus import Watcher
+    from vlm_runner.checkpoint.base import CheckpointStore
     from vlm_runner.core.events import Entry, Event
     from vlm_runner.core.run import Outcome, Phase, Run
     from vlm_runner.core.signals import Signal
-    from vlm_runner.errors import VlmRunnerError
+    from vlm_runner.errors import (
+        AwsRefused,
+        AwsUnavailable,
+        CheckpointError,
+        ConfigurationError,
+        DataError,
+        RunExists,
+        RunNotFound,
+        RunTaken,
+        Stopped,
+        UsageError,
+        VlmRunnerError,
+    )
+    from vlm_runner.evaluate.metrics import Metric
     from vlm_runner.runner import RunHandle, Runner
     from vlm_runner.settings import Settings
     from vlm_runner.spec import RunSpec
 
 _HOMES = {
+    "Aws": "aws.ports",
+    "AwsRefused": "errors",
+    "AwsUnavailable": "errors",
+    "CheckpointError": "errors",
+    "CheckpointStore": "checkpoint.base",
+    "ConfigurationError": "errors",
+    "DataError": "errors",
     "Entry": "core.events",
     "Event": "core.events",
+    "Metric": "evaluate.metrics",
     "Outcome": "core.run",
     "Phase": "core.run",
     "Run": "core.run",
+    "RunExists": "errors",
     "RunHandle": "runner",
+    "RunNotFound": "errors",
     "RunSpec": "spec",
+    "RunTaken": "errors",
     "Runner": "runner",
     "Settings": "settings",
     "Signal": "core.signals",
+    "Stopped": "errors",
+    "UsageError": "errors",
     "VlmRunnerError": "errors",
+    "Watcher": "bus",
 }
 
 __all__ = [
+    "Aws",
+    "AwsRefused",
+    "AwsUnavailable",
+    "CheckpointError",
+    "CheckpointStore",
+    "ConfigurationError",
+    "DataError",
     "Entry",
     "Event",
+    "Metric",
     "Outcome",
     "Phase",
     "Run",
+    "RunExists",
     "RunHandle",
+    "RunNotFound",
     "RunSpec",
+    "RunTaken",
     "Runner",
     "Settings",
     "Signal",
+    "Stopped",
+    "UsageError",
     "VlmRunnerError",
+    "Watcher",
 ]
 
 
@@ -53,3 +98,7 @@ def __getattr__(name: str) -> object:
     if home is None:
         raise AttributeError(f"module 'vlm_runner' has no attribute '{name}'")
     return getattr(import_module(f"vlm_runner.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -217,12 +217,22 @@ class Runner:
         metrics: Mapping[str, Metric] | None = None,
     ) -> AsyncIterator[Runner]:
         """
-        A runner over `settings`; the other arguments replace parts of the world, for tests.
+        A runner over `settings`; the other arguments replace parts of the world, mostly for tests.
 
-        `watchers` get the events of every run; `metrics` (by name) are added to those of the spec.
+        Args:
+            settings: how and where this process works; `Settings.from_environment()` reads the environment.
+            clock: the time, and what sleeps; default: the system's clock.
+            store: where checkpoints are kept; default: the store of `settings.checkpoint_uri`.
+            connect: gives the AWS of a region; default: a session over `settings`, one a region.
+            open_dataset: opens the dataset of a spec at a pinned revision (None: the newest); default: the
+                Hugging Face Hub or a local folder, as the spec says.
+            watchers: notified of every entry and signal of every run, in addition to the event sinks of spec
+                and settings.
+            open_queue: opens the SQS queue of a region and URL; used if `settings.queue_url` is set.
+            metrics: by name, in addition to the `test.metrics` of a spec.
 
-        `connect` gives the AWS of a region, `open_dataset` a dataset for its spec and pinned revision,
-        `open_queue` the queue of a region and URL.
+        Raises:
+            ConfigurationError: the settings do not fit together, or name a store that cannot be opened.
         """
         async with AsyncExitStack() as stack:
             sessions: dict[str, AwsSession] = {}

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from vlm_runner.bus import Watcher
     from vlm_runner.cli.options import Where
     from vlm_runner.core.run import Run
+    from vlm_runner.json_output import RunResultJson
     from vlm_runner.runner import RunHandle
     from vlm_runner.settings import Settings
 
@@ -193,7 +194,12 @@ def conclude(ended: DriveResult, settings: Settings, *, as_json: bool, flags: li
     if run is None:
         raise ended.error if ended.error is not None else Stopped("Stopped.")
     if as_json:
-        console.result_json(summary(run) | {"checkpoint": ended.checkpoint, "error": _text(ended.error)})
+        shown: RunResultJson = {
+            **summary(run),
+            "checkpoint": ended.checkpoint,
+            "error": _text(ended.error),
+        }
+        console.result_json(shown)
     elif run.done:
         console.result(console.outcome_text(run, ended.checkpoint))
     code = run_exit_code(run) if ended.error is None else exit_code(ended.error)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from vlm_runner.json_output import LintJson
     from vlm_runner.lint import Finding, LintReport
     from vlm_runner.lint.jsonl import Lines
     from vlm_runner.models import Catalogue, ModelProfile
@@ -271,7 +272,8 @@ def _show(
     for line in fixed:
         console.say(f"Wrote into the spec: {line}")
     if as_json:
-        console.result_json(report.as_json() | {"fixed": fixed})
+        shown: LintJson = {**report.as_json(), "fixed": fixed}
+        console.result_json(shown)
     else:
         console.result(table(report, every=every))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vlm_runner.dataset.rows import Row, Subset
+    from vlm_runner.json_output import PreviewJson
     from vlm_runner.models import ModelProfile
     from vlm_runner.spec import RunSpec
 
@@ -102,7 +103,7 @@ def saved(row: Row, first: Path) -> list[str]:
     return [str(name) for name in names]
 
 
-def rendered(row: Row, subset: Subset, spec: RunSpec, profile: ModelProfile) -> dict[str, Any]:
+def rendered(row: Row, subset: Subset, spec: RunSpec, profile: ModelProfile) -> PreviewJson:
     """The row as values: the record, its tokens, and what lint finds in it."""
     import datetime as dt
 
@@ -117,11 +118,12 @@ def rendered(row: Row, subset: Subset, spec: RunSpec, profile: ModelProfile) -> 
         Opened(alone, None, None, alone.fingerprint), spec, profile, today=dt.datetime.now(dt.UTC).date()
     )
     texts = {name: part if isinstance(part, str) else None for name, part in parts.items()}
-    return {
+    shown: PreviewJson = {
         "subset": subset.name,
         "row": row.index,
         "source_row": row.source_index,
-        **texts,
+        "user": texts["user"],
+        "assistant": texts["assistant"],
         "tokens": {
             **{name: text_tokens(part) for name, part in texts.items() if part is not None},
             "image": image_tokens(row, profile),
@@ -132,9 +134,13 @@ def rendered(row: Row, subset: Subset, spec: RunSpec, profile: ModelProfile) -> 
         "images": [],
         # What the whole dataset has too few or too many of says nothing about a row.
         "findings": [
-            finding.as_json() | {"row": row.index} for finding in report.findings if finding.row is not None
+            {**finding.as_json(), "row": row.index} for finding in report.findings if finding.row is not None
         ],
     }
+    # Without a system prompt there is no key `system`; a part that cannot be rendered is null.
+    if "system" in texts:
+        shown["system"] = texts["system"]
+    return shown
 
 
 def image_tokens(row: Row, profile: ModelProfile) -> int:
@@ -152,13 +158,15 @@ def image_tokens(row: Row, profile: ModelProfile) -> int:
     return count
 
 
-def text(shown: dict[str, Any]) -> str:
+def text(shown: PreviewJson) -> str:
     lines = [f"{shown['subset']} row {shown['row']} (row {shown['source_row']} of the dataset)"]
-    for name in ("system", "user", "assistant"):
+    names: tuple[Literal["system", "user", "assistant"], ...] = ("system", "user", "assistant")
+    for name in names:
         if name in shown:
             count = shown["tokens"].get(name, 0)
-            body = shown[name] if shown[name] is not None else "(cannot be rendered; see below)"
-            lines += ["", f"── {name} (about {count:,} tokens) ──", body.rstrip()]
+            body = shown[name]
+            told = "(cannot be rendered; see below)" if body is None else body.rstrip()
+            lines += ["", f"── {name} (about {count:,} tokens) ──", told]
     tokens = {name: count for name, count in shown["tokens"].items() if name != "limit"}
     count = shown["image_count"]
     which = "the image" if count == 1 else f"{count} images"

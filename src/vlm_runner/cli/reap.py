@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
+    from vlm_runner.json_output import RentedJson
     from vlm_runner.reap import RentedEndpoint
     from vlm_runner.settings import Settings
 
@@ -99,14 +100,14 @@ def alarm(left: Sequence[RentedEndpoint], *, dry: bool) -> str:
     return "\n".join(lines)
 
 
-def as_json_value(one: RentedEndpoint) -> dict[str, object]:
+def as_json_value(one: RentedEndpoint) -> RentedJson:
     rented = one.rented
     return {
         "kind": "provisioned throughput" if rented.mode == "provisioned" else "custom model deployment",
         "name": rented.name,
         "arn": rented.arn,
         "status": rented.status,
-        "created_at": rented.created_at,
+        "created_at": None if rented.created_at is None else str(rented.created_at),
         "run_id": rented.run_id,
         "outlived": one.verdict.outlived,
         "reason": one.verdict.reason,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vlm_runner.checkpoint.base import CheckpointStore
     from vlm_runner.checkpoint.document import Checkpoint
     from vlm_runner.core.events import Entry
+    from vlm_runner.json_output import RunRowJson, RunStatusJson
     from vlm_runner.settings import Settings
 
 
@@ -41,8 +42,12 @@ def status(run_id: str, *, as_json: bool, **flags: Any) -> None:
         return settings_for(Where(**flags)).lease.takeover_after
 
     if as_json:
-        state = {"state": glance.state_of(checkpoint, takeover_after), "checkpoint": where}
-        console.result_json(summary(run, checkpoint.history) | state)
+        shown: RunStatusJson = {
+            **summary(run, checkpoint.history),
+            "state": glance.state_of(checkpoint, takeover_after),
+            "checkpoint": where,
+        }
+        console.result_json(shown)
     else:
         console.result(console.outcome_text(run, where))
         console.result(f"  {'state':<16}{glance.state_of(checkpoint, takeover_after)}")
@@ -91,7 +96,7 @@ def _ago(when: str) -> str:
     return f"{spell(datetime.now(UTC) - datetime.fromisoformat(when))} ago" if when else ""
 
 
-def _cost(row: dict[str, Any]) -> str:
+def _cost(row: RunRowJson) -> str:
     """What is known of it; a plus where some of it has no known price."""
     cost = row.get("cost_usd")
     if cost is None or (cost < 0.01 and not row["cost_complete"]):
@@ -99,7 +104,7 @@ def _cost(row: dict[str, Any]) -> str:
     return f"${cost:,.2f}{'' if row['cost_complete'] else ' + ?'}"
 
 
-def _bills(row: dict[str, Any]) -> str:
+def _bills(row: RunRowJson) -> str:
     if not row["may_bill"]:
         return ""
     price = row["per_hour_usd"]
@@ -149,14 +154,14 @@ def _load(run_id: str, flags: dict[str, Any]) -> tuple[Checkpoint, str]:
     return anyio.run(load)
 
 
-async def _all(settings: Settings) -> list[dict[str, Any]]:
+async def _all(settings: Settings) -> list[RunRowJson]:
     from vlm_runner.stores import opened_store
 
     async with opened_store(settings) as store:
         return [await _row(store, run_id, settings) for run_id in await store.run_ids()]
 
 
-async def _row(store: CheckpointStore, run_id: str, settings: Settings) -> dict[str, Any]:
+async def _row(store: CheckpointStore, run_id: str, settings: Settings) -> RunRowJson:
     """One run's line; a checkpoint that cannot be read is shown as such, and hides no other run."""
     from datetime import UTC, datetime
 
@@ -169,8 +174,14 @@ async def _row(store: CheckpointStore, run_id: str, settings: Settings) -> dict[
     try:
         checkpoint, _ = await lease.load(store, run_id)
     except CheckpointError as error:
-        unknown = {"state": "UNREADABLE", "phase": "?", "updated_at": "", "may_bill": []}
-        return {"run_id": run_id, **unknown, "error": str(error)}
+        return {
+            "run_id": run_id,
+            "state": "UNREADABLE",
+            "phase": "?",
+            "updated_at": "",
+            "may_bill": [],
+            "error": str(error),
+        }
     run = checkpoint.run
     cost = money(run, checkpoint.history, known_profile(run.spec.model.base, settings), datetime.now(UTC))
     return {

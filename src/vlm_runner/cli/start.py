@@ -21,6 +21,7 @@ from vlm_runner.cli.options import (
 
 if TYPE_CHECKING:
     from vlm_runner.core.events import RunCreated
+    from vlm_runner.json_output import DetachedRunJson
     from vlm_runner.runner import RunHandle, Runner
     from vlm_runner.settings import Settings
     from vlm_runner.spec import RunSpec
@@ -251,7 +252,8 @@ def start_detached(
             f"or: {f'vlm-runner events {name} -f {reach}'.rstrip()}"
         )
     if as_json:
-        console.result_json({"run_id": name, "log": str(log)})
+        shown: DetachedRunJson = {"run_id": name, "log": str(log)}
+        console.result_json(shown)
     else:
         console.result(name)
     return code

@@ -13,6 +13,7 @@ from vlm_runner.cli.start import confirm_plan
 if TYPE_CHECKING:
     from vlm_runner.aws.ecs import EcsTarget
     from vlm_runner.core.run import Run
+    from vlm_runner.json_output import SubmittedJson
     from vlm_runner.settings import Settings
     from vlm_runner.spec import RunSpec
 
@@ -53,7 +54,12 @@ def submit(spec_file: str, run_id: str | None, *, stack: str, yes: bool, as_json
     console.say(f"Run {run.run_id} is driven by task {task}.")
     console.say(f"Follow it: vlm-runner events {run.run_id} -f --store {place.checkpoint_uri}")
     if as_json:
-        console.result_json({"run_id": run.run_id, "task": task, "checkpoint_uri": place.checkpoint_uri})
+        shown: SubmittedJson = {
+            "run_id": run.run_id,
+            "task": task,
+            "checkpoint_uri": str(place.checkpoint_uri),
+        }
+        console.result_json(shown)
     else:
         console.result(run.run_id)
 

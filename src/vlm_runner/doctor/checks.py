@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from vlm_runner.aws.inspection import AwsInspection, Role
     from vlm_runner.aws.ports import Aws, Caller, Objects
+    from vlm_runner.json_output import CheckJson
     from vlm_runner.models import Catalogue, ModelProfile
     from vlm_runner.spec import RunSpec
 
@@ -62,8 +63,14 @@ class Check:
         text = f"{self.status.value:<10}{self.code}  {self.about}: {self.message}"
         return f"{text}\n{' ' * 12}      fix: {self.fix}" if self.fix else text
 
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self) | {"status": self.status.value}
+    def as_json(self) -> CheckJson:
+        return {
+            "code": self.code,
+            "status": self.status.value,
+            "about": self.about,
+            "message": self.message,
+            "fix": self.fix,
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from vlm_runner.evaluate.answers import AnsweredRow, ModelAnswer
     from vlm_runner.evaluate.metrics import Metric
+    from vlm_runner.json_output import ModelScoresJson
 
 WHO: Final = ("tuned", "base")
 
@@ -28,7 +29,7 @@ class Evaluation:
     """
 
     rows: tuple[dict[str, Any], ...] = ()
-    models: Mapping[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    models: dict[str, ModelScoresJson] = field(default_factory=dict[str, "ModelScoresJson"])
     troubles: tuple[str, ...] = ()
     """Metrics that failed, each once."""
 
@@ -58,7 +59,7 @@ def evaluate(
                     {} if reply.error else _scored(row.reference, reply.answer, metrics or {}, troubles)
                 )
         rows.append(table)
-    models = {}
+    models: dict[str, ModelScoresJson] = {}
     for who in WHO:
         replies = [(one, getattr(one, who)) for one in answered if getattr(one, who) is not None]
         if replies:
@@ -90,7 +91,7 @@ def _whole(
     tables: Sequence[Mapping[str, float]],
     replies: Sequence[ModelAnswer],
     cost: Callable[[int, int], float | None],
-) -> dict[str, Any]:
+) -> ModelScoresJson:
     answered = [reply for reply in replies if not reply.error]
     seconds = [reply.seconds for reply in answered if reply.seconds is not None]
     tokens_in = sum(reply.input_tokens for reply in answered)

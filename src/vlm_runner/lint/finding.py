@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vlm_runner.json_output import FindingJson, LintReportJson, SubsetStatsJson
 
 CONTENT = frozenset({"I122", "I124", "I125", "I126", "I127", "I136"})
 """Codes of what only reading an image's content shows."""
@@ -49,8 +52,18 @@ class Finding:
         row = None if self.row is None else f"row {self.row}"
         return ", ".join(part for part in (self.subset, row, self.field) if part)
 
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self) | {"severity": self.severity.value}
+    def as_json(self) -> FindingJson:
+        return {
+            "code": self.code,
+            "severity": self.severity.value,
+            "message": self.message,
+            "why": self.why,
+            "fix": self.fix,
+            "subset": self.subset,
+            "row": self.row,
+            "field": self.field,
+            "fixes": self.fixes,
+        }
 
 
 @dataclass(slots=True)
@@ -75,10 +88,18 @@ class SubsetStats:
         """An estimate of what one epoch trains on."""
         return self.text_tokens + self.image_tokens
 
-    def as_json(self) -> dict[str, int]:
-        counted = asdict(self)
-        counted.pop("prompt_tokens")
-        return counted | {"tokens": self.tokens}
+    def as_json(self) -> SubsetStatsJson:
+        return {
+            "rows": self.rows,
+            "usable": self.usable,
+            "images": self.images,
+            "image_bytes": self.image_bytes,
+            "converted": self.converted,
+            "text_tokens": self.text_tokens,
+            "image_tokens": self.image_tokens,
+            "longest": self.longest,
+            "tokens": self.tokens,
+        }
 
 
 @dataclass(slots=True)
@@ -110,7 +131,7 @@ class LintReport:
     def codes(self) -> Counter[str]:
         return Counter(finding.code for finding in self.findings)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> LintReportJson:
         return {
             "model": self.model,
             "source": self.source,

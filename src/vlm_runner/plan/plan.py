@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from vlm_runner.lint.finding import Severity
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from vlm_runner.core.events import BudgetFacts, RunCreated
     from vlm_runner.core.run import Run
+    from vlm_runner.json_output import BudgetJson, PlanJson, UploadJson
     from vlm_runner.lint.finding import LintReport
     from vlm_runner.plan.cost import Cost
     from vlm_runner.spec import RunSpec
@@ -67,7 +68,7 @@ class Plan:
     """Why the run would be refused, if it would."""
 
 
-def plan_json(plan: Plan) -> dict[str, Any]:
+def plan_json(plan: Plan) -> PlanJson:
     cost = plan.cost
     return {
         "run_id": _run_id(plan),
@@ -77,7 +78,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "resources": [
             {"kind": kind, "name": name, "action": action} for kind, name, action in plan.resources
         ],
-        "uploads": [asdict(upload) | {"objects": upload.objects} for upload in plan.uploads],
+        "uploads": [_upload_json(upload) for upload in plan.uploads],
         "cost": {
             "currency": "USD",
             "tokens": cost.tokens,
@@ -95,9 +96,35 @@ def plan_json(plan: Plan) -> dict[str, Any]:
             "unknown": list(cost.unknown),
             "prices_from": cost.prices_from,
         },
-        "budget": plan.budget.model_dump(mode="json") if plan.budget is not None else None,
+        "budget": _budget_json(plan.budget),
         "refusal": plan.refusal,
-        "settings": [asdict(origin) for origin in plan.origins],
+        "settings": [
+            {"name": origin.name, "value": origin.value, "origin": origin.origin} for origin in plan.origins
+        ],
+    }
+
+
+def _upload_json(upload: Upload) -> UploadJson:
+    return {
+        "subset": upload.subset,
+        "rows": upload.rows,
+        "rows_there": upload.rows_there,
+        "bytes": upload.bytes,
+        "bytes_there": upload.bytes_there,
+        "images_per_row": upload.images_per_row,
+        "objects": upload.objects,
+    }
+
+
+def _budget_json(budget: BudgetFacts | None) -> BudgetJson | None:
+    if budget is None:
+        return None
+    return {
+        "max_cost": budget.max_cost,
+        "training": budget.training,
+        "calls": budget.calls,
+        "per_hour": budget.per_hour,
+        "rent_seconds": budget.rent_seconds,
     }
 
 

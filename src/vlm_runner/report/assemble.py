@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vlm_runner.core.names import run_prefix
 from vlm_runner.core.run import Run
@@ -15,10 +15,11 @@ from vlm_runner.report.summary import may_bill, summary
 from vlm_runner.spec import ServingMode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from vlm_runner.core.events import Entry
+    from vlm_runner.json_output import PhaseJson, RemainsJson, ReportJson
     from vlm_runner.models import ModelProfile
     from vlm_runner.report.collect import ReportInputs
 
@@ -29,8 +30,10 @@ class RunReport:
     history: tuple[Entry, ...]
     material: ReportInputs
     evaluation: Evaluation
-    facts: dict[str, Any]
+    facts: ReportJson
     """What `report.json` holds."""
+    remote: str = ""
+    """Bedrock's own words about a job that trains; for the live page."""
 
 
 def assemble(  # noqa: PLR0917 - a report has so many sides
@@ -55,7 +58,8 @@ def assemble(  # noqa: PLR0917 - a report has so many sides
     missing += evaluation.troubles
     if run.tests is not None and run.tests.base_error is not None:
         missing.append(run.tests.base_error)
-    facts = summary(run, history) | {
+    facts: ReportJson = {
+        **summary(run, history),
         "money": money(run, history, profile, now, evaluation.models),
         "phases": phases(history, now, done=run.done),
         "evaluation": {
@@ -73,7 +77,7 @@ def assemble(  # noqa: PLR0917 - a report has so many sides
     return RunReport(run, tuple(history), material, evaluation, facts)
 
 
-def _price(profile: ModelProfile | None) -> Any:
+def _price(profile: ModelProfile | None) -> Callable[[int, int], float | None]:
     def cost(tokens_in: int, tokens_out: int) -> float | None:
         found = None if profile is None else profile.call_cost(tokens_in, tokens_out)
         return None if found is None else float(found)
@@ -81,29 +85,31 @@ def _price(profile: ModelProfile | None) -> Any:
     return cost
 
 
-def phases(history: Sequence[Entry], now: datetime, *, done: bool) -> list[dict[str, Any]]:
+def phases(history: Sequence[Entry], now: datetime, *, done: bool) -> list[PhaseJson]:
     """Each phase that the run was in, from when to when, in seconds."""
-    found: list[dict[str, Any]] = []
+    begun: list[tuple[str, datetime]] = []
     run: Run | None = None
     for entry in history:
         run = evolve(run, entry) if run is not None else Run.begin(entry)
-        if not found or found[-1]["phase"] != run.phase.value:
-            if found:
-                found[-1]["until"] = entry.at
-            found.append({"phase": run.phase.value, "since": entry.at, "until": None})
-    if found and found[-1]["phase"] == "done":
-        found.pop()
-    for phase in found:
-        until = phase["until"] or now
-        phase["seconds"] = round(max(0.0, (until - phase["since"]).total_seconds()), 3)
-        phase["open"] = phase["until"] is None and not done
-        phase["since"], phase["until"] = phase["since"].isoformat(), until.isoformat()
-    return found
+        if not begun or begun[-1][0] != run.phase.value:
+            begun.append((run.phase.value, entry.at))
+    ends: list[datetime | None] = [*(since for _, since in begun[1:]), None]
+    return [
+        {
+            "phase": phase,
+            "since": since.isoformat(),
+            "until": (until or now).isoformat(),
+            "seconds": round(max(0.0, ((until or now) - since).total_seconds()), 3),
+            "open": until is None and not done,
+        }
+        for (phase, since), until in zip(begun, ends, strict=True)
+        if phase != "done"
+    ]
 
 
-def remains(run: Run, profile: ModelProfile | None) -> list[dict[str, str]]:
+def remains(run: Run, profile: ModelProfile | None) -> list[RemainsJson]:
     """What there still is of the run, and the command that goes on with it, uses it or deletes it."""
-    found: list[dict[str, str]] = []
+    found: list[RemainsJson] = []
     region = run.region
     if not run.done:
         found.append(
@@ -145,7 +151,7 @@ def remains(run: Run, profile: ModelProfile | None) -> list[dict[str, str]]:
     return found
 
 
-def _serve(run: Run, profile: ModelProfile | None, arn: str) -> dict[str, str]:
+def _serve(run: Run, profile: ModelProfile | None, arn: str) -> RemainsJson:
     if profile is not None and profile.serving.on_demand:
         return {
             "what": "Serving the model again, by the token",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, SupportsFloat
 
 from vlm_runner.spec import ServingMode
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from vlm_runner.core.events import Entry
     from vlm_runner.core.run import Run
+    from vlm_runner.json_output import ModelScoresJson, MoneyJson, MoneyLineJson
     from vlm_runner.models import ModelProfile
 
 TRAINING_NOTE = "Bedrock bills the tokens of all records times the epochs; it does not tell the number"
@@ -22,13 +23,10 @@ def money(
     history: Sequence[Entry],
     profile: ModelProfile | None,
     now: datetime,
-    models: Mapping[str, Mapping[str, Any]] | None = None,
-) -> dict[str, Any]:
+    models: Mapping[str, ModelScoresJson] | None = None,
+) -> MoneyJson:
     """
-    Lines of `{item, detail, usd, note}`, and their sum.
-
-    `usd` is None where the price or the amount is not known; then `complete` is false. `models` are those of
-    an `Evaluation`.
+    What was spent on what, and the sum of what is known. `models` are those of an `Evaluation`.
     """
     lines = _lines(run, history, profile, now, models or {})
     known = [line["usd"] for line in lines if line["usd"] is not None]
@@ -64,9 +62,9 @@ def _lines(
     history: Sequence[Entry],
     profile: ModelProfile | None,
     now: datetime,
-    models: Mapping[str, Mapping[str, Any]],
-) -> list[dict[str, Any]]:
-    lines = []
+    models: Mapping[str, ModelScoresJson],
+) -> list[MoneyLineJson]:
+    lines: list[MoneyLineJson] = []
     if run.job is not None:
         lines.append(_training(run, profile))
     rented = rented_for(history, now) if run.serving is not None else None
@@ -91,10 +89,10 @@ def _lines(
     return lines
 
 
-def _training(run: Run, profile: ModelProfile | None) -> dict[str, Any]:
+def _training(run: Run, profile: ModelProfile | None) -> MoneyLineJson:
     price = None if profile is None else _float(profile.prices.training_per_million_tokens)
-    budget = getattr(run.created, "budget", None)
-    estimate = getattr(budget, "training", None)
+    budget = run.created.budget
+    estimate = None if budget is None else budget.training
     note = TRAINING_NOTE if price is None else f"{TRAINING_NOTE}; ${price:,.2f} a million"
     epochs = run.spec.training.hyperparameters.get("epochCount")
     records = run.records.train_records if run.records is not None else 0
@@ -114,7 +112,7 @@ def _at(history: Sequence[Entry], kind: str) -> datetime | None:
     return next((entry.at for entry in reversed(history) if entry.event.kind == kind), None)
 
 
-def _float(value: Any) -> float | None:
+def _float(value: SupportsFloat | None) -> float | None:
     return None if value is None else float(value)
 
 

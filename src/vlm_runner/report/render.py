@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from jinja2 import Environment, StrictUndefined
 
@@ -18,10 +18,23 @@ from vlm_runner.redact import redacted, redacted_value
 from vlm_runner.report.charts import Chart, chart
 from vlm_runner.report.money import spell
 
+Effort = Literal[
+    "answered",
+    "failed",
+    "cut_off",
+    "characters",
+    "seconds_median",
+    "seconds_longest",
+    "input_tokens",
+    "output_tokens",
+]
+"""The numbers of `ModelScoresJson` that say what the calls took."""
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from vlm_runner.evaluate import AnsweredRow, ModelAnswer
+    from vlm_runner.json_output import ModelScoresJson
     from vlm_runner.report.assemble import RunReport
 
 ALL_TEXT: Final = 4_000_000
@@ -90,7 +103,7 @@ class Column:
     """One model of one run, as a column of the table of metrics."""
 
     label: str
-    table: dict[str, Any]
+    table: ModelScoresJson
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +179,8 @@ def _run_view(report: RunReport) -> dict[str, Any]:
         seconds = phase["seconds"]
         share = 1000 / whole if whole else 0.0
         phases.append(
-            phase
-            | {
+            {
+                **phase,
                 "took": spell(timedelta(seconds=seconds)),
                 "x": round(began * share, 1),
                 "width": max(4.0, round(seconds * share, 1)),
@@ -180,6 +193,7 @@ def _run_view(report: RunReport) -> dict[str, Any]:
         "id": run.run_id,
         "run": run,
         "facts": facts,
+        "remote": report.remote,
         "state": state,
         "state_text": {"succeeded": "Succeeded", "failed": "Failed", "cancelled": "Cancelled"}.get(
             state, f"In phase {run.phase.value}"
@@ -216,7 +230,7 @@ def _headline(report: RunReport) -> dict[str, Any] | None:
     if tuned is None or not tuned["scores"]:
         return None
     name = "findings.f1" if "findings.f1" in tuned["scores"] else "similarity"
-    base = models.get("base", {}).get("scores", {}).get(name)
+    base = models["base"]["scores"].get(name) if "base" in models else None
     own = tuned["scores"].get(name)
     return {"name": NAMES[name], "explained": EXPLAINED[name], "tuned": own, "base": base}
 
@@ -279,10 +293,10 @@ def _cell(value: float | None, before: float | None) -> Cell:
 
 
 def _effort(columns: Sequence[Column]) -> list[tuple[str, list[str]]]:
-    def told(value: Any, form: str, unit: str = "") -> str:
+    def text(value: float | None, form: str, unit: str) -> str:
         return NONE if value is None else f"{value:{form}}{unit}"
 
-    lines = (
+    lines: tuple[tuple[str, Effort, str, str], ...] = (
         ("Rows answered", "answered", ",", ""),
         ("Rows refused", "failed", ",", ""),
         ("Cut off at max_tokens", "cut_off", ",", ""),
@@ -293,7 +307,7 @@ def _effort(columns: Sequence[Column]) -> list[tuple[str, list[str]]]:
         ("Tokens out", "output_tokens", ",", ""),
     )
     rows = [
-        (name, [told(column.table[key], form, unit) for column in columns]) for name, key, form, unit in lines
+        (name, [text(column.table[key], form, unit) for column in columns]) for name, key, form, unit in lines
     ]
     costs = [column.table["cost_usd"] for column in columns]
     return [*rows, ("Cost of the calls", ["not by the token" if c is None else f"${c:.4f}" for c in costs])]

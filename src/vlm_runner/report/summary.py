@@ -10,13 +10,13 @@ from vlm_runner.redact import without_addresses
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vlm_runner.core.events import Entry
+    from vlm_runner.core.events import Entry, Value
     from vlm_runner.core.run import Run
+    from vlm_runner.json_output import BillingJson, RunJson
 
 
-def summary(run: Run, history: Sequence[Entry] = ()) -> dict[str, Any]:
-    """Stable keys; a fact that the run does not have is null."""
-    tests, images, records = run.tests, run.images, run.records
+def summary(run: Run, history: Sequence[Entry] = ()) -> RunJson:
+    """Its keys are stable; a fact that the run does not have is null."""
     return {
         "run_id": run.run_id,
         "phase": run.phase.value,
@@ -28,16 +28,16 @@ def summary(run: Run, history: Sequence[Entry] = ()) -> dict[str, Any]:
         "created_at": run.created_at.isoformat(),
         "updated_at": run.updated_at.isoformat(),
         "base_model": run.spec.model.base,
-        "dataset": run.dataset.model_dump(mode="json"),
-        "images": images.model_dump(mode="json", exclude={"kind"}) if images is not None else None,
-        "records": records.model_dump(mode="json", exclude={"kind"}) if records is not None else None,
+        "dataset": _dumped(run.dataset),
+        "images": _dumped(run.images),
+        "records": _dumped(run.records),
         "job_name": run.job_intent.name if run.job_intent is not None else None,
         "job_arn": run.job.arn if run.job is not None else None,
         "model_arn": run.model.model_arn if run.model is not None else None,
         "training_loss": run.model.training_loss if run.model is not None else None,
         "validation_loss": run.model.validation_loss if run.model is not None else None,
         "endpoint_arn": run.serving.arn if run.serving is not None else None,
-        "tests": tests.model_dump(mode="json", exclude={"kind"}) if tests is not None else None,
+        "tests": _dumped(run.tests),
         "deleted": list(run.released.deleted) if run.released is not None else [],
         "may_bill": may_bill(run),
         "report_uri": run.report.uri if run.report is not None else None,
@@ -50,7 +50,12 @@ def summary(run: Run, history: Sequence[Entry] = ()) -> dict[str, Any]:
     }
 
 
-def may_bill(run: Run) -> list[dict[str, str | None]]:
+def _dumped(fact: Value | None) -> Any:
+    """As JSON values; that their shape is the one promised is tested against the schema."""
+    return None if fact is None else fact.model_dump(mode="json", exclude={"kind"})
+
+
+def may_bill(run: Run) -> list[BillingJson]:
     """What of this run may still cost by the hour, each with the command that ends it."""
     intent = run.serving_intent
     if not run.may_bill or intent is None:

@@ -54,7 +54,7 @@ class ModelCall:
 
 
 @dataclass(slots=True)
-class TestedModel:
+class AskedModel:
     """One of the two models under test, and its answers so far."""
 
     role: Role
@@ -80,7 +80,7 @@ def base_ids(profile: ModelProfile, region: str) -> list[str]:
     return [plain] if geography is None else [plain, f"{geography}.{plain}"]
 
 
-async def ask(model: TestedModel, call: ModelCall, ports: Ports) -> ModelAnswer | None:
+async def ask(model: AskedModel, call: ModelCall, ports: Ports) -> ModelAnswer | None:
     """
     The model's answer, or why it refused this row; None where the base model is given up.
 
@@ -111,7 +111,7 @@ async def ask(model: TestedModel, call: ModelCall, ports: Ports) -> ModelAnswer 
     )
 
 
-def _give_up(model: TestedModel, error: AwsRefused | AwsUnavailable, ports: Ports) -> None:
+def _give_up(model: AskedModel, error: AwsRefused | AwsUnavailable, ports: Ports) -> None:
     """The base model is only compared with: its failure must not fail the run."""
     if model.role == "tuned":
         raise error
@@ -120,7 +120,7 @@ def _give_up(model: TestedModel, error: AwsRefused | AwsUnavailable, ports: Port
         ports.trouble("asking the base model", error)
 
 
-async def _retried(model: TestedModel, call: ModelCall, ports: Ports) -> aws.RuntimeReply:
+async def _retried(model: AskedModel, call: ModelCall, ports: Ports) -> aws.RuntimeReply:
     poll = ports.poll
     policy = replace(model.retry, base=poll.first / 2, longest=min(model.retry.longest, poll.longest))
 
@@ -137,7 +137,7 @@ async def _retried(model: TestedModel, call: ModelCall, ports: Ports) -> aws.Run
     raise AssertionError("attempts ends only by an error")
 
 
-async def _by_an_accepted_id(model: TestedModel, call: ModelCall, ports: Ports) -> aws.RuntimeReply:
+async def _by_an_accepted_id(model: AskedModel, call: ModelCall, ports: Ports) -> aws.RuntimeReply:
     while True:
         model_id = model.ids[0]
         try:

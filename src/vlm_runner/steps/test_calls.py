@@ -23,7 +23,7 @@ from vlm_runner.evaluate import AnsweredRow
 from vlm_runner.evaluate.thumbnail import budget
 from vlm_runner.ingest.limits import AdaptiveLimit
 from vlm_runner.steps.answers import Answers
-from vlm_runner.steps.ask import LONGEST_TEXT, EndpointGone, ModelCall, TestedModel, ask, base_ids
+from vlm_runner.steps.ask import LONGEST_TEXT, AskedModel, EndpointGone, ModelCall, ask, base_ids
 from vlm_runner.steps.call_images import fitted, thumbnails
 from vlm_runner.steps.questions import read_questions
 from vlm_runner.steps.registry import performs
@@ -68,9 +68,9 @@ class _Tests:
         self._thumbnails: dict[int, list[str]] = {}
         self._thumbnail_bytes = 0
 
-    def _model(self, role: Role, ids: list[str], retry: RetryPolicy) -> TestedModel:
+    def _model(self, role: Role, ids: list[str], retry: RetryPolicy) -> AskedModel:
         limit = AdaptiveLimit(self._run.spec.test.concurrency, self._ports.clock)
-        return TestedModel(role, ids, retry, limit)
+        return AskedModel(role, ids, retry, limit)
 
     async def run(self) -> TestsAnswered | EndpointFailed:
         questions, held_out = await read_questions(self._run, self._objects)
@@ -90,7 +90,7 @@ class _Tests:
         models = [self._tuned, self._base] if self._run.spec.test.compare_base else [self._tuned]
         asked = len(questions) * len(models)
 
-        async def one(model: TestedModel, question: Question) -> None:
+        async def one(model: AskedModel, question: Question) -> None:
             try:
                 if model.given_up is None:
                     await self._answer(model, question)
@@ -99,7 +99,7 @@ class _Tests:
             done = sum(len(each.answers) for each in models)
             self._ports.signal(TestAnswered(done=done, asked=asked))
 
-        async def all_of(model: TestedModel) -> None:
+        async def all_of(model: AskedModel) -> None:
             async with task_group() as group:
                 for question in questions:
                     await model.limit.acquire()
@@ -109,7 +109,7 @@ class _Tests:
             for model in models:
                 group.start_soon(all_of, model)
 
-    async def _answer(self, model: TestedModel, question: Question) -> None:
+    async def _answer(self, model: AskedModel, question: Question) -> None:
         row, digest = question.row, self._digest(model, question)
         if (saved := await self._answers.find(model.role, row, digest)) is not None:
             self._keep(model, row, saved.answer, saved.thumbnails)
@@ -128,12 +128,12 @@ class _Tests:
             await self._answers.save(model.role, row, digest, answer, small)
         self._keep(model, row, answer, small)
 
-    def _keep(self, model: TestedModel, row: int, answer: ModelAnswer, small: list[str] | None) -> None:
+    def _keep(self, model: AskedModel, row: int, answer: ModelAnswer, small: list[str] | None) -> None:
         model.answers[row] = answer
         if small:
             self._thumbnails[row] = small
 
-    def _digest(self, model: TestedModel, question: Question) -> str:
+    def _digest(self, model: AskedModel, question: Question) -> str:
         """Of everything an answer depends on, so that the answer of an older run is never reused."""
         test = self._run.spec.test
         tuned = self._run.model.model_arn if self._run.model is not None else self._endpoint_arn

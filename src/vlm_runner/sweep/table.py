@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from vlm_runner.json_output import SweepRowJson
     from vlm_runner.sweep.drive import Result
 
 
-def rows(results: Sequence[Result]) -> list[dict[str, Any]]:
+def rows(results: Sequence[Result]) -> list[SweepRowJson]:
     """The best validation loss first, then the best training loss; what has none comes last."""
     made = [_row(result) for result in results]
     return sorted(made, key=lambda row: (_last(row["validation_loss"]), _last(row["training_loss"])))
 
 
-def table_text(table: Sequence[dict[str, Any]]) -> str:
+def table_text(table: Sequence[SweepRowJson]) -> str:
     varied = sorted({key for row in table for key in row["values"]})
     heads = ["RUN", *(key.rpartition(".")[2] for key in varied), "OUTCOME", "TRAIN", "VALIDATION"]
     body = [
@@ -36,7 +37,7 @@ def table_text(table: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _row(result: Result) -> dict[str, Any]:
+def _row(result: Result) -> SweepRowJson:
     run = result.run
     model = run.model if run is not None else None
     outcome = run.outcome.value if run is not None and run.outcome is not None else "not finished"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
@@ -91,9 +92,8 @@ class Live:
         if self._checkpoint is None:
             raise RuntimeError("nothing is known yet")
         found = self._assemble(self._checkpoint, self._material)
-        if self._remote and self._checkpoint.run.phase is Phase.TRAINING:
-            found.facts["remote"] = self._remote
-        return found
+        training = self._checkpoint.run.phase is Phase.TRAINING
+        return replace(found, remote=self._remote) if training else found
 
     async def changes(self) -> AsyncIterator[str]:
         """Server-sent events: one for the state as it is, and one for each change."""

@@ -1,0 +1,477 @@
+"""
+The JSON that programs parse: `--json` of every command, `report.json`, and the lines of `vlm-runner events`.
+
+Keys are stable: a later version adds some and removes none. A fact that a run does not have is null.
+`docs/schemas/` has a JSON Schema of each, generated from these types.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, NotRequired
+
+from typing_extensions import TypedDict
+
+from vlm_runner.core.events import Entry
+
+
+class DatasetJson(TypedDict):
+    fingerprint: str
+    revision: str | None
+    rows: int
+    validation_rows: int | None
+    columns: list[str]
+
+
+class StagedSubsetJson(TypedDict):
+    rows: int
+    images_uploaded: int
+    images_passed_through: int
+    images_converted: int
+    shards_skipped: int
+    bytes_uploaded: int
+    skipped_rows: list[str]
+    """At most the first 100, each with its reason."""
+    rows_skipped: int
+
+
+class StagedJson(TypedDict):
+    train: StagedSubsetJson
+    validation: StagedSubsetJson | None
+
+
+class RecordsJson(TypedDict):
+    train_uri: str
+    train_records: int
+    validation_uri: str | None
+    validation_records: int
+
+
+class FirstAnswerJson(TypedDict):
+    row: int
+    answer: str
+    reference: str
+
+
+class AnsweredJson(TypedDict):
+    uri: str | None
+    """Of `answers.jsonl`."""
+    asked: int
+    held_out: bool
+    """False: there were no held-out rows, and training rows were asked."""
+    input_tokens: int
+    output_tokens: int
+    first: FirstAnswerJson | None
+    refused: int
+    base_error: str | None
+
+
+class BillingJson(TypedDict):
+    """Something that bills by the hour, or may."""
+
+    kind: Literal["provisioned throughput", "custom model deployment"]
+    name: str
+    arn: str | None
+    delete_command: str
+    deletes_itself_at: str | None
+    """By its dead man's switch; ISO 8601."""
+
+
+class TimelineJson(TypedDict):
+    sequence: int
+    at: str
+    event: str
+    """The event's kind."""
+
+
+class RunJson(TypedDict):
+    """A run: what it is, how far it got, and what it made. Times are ISO 8601."""
+
+    run_id: str
+    phase: str
+    outcome: Literal["succeeded", "failed", "cancelled"] | None
+    reason: str | None
+    account: str
+    region: str
+    bucket: str
+    created_at: str
+    updated_at: str
+    base_model: str
+    dataset: DatasetJson
+    images: StagedJson | None
+    records: RecordsJson | None
+    job_name: str | None
+    job_arn: str | None
+    model_arn: str | None
+    training_loss: float | None
+    validation_loss: float | None
+    endpoint_arn: str | None
+    tests: AnsweredJson | None
+    deleted: list[str]
+    may_bill: list[BillingJson]
+    report_uri: str | None
+    spec: dict[str, Any]
+    spec_fingerprint: str
+    timeline: list[TimelineJson]
+
+
+class RunResultJson(RunJson):
+    """`start`, `resume`, `cancel`."""
+
+    checkpoint: str
+    error: str | None
+    """Why this process stopped before the run was done."""
+
+
+class RunStatusJson(RunJson):
+    """`status`."""
+
+    state: str
+    """RUNNING, STOPPED, STALE, or the outcome."""
+    checkpoint: str
+
+
+class DetachedRunJson(TypedDict):
+    """`start --detach`."""
+
+    run_id: str
+    log: str
+
+
+class RunRowJson(TypedDict):
+    """One run of `list`. One that cannot be read has state UNREADABLE and an `error`."""
+
+    run_id: str
+    state: str
+    phase: str
+    updated_at: str
+    may_bill: list[BillingJson]
+    created_at: NotRequired[str]
+    base_model: NotRequired[str]
+    cost_usd: NotRequired[float]
+    cost_complete: NotRequired[bool]
+    per_hour_usd: NotRequired[float | None]
+    error: NotRequired[str]
+
+
+class MoneyLineJson(TypedDict):
+    item: str
+    detail: str
+    usd: float | None
+    """Null where the price or the amount is not known."""
+    note: str
+
+
+class MoneyJson(TypedDict):
+    """What a run has cost so far, as far as the catalogue knows prices."""
+
+    lines: list[MoneyLineJson]
+    known_usd: float
+    complete: bool
+    """Whether `known_usd` is all: every line has an amount."""
+    per_hour_usd: float | None
+    storage_per_month_usd: float | None
+    prices_from: str | None
+
+
+class ModelScoresJson(TypedDict):
+    """How one model answered, over all rows."""
+
+    answered: int
+    failed: int
+    cut_off: int
+    scores: dict[str, float]
+    """The mean of each metric, by its name."""
+    characters: float | None
+    seconds_median: float | None
+    seconds_longest: float | None
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+
+
+class EvaluationJson(TypedDict):
+    held_out: bool | None
+    models: dict[str, ModelScoresJson]
+    """By `tuned` and `base`."""
+
+
+class PhaseJson(TypedDict):
+    phase: str
+    since: str
+    until: str
+    seconds: float
+    open: bool
+    """The run is in it now."""
+
+
+class LossesJson(TypedDict):
+    """Curves of points: step, loss."""
+
+    training: list[list[float]]
+    validation: list[list[float]]
+
+
+class RemainsJson(TypedDict):
+    """Something that is left of the run, and the command that uses, continues or deletes it."""
+
+    what: str
+    why: str
+    command: str
+
+
+class ReportJson(RunJson):
+    """`report.json`, and `report --json` of one run; of several runs that is a list."""
+
+    money: MoneyJson
+    phases: list[PhaseJson]
+    evaluation: EvaluationJson
+    losses: LossesJson
+    remains: list[RemainsJson]
+    missing: list[str]
+    """What the report lacks, and why."""
+    version: str
+
+
+class FindingJson(TypedDict):
+    code: str
+    severity: Literal["error", "warning", "note"]
+    message: str
+    why: str
+    fix: str
+    subset: str | None
+    row: int | None
+    """From 0, in the subset or the JSONL file."""
+    field: str | None
+    fixes: str | None
+    """The setting of the spec that would fix it."""
+
+
+class SubsetStatsJson(TypedDict):
+    rows: int
+    usable: int
+    images: int
+    image_bytes: int
+    converted: int
+    text_tokens: int
+    image_tokens: int
+    longest: int
+    """Tokens of the longest record."""
+    tokens: int
+
+
+class LintReportJson(TypedDict):
+    model: str
+    source: str
+    counts: dict[str, int]
+    """By severity."""
+    census: dict[str, SubsetStatsJson]
+    """By subset."""
+    findings: list[FindingJson]
+
+
+class LintJson(LintReportJson):
+    """`lint`."""
+
+    fixed: list[str]
+    """What `--fix` wrote into the spec."""
+
+
+class CheckJson(TypedDict):
+    """One check of `doctor`."""
+
+    code: str
+    status: str
+    about: str
+    message: str
+    fix: str | None
+
+
+class ResourceJson(TypedDict):
+    kind: str
+    name: str
+    action: str
+    """create, adopt or reuse."""
+
+
+class UploadJson(TypedDict):
+    subset: str
+    rows: int
+    rows_there: int
+    bytes: int
+    bytes_there: int
+    images_per_row: float
+    objects: int
+
+
+class CostJson(TypedDict):
+    """US dollars; null where a price is not known."""
+
+    currency: Literal["USD"]
+    tokens: int
+    epochs: int
+    tokens_trained: int
+    training: float | None
+    throughput_per_hour: float | None
+    throughput_hours: float | None
+    throughput: float | None
+    test_calls_at_most: float | None
+    expected: float | None
+    worst_case: float | None
+    per_month_if_forgotten: float | None
+    storage_per_month: float | None
+    unknown: list[str]
+    prices_from: str | None
+
+
+class BudgetJson(TypedDict):
+    max_cost: float
+    training: float
+    calls: float
+    per_hour: float | None
+    rent_seconds: float | None
+
+
+class SettingJson(TypedDict):
+    name: str
+    value: str
+    origin: Literal["flag", "environment", "file", "default"]
+
+
+class PlanJson(TypedDict):
+    """`plan`."""
+
+    run_id: str | None
+    model: str
+    lint: LintReportJson
+    doctor: list[CheckJson]
+    resources: list[ResourceJson]
+    uploads: list[UploadJson]
+    cost: CostJson
+    budget: BudgetJson | None
+    refusal: str | None
+    """Why the run would be refused, if it would."""
+    settings: list[SettingJson]
+
+
+class PreviewJson(TypedDict):
+    """`preview`: one row as it is sent, and what lint finds in it."""
+
+    subset: str
+    row: int
+    source_row: int
+    system: NotRequired[str | None]
+    """Absent without a system prompt; a text that cannot be rendered is null."""
+    user: str | None
+    assistant: str | None
+    tokens: dict[str, int]
+    image_bytes: int
+    image_count: int
+    images: list[str]
+    """The files to which its images were written."""
+    findings: list[FindingJson]
+
+
+class RentedJson(TypedDict):
+    """One endpoint of `reap`."""
+
+    kind: Literal["provisioned throughput", "custom model deployment"]
+    name: str
+    arn: str
+    status: str
+    created_at: str | None
+    run_id: str | None
+    outlived: bool
+    """Whether it outlived its run or its time; only such endpoints are deleted."""
+    reason: str
+    deleted: bool
+    trouble: str | None
+    price_per_hour: str | None
+    delete_command: str
+
+
+class SubmittedJson(TypedDict):
+    """`submit`."""
+
+    run_id: str
+    task: str
+    checkpoint_uri: str
+
+
+class SweepRowJson(TypedDict):
+    """One run of `sweep`, the best validation loss first."""
+
+    run_id: str
+    values: dict[str, Any]
+    outcome: str
+    phase: str | None
+    training_loss: float | None
+    validation_loss: float | None
+    model_arn: str | None
+    answers: str | None
+    report: str | None
+    reason: str | None
+
+
+class PipelineJson(TypedDict):
+    """`sagemaker upsert`."""
+
+    pipeline: str
+
+
+class PipelineStartJson(TypedDict):
+    """`sagemaker start`."""
+
+    run_id: str
+    execution: str
+
+
+class PipelineStepJson(TypedDict):
+    name: str
+    status: str
+    reason: str | None
+    job_arn: str | None
+    said: str | None
+    """The last words of a container that failed."""
+
+
+class PipelineExecutionJson(TypedDict):
+    """`sagemaker describe` and `sagemaker wait`."""
+
+    arn: str
+    status: str
+    reason: str | None
+    name: str | None
+    steps: list[PipelineStepJson]
+
+
+OUTPUTS: Final[dict[str, Any]] = {
+    "start": RunResultJson,
+    "start-detach": DetachedRunJson,
+    "resume": RunResultJson,
+    "cancel": RunResultJson,
+    "status": RunStatusJson,
+    "list": list[RunRowJson],
+    "events": Entry,
+    "report": ReportJson | list[ReportJson],
+    "lint": LintJson,
+    "doctor": list[CheckJson],
+    "plan": PlanJson,
+    "preview": PreviewJson,
+    "iam": dict[str, Any],
+    "reap": list[RentedJson],
+    "submit": SubmittedJson,
+    "sweep": list[SweepRowJson],
+    "sagemaker-upsert": PipelineJson,
+    "sagemaker-start": PipelineStartJson,
+    "sagemaker-describe": PipelineExecutionJson,
+    "sagemaker-wait": PipelineExecutionJson,
+}
+"""Each command's JSON, by the name of its file in `docs/schemas/`; of `events`, one line."""
+
+
+def json_schema(output: str) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of an entry of `OUTPUTS`."""
+    from pydantic import TypeAdapter  # noqa: PLC0415 - types alone should load fast
+
+    schema = TypeAdapter(OUTPUTS[output]).json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
