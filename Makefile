@@ -48,8 +48,9 @@ lint: $(VENV)/.dev  ## Style, types (also a user's, by pyright), import directio
 	$(BIN)/lint-imports
 	$(BIN)/cog --check $(GENERATED)
 
-docs: $(VENV)/.dev  ## Bring the generated parts of the README up to date
+docs: $(VENV)/.dev  ## Bring what is generated in README and docs up to date
 	$(BIN)/cog -r $(GENERATED)
+	$(BIN)/python scripts/write_schemas.py
 
 check: lint test  ## What CI runs
 

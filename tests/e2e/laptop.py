@@ -1,4 +1,8 @@
-"""What an end-to-end test has on its table: a sandbox, the real command line, plain boto3, and datasets."""
+"""
+What an end-to-end test works with: a sandbox, the real command line, plain boto3, and datasets.
+
+Whatever a command prints as JSON is compared with its published schema, in every test.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,7 @@ import structlog
 from botocore.config import Config
 from PIL import Image
 
+from tests.json_output.fitting import assert_fits
 from vlm_runner.cli import main
 
 ACCOUNT = "123456789012"
@@ -87,7 +92,7 @@ class Laptop:
         }
 
     def cli(self, *words: str, timeout: float = 90, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-m", "vlm_runner", *words],
             env=self.environment | environment,
             cwd=self.home,
@@ -95,6 +100,8 @@ class Laptop:
             text=True,
             timeout=timeout,
         )
+        assert_fits(words, done.stdout)
+        return done
 
     def here(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """As `cli`, in this process, which has long imported what each new one takes a second for."""
@@ -118,6 +125,7 @@ class Laptop:
             os.environ.update(before)
             structlog.reset_defaults()
         assert isinstance(code, int)
+        assert_fits(words, out.getvalue())
         return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
     def cli_in_background(self, *words: str) -> subprocess.Popen[bytes]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import subprocess
+import sys
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -22,7 +25,6 @@ from .laptop import NOVA, ROLE, Laptop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from starlette.requests import Request
 
@@ -192,3 +194,27 @@ def with_state(app: Starlette, state: Any) -> Any:
         await app({**scope, "state": dict(state)}, receive, send)
 
     return wrapped
+
+
+def test_the_readme_program_runs(laptop: Laptop, pages: Path) -> None:
+    """
+    The example in README.md, as it stands there, in a folder that has a run.toml.
+    """
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    program = readme.partition("## In your own service")[2].partition("```python\n")[2].partition("```")[0]
+    laptop.spec(pages)
+
+    done = subprocess.run(
+        [sys.executable, "-W", "error::SyntaxWarning", "-c", program],
+        env=laptop.environment,
+        cwd=laptop.home,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "1 run_created"
+    assert "trained, loss" in done.stdout
+    assert done.stdout.splitlines()[-1] == "succeeded"
