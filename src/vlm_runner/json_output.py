@@ -20,6 +20,8 @@ class DatasetJson(TypedDict):
     rows: int
     validation_rows: int | None
     columns: list[str]
+    images_verified: bool
+    """Lint has decoded every image of this data."""
 
 
 class StagedSubsetJson(TypedDict):

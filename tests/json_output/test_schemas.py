@@ -69,7 +69,7 @@ def test_a_changed_key_is_noticed(changes: dict[str, Any], problem: str | None) 
 
 
 def test_a_line_of_events_is_an_entry() -> None:
-    entry = Entry(sequence=2, at="2026-11-26T12:00:00Z", event=JobSubmitted(arn="arn:job"))  # type: ignore[arg-type]
+    entry = Entry(sequence=2, at="2026-11-26T12:00:00Z", event=JobSubmitted(arn="arn:job"))
 
     assert problems("events", entry.model_dump(mode="json")) == []
     assert problems("events", {**entry.model_dump(mode="json"), "event": {"kind": "job_forgotten"}})
