@@ -21,7 +21,7 @@ class DatasetJson(TypedDict):
     validation_rows: int | None
     columns: list[str]
     images_verified: bool
-    """Lint has decoded every image of this data."""
+    """Lint has read the pixels of every image that is uploaded unchanged."""
 
 
 class StagedSubsetJson(TypedDict):
