@@ -111,3 +111,52 @@ def test_a_line_of_the_first_version_is_read() -> None:
 def test_a_metric_that_cannot_be_loaded_is_named(path: str) -> None:
     with pytest.raises(ConfigurationError, match=path):
         load_metrics([path])
+
+
+def answer_of(*items: tuple[str, str]) -> str:
+    listed = "\n".join(f"{n}. Items: {item}\n   Reason: {why}" for n, (item, why) in enumerate(items, 1))
+    return f"<thought>\nI looked.\n</thought>\n<solution>\n{listed}\n</solution>"
+
+
+def test_findings_that_share_nothing_are_not_compared_with_each_other() -> None:
+    """
+    The reference's second finding is missing, and the answer's second is one too many: two faults, not one.
+    """
+    found = scores(answer_of(("a", "eee"), ("b", "fff")), answer_of(("a", "eee"), ("z", "www")))
+
+    assert found["eval_items.exact"] == pytest.approx(1 / 3)
+    assert found["eval_reason.exact"] == pytest.approx(1 / 3)
+
+
+def test_the_same_items_count_more_than_the_same_reason() -> None:
+    found = scores(answer_of(("alt", "eee")), answer_of(("lang", "eee"), ("alt", "www")))
+
+    assert found["eval_items.exact"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer", "pieces"),
+    [
+        (
+            "red cat sat down the long road",
+            "blue cat stood down the long road",
+            [("missing", "red cat sat"), ("added", "blue cat stood"), ("same", " down the long road")],
+        ),
+        (
+            "red labels for screens sat",
+            "blue labels for screens stood",
+            [
+                ("missing", "red"),
+                ("added", "blue"),
+                ("same", " labels for screens "),
+                ("missing", "sat"),
+                ("added", "stood"),
+            ],
+        ),
+    ],
+    ids=["a short word", "a phrase"],
+)
+def test_only_a_phrase_in_common_separates_two_changes(
+    reference: str, answer: str, pieces: list[tuple[str, str]]
+) -> None:
+    assert differences(reference, answer) == pieces

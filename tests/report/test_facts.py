@@ -1,0 +1,68 @@
+"""Facts of a report that a reader acts on: commands, durations, and which way up a picture is."""
+
+from __future__ import annotations
+
+import io
+from datetime import timedelta
+
+import pytest
+from PIL import Image
+
+from vlm_runner.core.transitions import fold
+from vlm_runner.evaluate.thumbnail import thumbnail
+from vlm_runner.models import find
+from vlm_runner.report.assemble import remains
+from vlm_runner.report.money import spell
+
+from .runs import history
+
+NOVA = find("amazon.nova-lite-v1:0:300k")
+ROTATED = 6
+"""EXIF: the camera was turned by 90 degrees."""
+
+
+@pytest.mark.parametrize(
+    ("on_demand", "command", "other"),
+    [
+        (True, "create-custom-model-deployment", "create-provisioned-model-throughput"),
+        (False, "create-provisioned-model-throughput", "create-custom-model-deployment"),
+    ],
+)
+def test_serving_again_is_done_in_the_way_the_model_allows(on_demand: bool, command: str, other: str) -> None:
+    serving = NOVA.serving.model_copy(update={"on_demand": on_demand})
+
+    commands = " ".join(
+        item["command"] for item in remains(fold(history()), NOVA.model_copy(update={"serving": serving}))
+    )
+
+    assert command in commands
+    assert other not in commands
+
+
+@pytest.mark.parametrize(
+    ("span", "text"),
+    [
+        (timedelta(seconds=59.94), "59.9 s"),
+        (timedelta(seconds=60), "1 min 00 s"),
+        (timedelta(minutes=59, seconds=59), "59 min 59 s"),
+        (timedelta(hours=1), "1 h 00 min"),
+        (timedelta(hours=47, minutes=59), "47 h 59 min"),
+        (timedelta(hours=48), "2 d 0 h"),
+        (timedelta(days=3, hours=5), "3 d 5 h"),
+    ],
+    ids=str,
+)
+def test_a_duration_is_spelled_in_its_two_largest_units(span: timedelta, text: str) -> None:
+    assert spell(span) == text
+
+
+def test_a_thumbnail_is_the_way_up_that_the_camera_was_held() -> None:
+    picture, exif, body = Image.new("RGB", (400, 200), "red"), Image.Exif(), io.BytesIO()
+    exif[0x0112] = ROTATED
+    picture.save(body, "JPEG", exif=exif)
+
+    small = thumbnail(body.getvalue(), 20_000)
+
+    assert small is not None
+    with Image.open(io.BytesIO(small)) as opened:
+        assert opened.height > opened.width
