@@ -108,14 +108,14 @@ def phases(history: Sequence[Entry], now: datetime, *, done: bool) -> list[Phase
 
 
 def remains(run: Run, profile: ModelProfile | None) -> list[RemainsJson]:
-    """What there still is of the run, and the command that goes on with it, uses it or deletes it."""
+    """What is left of the run, and the command that continues, uses or deletes it."""
     found: list[RemainsJson] = []
     region = run.region
     if not run.done:
         found.append(
             {
-                "what": f"The run is not done: it stands in phase {run.phase}",
-                "why": "Go on with it, from any machine that reaches the checkpoint",
+                "what": f"The run is not done: it is in phase {run.phase}",
+                "why": "Resume it from any machine that can reach the checkpoint",
                 "command": f"vlm-runner resume {run.run_id}",
             }
         )
@@ -134,7 +134,7 @@ def remains(run: Run, profile: ModelProfile | None) -> list[RemainsJson]:
         found.append(
             {
                 "what": "The custom model",
-                "why": f"Bedrock stores it: {cost}. Delete it when nobody needs it any more",
+                "why": f"Bedrock stores it: {cost}. Delete it when it is no longer needed",
                 "command": f"aws bedrock delete-custom-model --model-identifier {arn} --region {region}",
             }
         )
@@ -155,7 +155,7 @@ def _serve(run: Run, profile: ModelProfile | None, arn: str) -> RemainsJson:
     if profile is not None and profile.serving.on_demand:
         return {
             "what": "Serving the model again, by the token",
-            "why": "A deployment costs nothing while nobody asks",
+            "why": "A deployment costs nothing while it is not called",
             "command": "aws bedrock create-custom-model-deployment --model-deployment-name NAME"
             f" --model-arn {arn} --region {run.region}",
         }
