@@ -88,13 +88,12 @@ def lint_spec(source: str, where: Where, catalogue: Catalogue, *, fix: bool) -> 
     spec = RunSpec.from_toml(path)
     profile = catalogue.find(spec.model.base)
     report = look(spec, profile, settings_for(where, spec_region=spec.aws.region))
-    values = fixes(report, profile) if fix else {}
-    if not values:
+    found = list(fixes(report, profile)) if fix else []
+    if not found:
         return report, []
-    path.write_text(rewritten(path.read_text(encoding="utf-8"), values), encoding="utf-8")
+    path.write_bytes(rewritten(path.read_bytes().decode(), found).encode())  # line ends stay as they are
     spec = RunSpec.from_toml(path)
-    said = [f"[{section}] {key} = {value}: {what}" for (section, key), (value, what) in values.items()]
-    return look(spec, profile, settings_for(where, spec_region=spec.aws.region)), said
+    return look(spec, profile, settings_for(where, spec_region=spec.aws.region)), list(map(str, found))
 
 
 def look(spec: RunSpec, profile: ModelProfile, settings: Settings) -> LintReport:

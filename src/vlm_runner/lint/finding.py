@@ -45,7 +45,9 @@ class Finding:
     """From 0, in the subset or the JSONL file."""
     field: str | None = None
     fixes: str | None = None
-    """The transform of the spec that mends it: fit, skip, strip, drop_duplicates, png."""
+    """The transform of the spec that resolves it: fit, skip, strip, drop_duplicates, png."""
+    value: str | None = None
+    """What that transform is given: with strip, the word."""
 
     @property
     def where(self) -> str:

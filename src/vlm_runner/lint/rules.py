@@ -42,6 +42,7 @@ class Rule:
         source: Source | None = None,
         fix: str | None = None,
         fixes: str | None = None,
+        value: str | None = None,
         severity: Severity | None = None,
     ) -> Finding:
         """A finding of this rule; `source` is where the model's own number comes from."""
@@ -56,6 +57,7 @@ class Rule:
             row=at.row,
             field=at.field,
             fixes=fixes,
+            value=value,
         )
 
 

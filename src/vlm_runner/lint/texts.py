@@ -54,6 +54,7 @@ def _words(text: str, profile: ModelProfile, at: Location) -> Iterator[Finding]:
                 source=profile.text.source_of("reserved"),
                 fix=f'Take it out, or set strip = ["{word}"] under [prompt].',
                 fixes="strip",
+                value=word,
                 at=at,
             )
     for code, words in (("T221", SPECIAL), ("T222", PLACEHOLDERS)):
@@ -63,6 +64,7 @@ def _words(text: str, profile: ModelProfile, at: Location) -> Iterator[Finding]:
                     f"'{word}' at character {place}: …{_around(text, place, len(word))}…",
                     fix=f'Take it out, or set strip = ["{word}"] under [prompt].',
                     fixes="strip",
+                    value=word,
                     at=at,
                 )
 
