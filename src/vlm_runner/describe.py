@@ -1,8 +1,8 @@
-"""Events in words for people; pure."""
+"""Events as sentences for people; pure."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vlm_runner.core.events import (
     CancelRequested,
@@ -31,6 +31,8 @@ from vlm_runner.core.events import (
 if TYPE_CHECKING:
     from vlm_runner.core.events import Event
 
+MODES: Final = {"provisioned": "provisioned throughput", "on-demand": "on-demand deployment"}
+
 
 def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line a kind of event
     """What happened, in one line."""
@@ -47,7 +49,7 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line a 
         case RecordsWritten(train_uri=uri, train_records=count):
             return f"{count} records written to {uri}"
         case JobIntended(name=name):
-            return f"about to create the customization job {name}"
+            return f"creating the customization job {name}"
         case JobSubmitted(arn=arn, adopted=adopted):
             return f"customization job {'adopted' if adopted else 'created'}: {arn}"
         case JobCompleted(model_arn=arn, training_loss=loss):
@@ -55,12 +57,12 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line a 
         case JobFailed(status=status, reason=reason):
             return f"the customization job ended as {status}: {reason}"
         case ServingIntended(mode=mode, name=name):
-            return f"about to rent a {mode} endpoint {name}"
+            return f"creating the {MODES[mode]} {name}"
         case ServingRequested(arn=arn, adopted=adopted, deleted_at=due):
-            switch = "" if due is None else f"; AWS deletes it by itself at {due:%Y-%m-%d %H:%M} UTC"
-            return f"endpoint {'adopted' if adopted else 'rented'}, it bills from now: {arn}{switch}"
+            switch = "" if due is None else f"; its dead man's switch deletes it at {due:%Y-%m-%d %H:%M} UTC"
+            return f"endpoint {'adopted' if adopted else 'created'}, billing starts now: {arn}{switch}"
         case CreateUncertain(what=what, cause=cause):
-            return f"not sure whether the {what} was created ({cause}); looking for it"
+            return f"unknown whether the {what} was created ({cause}); searching for it"
         case CreateRefused(what=what, reason=reason):
             return f"the {what} was not created: {reason}"
         case EndpointReady():
@@ -70,16 +72,16 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line a 
         case TestsAnswered(asked=asked, held_out=held_out):
             return f"{asked} {'held-out' if held_out else 'TRAINING'} rows answered"
         case CancelRequested(reason=reason):
-            return f"cancel was asked for{f': {reason}' if reason else ''}"
+            return f"cancel requested{f': {reason}' if reason else ''}"
         case RunFailed(reason=reason):
             return f"failed: {reason}"
         case Released(deleted=deleted, job_stopped=stopped):
             done = [f"deleted {arn}" for arn in deleted] + (["the job was stopped"] if stopped else [])
-            return "; ".join(["nothing bills any more", *done])
+            return "; ".join(["nothing is billing", *done])
         case HandedOver(arn=arn):
-            return f"the endpoint is yours and BILLS until you delete it: {arn}"
+            return f"the endpoint is kept and BILLS until you delete it: {arn}"
         case ReportWritten(uri=uri):
-            return f"report written to {uri}" if uri else "no report could be written"
+            return f"report written to {uri}" if uri else "the report could not be written"
         case _:
             return _first_line(event)
 
@@ -92,9 +94,9 @@ def _first_line(event: Value) -> str:
 
 def _staged(subset: SubsetStaged) -> str:
     if not subset.images_uploaded and subset.shards_skipped:
-        return f"{subset.rows} rows were there already"
+        return f"{subset.rows} rows already uploaded"
     skipped = f", {subset.rows_skipped} rows SKIPPED" if subset.rows_skipped else ""
     return (
-        f"{subset.images_uploaded} uploaded ({subset.images_passed_through} as they are, "
+        f"{subset.images_uploaded} uploaded ({subset.images_passed_through} unchanged, "
         f"{subset.images_converted} converted), {subset.bytes_uploaded / 1e6:.1f} MB{skipped}"
     )

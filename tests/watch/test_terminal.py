@@ -142,5 +142,5 @@ def test_progress_tells_what_is_rented_and_for_how_much() -> None:
         for number in range(1, len(entries) + 1):
             watcher.on_entry(fold(entries[:number]), entries[number - 1])
 
-    assert "it bills from now" in out.getvalue()
+    assert "billing starts now" in out.getvalue()
     assert "of rent, $23.00 an hour" in out.getvalue()

@@ -9,7 +9,7 @@ from vlm_runner.core.events import Value
 
 
 class ModelAnswer(Value, frozen=True):
-    """What one model said to one row; `error` says why it said nothing."""
+    """What one model answered for one row, or (`error`) why it did not."""
 
     answer: str = ""
     stop_reason: str = ""
@@ -33,7 +33,7 @@ class AnsweredRow(Value, frozen=True):
 
 
 def to_line(row: AnsweredRow) -> str:
-    """The tuned model's reply stands flat in the line, for whoever reads it with `jq .answer`."""
+    """The tuned model's answer is at the top level, so that `jq .answer` reads it."""
     table = row.model_dump(mode="json", exclude={"tuned", "base"})
     table |= (row.tuned or ModelAnswer(error="not asked")).model_dump(mode="json")
     if row.base is not None:
@@ -46,7 +46,7 @@ def from_line(line: str | bytes) -> AnsweredRow:
     A line of `answers.jsonl`, also of an older version.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the line cannot be read.
     """
     table: dict[str, Any] = json.loads(line)
     base = table.pop("base", None)

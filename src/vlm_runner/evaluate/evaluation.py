@@ -46,7 +46,7 @@ def evaluate(
     """
     Measure all answers. `costs` gives for each model the price of its calls, where they are billed.
 
-    A metric that fails for a row has no number there; it harms nothing else.
+    A metric that fails for a row has no value there; nothing else is affected.
     """
     troubles: dict[str, str] = {}
     rows = []
@@ -120,7 +120,7 @@ def _means(tables: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def _precision(hits: float, said: float, expected: float) -> dict[str, float]:
-    # Nothing wanted and nothing said is as good as it gets.
+    # Nothing expected and nothing reported is a perfect answer.
     precision = hits / said if said else float(not expected)
     recall = hits / expected if expected else float(not said)
     both = precision + recall

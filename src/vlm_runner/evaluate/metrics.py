@@ -35,7 +35,7 @@ LONGEST: Final = 10_000
 
 
 ISLAND: Final = 12
-"""Characters in common that are too few to stand between two changes."""
+"""A common piece shorter than this many characters does not separate two changes."""
 
 _WORD = re.compile(r"[^\W_]+|\s+|.", re.DOTALL)
 
@@ -45,7 +45,7 @@ class Metric(Protocol):
 
 
 def scores(reference: str, answer: str) -> dict[str, float]:
-    """All that can be measured about any answer, and what the form of its reference allows beside."""
+    """What can be measured about any answer, plus what the format of its reference allows."""
     found = {"exact": exact(reference, answer), "similarity": similarity(reference, answer)}
     if parse_answer(reference).complete:
         return found | _sections(reference, answer)
@@ -55,7 +55,7 @@ def scores(reference: str, answer: str) -> dict[str, float]:
 
 
 def exact(reference: str, answer: str) -> float:
-    """1.0 where both are equal but for case and white space."""
+    """1.0 if both are equal apart from case and white space."""
     return float(_normal(reference) == _normal(answer))
 
 
@@ -83,7 +83,7 @@ def _sections(reference: str, answer: str) -> dict[str, float]:
 
 
 def _findings(expected: Sequence[Item], said: Sequence[Item]) -> dict[str, float]:
-    """A finding is found where its `eval_items` are named, however its reason is worded."""
+    """A finding counts as found if its `eval_items` are named, however its reason is worded."""
     wanted = Counter(_normal(item.eval_items) for item in expected if item.eval_items)
     given = Counter(_normal(item.eval_items) for item in said if item.eval_items)
     return {
@@ -94,18 +94,18 @@ def _findings(expected: Sequence[Item], said: Sequence[Item]) -> dict[str, float
 
 
 def _paired(expected: Sequence[Item], said: Sequence[Item]) -> list[tuple[Item | None, Item | None]]:
-    """Each finding with the one that is most like it; those that are left over stand alone."""
+    """Each finding with the most similar one; those left over are paired with None."""
     candidates = sorted(
         (
-            (_likeness(one, other), i, j)
+            (_pair_score(one, other), i, j)
             for i, one in enumerate(expected[:50])
             for j, other in enumerate(said[:50])
         ),
         key=lambda found: (-found[0], found[1], found[2]),
     )
     partners: dict[int, int] = {}
-    for likeness, i, j in candidates:
-        if likeness > 0 and i not in partners and j not in partners.values():
+    for score, i, j in candidates:
+        if score > 0 and i not in partners and j not in partners.values():
             partners[i] = j
     taken = set(partners.values())
     pairs: list[tuple[Item | None, Item | None]] = [
@@ -114,7 +114,7 @@ def _paired(expected: Sequence[Item], said: Sequence[Item]) -> list[tuple[Item |
     return pairs + [(None, other) for j, other in enumerate(said) if j not in taken]
 
 
-def _likeness(one: Item, other: Item) -> float:
+def _pair_score(one: Item, other: Item) -> float:
     same = 2.0 if one.eval_items and _normal(one.eval_items) == _normal(other.eval_items) else 0.0
     return same + similarity(one.eval_reason, other.eval_reason)
 
@@ -178,10 +178,10 @@ def _words(text: str) -> list[str]:
 
 def load_metrics(paths: Sequence[str]) -> dict[str, Metric]:
     """
-    The callables that `package.module:name` (or `package.module.name`) stand for.
+    Import the callables named as `package.module:name` or `package.module.name`.
 
     Raises:
-        ConfigurationError: there is no such module or name, or it cannot be called.
+        ConfigurationError: the module or name does not exist, or is not callable.
     """
     return {path: _loaded(path) for path in paths}
 
@@ -196,6 +196,6 @@ def _loaded(path: str) -> Metric:
             hint='Write it as "package.module:function" under test.metrics; it must be installed here.',
         ) from error
     if not callable(metric):
-        raise ConfigurationError(f"The metric '{path}' is no function.")
+        raise ConfigurationError(f"The metric '{path}' is not callable.")
     found: Metric = metric
     return found

@@ -18,12 +18,12 @@ LARGEST: Final = 48 * 1024
 
 
 def budget(rows: int) -> int:
-    """Bytes for one thumbnail of so many."""
+    """Bytes for each of this many thumbnails."""
     return max(1024, min(LARGEST, ALL_BYTES // max(1, rows)))
 
 
 def thumbnail(body: bytes, most_bytes: int) -> bytes | None:
-    """WebP of at most `most_bytes`; None for what is no image. Takes CPU time: call it in a worker thread."""
+    """WebP of at most `most_bytes`; None if it is not an image. Takes CPU time: use a worker thread."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)

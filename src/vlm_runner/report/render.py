@@ -239,9 +239,9 @@ def _spec_lines(table: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]
     sections = []
     for name, section in table.items():
         pairs = section.items() if isinstance(section, dict) else [("", section)]
-        told = [(key, _plain(value)) for key, value in pairs if value is not None and value not in ({}, [])]
-        if told:
-            sections.append((name, told))
+        shown = [(key, _plain(value)) for key, value in pairs if value is not None and value not in ({}, [])]
+        if shown:
+            sections.append((name, shown))
     return sections
 
 

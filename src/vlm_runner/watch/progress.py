@@ -1,4 +1,4 @@
-"""Progress on a terminal: a line for each fact, and a bar or a status while something goes on."""
+"""Progress on a terminal: a line for each event, and a bar or a status while something is in progress."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WAITS = {
     Phase.RECORDING: "writing records",
     Phase.SUBMITTING: "submitting the job",
     Phase.TRAINING: "training",
-    Phase.REQUESTING: "requesting the endpoint",
+    Phase.REQUESTING: "creating the endpoint",
     Phase.WARMING: "waiting for the endpoint",
     Phase.TESTING: "asking the model",
     Phase.RELEASING: "releasing what bills",
@@ -72,7 +72,7 @@ class ProgressWatcher:
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
-        """Nothing is shown before the first event: somebody may be asked a question first."""
+        """Shows nothing before the first event: the user may have to answer a question first."""
         return self
 
     def __exit__(
@@ -100,7 +100,7 @@ class ProgressWatcher:
                 self._show(run_id, f"held by process {pid} on {host}; waiting for it")
 
     def _money(self, run: Run) -> None:
-        """From when this process first sees that something bills; no price is guessed."""
+        """Counted from when this process first sees that something bills; an unknown price is not guessed."""
         if self._catalogue is None or run.serving is None or not run.may_bill:
             self._rents.pop(run.run_id, None)
             return
@@ -112,7 +112,7 @@ class ProgressWatcher:
         skipped = f", {signal.skipped} skipped" if signal.skipped else ""
         left = f", {signal.seconds_left:.0f} s left" if signal.seconds_left is not None else ""
         detail = (
-            f"{signal.rows_done}/{signal.rows} rows ({signal.passed_through} as they are, "
+            f"{signal.rows_done}/{signal.rows} rows ({signal.passed_through} unchanged, "
             f"{signal.converted} converted{skipped}), {signal.rate:.0f}/s, "
             f"{signal.bytes_uploaded / 1e6:.1f} MB, {signal.in_flight}/{signal.concurrency} in flight{left}"
         )

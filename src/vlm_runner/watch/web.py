@@ -129,7 +129,7 @@ class Live:
             self._material = ReportInputs(missing=(f"S3 could not be reached: {error.message}",))
 
     async def _watch_remote(self) -> None:
-        """Bedrock's own words about the job, while it trains; whoever drives the run is not asked."""
+        """Polls Bedrock for the status of a job that trains, independently of the run's driver."""
         while self._aws is not None:
             run = self._checkpoint.run if self._checkpoint is not None else None
             if run is not None and run.phase is Phase.TRAINING and run.job is not None:
@@ -151,7 +151,7 @@ class Live:
 
 
 def application(live: Live, hosts: tuple[str, ...] = LOOPBACK) -> Starlette:
-    """`hosts` are the names under which it answers: a page of elsewhere must not reach it by another one."""
+    """Answers only under the names in `hosts`, which protects it from DNS rebinding."""
 
     async def whole(_: Request) -> Response:
         await live.ready.wait()
