@@ -14,10 +14,11 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 from urllib.request import Request, urlopen
 
@@ -26,8 +27,17 @@ import structlog
 from botocore.config import Config
 from PIL import Image
 
+from tests.forks import ForkedProcess, ForkServer
 from tests.json_output.fitting import assert_fits
 from vlm_runner.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+FORKS = ForkServer()
+"""Of this test process; it ends with it."""
+
+Process = subprocess.Popen[bytes] | ForkedProcess
 
 ACCOUNT = "123456789012"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/bedrock-sft"
@@ -44,7 +54,7 @@ class Laptop:
     server: subprocess.Popen[bytes]
     region: str = "us-east-1"
     speed: float = 3600
-    runners: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    runners: list[Process] = field(default_factory=list)
 
     @classmethod
     def start(
@@ -92,16 +102,26 @@ class Laptop:
         }
 
     def cli(self, *words: str, timeout: float = 90, **environment: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "vlm_runner", *words],
-            env=self.environment | environment,
-            cwd=self.home,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
-        assert_fits(words, done.stdout)
-        return done
+        """A process of its own, to its end."""
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            process = self._begin(words, environment, out.fileno(), err.fileno())
+            try:
+                code = process.wait(timeout)
+            finally:
+                process.kill()
+            out.seek(0)
+            err.seek(0)
+            said, told = out.read().decode(), err.read().decode()
+        assert_fits(words, said)
+        return subprocess.CompletedProcess(words, code, said, told)
+
+    def _begin(self, words: Sequence[str], environment: Mapping[str, str], out: int, err: int) -> Process:
+        env = {**self.environment, **environment}
+        forked = FORKS.start(words, env=env, cwd=self.home, stdout=out, stderr=err)
+        if forked is not None:
+            return forked
+        command = [sys.executable, "-m", "vlm_runner", *words]
+        return subprocess.Popen(command, env=env, cwd=self.home, stdout=out, stderr=err)
 
     def here(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """As `cli`, in this process, which has long imported what each new one takes a second for."""
@@ -128,15 +148,9 @@ class Laptop:
         assert_fits(words, out.getvalue())
         return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
-    def cli_in_background(self, *words: str) -> subprocess.Popen[bytes]:
+    def cli_in_background(self, *words: str) -> Process:
         with (self.home / "runner.log").open("ab") as log:
-            runner = subprocess.Popen(
-                [sys.executable, "-m", "vlm_runner", *words],
-                env=self.environment,
-                cwd=self.home,
-                stdout=log,
-                stderr=log,
-            )
+            runner = self._begin(words, {}, log.fileno(), log.fileno())
         self.runners.append(runner)
         return runner
 
@@ -179,7 +193,7 @@ class Laptop:
         checkpoint = self.checkpoint(run_id)
         return None if checkpoint is None else str(checkpoint["run"]["phase"])
 
-    def await_phase(self, run_id: str, phase: str, runner: subprocess.Popen[bytes]) -> None:
+    def await_phase(self, run_id: str, phase: str, runner: Process) -> None:
         """Until a runner in the background has come so far."""
 
         def there() -> bool:

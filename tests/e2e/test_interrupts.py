@@ -7,15 +7,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import subprocess
     from pathlib import Path
 
-    from .laptop import Laptop
+    from .laptop import Laptop, Process
 
 HOUR = 3600
 
 
-def warming(laptop: Laptop, pages: Path, **changes: str) -> subprocess.Popen[bytes]:
+def warming(laptop: Laptop, pages: Path, **changes: str) -> Process:
     """A run that rents an endpoint, which takes longer than the test to come up."""
     laptop.ask("scenario", {"throughput_seconds": 5 * HOUR})
     runner = laptop.cli_in_background(
