@@ -15,10 +15,7 @@ def explore(seed_of_batch: int, *, examples: int, steps: int) -> None:
     """Examples of its own for each batch, the same ones at every run."""
     bounds = settings(COMMON, max_examples=examples, stateful_step_count=steps)
     machine = type("RunMachine", (RunMachine,), {})
-    run_state_machine_as_test(
-        seed(seed_of_batch)(machine),
-        settings=settings(COMMON, max_examples=examples, stateful_step_count=steps),
-    )
+    run_state_machine_as_test(seed(seed_of_batch)(machine), settings=bounds)
 
 
 @pytest.mark.timeout(600)
