@@ -1,4 +1,4 @@
-"""How good answers are beside their references; pure."""
+"""How good answers are, compared with their references; pure."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ async def _answers(run: Run, objects: Objects, missing: list[str]) -> tuple[Answ
         try:
             rows.append(from_line(line))
         except ValueError:
-            missing.append(f"Line {number} of {run.tests.uri} is no answer.")
+            missing.append(f"Line {number} of {run.tests.uri} is not an answer.")
     return tuple(rows)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vlm_runner.json_output import ModelScoresJson, MoneyJson, MoneyLineJson
     from vlm_runner.models import ModelProfile
 
-TRAINING_NOTE = "Bedrock bills the tokens of all records times the epochs; it does not tell the number"
+TRAINING_NOTE = "Bedrock bills the tokens of all records times the epochs; it does not report the number"
 
 
 def money(

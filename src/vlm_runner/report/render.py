@@ -123,7 +123,7 @@ class MetricRow:
 
 def page(reports: Sequence[RunReport], *, live: bool = False) -> str:
     """
-    The page for one run, or for several beside each other.
+    The page for one run, or for several side by side.
 
     With `live` it loads `live.js` from where it was served, and replaces its `<main>` as the run goes on.
     """
@@ -390,9 +390,9 @@ def _answer(  # noqa: PLR0917 - an answer has so many sides
     if "sections" in own:
         chips.append(("sections", "complete" if own["sections"] else "incomplete"))
     if own.get("findings.expected") or own.get("findings.said"):
-        told = f"{own['findings.hits']:.0f} of {own['findings.expected']:.0f}"
+        hits = f"{own['findings.hits']:.0f} of {own['findings.expected']:.0f}"
         extra = own["findings.said"] - own["findings.hits"]
-        chips.append(("findings", told + (f", {extra:.0f} not in the reference" if extra else "")))
+        chips.append(("findings", hits + (f", {extra:.0f} not in the reference" if extra else "")))
     if reply.stop_reason in {"max_tokens", "length"}:
         chips.append(("cut off", "at max_tokens"))
     seconds = "" if reply.seconds is None else f" · {reply.seconds:.1f} s"

@@ -1,1 +1,1 @@
-"""Watchers: what a runner tells, as log lines, as progress on a terminal."""
+"""Watchers: a runner's events and signals as log lines, progress, traces and CloudEvents."""

@@ -47,13 +47,13 @@ async def entries(
     store: CheckpointStore, run_id: str, *, clock: Clock, after: int = 0, every: float = EVERY
 ) -> AsyncIterator[Entry]:
     """
-    Every entry from `after` + 1 on, each exactly once, whoever drives the run and however often.
+    Every entry from `after` + 1 on, each exactly once, whichever process drives the run.
 
-    Numbers never change once they are saved, and what is not saved is not told.
+    Numbers never change once they are saved, and what is not saved is not reported.
     """
-    told = after
+    last = after
     async for checkpoint in checkpoints(store, run_id, clock=clock, every=every):
         for entry in checkpoint.history:
-            if entry.sequence > told:
-                told = entry.sequence
+            if entry.sequence > last:
+                last = entry.sequence
                 yield entry

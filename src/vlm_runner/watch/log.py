@@ -71,7 +71,7 @@ class _Wait:
     phase: str
     since: float
     timer: asyncio.TimerHandle
-    told: dict[str, Any] = field(default_factory=dict[str, Any])
+    details: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 class LogWatcher:
@@ -79,7 +79,7 @@ class LogWatcher:
 
     def __init__(self) -> None:
         self._log = structlog.get_logger("vlm_runner")
-        self._told_at: dict[tuple[str, str], float] = {}
+        self._logged_at: dict[tuple[str, str], float] = {}
         self._waits: dict[str, _Wait] = {}
 
     def on_entry(self, run: Run, entry: Entry) -> None:
@@ -105,7 +105,7 @@ class LogWatcher:
     def _still(self, run_id: str) -> None:
         wait, loop = self._waits[run_id], asyncio.get_running_loop()
         seconds = round(loop.time() - wait.since)
-        self._log.info("run.waiting", run_id=run_id, phase=wait.phase, seconds=seconds, **wait.told)
+        self._log.info("run.waiting", run_id=run_id, phase=wait.phase, seconds=seconds, **wait.details)
         wait.timer = loop.call_later(SUMMARY_SECONDS, self._still, run_id)
 
     def on_signal(self, run_id: str, signal: Signal) -> None:
@@ -114,7 +114,7 @@ class LogWatcher:
                 self._log.warning("run.trouble", run_id=run_id, doing=doing, message=message)
             case RemoteStatusChanged():
                 if (wait := self._waits.get(run_id)) is not None:
-                    wait.told = {
+                    wait.details = {
                         "status": signal.status,
                         **({"details": signal.details} if signal.details else {}),
                     }
@@ -125,22 +125,22 @@ class LogWatcher:
                 self._now_and_then(run_id, signal)
             case TestAnswered():
                 if (wait := self._waits.get(run_id)) is not None:
-                    wait.told = {"done": signal.done, "asked": signal.asked}
+                    wait.details = {"done": signal.done, "asked": signal.asked}
                 self._log.debug("run.test_answered", run_id=run_id, **_plain(signal))
 
     def _once(self, run_id: str, signal: HeldElsewhere) -> None:
-        if self._told_at.setdefault((run_id, f"{signal.host}/{signal.pid}"), 0.0) == 0.0:
-            self._told_at[run_id, f"{signal.host}/{signal.pid}"] = 1.0
+        if self._logged_at.setdefault((run_id, f"{signal.host}/{signal.pid}"), 0.0) == 0.0:
+            self._logged_at[run_id, f"{signal.host}/{signal.pid}"] = 1.0
             self._log.warning("run.held_elsewhere", run_id=run_id, **_plain(signal))
 
     def _now_and_then(self, run_id: str, signal: StagingProgress) -> None:
         key = (run_id, signal.subset)
-        last = self._told_at.get(key)
+        last = self._logged_at.get(key)
         if signal.rows_done == signal.rows or (last is not None and signal.seconds - last >= SUMMARY_SECONDS):
-            self._told_at[key] = signal.seconds
+            self._logged_at[key] = signal.seconds
             self._log.info("run.staging", run_id=run_id, **_plain(signal))
         elif last is None:
-            self._told_at[key] = signal.seconds
+            self._logged_at[key] = signal.seconds
 
 
 def facts(event: Event) -> dict[str, Any]:

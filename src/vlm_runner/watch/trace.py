@@ -47,7 +47,7 @@ class TraceWatcher:
         self._bytes = meter.create_counter("vlm_runner.images.bytes", "By", "Bytes of images sent to S3")
         self._tokens = meter.create_counter("vlm_runner.test.tokens", "1", "Tokens of test calls")
         self._loss = meter.create_gauge("vlm_runner.loss", "1", "Loss when training ended")
-        self._troubles = meter.create_counter("vlm_runner.troubles", "1", "Faults that were borne")
+        self._troubles = meter.create_counter("vlm_runner.troubles", "1", "Errors that were retried")
         self._runs: dict[str, _Spans] = {}
 
     def on_entry(self, run: Run, entry: Entry) -> None:

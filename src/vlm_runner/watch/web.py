@@ -83,10 +83,10 @@ class Live:
                 if checkpoint.run.sequence != sequence:
                     sequence = checkpoint.run.sequence
                     await self._gather(checkpoint.run)
-                    self._tell()
+                    self._notify()
             group.cancel_scope.cancel()
         self.over = True
-        self._tell()
+        self._notify()
 
     def report(self) -> RunReport:
         if self._checkpoint is None:
@@ -112,7 +112,7 @@ class Live:
             if waited.cancelled_caught:
                 yield ": still here\n\n"
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self._version += 1
         self.ready.set()
         self._news.set()
@@ -147,7 +147,7 @@ class Live:
     def _say(self, text: str) -> None:
         if text != self._remote:
             self._remote = text
-            self._tell()
+            self._notify()
 
 
 def application(live: Live, hosts: tuple[str, ...] = LOOPBACK) -> Starlette:

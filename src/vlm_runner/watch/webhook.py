@@ -1,4 +1,4 @@
-"""CloudEvents to a URL of yours, signed as Standard Webhooks says (standardwebhooks.com)."""
+"""Send CloudEvents to a webhook, signed according to Standard Webhooks (standardwebhooks.com)."""
 
 from __future__ import annotations
 
