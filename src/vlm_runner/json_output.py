@@ -384,6 +384,8 @@ class RentedJson(TypedDict):
     run_id: str | None
     outlived: bool
     """Whether it outlived its run or its time; only such endpoints are deleted."""
+    explained: bool
+    """False where no run that can be read says why it is there."""
     reason: str
     deleted: bool
     trouble: str | None

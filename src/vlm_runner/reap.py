@@ -7,24 +7,24 @@ the checkpoints.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vlm_runner.checkpoint import lease
 from vlm_runner.core.expiry import ExpiryVerdict, Rented, judge
 from vlm_runner.core.names import NAME_PREFIX, delete_command
-from vlm_runner.errors import AwsRefused, AwsUnavailable, CheckpointError, NotFound, RunNotFound
-from vlm_runner.models import load_catalogue
+from vlm_runner.errors import NotFound, RunNotFound, VlmRunnerError
 from vlm_runner.spec import ServingMode
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
     from datetime import timedelta
 
-    from vlm_runner.aws.ports import Aws
+    from vlm_runner.aws.ports import Aws, Endpoint
     from vlm_runner.checkpoint.base import CheckpointStore
     from vlm_runner.clock import Clock
     from vlm_runner.core.run import Run
+    from vlm_runner.models import Catalogue
 
 MODES = (ServingMode.PROVISIONED, ServingMode.ON_DEMAND)
 
@@ -42,19 +42,30 @@ class RentedEndpoint:
 
 
 async def find_rented(
-    aws: Aws, store: CheckpointStore, clock: Clock, *, older_than: timedelta | None = None
+    aws: Aws,
+    store: CheckpointStore,
+    clock: Clock,
+    catalogue: Catalogue,
+    *,
+    older_than: timedelta | None = None,
 ) -> list[RentedEndpoint]:
     """
     All throughputs and deployments of ours in this account and region, and what is to become of each.
 
+    Each is judged by itself: one whose tags, run or model cannot be read is in the list, unexplained, and
+    keeps nothing else from being judged.
+
     Raises:
-        AwsRefused, AwsUnavailable: not everything could be seen, so nothing can be said.
+        AwsRefused, AwsUnavailable: not everything could be listed, so nothing can be said.
     """
-    return [
-        await _found(rented, aws, store, clock, older_than)
-        for mode in MODES
-        async for rented in _ours(aws, mode)
-    ]
+    found: list[RentedEndpoint] = []
+    for mode in MODES:
+        listed = [one async for one in aws.bedrock.list_endpoints(mode, NAME_PREFIX)]
+        for endpoint in listed:
+            if endpoint.name.startswith(NAME_PREFIX):
+                judged = await _judged(mode, endpoint, aws, store, clock=clock, older_than=older_than)
+                found += [] if judged is None else [_priced(*judged, aws, catalogue)]
+    return found
 
 
 async def reap(aws: Aws, found: Sequence[RentedEndpoint]) -> list[RentedEndpoint]:
@@ -63,56 +74,50 @@ async def reap(aws: Aws, found: Sequence[RentedEndpoint]) -> list[RentedEndpoint
 
 
 def may_still_bill(found: Sequence[RentedEndpoint]) -> list[RentedEndpoint]:
-    """What outlived its run, and is still there."""
-    return [one for one in found if one.verdict.outlived and not one.gone]
+    """What is still there and outlived its run, or is explained by no run that can be read."""
+    return [one for one in found if not one.gone and (one.verdict.outlived or not one.verdict.explained)]
 
 
-async def _ours(aws: Aws, mode: ServingMode) -> AsyncIterator[Rented]:
-    listed = [one async for one in aws.bedrock.list_endpoints(mode, NAME_PREFIX)]
-    for one in listed:
-        if not one.name.startswith(NAME_PREFIX):
-            continue
-        try:
-            tags = await aws.bedrock.tags(one.arn)
-        except NotFound:
-            continue
-        rented = Rented(mode, one.arn, one.name, one.status, one.created_at, tags)
-        if rented.is_ours:
-            yield rented
+async def _judged(
+    mode: ServingMode,
+    endpoint: Endpoint,
+    aws: Aws,
+    store: CheckpointStore,
+    *,
+    clock: Clock,
+    older_than: timedelta | None,
+) -> tuple[Rented, ExpiryVerdict, Run | None] | None:
+    """None for what is gone by now, or not ours."""
+    rented = Rented(mode, endpoint.arn, endpoint.name, endpoint.status, endpoint.created_at, {})
+    try:
+        rented = replace(rented, tags=await aws.bedrock.tags(endpoint.arn))
+    except NotFound:
+        return None
+    except VlmRunnerError as error:
+        # Ours or not, nobody can say; by its name it may be.
+        reason = f"its tags cannot be read: {error.message}"
+        return rented, ExpiryVerdict(outlived=False, reason=reason, explained=False), None
+    if not rented.is_ours:
+        return None
+    try:
+        run = (await lease.load(store, rented.run_id, clock=clock))[0].run
+    except RunNotFound:
+        return rented, judge(rented, None, now=clock.now(), older_than=older_than), None
+    except VlmRunnerError as error:
+        unread = f"its run cannot be read: {error.message}"
+        return rented, judge(rented, None, now=clock.now(), older_than=older_than, unread=unread), None
+    return rented, judge(rented, run, now=clock.now(), older_than=older_than), run
 
 
-async def _found(
-    rented: Rented, aws: Aws, store: CheckpointStore, clock: Clock, older_than: timedelta | None
+def _priced(
+    rented: Rented, verdict: ExpiryVerdict, run: Run | None, aws: Aws, catalogue: Catalogue
 ) -> RentedEndpoint:
+    price = None
+    if run is not None and rented.mode is ServingMode.PROVISIONED:
+        profile = catalogue.known(run.spec.model.base)
+        price = None if profile is None else profile.throughput_price(run.spec.serving.model_units)
     command = delete_command(rented.mode, rented.arn, aws.region)
-    try:
-        run = await _run_of(rented, store, clock)
-    except CheckpointError as error:
-        return RentedEndpoint(
-            rented,
-            ExpiryVerdict(outlived=False, reason=f"its run cannot be read: {error.message}"),
-            command,
-            None,
-        )
-    verdict = judge(rented, run, now=clock.now(), older_than=older_than)
-    return RentedEndpoint(
-        rented, verdict, command, _price(run) if rented.mode is ServingMode.PROVISIONED else None
-    )
-
-
-async def _run_of(rented: Rented, store: CheckpointStore, clock: Clock) -> Run | None:
-    try:
-        checkpoint, _ = await lease.load(store, rented.run_id, clock=clock)
-    except (RunNotFound, ValueError):
-        return None
-    return checkpoint.run
-
-
-def _price(run: Run | None) -> str | None:
-    if run is None:
-        return None
-    price = load_catalogue().find(run.spec.model.base).throughput_price(run.spec.serving.model_units)
-    return None if price is None else str(price)
+    return RentedEndpoint(rented, verdict, command, None if price is None else str(price))
 
 
 async def _deleted(aws: Aws, one: RentedEndpoint) -> RentedEndpoint:
@@ -123,6 +128,6 @@ async def _deleted(aws: Aws, one: RentedEndpoint) -> RentedEndpoint:
         if await aws.bedrock.delete_endpoint(rented.mode, rented.arn):
             gone = await aws.bedrock.find_endpoint(rented.mode, rented.arn) is None
             trouble = None if gone else "it was asked to be deleted, and is still there"
-    except (AwsRefused, AwsUnavailable) as error:
+    except VlmRunnerError as error:
         trouble = error.message
     return RentedEndpoint(rented, one.verdict, one.delete_command, one.price_per_hour, gone, trouble)

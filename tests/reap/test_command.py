@@ -59,7 +59,8 @@ def test_a_forgotten_throughput_is_alarmed_about_and_deleted(url: str, tmp_path:
     after = run()
 
     codes = [result.exit_code for result in (nothing, unknown, dry, creating, deleted, after)]
-    assert codes == [0, 0, 104, 104, 0, 0], dry.output
+    assert codes == [0, 104, 104, 104, 0, 0], dry.output
+    assert "UNEXPLAINED" in unknown.stdout
     assert (
         f"delete it with: aws bedrock delete-provisioned-model-throughput --provisioned-model-id {arn}"
         in dry.stderr

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from vlm_runner.checkpoint.base import Stored
 from vlm_runner.core.expiry import Rented, judge
 from vlm_runner.core.names import NEVER, TAG_EXPIRES, TAG_RUN, TAG_UID
 from vlm_runner.core.run import Phase, Run
 from vlm_runner.errors import AccessDenied, VlmRunnerError
+from vlm_runner.models import load_catalogue
 from vlm_runner.reap import find_rented, may_still_bill, reap
 from vlm_runner.spec import ServingMode
 from vlm_runner.testing import Crash, FakeClock, Fault, Plan, World
 from vlm_runner.testing.histories import AT, ENDPOINT, after, event_of, happy_runs
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vlm_runner.checkpoint.base import CheckpointStore
+
+MINE = "amazon.nova-mine-v9:0:300k"
 NOW = AT + timedelta(hours=10)
 DONE, RUNNING = happy_runs()[-1][0], happy_runs()[8][0]
 
@@ -101,7 +111,7 @@ async def stranded() -> World:
 async def test_what_a_living_run_rents_is_shown_and_left() -> None:
     world = await stranded()
 
-    found = await reap(world.aws, await find_rented(world.aws, world.store, FakeClock()))
+    found = await reap(world.aws, await find_rented(world.aws, world.store, FakeClock(), load_catalogue()))
 
     assert [one.verdict.reason for one in found] == ["its run is in phase testing"]
     assert len(world.bedrock.alive) == 1
@@ -110,7 +120,9 @@ async def test_what_a_living_run_rents_is_shown_and_left() -> None:
 
 async def test_a_dry_run_deletes_nothing_and_a_reaping_all() -> None:
     world = await stranded()
-    found = await find_rented(world.aws, World().store, FakeClock(), older_than=timedelta(0))
+    found = await find_rented(
+        world.aws, World().store, FakeClock(), load_catalogue(), older_than=timedelta(0)
+    )
     assert len(may_still_bill(found)) == 1
     assert len(world.bedrock.alive) == 1
 
@@ -126,7 +138,9 @@ async def test_what_cannot_be_deleted_is_still_billing_and_says_why(monkeypatch:
         raise AccessDenied("bedrock:DeleteProvisionedModelThroughput")
 
     monkeypatch.setattr(world.bedrock, "delete_endpoint", denied)
-    found = await find_rented(world.aws, World().store, FakeClock(), older_than=timedelta(0))
+    found = await find_rented(
+        world.aws, World().store, FakeClock(), load_catalogue(), older_than=timedelta(0)
+    )
 
     left = may_still_bill(await reap(world.aws, found))
 
@@ -142,7 +156,9 @@ async def test_what_is_still_creating_is_left_for_the_next_time() -> None:
                 Plan(choose=lambda call: Fault.CRASH_AFTER if call == "bedrock.create_endpoint" else None)
             )
         )
-    found = await find_rented(world.aws, World().store, FakeClock(), older_than=timedelta(0))
+    found = await find_rented(
+        world.aws, World().store, FakeClock(), load_catalogue(), older_than=timedelta(0)
+    )
 
     left = may_still_bill(await reap(world.aws, found))
 
@@ -155,8 +171,96 @@ async def test_a_kept_endpoint_is_reaped_when_its_time_is_over() -> None:
     assert run.handed_over is not None
     assert (await world.bedrock.tags(run.handed_over.arn))[TAG_EXPIRES]
 
-    before = await reap(world.aws, await find_rented(world.aws, world.store, FakeClock()))
-    later = await reap(world.aws, await find_rented(world.aws, world.store, FakeClock(offset=3 * 3600)))
+    before = await reap(world.aws, await find_rented(world.aws, world.store, FakeClock(), load_catalogue()))
+    later = await reap(
+        world.aws,
+        await find_rented(world.aws, world.store, FakeClock(offset=3 * 3600), load_catalogue()),
+    )
 
     assert [one.gone for one in before] == [False]
     assert [one.gone for one in later] == [True]
+
+
+async def test_a_model_that_only_the_users_catalogue_knows_has_its_price_there(tmp_path: Path) -> None:
+    own = tmp_path / "mine.toml"
+    shipped = (files("vlm_runner.models") / "catalogue.toml").read_text(encoding="utf-8")
+    own.write_text(shipped.replace("amazon.nova-lite-v1:0:300k", MINE))
+    world = World(model={"base": MINE})
+    world.settings = world.settings.model_copy(update={"catalogue": own})
+    with pytest.raises(Crash):
+        await world.live(
+            world.process(
+                Plan(choose=lambda call: Fault.CRASH_BEFORE if call == "runtime.converse" else None)
+            )
+        )
+
+    for catalogue in (load_catalogue(own), load_catalogue()):
+        (found,) = await find_rented(world.aws, world.store, FakeClock(), catalogue)
+        assert found.verdict.reason == "its run is in phase testing"
+
+
+@pytest.mark.parametrize("run_id", ["a b/../c", "", "x" * 200, "\x1b[2J"])
+async def test_one_odd_tag_keeps_nothing_else_from_being_judged(run_id: str) -> None:
+    world = await stranded()
+    (arn,) = world.bedrock.alive
+    world.bedrock.model_units = 2
+    model = (await world.outcome()).run.model
+    assert model is not None
+    other = await world.bedrock.create_endpoint(
+        ServingMode.PROVISIONED,
+        {
+            "provisionedModelName": "vr-odd",
+            "modelId": model.model_arn,
+            "modelUnits": 1,
+            "clientRequestToken": "odd",
+            "tags": [{"key": TAG_UID, "value": "f" * 32}, {"key": TAG_RUN, "value": run_id}],
+        },
+    )
+
+    found = {
+        one.rented.arn: one.verdict
+        for one in await find_rented(world.aws, world.store, FakeClock(), load_catalogue())
+    }
+
+    assert found[arn].explained
+    assert (found[other].outlived, found[other].explained) == (False, False)
+
+
+async def test_an_endpoint_whose_run_cannot_be_read_is_unexplained_and_counts_by_its_age() -> None:
+    world = await stranded()
+    store = _Damaged(world.store)
+
+    (young,) = await find_rented(world.aws, store, FakeClock(), load_catalogue())
+    (old,) = await find_rented(world.aws, store, FakeClock(), load_catalogue(), older_than=timedelta(0))
+
+    assert may_still_bill([young]) == [young]
+    assert "cannot be read" in young.verdict.reason
+    assert old.verdict.outlived
+
+
+async def test_an_endpoint_whose_tags_cannot_be_read_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await stranded()
+
+    async def denied(_: str) -> dict[str, str]:
+        raise AccessDenied("bedrock:ListTagsForResource")
+
+    monkeypatch.setattr(world.bedrock, "tags", denied)
+
+    (found,) = await find_rented(world.aws, world.store, FakeClock(), load_catalogue())
+
+    assert may_still_bill([found]) == [found]
+    assert "its tags cannot be read" in found.verdict.reason
+
+
+class _Damaged:
+    """A store whose every checkpoint has lost its second half."""
+
+    def __init__(self, store: CheckpointStore) -> None:
+        self._store = store
+
+    async def read(self, run_id: str) -> Stored | None:
+        found = await self._store.read(run_id)
+        return None if found is None else Stored(found.body[: len(found.body) // 2], found.version)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)

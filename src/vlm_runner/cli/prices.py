@@ -11,10 +11,6 @@ if TYPE_CHECKING:
 
 def known_profile(base: str, settings: Settings) -> ModelProfile | None:
     """None for a model that the catalogue does not have (any more)."""
-    from vlm_runner.errors import ConfigurationError
     from vlm_runner.models import load_catalogue
 
-    try:
-        return load_catalogue(settings.catalogue).find(base)
-    except ConfigurationError:
-        return None
+    return load_catalogue(settings.catalogue).known(base)

@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     "--older-than",
     metavar="TIME",
     callback=duration,
-    help="Count those of no known run too, if they are older than, e.g., 12h.",
+    help="Delete what no readable run explains too, if it is older than, e.g., 12h.",
 )
 @json_option
 @where_options
 def reap(*, yes: bool, older_than: float | None, as_json: bool, **flags: Any) -> None:
     """Delete throughputs and deployments of ours that outlived their run, or their time.
 
-    Only what carries our name and our tag is looked at. Exits with 104 while something that outlived its run
-    may still bill, so that a schedule can sound an alarm.
+    Only what carries our name and our tag is looked at. Exits with 104 while something that outlived its run,
+    or that no readable run explains, may still bill, so that a schedule can sound an alarm.
 
     \b
     Example:
@@ -66,6 +66,7 @@ async def _reap(settings: Settings, older_than: timedelta | None, yes: bool) -> 
     from vlm_runner.aws.session import AwsSession
     from vlm_runner.clock import SystemClock
     from vlm_runner.errors import ConfigurationError
+    from vlm_runner.models import load_catalogue
     from vlm_runner.reap import find_rented
     from vlm_runner.reap import reap as delete
     from vlm_runner.stores import opened_store
@@ -78,25 +79,48 @@ async def _reap(settings: Settings, older_than: timedelta | None, yes: bool) -> 
             region=settings.region, profile=settings.profile, endpoint_url=settings.endpoint_url
         ) as aws,
     ):
-        found = await find_rented(aws, store, SystemClock(), older_than=older_than)
+        catalogue = load_catalogue(settings.catalogue)
+        found = await find_rented(aws, store, SystemClock(), catalogue, older_than=older_than)
         return await delete(aws, found) if yes else found
 
 
 def line(one: RentedEndpoint) -> str:
-    fate = "deleted" if one.gone else "OUTLIVED" if one.verdict.outlived else "kept"
     rented = one.rented
     price = f" ${one.price_per_hour}/h" if one.price_per_hour else ""
-    return f"{fate:<9} {rented.status:<10} {rented.name}{price}  (run {rented.run_id}: {one.verdict.reason})"
+    return (
+        f"{_fate(one):<11} {rented.status:<10} {rented.name}{price}  "
+        f"(run {rented.run_id or 'unknown'}: {one.verdict.reason})"
+    )
+
+
+def _fate(one: RentedEndpoint) -> str:
+    if one.gone:
+        return "deleted"
+    if one.verdict.outlived:
+        return "OUTLIVED"
+    return "kept" if one.verdict.explained else "UNEXPLAINED"
 
 
 def alarm(left: Sequence[RentedEndpoint], *, dry: bool) -> str:
-    lines = ["", "STILL BILLING, and outlived its run:"]
-    for one in left:
-        price = f", ${one.price_per_hour} per hour" if one.price_per_hour else ""
-        lines += [f"  {one.rented.arn}{price}{f': {one.trouble}' if one.trouble else ''}"]
-        lines += [f"  delete it with: {one.delete_command}"]
-    if dry:
-        lines += ["Nothing was deleted. Delete all of these with: vlm-runner reap --yes"]
+    lines: list[str] = []
+    outlived = [one for one in left if one.verdict.outlived]
+    for headline, some in (
+        ("STILL BILLING, and outlived its run:", outlived),
+        (
+            "BILLING, and explained by no run that can be read here; nothing was deleted:",
+            [one for one in left if not one.verdict.outlived],
+        ),
+    ):
+        lines += ["", headline] if some else []
+        for one in some:
+            price = f", ${one.price_per_hour} per hour" if one.price_per_hour else ""
+            why = one.trouble or (None if one.verdict.outlived else one.verdict.reason)
+            lines += [f"  {one.rented.arn}{price}{f': {why}' if why else ''}"]
+            lines += [f"  delete it with: {one.delete_command}"]
+    if dry and outlived:
+        lines += ["Nothing was deleted. Delete what outlived its run with: vlm-runner reap --yes"]
+    if len(left) > len(outlived):
+        lines += ["Count what is old enough as outlived with: --older-than 12h"]
     return "\n".join(lines)
 
 
@@ -110,6 +134,7 @@ def as_json_value(one: RentedEndpoint) -> RentedJson:
         "created_at": None if rented.created_at is None else str(rented.created_at),
         "run_id": rented.run_id,
         "outlived": one.verdict.outlived,
+        "explained": one.verdict.explained,
         "reason": one.verdict.reason,
         "deleted": one.gone,
         "trouble": one.trouble,

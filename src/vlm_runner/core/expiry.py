@@ -40,14 +40,24 @@ class Rented:
 class ExpiryVerdict:
     outlived: bool
     reason: str
+    explained: bool = True
+    """False where no run that can be read says why it is there: nobody may be looking after it."""
 
 
-def judge(rented: Rented, run: Run | None, *, now: datetime, older_than: timedelta | None) -> ExpiryVerdict:
+def judge(
+    rented: Rented,
+    run: Run | None,
+    *,
+    now: datetime,
+    older_than: timedelta | None,
+    unread: str = "no run of this store rented it; another store's may have",
+) -> ExpiryVerdict:
     """
     Whether to delete it. `run` is what the checkpoints know of the run that its tags name, if anything.
 
-    What a user kept is theirs until it expires. What belongs to no known run may belong to a run in another
-    store: it counts as outlived only if it is `older_than` what the caller says.
+    What a user kept is theirs until it expires. What no readable run explains (`unread` says why not) may
+    belong to a run in another store: it counts as outlived only if it is `older_than` what the caller says,
+    and until then it is unexplained, which is no reason to be silent about it.
     """
     if (verdict := _by_tag(rented, now)) is not None:
         return verdict
@@ -55,10 +65,8 @@ def judge(rented: Rented, run: Run | None, *, now: datetime, older_than: timedel
         return _by_run(rented, run, now)
     age = None if rented.created_at is None else now - rented.created_at
     if older_than is not None and age is not None and age >= older_than:
-        return ExpiryVerdict(
-            outlived=True, reason=f"no run of this store rented it, and it is {_hours(age)} old"
-        )
-    return ExpiryVerdict(outlived=False, reason="no run of this store rented it; another store's may have")
+        return ExpiryVerdict(outlived=True, reason=f"{unread}, and it is {_hours(age)} old", explained=False)
+    return ExpiryVerdict(outlived=False, reason=unread, explained=False)
 
 
 def _by_tag(rented: Rented, now: datetime) -> ExpiryVerdict | None:
@@ -71,7 +79,7 @@ def _by_tag(rented: Rented, now: datetime) -> ExpiryVerdict | None:
         expires = datetime.fromisoformat(tag)
         over = now >= expires
     except (ValueError, TypeError):
-        return ExpiryVerdict(outlived=False, reason=f"its tag {TAG_EXPIRES} cannot be read")
+        return ExpiryVerdict(outlived=False, reason=f"its tag {TAG_EXPIRES} cannot be read", explained=False)
     return ExpiryVerdict(outlived=over, reason=f"it was kept until {tag}{', now past' if over else ''}")
 
 

@@ -51,6 +51,10 @@ class Catalogue:
             profile for profile in self.models.values() if profile.lifecycle_on(day) is Lifecycle.ACTIVE
         )
 
+    def known(self, base_id: str) -> ModelProfile | None:
+        """None for a model that this catalogue does not have (any more): a run of one can still be shown."""
+        return self.models.get(base_id)
+
     def alternatives(self, profile: ModelProfile, day: dt.date) -> tuple[ModelProfile, ...]:
         """Living models to use instead of `profile`."""
         return tuple(other for other in self.living(day) if other.base_id != profile.base_id)
