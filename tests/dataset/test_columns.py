@@ -121,3 +121,8 @@ def test_a_missing_column_is_named_with_those_there_are(columns: Any, given_ones
 
     assert ", ".join(columns) in caught.value.message
     assert f"columns = {{ {role} = " in str(caught.value)
+
+
+def test_of_columns_that_differ_in_case_alone_the_first_is_taken() -> None:
+    for columns in (("Image", "image"), ("image", "Image")):
+        assert choose(columns, Columns(), required=(), where="x").image == columns[0]

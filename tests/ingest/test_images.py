@@ -96,6 +96,18 @@ def test_drops_a_profile_that_is_not_of_these_colours() -> None:
         assert "icc_profile" not in image.info
 
 
+@pytest.mark.parametrize(
+    ("mode", "form", "kept"), [("L", "JPEG", True), ("LA", "WEBP", False), ("RGB", "JPEG", False)]
+)
+def test_a_grey_profile_stays_with_grey_pixels_alone(mode: str, form: str, kept: bool) -> None:
+    """Grey with transparency is written as RGBA, whose profile it cannot be."""
+    grey = srgb_profile()[:16] + b"GRAY" + srgb_profile()[20:]
+    body = saved(picture(mode).convert("RGBA" if form == "WEBP" else mode), form, icc_profile=grey)
+
+    with Image.open(io.BytesIO(made(body).body)) as image:
+        assert ("icc_profile" in image.info) is kept
+
+
 def test_writes_large_images_in_bands() -> None:
     """
     Beyond a band's size the pixels are the same, and so is every row at a border.

@@ -99,3 +99,9 @@ def test_an_answer_cut_off_in_its_thought() -> None:
     parsed = parse_answer("<thought>\nI see")
 
     assert (parsed.thought, parsed.solution, parsed.items) == ("I see", "", ())
+
+
+def test_a_label_that_comes_again_begins_a_new_item() -> None:
+    parsed = parse_answer("Items: a\nReason: b\nItems: c\nPlan: d")
+
+    assert parsed.items == (Item(eval_items="a", eval_reason="b"), Item(eval_items="c", plan="d"))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from vlm_runner.errors import ConfigurationError, RowError
 from vlm_runner.prompts import compile_prompt, preset, preset_names
+from vlm_runner.prompts.templates import HANG, hang
 from vlm_runner.spec import PromptSpec
 
 NOVA_RESERVED = ["User:", "Bot:", "Assistant:", "System:", "<image>", "<video>", "[EOS]"]
@@ -274,3 +275,8 @@ def test_the_messages_preset_takes_openai_style_turns(content: object) -> None:
         "A cat.\n",
     )
     assert compile_prompt(PromptSpec(preset="messages")).columns == {"messages"}
+
+
+def test_the_later_lines_of_a_part_hang_and_empty_ones_stay_empty() -> None:
+    """What a model is trained on holds no white space at the ends of lines."""
+    assert hang("first\n\nsecond\n") == f"first\n\n{' ' * HANG}second\n"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Chunk = tuple[bytes, bytes, bytes, bytes]
     """Length, kind, data and checksum; joined at the end only, for the data are large."""
 
-COLOUR: Final = {"L": 0, "RGB": 2, "LA": 4, "RGBA": 6}
+COLOUR: Final = {"L": 0, "RGB": 2, "RGBA": 6}
 UP: Final = 2
 """Filter type (PNG specification, 9.2): each byte as its difference to the one above it."""
 BAND_PIXELS: Final = 4_000_000
@@ -32,7 +32,7 @@ BAND_PIXELS: Final = 4_000_000
 
 
 def encode_png(image: Image) -> bytes:
-    """`image`, of mode L, LA, RGB or RGBA, as PNG; its pixels and its ICC profile kept."""
+    """`image`, of mode L, RGB or RGBA, as PNG; its pixels and its ICC profile kept."""
     header = struct.pack(">IIBBBBB", *image.size, 8, COLOUR[image.mode], 0, 0, 0)
     chunks = [_chunk(b"IHDR", header), *_profile(image), _chunk(b"IDAT", _deflated(image)), _chunk(b"IEND")]
     return b"".join((PNG_SIGNATURE, *itertools.chain.from_iterable(chunks)))
@@ -65,7 +65,7 @@ def _filtered(image: Image, above: Any) -> tuple[Any, Any]:
 def _profile(image: Image) -> Iterator[Chunk]:
     """The ICC profile, if it is one for these pixels: that of a CMYK source does not suit its RGB."""
     profile = image.info.get("icc_profile")
-    if isinstance(profile, bytes) and profile[16:20] == (b"GRAY" if image.mode in {"L", "LA"} else b"RGB "):
+    if isinstance(profile, bytes) and profile[16:20] == (b"GRAY" if image.mode == "L" else b"RGB "):
         yield _chunk(b"iCCP", b"ICC Profile\0\0" + isal_zlib.compress(profile, 1))
 
 
