@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 GENERATED := README.md docs/before-you-pay.md docs/reliability.md
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test crash long lint docs check constraints clean
+.PHONY: help install demo test crash long mutants lint docs check constraints clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ crash: $(VENV)/.dev  ## All faults, pairs of faults, large models, many seeds; t
 
 long: $(VENV)/.dev  ## Containers' signals in every phase, pipelines of four instances, large sweeps: minutes
 	$(PYTEST) -q -m long -n auto --dist worksteal
+
+mutants: $(VENV)/.dev  ## Sample 300 mutants around the protocol, and say which survive; takes an hour
+	$(BIN)/python scripts/mutants.py
 
 lint: $(VENV)/.dev  ## Style, types (also a user's, by pyright), import directions, and docs that match the code
 	$(BIN)/ruff check .

@@ -289,7 +289,14 @@ def staging_of(subset: Any, objects: Any, fingerprint: str, *, keep: bool = Fals
     return SubsetStaging(
         subset,
         objects,
-        Transform(limits=limits, keep_format=keep, fit=False, line=line_of(), fingerprint=fingerprint),
+        Transform(
+            limits=limits,
+            keep_format=keep,
+            fit=False,
+            line=line_of(),
+            fingerprint=fingerprint,
+            verified=True,  # as in `start`, where lint has read the pixels
+        ),
         prefix="",
         upload=UploadSettings(),
         bad_rows=BadRows(skip=False, most=None),
