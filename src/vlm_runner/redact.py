@@ -38,6 +38,12 @@ def printable(text: str) -> str:
     return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
+def one_line(text: str, most: int) -> str:
+    """`text` in one line of at most `most` characters: what others wrote must not forge a line of a log."""
+    whole = " ".join(printable(text[: 2 * most]).encode(errors="replace").decode().split())
+    return whole if len(whole) <= most else whole[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
 def without_path(url: str) -> str:
     """Scheme and host only: the rest of a webhook's address is often its secret."""
     scheme, _, rest = url.partition("://")

@@ -68,7 +68,7 @@ class Runtime:
         self.asked["tuned" if model_id.startswith("arn:") else model_id, prompt] += 1
         return RuntimeReply(text=text, input_tokens=10, output_tokens=3, stop_reason="end_turn")
 
-    async def invoke(self, model_id: str, body: bytes) -> bytes:
+    async def invoke(self, model_id: str, body: bytes, read: Any) -> Any:
         raise NotImplementedError
 
 

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, Final
 
-from vlm_runner.aws.errors import translated
 from vlm_runner.aws.ports import Caller
 from vlm_runner.errors import AccessDenied, AwsRefused, Conflict, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from types_aiobotocore_s3 import S3Client
-    from types_aiobotocore_sts import STSClient
+    from vlm_runner.aws.answers import AwsAnswer, AwsService
 
 HOME = "us-east-1"
 """The one region that CreateBucket takes no LocationConstraint for (S3 API reference, CreateBucket)."""
 
+_REGION: Final = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}|EU")
+
 
 class AwsAccount:
-    def __init__(
-        self, sts: Callable[[], Awaitable[STSClient]], s3: Callable[[], Awaitable[S3Client]]
-    ) -> None:
+    def __init__(self, sts: AwsService, s3: AwsService) -> None:
         self._sts, self._s3 = sts, s3
 
     async def caller(self) -> Caller:
-        client = await self._sts()
-        with translated("GetCallerIdentity"):
-            answer = await client.get_caller_identity()
-        arn = str(answer["Arn"])
-        return Caller(account=str(answer["Account"]), arn=arn, partition=arn.split(":")[1])
+        answer = await self._sts.call("GetCallerIdentity")
+        arn = answer.arn("Arn")
+        return Caller(account=answer.name("Account"), arn=arn, partition=arn.split(":")[1])
 
     async def ensure_bucket(self, bucket: str, *, account: str, region: str) -> bool:
         where = await self._location(bucket, account)
@@ -43,15 +38,8 @@ class AwsAccount:
         return False
 
     async def _location(self, bucket: str, account: str) -> str | None:
-        client = await self._s3()
         try:
-            with translated(f"HeadBucket {bucket}"):
-                answer = await client.head_bucket(Bucket=bucket, ExpectedBucketOwner=account)
-                location = answer.get("BucketRegion")
-            if location:
-                return str(location)
-            with translated(f"GetBucketLocation {bucket}"):
-                found = await client.get_bucket_location(Bucket=bucket, ExpectedBucketOwner=account)
+            return await region_of_bucket(self._s3, bucket, account)
         except NotFound:
             return None
         except AccessDenied as error:
@@ -61,16 +49,13 @@ class AwsAccount:
                 code=error.code,
                 operation=error.operation,
             ) from error
-        return str(found.get("LocationConstraint") or HOME)
 
     async def _create(self, bucket: str, account: str, region: str) -> bool:
-        client = await self._s3()
         location: dict[str, Any] = (
             {} if region == HOME else {"CreateBucketConfiguration": {"LocationConstraint": region}}
         )
         try:
-            with translated(f"CreateBucket {bucket}"):
-                await client.create_bucket(Bucket=bucket, **location)
+            await self._s3.call("CreateBucket", about=bucket, Bucket=bucket, **location)
         except Conflict as error:
             # Two runs may create it at once; whose it is, is the question.
             if await self._location(bucket, account) == region:
@@ -81,15 +66,41 @@ class AwsAccount:
                 code=error.code,
                 operation=error.operation,
             ) from error
-        with translated(f"PutPublicAccessBlock {bucket}"):
-            await client.put_public_access_block(
-                Bucket=bucket,
-                ExpectedBucketOwner=account,
-                PublicAccessBlockConfiguration={
-                    "BlockPublicAcls": True,
-                    "IgnorePublicAcls": True,
-                    "BlockPublicPolicy": True,
-                    "RestrictPublicBuckets": True,
-                },
-            )
+        await self._s3.call(
+            "PutPublicAccessBlock",
+            about=bucket,
+            Bucket=bucket,
+            ExpectedBucketOwner=account,
+            PublicAccessBlockConfiguration={
+                "BlockPublicAcls": True,
+                "IgnorePublicAcls": True,
+                "BlockPublicPolicy": True,
+                "RestrictPublicBuckets": True,
+            },
+        )
         return True
+
+
+async def region_of_bucket(s3: AwsService, bucket: str, account: str) -> str:
+    """
+    Raises:
+        NotFound: there is no such bucket.
+        AccessDenied: it is another account's, or the caller may not look at it.
+    """
+    where: dict[str, Any] = {"Bucket": bucket, "ExpectedBucketOwner": account}
+    head = await s3.call("HeadBucket", about=bucket, **where)
+    if (region := head.optional_name("BucketRegion")) is not None:
+        return region
+    return _constraint(await s3.call("GetBucketLocation", about=bucket, **where))
+
+
+def _constraint(answer: AwsAnswer) -> str:
+    if not answer.optional_text("LocationConstraint"):
+        return HOME
+
+    def known(text: str) -> str:
+        if not _REGION.fullmatch(text):
+            raise ValueError
+        return text
+
+    return answer.parsed("LocationConstraint", known)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from vlm_runner.aws.errors import translated
 from vlm_runner.errors import AwsRefused, ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+
+    from vlm_runner.aws.answers import AwsService
 
 CONTAINER = "runner"
 
@@ -49,17 +50,13 @@ class EcsTarget:
 
 
 class Ecs:
-    def __init__(
-        self, cloudformation: Callable[[], Awaitable[Any]], ecs: Callable[[], Awaitable[Any]]
-    ) -> None:
+    def __init__(self, cloudformation: AwsService, ecs: AwsService) -> None:
         self._cloudformation, self._ecs = cloudformation, ecs
 
     async def place(self, stack: str) -> EcsTarget:
-        client = await self._cloudformation()
-        with translated(f"DescribeStacks {stack}"):
-            found = await client.describe_stacks(StackName=stack)
-        outputs = found["Stacks"][0].get("Outputs", ())
-        return EcsTarget.of({item["OutputKey"]: item["OutputValue"] for item in outputs}, stack)
+        answer = await self._cloudformation.call("DescribeStacks", about=stack, StackName=stack)
+        outputs = answer.only("Stacks").optional_parts("Outputs")
+        return EcsTarget.of({item.name("OutputKey"): item.text("OutputValue") for item in outputs}, stack)
 
     async def run_task(self, place: EcsTarget, command: Sequence[str], *, token: str, run_id: str) -> str:
         """
@@ -68,29 +65,29 @@ class Ecs:
         Raises:
             AwsRefused: ECS has no room for it, or will not run it.
         """
-        client = await self._ecs()
-        with translated("RunTask"):
-            answer = await client.run_task(
-                cluster=place.cluster,
-                taskDefinition=place.task_definition,
-                count=1,
-                clientToken=token,
-                startedBy="vlm-runner",
-                capacityProviderStrategy=[{"capacityProvider": place.capacity, "weight": 1}],
-                networkConfiguration={
-                    "awsvpcConfiguration": {
-                        "subnets": list(place.subnets),
-                        "securityGroups": list(place.security_groups),
-                        "assignPublicIp": place.assign_public_ip,
-                    }
-                },
-                overrides={"containerOverrides": [{"name": CONTAINER, "command": list(command)}]},
-                tags=[{"key": "vlm-runner:run-id", "value": run_id}],
-            )
-        for failure in answer.get("failures", ()):
+        answer = await self._ecs.call(
+            "RunTask",
+            cluster=place.cluster,
+            taskDefinition=place.task_definition,
+            count=1,
+            clientToken=token,
+            startedBy="vlm-runner",
+            capacityProviderStrategy=[{"capacityProvider": place.capacity, "weight": 1}],
+            networkConfiguration={
+                "awsvpcConfiguration": {
+                    "subnets": list(place.subnets),
+                    "securityGroups": list(place.security_groups),
+                    "assignPublicIp": place.assign_public_ip,
+                }
+            },
+            overrides={"containerOverrides": [{"name": CONTAINER, "command": list(command)}]},
+            tags=[{"key": "vlm-runner:run-id", "value": run_id}],
+        )
+        for failure in answer.optional_parts("failures"):
+            reason, detail = failure.message("reason"), failure.message("detail")
             raise AwsRefused(
-                f"RunTask: {failure.get('reason', 'no reason given')} ({failure.get('detail', '')}).",
+                f"RunTask: {reason or 'no reason given'} ({detail or 'no detail'}).",
                 hint="The run is saved; give the same command again later.",
                 operation="RunTask",
             )
-        return str(answer["tasks"][0]["taskArn"])
+        return answer.only("tasks").arn("taskArn")

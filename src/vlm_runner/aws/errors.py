@@ -25,6 +25,7 @@ from vlm_runner.errors import (
     UncertainCreate,
     VlmRunnerError,
 )
+from vlm_runner.redact import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -91,6 +92,9 @@ KINDS: Final[Mapping[str, type[VlmRunnerError]]] = {
     "ResourceInUseException": Conflict,
 }
 
+LONGEST_MESSAGE: Final = 2000
+"""Characters of AWS's or the network's own words in an error, which enters a run's events and the log."""
+
 CREDENTIALS_HINT = "Check them with: aws sts get-caller-identity (or set AWS_PROFILE, or run: aws sso login)."
 
 LEGACY_MARK = "marked by provider as Legacy"
@@ -140,10 +144,36 @@ def translate(error: Exception, operation: str, *, create: bool) -> Exception:
     return error
 
 
+@contextlib.contextmanager
+def credentials_translated(operation: str) -> Iterator[None]:
+    """
+    As `translated`, around what reads the AWS configuration, asks a credentials helper, or opens a client.
+
+    There is no answer of AWS in it: whatever is wrong is wrong on this machine.
+    """
+    try:
+        with translated(operation):
+            yield
+    except (CredentialsError, ConfigurationError):
+        raise
+    except VlmRunnerError as error:
+        # A token service that does not answer, a helper that prints no JSON.
+        raise CredentialsError(
+            f"{operation}: no usable AWS credentials ({error.message.removesuffix('.')}).",
+            hint=CREDENTIALS_HINT,
+        ) from error
+    except (OSError, EOFError) as error:
+        raise CredentialsError(
+            f"{operation}: what the AWS configuration names cannot be used ({_words(error)}).",
+            hint="Check credential_process, ca_bundle and the files that they name; paths must be absolute.",
+        ) from error
+
+
 def answered(response: Mapping[str, Any], operation: str, *, create: bool) -> VlmRunnerError:
     """The translation of AWS's answer, in the form that botocore gives it."""
     error = response.get("Error", {})
-    code, message = str(error.get("Code", "")), str(error.get("Message", "")).strip()
+    code = one_line(str(error.get("Code", "")), 100)
+    message = one_line(str(error.get("Message", "")), LONGEST_MESSAGE)
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     kind = kind_of(code, status, message)
     text = f"{operation}: {code or status}: {message or 'no message'}".rstrip(".") + "."
@@ -172,15 +202,17 @@ def _unanswered(
                 exceptions.SSOError,
                 exceptions.TokenRetrievalError,
                 exceptions.UnauthorizedSSOTokenError,
+                exceptions.CredentialRetrievalError,
+                exceptions.MetadataRetrievalError,
+                exceptions.InvalidConfigError,  # a loop of profiles, an sso-session that is not there
+                exceptions.ConfigParseError,
+                exceptions.ConfigNotFound,
             ),
             _no_credentials,
         ),
         ((exceptions.NoRegionError,), _no_region),
-        # A metadata service that does not answer is a passing fault.
         (
             (
-                exceptions.CredentialRetrievalError,
-                exceptions.MetadataRetrievalError,
                 exceptions.HTTPClientError,
                 exceptions.ConnectionError,
                 exceptions.ResponseStreamingError,
@@ -189,15 +221,25 @@ def _unanswered(
                 asyncio.TimeoutError,
                 ConnectionError,
                 ResponseParserError,
+                exceptions.PaginationError,  # a page that leads back to itself
+                exceptions.ChecksumError if hasattr(exceptions, "ChecksumError") else ResponseParserError,
             ),
             _lost,
         ),
         ((exceptions.ParamValidationError, exceptions.BotoCoreError), _refused),
+        # botocore stumbles so over what is no answer of AWS: `null`, a list, a date that is a word.
+        ((ValueError, TypeError, LookupError, AttributeError, SyntaxError), _lost),
     ]
 
 
 def _no_credentials(error: Exception, operation: str, create: bool) -> Exception:  # noqa: ARG001, FBT001
-    return CredentialsError(f"{operation}: no usable AWS credentials ({error}).", hint=CREDENTIALS_HINT)
+    return CredentialsError(
+        f"{operation}: no usable AWS credentials ({_words(error)}).", hint=CREDENTIALS_HINT
+    )
+
+
+def _words(error: Exception) -> str:
+    return one_line(str(error), LONGEST_MESSAGE)
 
 
 def _no_region(error: Exception, operation: str, create: bool) -> Exception:  # noqa: ARG001, FBT001
@@ -206,8 +248,8 @@ def _no_region(error: Exception, operation: str, create: bool) -> Exception:  # 
 
 def _lost(error: Exception, operation: str, create: bool) -> Exception:  # noqa: FBT001
     kind = UncertainCreate if create else AwsUnavailable
-    return kind(f"{operation}: no answer ({type(error).__name__}: {error}).")
+    return kind(f"{operation}: no answer ({type(error).__name__}: {_words(error)}).")
 
 
 def _refused(error: Exception, operation: str, create: bool) -> Exception:  # noqa: ARG001, FBT001
-    return AwsRefused(f"{operation}: {error}.", operation=operation)
+    return AwsRefused(f"{operation}: {_words(error)}.", operation=operation)

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import anyio
 from anyio import to_thread
 
+from vlm_runner.aws.credentials import fresh_credentials
 from vlm_runner.aws.errors import answered, translated
 from vlm_runner.aws.objects import S3Objects
 from vlm_runner.aws.ports import ListedObject
@@ -30,6 +31,8 @@ from vlm_runner.errors import AwsUnavailable, ConfigurationError, VlmRunnerError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from vlm_runner.aws.answers import AwsService
 
 Engine = Literal["auto", "aioboto3", "obstore"]
 
@@ -47,15 +50,15 @@ class ObstoreObjects(S3Objects):
 
     def __init__(
         self,
-        client: Callable[[], Awaitable[Any]],
-        once: Callable[[], Awaitable[Any]],
+        service: AwsService,
+        once: AwsService,
         session: Callable[[], Awaitable[Any]],
         bucket: str,
         owner: str | None,
         *,
         engine: Engine,
     ) -> None:
-        super().__init__(client, once, bucket, owner)
+        super().__init__(service, once, bucket, owner)
         self._session = session
         self._owner = owner
         self._engine = engine
@@ -64,7 +67,11 @@ class ObstoreObjects(S3Objects):
         self._put_async: Any = None
 
     async def list(self, prefix: str, *, after: str = "") -> AsyncIterator[ListedObject]:
-        """Where obstore fails, as with keys that it does not take ("a//b"), aioboto3 goes on from there."""
+        """
+        Where obstore fails, as with keys that it does not take ("a//b"), aioboto3 goes on from there.
+
+        It also has the last word where obstore found nothing, since obstore takes any XML for an empty page.
+        """
         await self._opened()
         if self._store is not None and prefix.endswith("/") and not after:
             with contextlib.suppress(Exception):
@@ -72,7 +79,8 @@ class ObstoreObjects(S3Objects):
                     for item in page:
                         after = item["path"]
                         yield ListedObject(after, item["size"], item["e_tag"] or "")
-                return
+                if after:
+                    return
         async for rest in super().list(prefix, after=after):
             yield rest
 
@@ -96,13 +104,13 @@ class ObstoreObjects(S3Objects):
 
     async def _open(self) -> None:
         session = await self._session()
-        endpoint = str((await self._client()).meta.endpoint_url)
+        endpoint, region = await self._service.endpoint()
         installed = importlib.util.find_spec("obstore") is not None
         why_not = unsupported(endpoint) if installed else "it is not installed"
         if why_not is None:
             import obstore  # noqa: PLC0415 - 40 ms that only uploads need
 
-            self._store = await self._make(session, endpoint)
+            self._store = await self._make(session, endpoint, region)
             self._put_async = obstore.put_async
         elif self._engine == "auto":
             self._put_async = super().put_once
@@ -111,7 +119,7 @@ class ObstoreObjects(S3Objects):
                 f'upload.engine is "obstore", but {why_not}.', hint='Set it to "auto" or "aioboto3".'
             )
 
-    async def _make(self, session: Any, endpoint: str) -> Any:
+    async def _make(self, session: Any, endpoint: str, region: str) -> Any:
         from obstore.store import S3Store  # noqa: PLC0415 - see `_open`
 
         options: Any = {**TIMEOUTS, "allow_http": endpoint.startswith("http:")}
@@ -124,7 +132,7 @@ class ObstoreObjects(S3Objects):
             await _credentials(session)
         return S3Store(
             self.bucket,
-            region=(await self._client()).meta.region_name,
+            region=region,
             checksum_algorithm="CRC64NVME",
             unsigned_payload=True,
             client_options=options,
@@ -152,12 +160,11 @@ def addressed(endpoint: str, bucket: str) -> dict[str, Any]:
 
 
 async def _credentials(session: Any) -> Any:
-    found = await session.get_credentials()
-    if found is None:
+    frozen = await fresh_credentials(session)
+    if frozen is None:
         from botocore.exceptions import NoCredentialsError  # noqa: PLC0415 - see `translate`
 
         raise NoCredentialsError
-    frozen = await found.get_frozen_credentials()
     return {
         "access_key_id": frozen.access_key,
         "secret_access_key": frozen.secret_key,

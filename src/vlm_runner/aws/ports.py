@@ -8,13 +8,15 @@ said no, `AwsUnavailable` where it may yet say yes, `ConfigurationError` for cre
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from datetime import datetime
 
     from vlm_runner.spec import ServingMode
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +208,8 @@ class ModelRuntime(Protocol):
 
     async def converse(self, request: Mapping[str, Any]) -> RuntimeReply: ...
 
-    async def invoke(self, model_id: str, body: bytes) -> bytes: ...
+    async def invoke(self, model_id: str, body: bytes, read: Callable[[dict[str, Any]], T]) -> T:
+        """What `read` makes of the model's own JSON; AwsUnavailable where it stumbles over it."""
 
 
 class Aws(Protocol):

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
-
-from vlm_runner.aws.errors import translated
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from vlm_runner.aws.answers import AwsService
 
 MOST = 10
 """Messages that one ReceiveMessage may return (SQS API reference)."""
@@ -36,38 +34,41 @@ class Queue(Protocol):
 
 
 class SqsQueue:
-    def __init__(self, client: Callable[[], Awaitable[Any]], url: str) -> None:
-        self._client, self._url = client, url
+    def __init__(self, service: AwsService, url: str) -> None:
+        self._service, self._url = service, url
 
     async def receive(self, seconds: int) -> list[Message]:
-        client = await self._client()
-        with translated(f"ReceiveMessage {self._url}"):
-            answer = await client.receive_message(
-                QueueUrl=self._url,
-                MaxNumberOfMessages=MOST,
-                WaitTimeSeconds=seconds,
-                MessageSystemAttributeNames=["ApproximateReceiveCount"],
-            )
+        answer = await self._service.call(
+            "ReceiveMessage",
+            about=self._url,
+            QueueUrl=self._url,
+            MaxNumberOfMessages=MOST,
+            WaitTimeSeconds=seconds,
+            MessageSystemAttributeNames=["ApproximateReceiveCount"],
+        )
+        # SQS leaves the list out where there are no messages.
         return [
             Message(
-                body=str(item.get("Body", "")),
-                receipt=str(item["ReceiptHandle"]),
-                received=int(item.get("Attributes", {}).get("ApproximateReceiveCount", 1)),
+                body=item.optional_text("Body") or "",
+                receipt=item.name("ReceiptHandle"),
+                received=item.part("Attributes").parsed("ApproximateReceiveCount", int),
             )
-            for item in answer.get("Messages", ())
+            for item in answer.optional_parts("Messages")
         ]
 
     async def delete(self, message: Message) -> None:
-        client = await self._client()
-        with translated(f"DeleteMessage {self._url}"):
-            await client.delete_message(QueueUrl=self._url, ReceiptHandle=message.receipt)
+        await self._service.call(
+            "DeleteMessage", about=self._url, QueueUrl=self._url, ReceiptHandle=message.receipt
+        )
 
     async def put_back(self, message: Message, seconds: int) -> None:
-        client = await self._client()
-        with translated(f"ChangeMessageVisibility {self._url}"):
-            await client.change_message_visibility(
-                QueueUrl=self._url, ReceiptHandle=message.receipt, VisibilityTimeout=seconds
-            )
+        await self._service.call(
+            "ChangeMessageVisibility",
+            about=self._url,
+            QueueUrl=self._url,
+            ReceiptHandle=message.receipt,
+            VisibilityTimeout=seconds,
+        )
 
 
 def region_of(url: str) -> str | None:

@@ -1,39 +1,40 @@
-"""Bedrock Runtime through aioboto3."""
+"""Bedrock Runtime."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from vlm_runner.aws.errors import translated
 from vlm_runner.aws.ports import RuntimeReply
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
 
-    from types_aiobotocore_bedrock_runtime import BedrockRuntimeClient
+    from vlm_runner.aws.answers import AwsService
+
+T = TypeVar("T")
 
 
 class BedrockRuntime:
-    def __init__(self, client: Callable[[], Awaitable[BedrockRuntimeClient]]) -> None:
-        self._client = client
+    def __init__(self, service: AwsService) -> None:
+        self._service = service
 
     async def converse(self, request: Mapping[str, Any]) -> RuntimeReply:
-        client = await self._client()
-        with translated("Converse"):
-            answer = await client.converse(**request)
-        content = answer["output"]["message"]["content"]
+        answer = await self._service.call("Converse", **request)
+        content = answer.part("output").part("message").parts("content")
+        usage = answer.part("usage")
         return RuntimeReply(
-            text="".join(part["text"] for part in content if "text" in part),
-            input_tokens=int(answer["usage"]["inputTokens"]),
-            output_tokens=int(answer["usage"]["outputTokens"]),
-            stop_reason=str(answer["stopReason"]),
+            text="".join(part.optional_text("text") or "" for part in content),
+            input_tokens=usage.count("inputTokens"),
+            output_tokens=usage.count("outputTokens"),
+            stop_reason=answer.name("stopReason"),
         )
 
-    async def invoke(self, model_id: str, body: bytes) -> bytes:
-        client = await self._client()
-        with translated("InvokeModel"):
-            answer = await client.invoke_model(
-                modelId=model_id, body=body, contentType="application/json", accept="application/json"
-            )
-            async with answer["body"] as stream:
-                return bytes(await stream.read())
+    async def invoke(self, model_id: str, body: bytes, read: Callable[[dict[str, Any]], T]) -> T:
+        answer = await self._service.call(
+            "InvokeModel",
+            modelId=model_id,
+            body=body,
+            contentType="application/json",
+            accept="application/json",
+        )
+        return await answer.json_body("body", read)

@@ -1,4 +1,4 @@
-"""SageMaker Pipelines through aioboto3."""
+"""SageMaker Pipelines."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from vlm_runner.aws.errors import translated
 from vlm_runner.errors import AwsRefused, Conflict, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+
+    from vlm_runner.aws.answers import AwsAnswer, AwsService
 
 ENDED: Final = frozenset({"Succeeded", "Failed", "Stopped", "CompletedWithFailures"})
 """SageMaker API reference, DescribePipelineExecution; the last one is newer than botocore 1.40."""
@@ -40,31 +41,30 @@ class Execution:
 
 
 class SageMaker:
-    def __init__(self, client: Callable[[], Awaitable[Any]]) -> None:
-        self._client = client
+    def __init__(self, service: AwsService) -> None:
+        self._service = service
 
     async def upsert(self, name: str, definition: Mapping[str, Any], *, role_arn: str, token: str) -> str:
         """Create the pipeline, or bring the one of this name up to date; its ARN."""
-        client = await self._client()
-        text = json.dumps(definition, sort_keys=True)
+        request: dict[str, Any] = {
+            "PipelineName": name,
+            "PipelineDefinition": json.dumps(definition, sort_keys=True),
+            "RoleArn": role_arn,
+        }
         try:
-            with translated(f"UpdatePipeline {name}"):
-                answer = await client.update_pipeline(
-                    PipelineName=name, PipelineDefinition=text, RoleArn=role_arn
-                )
+            answer = await self._service.call("UpdatePipeline", about=name, **request)
         except NotFound:
-            with translated(f"CreatePipeline {name}"):
-                answer = await client.create_pipeline(
-                    PipelineName=name, PipelineDefinition=text, RoleArn=role_arn, ClientRequestToken=token
-                )
-        return str(answer["PipelineArn"])
+            answer = await self._service.call(
+                "CreatePipeline", about=name, ClientRequestToken=token, **request
+            )
+        return answer.arn("PipelineArn")
 
     async def delete(self, name: str, *, token: str) -> bool:
         """False if there was none. Executions that are under way make SageMaker refuse."""
-        client = await self._client()
         try:
-            with translated(f"DeletePipeline {name}"):
-                await client.delete_pipeline(PipelineName=name, ClientRequestToken=token)
+            await self._service.call(
+                "DeletePipeline", about=name, PipelineName=name, ClientRequestToken=token
+            )
         except NotFound:
             return False
         return True
@@ -79,7 +79,6 @@ class SageMaker:
         selective: tuple[str, Sequence[str]] | None = None,
     ) -> str:
         """The execution's ARN; the same token is the same execution. `selective`: source ARN, and steps."""
-        client = await self._client()
         more: dict[str, Any] = {}
         if selective is not None:
             source, steps = selective
@@ -87,74 +86,71 @@ class SageMaker:
                 "SourcePipelineExecutionArn": source,
                 "SelectedSteps": [{"StepName": step} for step in steps],
             }
-        with translated(f"StartPipelineExecution {name}"):
-            answer = await client.start_pipeline_execution(
-                PipelineName=name,
-                PipelineExecutionDisplayName=label,
-                PipelineParameters=[{"Name": key, "Value": value} for key, value in parameters.items()],
-                ClientRequestToken=token,
-                **more,
-            )
-        return str(answer["PipelineExecutionArn"])
+        answer = await self._service.call(
+            "StartPipelineExecution",
+            about=name,
+            PipelineName=name,
+            PipelineExecutionDisplayName=label,
+            PipelineParameters=[{"Name": key, "Value": value} for key, value in parameters.items()],
+            ClientRequestToken=token,
+            **more,
+        )
+        return answer.arn("PipelineExecutionArn")
 
     async def executions(self, name: str, *, label: str) -> list[Execution]:
         """Those with this label, newest first; their steps are not asked for."""
-        client = await self._client()
-        found: list[Execution] = []
-        with translated(f"ListPipelineExecutions {name}"):
-            pages = client.get_paginator("list_pipeline_executions").paginate(
-                PipelineName=name, SortBy="CreationTime", SortOrder="Descending"
+        pages = self._service.pages(
+            "ListPipelineExecutions",
+            about=name,
+            PipelineName=name,
+            SortBy="CreationTime",
+            SortOrder="Descending",
+        )
+        return [
+            Execution(
+                arn=row.arn("PipelineExecutionArn"),
+                status=row.name("PipelineExecutionStatus"),
+                reason=row.message("PipelineExecutionFailureReason"),
+                name=label,
             )
-            async for page in pages:
-                found += [
-                    Execution(
-                        arn=str(row["PipelineExecutionArn"]),
-                        status=str(row["PipelineExecutionStatus"]),
-                        reason=row.get("PipelineExecutionFailureReason"),
-                        name=row.get("PipelineExecutionDisplayName"),
-                    )
-                    for row in page["PipelineExecutionSummaries"]
-                    if row.get("PipelineExecutionDisplayName") == label
-                ]
-        return found
+            async for page in pages
+            for row in page.parts("PipelineExecutionSummaries")
+            if row.optional_text("PipelineExecutionDisplayName") == label
+        ]
 
     async def describe(self, arn: str) -> Execution:
-        client = await self._client()
-        with translated("DescribePipelineExecution"):
-            answer = await client.describe_pipeline_execution(PipelineExecutionArn=arn)
-        steps: list[StepState] = []
-        with translated("ListPipelineExecutionSteps"):
-            pages = client.get_paginator("list_pipeline_execution_steps").paginate(
-                PipelineExecutionArn=arn, SortOrder="Ascending"
-            )
-            async for page in pages:
-                for row in page["PipelineExecutionSteps"]:
-                    steps.append(await self._step(client, row))  # noqa: PERF401 - one after the other
+        answer = await self._service.call("DescribePipelineExecution", PipelineExecutionArn=arn)
+        pages = self._service.pages(
+            "ListPipelineExecutionSteps", PipelineExecutionArn=arn, SortOrder="Ascending"
+        )
+        rows = [row async for page in pages for row in page.parts("PipelineExecutionSteps")]
         return Execution(
             arn=arn,
-            status=str(answer["PipelineExecutionStatus"]),
-            reason=answer.get("FailureReason"),
-            name=answer.get("PipelineExecutionDisplayName"),
-            steps=tuple(steps),
+            status=answer.name("PipelineExecutionStatus"),
+            reason=answer.message("FailureReason"),
+            name=answer.message("PipelineExecutionDisplayName"),
+            steps=tuple([await self._step(row) for row in rows]),
         )
 
     async def stop(self, arn: str, *, token: str) -> None:
         """One that has already ended is not an error."""
-        client = await self._client()
         try:
-            with translated("StopPipelineExecution"):
-                await client.stop_pipeline_execution(PipelineExecutionArn=arn, ClientRequestToken=token)
+            await self._service.call(
+                "StopPipelineExecution", PipelineExecutionArn=arn, ClientRequestToken=token
+            )
         except Conflict:
             return
 
-    async def _step(self, client: Any, row: Mapping[str, Any]) -> StepState:
-        job = row.get("Metadata", {}).get("ProcessingJob", {}).get("Arn")
+    async def _step(self, row: AwsAnswer) -> StepState:
+        name, status = row.name("StepName"), row.name("StepStatus")
+        job = row.optional_part("Metadata").optional_part("ProcessingJob").optional_arn("Arn")
         said = None
-        if row["StepStatus"] == "Failed" and job is not None:
+        if status == "Failed" and job is not None:
             try:
-                with translated("DescribeProcessingJob"):
-                    found = await client.describe_processing_job(ProcessingJobName=job.rpartition("/")[2])
-                said = found.get("ExitMessage")
+                found = await self._service.call(
+                    "DescribeProcessingJob", ProcessingJobName=job.rpartition("/")[2]
+                )
+                said = found.message("ExitMessage")
             except AwsRefused:
                 said = None  # a reason that may not be read must not hide the failure
-        return StepState(str(row["StepName"]), str(row["StepStatus"]), row.get("FailureReason"), job, said)
+        return StepState(name, status, row.message("FailureReason"), job, said)

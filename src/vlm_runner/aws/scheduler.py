@@ -1,4 +1,4 @@
-"""EventBridge Scheduler through aioboto3: one-time schedules that delete an endpoint."""
+"""EventBridge Scheduler: one-time schedules that delete an endpoint."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from vlm_runner.aws.errors import translated
 from vlm_runner.errors import Conflict, NotFound
 from vlm_runner.spec import ServingMode
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
 
+    from vlm_runner.aws.answers import AwsService
     from vlm_runner.aws.ports import Deletion
 
 TARGETS: Final[Mapping[ServingMode, tuple[str, str]]] = {
@@ -35,34 +35,30 @@ _AT: Final = "at(%Y-%m-%dT%H:%M:%S)"
 class EventBridgeScheduler:
     """Schedules of the default group."""
 
-    def __init__(self, client: Callable[[], Awaitable[Any]]) -> None:
-        self._client = client
+    def __init__(self, service: AwsService) -> None:
+        self._service = service
 
     async def due(self, name: str) -> datetime | None:
-        client = await self._client()
         try:
-            with translated(f"GetSchedule {name}"):
-                answer = await client.get_schedule(Name=name)
+            answer = await self._service.call("GetSchedule", about=name, Name=name)
         except NotFound:
             return None
-        return datetime.strptime(answer["ScheduleExpression"], _AT).replace(tzinfo=UTC)
+        return answer.parsed(
+            "ScheduleExpression", lambda text: datetime.strptime(text, _AT).replace(tzinfo=UTC)
+        )
 
     async def put(self, deletion: Deletion) -> None:
-        client = await self._client()
         request = request_for(deletion)
         try:
-            with translated(f"CreateSchedule {deletion.name}"):
-                # Its own token is random, which is as good as none: the name is what makes this once.
-                await client.create_schedule(**request)
+            # Its own token is random, which is as good as none: the name is what makes this once.
+            answer = await self._service.call("CreateSchedule", about=deletion.name, **request)
         except Conflict:
-            with translated(f"UpdateSchedule {deletion.name}"):
-                await client.update_schedule(**request)
+            answer = await self._service.call("UpdateSchedule", about=deletion.name, **request)
+        answer.arn("ScheduleArn")  # an answer without it is not one of Scheduler, and nothing is scheduled
 
     async def delete(self, name: str) -> None:
-        client = await self._client()
         try:
-            with translated(f"DeleteSchedule {name}"):
-                await client.delete_schedule(Name=name)
+            await self._service.call("DeleteSchedule", about=name, Name=name)
         except NotFound:
             return
 

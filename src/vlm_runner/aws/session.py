@@ -5,15 +5,18 @@ The only importer of aioboto3: clients, retries, time-outs, and the fence before
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import anyio
 
 from vlm_runner.aws.account import AwsAccount
+from vlm_runner.aws.answers import AwsService
 from vlm_runner.aws.bedrock import BedrockControl
+from vlm_runner.aws.credentials import ask_on_terminals_only, fresh_credentials
 from vlm_runner.aws.ecs import Ecs
-from vlm_runner.aws.errors import KINDS, translated
+from vlm_runner.aws.errors import KINDS, credentials_translated
 from vlm_runner.aws.fence import check_fence
 from vlm_runner.aws.inspection import AwsInspection
 from vlm_runner.aws.limiter import limiter_of
@@ -82,12 +85,12 @@ class AwsSession:
         self._clients: dict[str, Any] = {}
         self._making = anyio.Lock()
         self._session: Any = None
-        self.account = AwsAccount(self._getter("sts"), self._getter("s3"))
-        self.bedrock = BedrockControl(self._getter("bedrock"), self._getter("bedrock", "pay"))
-        self.runtime = BedrockRuntime(self._getter("bedrock-runtime"))
-        self.scheduler = EventBridgeScheduler(self._getter("scheduler"))
+        self.account = AwsAccount(self._service("sts"), self._service("s3"))
+        self.bedrock = BedrockControl(self._service("bedrock"), self._service("bedrock", "pay"))
+        self.runtime = BedrockRuntime(self._service("bedrock-runtime"))
+        self.scheduler = EventBridgeScheduler(self._service("scheduler"))
         self.inspection = AwsInspection(
-            *(self._getter(service) for service in ("iam", "service-quotas", "s3", "bedrock", "sts"))
+            *(self._service(service) for service in ("iam", "service-quotas", "s3", "bedrock", "sts"))
         )
 
     @property
@@ -95,14 +98,14 @@ class AwsSession:
         return self._region
 
     def objects(self, bucket: str, *, owner: str | None) -> Objects:
-        client, once = self._getter("s3"), self._getter("s3", "bulk")
+        client, once = self._service("s3"), self._service("s3", "bulk")
         if self._engine == "aioboto3":
             return S3Objects(client, once, bucket, owner)
         return ObstoreObjects(client, once, self._core_session, bucket, owner, engine=self._engine)
 
     def state_objects(self, bucket: str, *, owner: str | None = None) -> Objects:
         """For checkpoints: nothing is repeated below the compare-and-swap."""
-        once = self._getter("s3", "pay")
+        once = self._service("s3", "pay")
         return S3Objects(once, once, bucket, owner)
 
     async def __aenter__(self) -> Self:
@@ -114,30 +117,29 @@ class AwsSession:
         await self._open.aclose()
 
     def ecs(self) -> Ecs:
-        return Ecs(self._getter("cloudformation"), self._getter("ecs"))
+        return Ecs(self._service("cloudformation"), self._service("ecs"))
 
     def sagemaker(self) -> SageMaker:
-        return SageMaker(self._getter("sagemaker"))
+        return SageMaker(self._service("sagemaker"))
 
     def queue(self, url: str) -> Queue:
-        return SqsQueue(self._getter("sqs"), url)
+        return SqsQueue(self._service("sqs"), url)
 
     def announcer(self) -> AwsNotifier:
-        return AwsNotifier(self._getter("events"), self._getter("sns"))
+        return AwsNotifier(self._service("events"), self._service("sns"))
 
-    def _getter(self, service: str, use: Use = "read") -> Callable[[], Any]:
-        async def get() -> Any:
-            return await self._client(service, use)
-
-        return get
+    def _service(self, service: str, use: Use = "read") -> AwsService:
+        return AwsService(partial(self._client, service, use))
 
     async def _client(self, service: str, use: Use = "read") -> Any:
         name = f"{service}/{use}"
         async with self._making:
             if name not in self._clients:
-                with translated(f"opening {service}"):
+                with credentials_translated(f"opening {service}"):
                     self._clients[name] = await self._make(service, use)
-            return self._clients[name]
+        # Refreshed here and not by the request, where a helper's fault would look like an answer's.
+        await fresh_credentials(self._session._session)  # noqa: SLF001 - see `_core_session`
+        return self._clients[name]
 
     async def _core_session(self) -> Any:
         """The botocore session under aioboto3's: credentials and configuration."""
@@ -155,6 +157,7 @@ class AwsSession:
             try:
                 self._session = aioboto3.Session(profile_name=self._profile, region_name=self._region)
                 read_models_fast(self._session._session)  # noqa: SLF001 - see `_core_session`
+                ask_on_terminals_only(self._session._session)  # noqa: SLF001 - see `_core_session`
             except ProfileNotFound as error:
                 raise ConfigurationError(
                     f"{error}.", hint="List the profiles: aws configure list-profiles"

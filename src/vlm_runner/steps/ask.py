@@ -164,10 +164,14 @@ async def _send(call: ModelCall, model_id: str, ports: Ports) -> aws.RuntimeRepl
         return await ports.aws.runtime.converse(converse_request(model_id, *content, **settings))
     family = family_of(profile)
     payload = json.dumps(family.invoke_body(*content, **settings)).encode()
-    answer = family.invoke_text(json.loads(await ports.aws.runtime.invoke(model_id, payload)))
-    return aws.RuntimeReply(
-        text=answer.text,
-        input_tokens=answer.input_tokens or 0,
-        output_tokens=answer.output_tokens or 0,
-        stop_reason=answer.stop_reason or "",
-    )
+
+    def read(body: dict[str, Any]) -> aws.RuntimeReply:
+        answer = family.invoke_text(body)
+        return aws.RuntimeReply(
+            text=str(answer.text),
+            input_tokens=int(answer.input_tokens or 0),
+            output_tokens=int(answer.output_tokens or 0),
+            stop_reason=str(answer.stop_reason or ""),
+        )
+
+    return await ports.aws.runtime.invoke(model_id, payload, read)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -24,7 +24,7 @@ from vlm_runner.testing.scheduler import FakeScheduler
 from vlm_runner.testing.store import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from vlm_runner.aws.ports import Objects, RuntimeReply
     from vlm_runner.checkpoint.base import CheckpointStore
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from vlm_runner.core.events import Entry
     from vlm_runner.core.run import Phase, Run
     from vlm_runner.core.signals import Signal
+
+T = TypeVar("T")
 
 ACCOUNT = "123456789012"
 STATE_BUCKET = "checkpoints"
@@ -59,9 +61,14 @@ class FakeRuntime:
     async def converse(self, request: Mapping[str, Any]) -> RuntimeReply:
         return await self._bedrock.reply(str(request["modelId"]))
 
-    async def invoke(self, model_id: str, body: bytes) -> bytes:  # noqa: ARG002
+    async def invoke(
+        self,
+        model_id: str,
+        body: bytes,  # noqa: ARG002
+        read: Callable[[dict[str, Any]], T],
+    ) -> T:
         await self._bedrock.reply(model_id)
-        return b"{}"
+        return read({})
 
 
 class FakeAws:

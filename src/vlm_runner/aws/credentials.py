@@ -1,0 +1,31 @@
+"""Credentials as botocore finds them: their faults are told apart from those of answers."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from typing import Any
+
+from vlm_runner.aws.errors import credentials_translated
+from vlm_runner.errors import CredentialsError
+
+
+def ask_on_terminals_only(session: Any) -> None:
+    """A profile with `mfa_serial` asks for a code. Where nobody can answer, say so instead of waiting."""
+
+    def ask(prompt: str) -> str:
+        if not sys.stdin.isatty():
+            raise CredentialsError(
+                "The AWS profile asks for an MFA code (mfa_serial), and there is no terminal to enter it.",
+                hint="Get a session first, with: aws sts get-session-token; or use a profile without MFA.",
+            )
+        return getpass.getpass(prompt)
+
+    session.get_component("credential_provider").get_provider("assume-role")._prompter = ask  # noqa: SLF001
+
+
+async def fresh_credentials(session: Any) -> Any:
+    """The credentials of a botocore session, refreshed if they end soon; None if it has none."""
+    with credentials_translated("reading credentials"):
+        found = await session.get_credentials()
+        return None if found is None else await found.get_frozen_credentials()
