@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import importlib
 import json
 import os
 import selectors
@@ -109,9 +110,16 @@ class ForkServer:
         self._lock = threading.Lock()
 
     def start(
-        self, words: Sequence[str], *, env: Mapping[str, str], cwd: Path, stdout: int, stderr: int
+        self,
+        words: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path,
+        stdout: int,
+        stderr: int,
+        main: str = "vlm_runner.cli:main",
     ) -> ForkedProcess | None:
-        """`vlm-runner` with these words; None where only a fresh interpreter would do."""
+        """`main` with these words in sys.argv; None where only a fresh interpreter would do."""
         mine = {name: value for name, value in os.environ.items() if name.startswith(READ_AT_IMPORT)}
         if mine != {name: value for name, value in env.items() if name.startswith(READ_AT_IMPORT)}:
             return None
@@ -120,7 +128,8 @@ class ForkServer:
                 self._begin()
         channel = socket.socket(socket.AF_UNIX)
         channel.connect(self._path)
-        request = json.dumps({"words": list(words), "env": dict(env), "cwd": str(cwd)}).encode() + b"\n"
+        asked = {"main": main, "words": list(words), "env": dict(env), "cwd": str(cwd)}
+        request = json.dumps(asked).encode() + b"\n"
         files = array.array("i", [stdout, stderr])
         channel.sendmsg([request[:1]], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, files)])
         channel.sendall(request[1:])
@@ -146,10 +155,16 @@ class ForkServer:
                 raise RuntimeError("the fork server did not start")
 
 
+FORKS = ForkServer()
+"""Of this test process; it ends with it."""
+
+Process = subprocess.Popen[bytes] | ForkedProcess
+
+
 def serve(name: str, ready: int) -> None:
     """Fork for each connection; tell its pid, and how it ended."""
     for module in PRELOADED:
-        __import__(module)
+        importlib.import_module(module)
     parent = os.getppid()
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(f"\0{name}")
@@ -215,9 +230,8 @@ def _become(request: dict[str, Any], files: list[int]) -> None:
         os.environ.clear()
         os.environ.update(request["env"])
         sys.argv = ["vlm-runner", *request["words"]]
-        from vlm_runner.cli import main
-
-        main()
+        module, _, name = request["main"].partition(":")
+        getattr(importlib.import_module(module), name)()
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)

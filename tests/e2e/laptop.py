@@ -27,17 +27,12 @@ import structlog
 from botocore.config import Config
 from PIL import Image
 
-from tests.forks import ForkedProcess, ForkServer
+from tests.forks import FORKS, Process
 from tests.json_output.fitting import assert_fits
 from vlm_runner.cli import main
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-FORKS = ForkServer()
-"""Of this test process; it ends with it."""
-
-Process = subprocess.Popen[bytes] | ForkedProcess
 
 ACCOUNT = "123456789012"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/bedrock-sft"

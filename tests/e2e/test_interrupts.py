@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .laptop import Laptop, Process
+    from tests.forks import Process
+
+    from .laptop import Laptop
 
 HOUR = 3600
 

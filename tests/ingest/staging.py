@@ -129,5 +129,5 @@ async def _stage_all(folder: Path, cache: Path, url: str) -> None:
         await record(subset, objects)
 
 
-if __name__ == "__main__":
+def main() -> None:
     anyio.run(_stage_all, Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

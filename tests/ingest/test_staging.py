@@ -4,8 +4,6 @@ import asyncio
 import io
 import json
 import os
-import subprocess
-import sys
 import threading
 import time
 import urllib.request
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
+from tests.forks import FORKS, Process
 from vlm_runner.aws.ports import Objects
 from vlm_runner.aws.session import AwsSession
 from vlm_runner.core.retry import UPLOAD
@@ -356,10 +355,18 @@ async def test_skips_no_more_than_it_may(objects: Objects, cache: Path, tmp_path
         await stage(opened(with_bad_rows(tmp_path / "d"), cache), objects, skip=True, most=1)
 
 
-def start(folder: Folder, cache: Path, url: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.ingest.staging", str(folder), str(cache), url]
+def start(folder: Folder, cache: Path, url: str) -> Process:
     root = Path(__file__).parents[2]
-    return subprocess.Popen(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)})
+    process = FORKS.start(
+        [str(folder), str(cache), url],
+        env=os.environ,
+        cwd=root,
+        stdout=1,
+        stderr=2,
+        main="tests.ingest.staging:main",
+    )
+    assert process is not None
+    return process
 
 
 async def expected(url: str, folder: Folder, cache: Path, s3: Any) -> dict[str, str]:
@@ -379,9 +386,9 @@ def _holds(s3: Any, least: int) -> bool:
     return len(contents(s3)) >= least
 
 
-def _kill_when(process: subprocess.Popen[bytes], due: Callable[[], bool]) -> None:
+def _kill_when(process: Process, due: Callable[[], bool]) -> None:
     while not due():
-        time.sleep(0.05)
+        time.sleep(0.02)
     process.kill()
     process.wait()
 
@@ -404,12 +411,13 @@ async def test_killed_and_resumed_leaves_the_same_bytes(
     `benchmarks/kills.py` does the same thirty times on another S3 server.
     """
     wanted = await expected(sandbox.url, many, cache, s3)
-    fault(operation="PutObject", kind="slow", seconds=0.05, times=None)
     for least in (1, 60):
+        # So many are stored at once, and then S3 answers no more: the process is killed in the middle.
+        fault(operation="PutObject", kind="slow", seconds=60, times=None, after=least)
         process = start(many, cache, sandbox.url)
         await asyncio.to_thread(_kill_when, process, partial(_holds, s3, least))
+        _calm(s3)
     marked = {key: s3.head_object(Bucket=BUCKET, Key=key)["LastModified"] for key in markers(s3)}
-    _calm(s3)
     process = start(many, cache, sandbox.url)
 
     assert await asyncio.to_thread(process.wait, 60) == 0
