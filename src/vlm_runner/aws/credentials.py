@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sys
+from pathlib import Path
 from typing import Any
 
 from vlm_runner.aws.errors import credentials_translated
@@ -22,6 +23,16 @@ def ask_on_terminals_only(session: Any) -> None:
         return getpass.getpass(prompt)
 
     session.get_component("credential_provider").get_provider("assume-role")._prompter = ask  # noqa: SLF001
+
+
+def check_authorities(session: Any) -> None:
+    """Botocore opens `ca_bundle` when it first connects, and its error then names no file."""
+    named = session.get_config_variable("ca_bundle")
+    if isinstance(named, str) and not Path(named).exists():
+        raise CredentialsError(
+            f"The AWS configuration names {named} as ca_bundle, and there is no such file.",
+            hint="Give an absolute path, without ~, as ca_bundle or AWS_CA_BUNDLE.",
+        )
 
 
 async def fresh_credentials(session: Any) -> Any:

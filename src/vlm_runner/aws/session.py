@@ -14,7 +14,7 @@ import anyio
 from vlm_runner.aws.account import AwsAccount
 from vlm_runner.aws.answers import AwsService
 from vlm_runner.aws.bedrock import BedrockControl
-from vlm_runner.aws.credentials import ask_on_terminals_only, fresh_credentials
+from vlm_runner.aws.credentials import ask_on_terminals_only, check_authorities, fresh_credentials
 from vlm_runner.aws.ecs import Ecs
 from vlm_runner.aws.errors import KINDS, credentials_translated
 from vlm_runner.aws.fence import check_fence
@@ -155,9 +155,12 @@ class AwsSession:
 
         if self._session is None:
             try:
-                self._session = aioboto3.Session(profile_name=self._profile, region_name=self._region)
-                read_models_fast(self._session._session)  # noqa: SLF001 - see `_core_session`
-                ask_on_terminals_only(self._session._session)  # noqa: SLF001 - see `_core_session`
+                opened = aioboto3.Session(profile_name=self._profile, region_name=self._region)
+                core = opened._session  # noqa: SLF001 - see `_core_session`
+                read_models_fast(core)
+                ask_on_terminals_only(core)
+                check_authorities(core)
+                self._session = opened
             except ProfileNotFound as error:
                 raise ConfigurationError(
                     f"{error}.", hint="List the profiles: aws configure list-profiles"
