@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
+
+SAGEMAKER_MESSAGE: Final = Path("/opt/ml/output/message")
+"""Where SageMaker reads why a Processing container ended."""
 
 
 def aws_region() -> str | None:
@@ -26,10 +30,9 @@ def hub_token() -> str | None:
     return os.environ.get("HF_TOKEN") or None
 
 
-def message_file() -> Path | None:
+def message_file() -> Path:
     """As `Settings.processing.message`; also where the other variables are not valid."""
-    given = os.environ.get("VLM_RUNNER_PROCESSING__MESSAGE")
-    return Path(given) if given else None
+    return Path(os.environ.get("VLM_RUNNER_PROCESSING__MESSAGE") or SAGEMAKER_MESSAGE)
 
 
 def state_home() -> Path:

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from vlm_runner.checkpoint.timing import LeaseSettings
 from vlm_runner.core.pace import PollPace
+from vlm_runner.environment import SAGEMAKER_MESSAGE
 
 
 class Group(BaseModel):
@@ -44,7 +45,7 @@ class ProcessingSettings(Group, frozen=True):
     """Where SageMaker tells a Processing container of its place, and is told why it failed."""
 
     resource_config: Path = Path("/opt/ml/config/resourceconfig.json")
-    message: Path = Path("/opt/ml/output/message")
+    message: Path = SAGEMAKER_MESSAGE
 
 
 class EventSettings(Group, frozen=True):

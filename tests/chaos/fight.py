@@ -150,6 +150,7 @@ def fighter(arena: Arena, run_id: str, number: int) -> None:
     from vlm_runner.checkpoint import process_identity
     from vlm_runner.checkpoint.s3 import S3Store
     from vlm_runner.cli.exit_codes import exit_code, run_exit_code
+    from vlm_runner.cli.run_view import RunView
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     os.environ |= {"AWS_ACCESS_KEY_ID": "fighter", "AWS_SECRET_ACCESS_KEY": "fighter"}
@@ -169,7 +170,7 @@ def fighter(arena: Arena, run_id: str, number: int) -> None:
     async def fight() -> int:
         async with Runner.open(Settings.model_validate(arena.settings)) as runner:
             handle = await runner.start(RunSpec.from_table(arena.spec()), run_id=run_id)
-            return run_exit_code(await handle.result())
+            return run_exit_code(RunView.of(await handle.result()))
 
     try:
         code = anyio.run(fight)

@@ -6,6 +6,7 @@ import pytest
 
 from vlm_runner import errors
 from vlm_runner.cli.exit_codes import EXIT_CODES, exit_code, run_exit_code
+from vlm_runner.cli.run_view import RunView
 from vlm_runner.core.budget import overdue
 from vlm_runner.core.events import HandedOver, RunFailed
 from vlm_runner.core.run import Phase, Run
@@ -73,7 +74,7 @@ def test_what_nobody_foresaw_is_1() -> None:
     [("RowError", 3), ("AccessDenied", 5), ("CredentialsError", 4), ("KeyError", 1), ("VlmRunnerError", 1)],
 )
 def test_a_failed_run_exits_as_its_error_does(error: str, code: int) -> None:
-    assert run_exit_code(ended(error)) == code
+    assert run_exit_code(RunView.of(ended(error))) == code
 
 
 @pytest.mark.parametrize("error", ["AwsUnavailable", "Throttled", "BudgetReached", "TimeIsOver"])
@@ -81,11 +82,11 @@ def test_a_run_that_failed_by_a_transient_error_or_a_limit_exits_100_and_not_75(
     """
     75 asks an orchestrator to start it again; a run that is over cannot be resumed.
     """
-    assert run_exit_code(ended(error)) == 100
+    assert run_exit_code(RunView.of(ended(error))) == 100
 
 
 def test_the_code_in_an_older_checkpoint_counts() -> None:
-    assert run_exit_code(ended("SomethingOfThen", exit_code=5)) == 5
+    assert run_exit_code(RunView.of(ended("SomethingOfThen", exit_code=5))) == 5
 
 
 def test_no_code_is_written_into_a_checkpoint() -> None:
@@ -96,7 +97,7 @@ def test_a_run_that_is_over_and_may_bill_exits_104_unless_it_was_handed_over() -
     done = happy_runs()[-1][0].model_copy(update={"released": None})
     kept = done.model_copy(update={"handed_over": HandedOver(arn="a", name="n", delete_command="d")})
 
-    assert (run_exit_code(done), run_exit_code(kept)) == (104, 0)
+    assert (run_exit_code(RunView.of(done)), run_exit_code(RunView.of(kept))) == (104, 0)
 
 
 def test_every_code_that_is_given_is_documented() -> None:
@@ -115,4 +116,4 @@ def test_what_the_budget_records_is_known_here() -> None:
     failed = overdue(run, due)
 
     assert failed is not None
-    assert run_exit_code(ended(failed.error)) == 100
+    assert run_exit_code(RunView.of(ended(failed.error))) == 100

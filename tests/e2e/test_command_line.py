@@ -12,7 +12,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from vlm_runner.cli import cli
+from vlm_runner.cli import COMMANDS, cli
+from vlm_runner.cli.exit_codes import EXIT_CODES
 from vlm_runner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,7 +39,10 @@ HEAVY = (
 def commands(
     group: click.Group, path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
         yield (*path, name), command
         if isinstance(command, click.Group):
             yield from commands(command, (*path, name))
@@ -49,6 +53,20 @@ def test_every_command_has_help_with_an_example(path: tuple[str, ...], command: 
     assert command.help is not None
     assert "Example:\n" in command.help
     assert f"vlm-runner {' '.join(path)}" in command.help
+
+
+def test_help_lists_each_command_as_it_describes_itself() -> None:
+    described = {
+        path[0]: command.get_short_help_str(limit=200) for path, command in commands(cli) if len(path) == 1
+    }
+
+    assert {name: lazy.summary for name, lazy in COMMANDS.items()} == described
+
+
+def test_help_names_every_exit_code() -> None:
+    shown = " ".join(CliRunner().invoke(cli, ["--help"]).output.split())
+
+    assert all(f"{code} {meaning}" in shown for code, meaning in EXIT_CODES.items())
 
 
 @pytest.mark.parametrize(
@@ -68,7 +86,11 @@ def test_help_loads_nothing_heavy() -> None:
     """
     So it answers at once; a command loads what it needs.
     """
-    code = f"import sys, vlm_runner.cli; print([name for name in {HEAVY!r} if name in sys.modules])"
+    code = (
+        "import sys; from click.testing import CliRunner; from vlm_runner.cli import cli;"
+        "assert CliRunner().invoke(cli, ['--help']).exit_code == 0;"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
 
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

@@ -8,7 +8,7 @@ import pytest
 
 from vlm_runner.checkpoint.document import Checkpoint, Holder
 from vlm_runner.checkpoint.process_identity import this_process
-from vlm_runner.cli.glance import state_of
+from vlm_runner.cli.run_view import CheckpointView, state_of
 from vlm_runner.testing.histories import begun
 
 ELSEWHERE = Holder(id="a", host="another-machine", pid=1, boot_id="b", pid_namespace="c", pid_started="d")
@@ -37,4 +37,4 @@ def test_a_sign_of_life_tells_running_from_stale(
     saved_at = datetime.now(UTC) - timedelta(minutes=silent_minutes)
     checkpoint = Checkpoint(write_id="w", holder=holder, saved_at=saved_at, run=begun(), history=())
 
-    assert state_of(checkpoint, lambda: 104.0) == state
+    assert state_of(CheckpointView.of(checkpoint), 104.0) == state

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from vlm_runner.cli.exit_codes import run_exit_code
+from vlm_runner.cli.run_view import RunView
 from vlm_runner.clock import SystemClock
 from vlm_runner.errors import ConfigurationError
 from vlm_runner.plan.cost import billed
@@ -288,7 +289,7 @@ async def test_a_throughput_that_never_comes_is_released_within_max_cost(
 
     assert run.failure is not None
     assert run.failure.error == "BudgetReached"
-    assert run_exit_code(run) == 100
+    assert run_exit_code(RunView.of(run)) == 100
     assert not rented["still_billing"]
     assert run.created.budget is not None
     assert run.rented_from is not None

@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import uuid
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +33,17 @@ def this_process(version: str) -> Holder:
     )
 
 
-def is_dead(holder: Holder) -> bool:
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """What of a `Holder` tells its process from all others on this machine."""
+
+    pid: int
+    boot_id: str
+    pid_namespace: str
+    pid_started: str
+
+
+def is_dead(holder: Holder | ProcessIdentity) -> bool:
     """
     True if the holder was a process of this machine, since this boot, that no longer runs.
 

@@ -1,76 +1,82 @@
 """
 The command line: parse, wire, print.
 
-Nothing heavy is imported here or in the modules below until a command needs it, so that `--help` answers
-at once.
+A command's module is imported when the command is used, so that `--help` answers at once; what every command
+needs (options, console, exit codes) imports nothing heavy.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from typing import Final
 
 import click
 
-from vlm_runner.cli.demo import demo
-from vlm_runner.cli.doctor import doctor
-from vlm_runner.cli.health import health
-from vlm_runner.cli.iam import iam
-from vlm_runner.cli.lint import lint
-from vlm_runner.cli.plan import plan
-from vlm_runner.cli.preview import preview
-from vlm_runner.cli.reap import reap
-from vlm_runner.cli.report import report
-from vlm_runner.cli.sagemaker import sagemaker
-from vlm_runner.cli.sandbox import sandbox
-from vlm_runner.cli.show import events, list_runs, status
-from vlm_runner.cli.stage import stage
-from vlm_runner.cli.start import cancel, resume, start
-from vlm_runner.cli.submit import submit
-from vlm_runner.cli.sweep import sweep
-from vlm_runner.cli.watch import watch
-from vlm_runner.cli.write_spec import init
+from vlm_runner.cli.exit_codes import EXIT_CODES, exit_code
+from vlm_runner.cli.exit_message import write_exit_message
+from vlm_runner.cli.lazy_group import LazyCommand, LazyGroup
+from vlm_runner.errors import VlmRunnerError
+from vlm_runner.redact import printable, redacted
+
+COMMANDS: Final = {
+    name: LazyCommand(f"vlm_runner.cli.{path}", summary)
+    for name, path, summary in (
+        ("cancel", "start:cancel", "Stop what RUN pays for, delete it, and report."),
+        ("demo", "demo:demo", "Run the whole job in a local sandbox: no AWS account, no cost."),
+        ("doctor", "doctor:doctor", "Check credentials, model, role, bucket, quotas and store."),
+        ("events", "events:events", "Print RUN's history as JSON lines, one event a line."),
+        ("health", "health:health", "Check the heartbeat of a runner on this machine."),
+        ("iam", "iam:iam", "Print the IAM policies that SPEC needs."),
+        ("init", "write_spec:init", "Write a commented spec for Amazon Nova Lite."),
+        ("lint", "lint:lint", "Check every row of SPEC's dataset, or of a Bedrock JSONL file."),
+        ("list", "list_runs:list_runs", "List the runs of a store: state, phase, cost, and what may bill."),
+        ("plan", "plan:plan", "Show what SPEC would create, upload and cost; runs lint and doctor."),
+        ("preview", "preview:preview", "Show one row as the model will see it, with its lint findings."),
+        ("reap", "reap:reap", "Delete endpoints of vlm-runner that outlived their run."),
+        ("report", "report:report", "Write an HTML page about RUN, or compare several runs."),
+        ("resume", "start:resume", "Continue RUN from where it is, on any machine with its checkpoint."),
+        ("sagemaker", "sagemaker:sagemaker", "Run a spec as a SageMaker Pipeline."),
+        ("sandbox", "sandbox:sandbox", "Simulate AWS on your machine, with a clock that can run faster."),
+        ("stage", "stage:stage", "Upload this machine's share of RUN's images."),
+        ("start", "start:start", "Run SPEC and show its progress; resume the run if it exists."),
+        ("status", "status:status", "Show the state of RUN."),
+        ("submit", "submit:submit", "Check SPEC, save the run, and drive it in an ECS task."),
+        ("sweep", "sweep:sweep", "Run every combination of SWEEP, and compare them."),
+        ("watch", "watch:watch", "Follow RUN in the terminal or in a browser."),
+    )
+}
+"""A test compares each summary with the command's own help."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    epilog=f"Exit codes: {', '.join(f'{code} {meaning}' for code, meaning in EXIT_CODES.items())}.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="vlm-runner", prog_name="vlm-runner")
 def cli() -> None:
     """Fine-tune vision-language models on Amazon Bedrock, end to end, once, at a known cost.
 
     \b
-    A dataset goes to S3, a customization job is run, its model is served, tested, and released;
-    after a crash a run goes on where it was, without paying twice.
+    A run uploads a dataset to S3, trains a model, serves it, tests it, and deletes what bills;
+    after a crash it continues where it was, without paying twice.
 
     \b
     Example:
-        vlm-runner demo                  the whole job on your laptop, no AWS account
+        vlm-runner demo                  the whole job on your machine, no AWS account
         vlm-runner init                  write a commented run.toml
-        vlm-runner start run.toml        do it
-        vlm-runner resume RUN            go on after whatever happened
-
-    Exit codes: 0 succeeded, 2 usage, 3 the dataset is refused, 4 configuration or credentials,
-    5 AWS refused, 75 stopped and resumable, 100 the run failed, 101 not finished, 102 not found,
-    103 cancelled, 104 ended but something may still bill, 130 interrupted twice.
+        vlm-runner start run.toml        run it
+        vlm-runner resume RUN            continue after an interruption
     """
-
-
-_BEFORE = (init, lint, preview, doctor, iam, plan)
-_RUNS = (start, resume, status, list_runs, events, watch, cancel, report, reap)
-_ELSEWHERE = (sweep, submit, sagemaker, stage, health, demo, sandbox)
-for _command in (*_BEFORE, *_RUNS, *_ELSEWHERE):
-    cli.add_command(_command)
 
 
 def main() -> None:
     """The `vlm-runner` entry point."""
-    from vlm_runner.errors import VlmRunnerError
-
     try:
         cli.main(standalone_mode=False)
     except VlmRunnerError as error:
-        from vlm_runner.cli.exit_codes import exit_code
-        from vlm_runner.cli.exit_message import write_exit_message
-
         _say(str(error))
         write_exit_message(str(error))
         sys.exit(exit_code(error))
@@ -83,12 +89,10 @@ def main() -> None:
         _say("Interrupted.")
         sys.exit(130)
     except BrokenPipeError:
-        # Whoever read our output has seen enough.
+        # The reader of our output has closed it; the interpreter must not complain when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
 
 
 def _say(text: str) -> None:
-    from vlm_runner.redact import printable, redacted
-
     click.echo(f"vlm-runner: {printable(redacted(text))}", err=True)

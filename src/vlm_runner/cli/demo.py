@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import os
+import secrets
+import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
 
+import anyio
 import click
 
-if TYPE_CHECKING:
-    import subprocess
-    from pathlib import Path
-
-    from vlm_runner.settings import Settings
+from vlm_runner.cli import console
+from vlm_runner.cli.foreground import drive_to_end
+from vlm_runner.cli.options import Where
+from vlm_runner.cli.report import load_reports, save
+from vlm_runner.cli.write_spec import TEMPLATE
+from vlm_runner.errors import VlmRunnerError
+from vlm_runner.report.render import page
+from vlm_runner.sample import sample_folder
+from vlm_runner.settings import PollSettings, Settings
+from vlm_runner.spec import RunSpec
 
 SPEED = 1200.0
 """Simulated seconds a second: three hours of training in nine seconds."""
@@ -31,22 +45,12 @@ ACCOUNT = "123456789012"
 )
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but the result.")
 def demo(folder: str, *, quiet: bool) -> None:
-    """Fine-tune Nova Lite on the sample dataset in a sandbox of its own. Needs no AWS, costs nothing.
+    """Run the whole job in a local sandbox: no AWS account, no cost.
 
     \b
     Example:
         vlm-runner demo
     """
-    import os
-    import secrets
-    from pathlib import Path
-
-    from vlm_runner.cli import console
-    from vlm_runner.cli.foreground import drive_to_end
-    from vlm_runner.cli.options import Where
-    from vlm_runner.settings import PollSettings, Settings
-    from vlm_runner.spec import RunSpec
-
     home = Path(folder).absolute()
     home.mkdir(parents=True, exist_ok=True)
     console.say(f"Starting a sandbox of AWS, whose clock runs {SPEED:.0f} times faster.")
@@ -85,24 +89,12 @@ def demo(folder: str, *, quiet: bool) -> None:
 
 def save_report(settings: Settings, run_id: str, path: Path) -> Path:
     """The run's page, before the sandbox that holds its pictures is gone."""
-    from functools import partial
-
-    import anyio
-
-    from vlm_runner.cli.report import load_reports, save
-    from vlm_runner.report.render import page
-
     save(page(anyio.run(partial(load_reports, settings, [run_id]))), path)
     return path
 
 
 def write_demo_spec(home: Path) -> Path:
     """The spec of the demonstration, written out so that it can be read and changed."""
-    import json
-
-    from vlm_runner.cli.write_spec import TEMPLATE
-    from vlm_runner.sample import sample_folder
-
     path = home / "run.toml"
     values = {
         "source": str(sample_folder()),
@@ -117,11 +109,6 @@ def write_demo_spec(home: Path) -> Path:
 
 def start_sandbox(home: Path) -> tuple[subprocess.Popen[bytes], str]:
     """A sandbox in a process of its own, and its URL."""
-    import subprocess
-    import time
-
-    from vlm_runner.errors import VlmRunnerError
-
     ready = home / "sandbox.url"
     ready.unlink(missing_ok=True)
     log = home / "sandbox.log"
@@ -141,7 +128,6 @@ def start_sandbox(home: Path) -> tuple[subprocess.Popen[bytes], str]:
 
 
 def stop_sandbox(server: subprocess.Popen[bytes]) -> None:
-    import subprocess
 
     server.terminate()
     try:
@@ -153,9 +139,6 @@ def stop_sandbox(server: subprocess.Popen[bytes]) -> None:
 
 def ledger_text(url: str) -> str:
     """What AWS would have put on the bill."""
-    import json
-    from urllib.request import urlopen
-
     with urlopen(f"{url}/_sandbox/ledger", timeout=10) as response:  # noqa: S310 - our own server
         entries = json.load(response)["entries"]
     lines = ["", "Ledger of the sandbox (what AWS would bill):"]

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import click
 
-from vlm_runner.cli.options import Where, json_option, settings_for, where_options
+from vlm_runner.aws.session import AwsSession
+from vlm_runner.cli import console
+from vlm_runner.cli.options import Where, json_option, where_options
+from vlm_runner.cli.resolve import settings_for
+from vlm_runner.doctor import Status, Subject, run_checks
+from vlm_runner.errors import ConfigurationError, RunExists
+from vlm_runner.models import load_catalogue
+from vlm_runner.paths import default_checkpoint_folder
+from vlm_runner.runner import Runner
+from vlm_runner.spec import RunSpec
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from vlm_runner.doctor import Check, Subject
+    from vlm_runner.doctor import Check
     from vlm_runner.models import Catalogue, ModelProfile
     from vlm_runner.settings import Settings
-    from vlm_runner.spec import RunSpec
 
 
 @click.command()
@@ -24,7 +33,9 @@ if TYPE_CHECKING:
 @json_option
 @where_options
 def doctor(spec_file: str, run_id: str | None, *, as_json: bool, **flags: Any) -> None:
-    """Look at credentials, model, role, bucket, quotas and store; say what is wrong and its exact fix.
+    """Check credentials, model, role, bucket, quotas and store.
+
+    What is wrong is shown with its exact fix.
 
     Changes nothing, but for a probe object in an S3 checkpoint store, which it deletes. Exits with 4 if
     something is bad.
@@ -34,15 +45,6 @@ def doctor(spec_file: str, run_id: str | None, *, as_json: bool, **flags: Any) -
         vlm-runner doctor run.toml
         vlm-runner doctor run.toml --json | jq '.[] | select(.status == "bad") | .fix'
     """
-    from pathlib import Path
-
-    import anyio
-
-    from vlm_runner.cli import console
-    from vlm_runner.doctor import Status
-    from vlm_runner.models import load_catalogue
-    from vlm_runner.spec import RunSpec
-
     spec = RunSpec.from_toml(Path(spec_file))
     settings = settings_for(Where(**flags), spec_region=spec.aws.region, ask_profile=True)
     found = anyio.run(look, spec, settings, load_catalogue(settings.catalogue), run_id)
@@ -55,10 +57,6 @@ def doctor(spec_file: str, run_id: str | None, *, as_json: bool, **flags: Any) -
 
 async def look(spec: RunSpec, settings: Settings, catalogue: Catalogue, run_id: str | None) -> list[Check]:
     """Open what the settings name, and examine it."""
-    from vlm_runner.aws.session import AwsSession
-    from vlm_runner.doctor import run_checks
-    from vlm_runner.errors import ConfigurationError
-
     profile = catalogue.find(spec.model.base)
     if settings.region is None:
         raise ConfigurationError(
@@ -80,11 +78,6 @@ def subject_of(
     *,
     run_id: str | None,
 ) -> Subject:
-    from datetime import UTC, datetime
-    from pathlib import Path
-
-    from vlm_runner.doctor import Subject
-    from vlm_runner.paths import default_checkpoint_folder
 
     uri = settings.checkpoint_uri
     store: Path | tuple[Any, str]
@@ -95,8 +88,6 @@ def subject_of(
         store = Path(uri) if uri is not None else default_checkpoint_folder()
 
     async def name_taken() -> str | None:
-        from vlm_runner.errors import RunExists
-        from vlm_runner.runner import Runner
 
         async with Runner.open(settings) as runner:
             try:

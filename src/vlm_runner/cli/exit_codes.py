@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from vlm_runner import errors
-from vlm_runner.core.run_status import Outcome
+from vlm_runner.core.outcome import Outcome
 
 if TYPE_CHECKING:
-    from vlm_runner.core.run_status import RunStatus
+    from vlm_runner.cli.run_view import RunView
 
 EXIT_CODES: Final[dict[int, str]] = {
     0: "succeeded",
@@ -17,12 +17,12 @@ EXIT_CODES: Final[dict[int, str]] = {
     3: "the dataset is refused",
     4: "configuration or credentials",
     5: "AWS refused",
-    75: "stopped or held elsewhere; resume goes on",
+    75: "stopped or driven elsewhere (resume continues it)",
     100: "the run failed",
     101: "not finished",
     102: "not found",
     103: "cancelled",
-    104: "ended, but something may still bill",
+    104: "ended but something may still bill",
     130: "interrupted twice",
 }
 
@@ -54,20 +54,19 @@ def exit_code(error: BaseException) -> int:
     return _of_class(type(error))
 
 
-def run_exit_code(run: RunStatus) -> int:
-    """For a run as it stands."""
-    if not run.done:
+def run_exit_code(run: RunView) -> int:
+    """For a run in its present state."""
+    if run.outcome is None:
         return NOT_FINISHED
-    if run.may_bill and run.handed_over is None:
+    if run.may_bill and not run.handed_over:
         return 104
     if run.outcome is Outcome.CANCELLED:
         return 103
     if run.outcome is Outcome.SUCCEEDED:
         return 0
-    if run.failure is None:
+    if run.error is None:
         return 100
-    stored = run.failure.exit_code  # an earlier version's
-    return _of_failure(run.failure.error) if stored is None else stored
+    return _of_failure(run.error) if run.stored_exit_code is None else run.stored_exit_code
 
 
 def _of_failure(name: str) -> int:

@@ -18,13 +18,16 @@ from typing import TYPE_CHECKING
 import anyio
 
 from vlm_runner.cli import console
+from vlm_runner.cli.billing import billing_text
 from vlm_runner.cli.exit_codes import NOT_FINISHED, STOPPED, exit_code, run_exit_code
 from vlm_runner.cli.exit_message import write_exit_message
-from vlm_runner.cli.prices import known_profile
+from vlm_runner.cli.run_view import RunView
 from vlm_runner.errors import ConfigurationError, Stopped
+from vlm_runner.models import load_catalogue
 from vlm_runner.report.summary import summary
 from vlm_runner.runner import Runner
 from vlm_runner.watch.log import LogWatcher, configure_logging
+from vlm_runner.watch.progress import ProgressWatcher
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -53,9 +56,6 @@ def watchers(settings: Settings, *, quiet: bool, verbose: bool) -> Iterator[list
     with ExitStack() as stack:
         found: list[Watcher] = [stack.enter_context(_traces())] if settings.events.otel else []
         if not quiet and terminal and settings.log == "auto":
-            from vlm_runner.models import load_catalogue
-            from vlm_runner.watch.progress import ProgressWatcher
-
             found.append(stack.enter_context(ProgressWatcher(catalogue=load_catalogue(settings.catalogue))))
         elif not quiet:
             found.append(LogWatcher())
@@ -64,7 +64,7 @@ def watchers(settings: Settings, *, quiet: bool, verbose: bool) -> Iterator[list
 
 def _traces() -> AbstractContextManager[Watcher]:
     try:
-        from vlm_runner.watch.trace import exported
+        from vlm_runner.watch.trace import exported  # noqa: PLC0415 - an extra, which may not be installed
     except ImportError as error:
         raise ConfigurationError(
             "Traces need OpenTelemetry.", hint="Install it: pip install 'vlm-runner[otel]'"
@@ -175,7 +175,7 @@ class _SignalHandler:
 
 
 def _leave_at_once(handle: RunHandle | None, settings: Settings, flags: list[str]) -> None:
-    if handle is not None and handle.run is not None and (warning := _billing(handle.run, settings)):
+    if handle is not None and handle.run is not None and (warning := billing_text(handle.run, settings)):
         console.say(warning)
     if handle is not None:
         console.say(resume_line(handle.run_id, flags))
@@ -201,21 +201,17 @@ def conclude(ended: DriveResult, settings: Settings, *, as_json: bool, flags: li
         }
         console.result_json(shown)
     elif run.done:
-        console.result(console.outcome_text(run, ended.checkpoint))
-    code = run_exit_code(run) if ended.error is None else exit_code(ended.error)
+        console.result(console.outcome_text(RunView.of(run), ended.checkpoint))
+    code = run_exit_code(RunView.of(run)) if ended.error is None else exit_code(ended.error)
     if ended.error is not None and not run.done:
         console.say(f"vlm-runner: {ended.error}")
         console.say(f"The run is in phase {run.phase}. {resume_line(run.run_id, flags)}")
         code = NOT_FINISHED if ended.timed_out else code
-    if warning := _billing(run, settings):
+    if warning := billing_text(run, settings):
         console.say(warning)
     if word := _text(ended.error) or run.reason:
         write_exit_message(word)
     return code
-
-
-def _billing(run: Run, settings: Settings) -> str | None:
-    return console.billing_text(run, known_profile(run.spec.model.base, settings)) if run.may_bill else None
 
 
 def _text(error: BaseException | None) -> str | None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
+
+from vlm_runner.errors import UsageError
+from vlm_runner.heartbeat import age
 
 
 @click.command()
@@ -17,17 +21,14 @@ import click
 )
 @click.option("--max-age", default=60.0, show_default=True, help="Seconds after which it is too old.")
 def health(heartbeat_file: str | None, max_age: float) -> None:
-    """Say whether the runner that shares this file system lives: exit 0, or 1 if its heartbeat is old.
+    """Check the heartbeat of a runner on this machine.
+
+    Exits with 0, or with 1 if the heartbeat is missing or too old.
 
     \b
     Example:
         vlm-runner health --max-age 60
     """
-    from pathlib import Path
-
-    from vlm_runner.errors import UsageError
-    from vlm_runner.heartbeat import age
-
     if heartbeat_file is None:
         raise UsageError(
             "No heartbeat file is named.", hint="Set VLM_RUNNER_HEARTBEAT_FILE for runner and health alike."

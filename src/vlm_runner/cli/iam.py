@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
-from vlm_runner.cli.options import Where, settings_for, where_options
+from vlm_runner.cli import console
+from vlm_runner.cli.options import Where, where_options
+from vlm_runner.cli.resolve import settings_for
+from vlm_runner.doctor.checks import scope_of
+from vlm_runner.doctor.documents import all_documents
+from vlm_runner.errors import ConfigurationError
+from vlm_runner.models import load_catalogue
+from vlm_runner.spec import RunSpec
 
 DOCUMENTS = (
     "role_trust",
@@ -26,9 +34,10 @@ DOCUMENTS = (
 @click.option("--json", "as_json", is_flag=True, help="What it prints is JSON in any case.")
 @where_options
 def iam(spec_file: str, only: str | None, *, as_json: bool, **flags: Any) -> None:  # noqa: ARG001
-    """Print the policies that SPEC needs: for its roles, for the caller, and for an ECS task.
+    """Print the IAM policies that SPEC needs.
 
-    Asks nobody: the account is that of training.role_arn.
+    They are for its roles, for the caller, and for an ECS task. No request is made:
+    the account is that of training.role_arn.
 
     \b
     Example:
@@ -36,15 +45,6 @@ def iam(spec_file: str, only: str | None, *, as_json: bool, **flags: Any) -> Non
         vlm-runner iam run.toml --only role_trust > trust.json
         aws iam create-role --role-name bedrock-sft --assume-role-policy-document file://trust.json
     """
-    from pathlib import Path
-
-    from vlm_runner.cli import console
-    from vlm_runner.doctor.checks import scope_of
-    from vlm_runner.doctor.documents import all_documents
-    from vlm_runner.errors import ConfigurationError
-    from vlm_runner.models import load_catalogue
-    from vlm_runner.spec import RunSpec
-
     spec = RunSpec.from_toml(Path(spec_file))
     settings = settings_for(Where(**flags), spec_region=spec.aws.region)
     profile = load_catalogue(settings.catalogue).find(spec.model.base)

@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 import sys
+import tempfile
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from anyio.from_thread import start_blocking_portal
 
-from vlm_runner.cli.options import Where, json_option, settings_for, where_options
+from vlm_runner.aws.session import AwsSession
+from vlm_runner.cli import console
+from vlm_runner.cli.options import Where, json_option, where_options
+from vlm_runner.cli.resolve import settings_for
+from vlm_runner.dataset import open_dataset
+from vlm_runner.errors import ConfigurationError, UsageError
+from vlm_runner.lint import RULES, Severity, lint_dataset, lint_jsonl
+from vlm_runner.lint.fix import fixes, rewritten
+from vlm_runner.lint.jsonl import Lines
+from vlm_runner.lint.rows import order
+from vlm_runner.lint.sarif import sarif
+from vlm_runner.models import load_catalogue
+from vlm_runner.prompts import compile_prompt
+from vlm_runner.spec import RunSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from vlm_runner.json_output import LintJson
     from vlm_runner.lint import Finding, LintReport
-    from vlm_runner.lint.jsonl import Lines
     from vlm_runner.models import Catalogue, ModelProfile
     from vlm_runner.settings import Settings
-    from vlm_runner.spec import RunSpec
 
 SHOWN = 5
 """Findings of one code that the table shows; --json and --sarif have all."""
@@ -46,10 +63,10 @@ def lint(
     as_json: bool,
     **flags: Any,
 ) -> None:
-    """Report every finding in the dataset of SPEC, or in a Bedrock JSONL file. Exits with 3 on errors.
+    """Check every row of SPEC's dataset, or of a Bedrock JSONL file.
 
-    Needs no AWS, unless the JSONL file or its images are to be read from S3. Nothing is changed; --fix
-    writes into the spec, never into the data.
+    Exits with 3 on errors. Needs no AWS, unless the JSONL file or its images are in S3. Changes nothing;
+    --fix edits the spec, never the data.
 
     \b
     Example:
@@ -58,9 +75,6 @@ def lint(
         vlm-runner lint data/train.jsonl --model amazon.nova-lite-v1:0:300k --images ./copy
         vlm-runner lint s3://bucket/data/train.jsonl --model amazon.nova-lite-v1:0:300k --sarif out.sarif
     """
-    from vlm_runner.errors import UsageError
-    from vlm_runner.models import load_catalogue
-
     where = Where(**flags)
     settings = settings_for(where)
     catalogue = load_catalogue(settings.catalogue)
@@ -79,11 +93,6 @@ def lint(
 
 def lint_spec(source: str, where: Where, catalogue: Catalogue, *, fix: bool) -> tuple[LintReport, list[str]]:
     """The report, after fixing if asked to; and what was fixed."""
-    from pathlib import Path
-
-    from vlm_runner.lint.fix import fixes, rewritten
-    from vlm_runner.spec import RunSpec
-
     path = Path(source)
     spec = RunSpec.from_toml(path)
     profile = catalogue.find(spec.model.base)
@@ -98,12 +107,6 @@ def lint_spec(source: str, where: Where, catalogue: Catalogue, *, fix: bool) -> 
 
 def look(spec: RunSpec, profile: ModelProfile, settings: Settings) -> LintReport:
     """Open the dataset and lint it, with a line of progress on a terminal."""
-    import datetime as dt
-
-    from vlm_runner.dataset import open_dataset
-    from vlm_runner.lint import lint_dataset
-    from vlm_runner.prompts import compile_prompt
-
     token = settings.hf_token.get_secret_value() if settings.hf_token is not None else None
     required = compile_prompt(spec.prompt).columns & {"html", "output"}
     opened = open_dataset(spec.dataset, token=token, endpoint=settings.hf_endpoint, required=required)
@@ -120,7 +123,6 @@ def look(spec: RunSpec, profile: ModelProfile, settings: Settings) -> LintReport
 
 
 def _counting(rows: int) -> Any:
-    from contextlib import contextmanager
 
     @contextmanager
     def counting() -> Iterator[Callable[[int], None] | None]:
@@ -150,9 +152,6 @@ def lint_file(
 
 
 def _folder(images: str | None) -> Callable[[str, str], bytes | None] | None:
-    from pathlib import Path
-
-    from vlm_runner.errors import UsageError
 
     if images is None or images in {"none", "s3"}:
         return None
@@ -168,10 +167,6 @@ def _folder(images: str | None) -> Callable[[str, str], bytes | None] | None:
 
 
 def _local(name: str) -> Lines:
-    from pathlib import Path
-
-    from vlm_runner.errors import UsageError
-    from vlm_runner.lint.jsonl import Lines
 
     path = Path(name)
     try:
@@ -190,7 +185,6 @@ def _lint_lines(
     fetch: Callable[[str, str], bytes | None] | None,
     account: str | None,
 ) -> LintReport:
-    from vlm_runner.lint import lint_jsonl
 
     try:
         return lint_jsonl(files, profile, fetch=fetch, account=account)
@@ -203,14 +197,6 @@ def _with_s3(
     names: list[str], profile: ModelProfile, settings: Settings, *, images: str | None, read_images: bool
 ) -> LintReport:
     """Objects are read on an event loop in a thread of its own; the rules run in others."""
-    import tempfile
-
-    from anyio.from_thread import start_blocking_portal
-
-    from vlm_runner.aws.session import AwsSession
-    from vlm_runner.errors import ConfigurationError, UsageError
-    from vlm_runner.lint.jsonl import Lines
-
     if settings.region is None:
         raise ConfigurationError("No AWS region.", hint=f"Use --region {profile.regions[0]}.")
     session = AwsSession(region=settings.region, profile=settings.profile, endpoint_url=settings.endpoint_url)
@@ -255,12 +241,6 @@ def _show(
     sarif_file: str | None,
     as_json: bool,
 ) -> None:
-    import json
-    from importlib.metadata import version
-    from pathlib import Path
-
-    from vlm_runner.cli import console
-    from vlm_runner.lint.sarif import sarif
 
     if sarif_file is not None:
         log = sarif(report, version=version("vlm-runner"), uri=source, lines=lines)
@@ -279,9 +259,6 @@ def _show(
 
 def table(report: LintReport, *, every: bool = False) -> str:
     """Findings by code, the worst first, each code with its rule and its fix."""
-    from vlm_runner.lint import RULES, Severity
-    from vlm_runner.lint.rows import order
-
     groups: dict[tuple[str, Severity], list[Finding]] = {}
     for finding in sorted(report.findings, key=order):
         groups.setdefault((finding.code, finding.severity), []).append(finding)

@@ -65,58 +65,8 @@ def verify_option(command: F) -> F:
     return click.option("--verify", is_flag=True, help=text)(command)
 
 
-def verifying(settings: Settings, *, verify: bool) -> Settings:
-    """`settings`, with the flag's word; where it is not given, as they are."""
-    upload = settings.upload.model_copy(update={"verify": settings.upload.verify or verify})
-    return settings.model_copy(update={"upload": upload})
-
-
 def verbosity_options(command: F) -> F:
     command = click.option("-q", "--quiet", is_flag=True, help="Say nothing but the result and errors.")(
         command
     )
     return click.option("-v", "--verbose", is_flag=True, help="Say more.")(command)
-
-
-def settings_for(where: Where, *, spec_region: str | None = None, ask_profile: bool = False) -> Settings:
-    """
-    Flag, then spec, then environment; with `ask_profile`, then the region of the AWS profile.
-
-    A region that the spec names wins over AWS_REGION: the spec is about one run, the variable about a shell.
-    """
-    from pydantic import SecretStr, ValidationError
-
-    from vlm_runner import environment
-    from vlm_runner.errors import ConfigurationError
-    from vlm_runner.settings import Settings
-    from vlm_runner.spec import sentence
-
-    try:
-        base = Settings.from_environment()
-    except ValidationError as error:
-        raise ConfigurationError(
-            f"The environment's VLM_RUNNER_ variables are not valid: {sentence(error)}."
-        ) from error
-    region = where.region or base.region or spec_region or environment.aws_region()
-    if region is None and ask_profile:
-        from vlm_runner.aws.profiles import region_of_profile
-
-        region = region_of_profile(where.profile or base.profile)
-    changes: dict[str, Any] = {
-        "region": region,
-        "hf_token": base.hf_token or (SecretStr(token) if (token := environment.hub_token()) else None),
-    }
-    given = {"profile": where.profile, "endpoint_url": where.endpoint_url, "checkpoint_uri": where.store}
-    return base.model_copy(update=changes | {key: value for key, value in given.items() if value is not None})
-
-
-def duration(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
-    """A click callback: `90m` as seconds."""
-    from vlm_runner.spec import seconds_of
-
-    if value is None:
-        return None
-    try:
-        return seconds_of(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None

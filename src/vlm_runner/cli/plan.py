@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import click
+from anyio import to_thread
 
-from vlm_runner.cli.options import Where, json_option, settings_for, where_options
+from vlm_runner.cli import console
+from vlm_runner.cli.doctor import look as examine
+from vlm_runner.cli.lint import look
+from vlm_runner.cli.options import Where, json_option, where_options
+from vlm_runner.cli.resolve import settings_for
+from vlm_runner.doctor import Status
+from vlm_runner.errors import ConfigurationError, VlmRunnerError
+from vlm_runner.models import load_catalogue
+from vlm_runner.plan import Origin, Plan, estimate, plan_json, plan_text, within
+from vlm_runner.runner import Runner
+from vlm_runner.settings import Settings
+from vlm_runner.spec import RunSpec
 
 if TYPE_CHECKING:
     from vlm_runner.core.events import RunCreated
     from vlm_runner.models import Catalogue
-    from vlm_runner.plan import Origin, Plan
-    from vlm_runner.settings import Settings
-    from vlm_runner.spec import RunSpec
     from vlm_runner.steps.preview import RunPreview
 
 
@@ -25,7 +37,7 @@ if TYPE_CHECKING:
 @json_option
 @where_options
 def plan(spec_file: str, run_id: str | None, *, offline: bool, as_json: bool, **flags: Any) -> None:
-    """Lint, doctor, what SPEC would create, reuse and upload, and what it would cost. Changes nothing.
+    """Show what SPEC would create, upload and cost; runs lint and doctor. Changes nothing.
 
     Prices come from the model catalogue, with source and date; one that is not known is "unknown", never a
     guess. Set it in a file of your own, and name that in VLM_RUNNER_CATALOGUE:
@@ -40,15 +52,6 @@ def plan(spec_file: str, run_id: str | None, *, offline: bool, as_json: bool, **
         vlm-runner plan run.toml
         vlm-runner plan run.toml --offline --json | jq .cost.expected
     """
-    from pathlib import Path
-
-    import anyio
-
-    from vlm_runner.cli import console
-    from vlm_runner.models import load_catalogue
-    from vlm_runner.plan import plan_json, plan_text
-    from vlm_runner.spec import RunSpec
-
     where = Where(**flags)
     spec = RunSpec.from_toml(Path(spec_file))
     settings = settings_for(where, spec_region=spec.aws.region, ask_profile=not offline)
@@ -65,7 +68,6 @@ def plan(spec_file: str, run_id: str | None, *, offline: bool, as_json: bool, **
 
 
 def _code(plan: Plan) -> int:
-    from vlm_runner.doctor import Status
 
     if plan.report.failed:
         return 3
@@ -74,9 +76,6 @@ def _code(plan: Plan) -> int:
 
 
 def _offline(spec: RunSpec, settings: Settings, catalogue: Catalogue, origins: tuple[Origin, ...]) -> Plan:
-    from vlm_runner.cli.lint import look
-    from vlm_runner.errors import ConfigurationError
-    from vlm_runner.plan import Plan, estimate, within
 
     profile = catalogue.find(spec.model.base)
     report = look(spec, profile, settings)
@@ -100,14 +99,6 @@ def _offline(spec: RunSpec, settings: Settings, catalogue: Catalogue, origins: t
 
 async def _asked(spec: RunSpec, settings: Settings, run_id: str | None, origins: tuple[Origin, ...]) -> Plan:
     """With AWS asked; what it refuses is a line of the plan, beside data and prices."""
-    from dataclasses import replace
-
-    from anyio import to_thread
-
-    from vlm_runner.cli.doctor import look as examine
-    from vlm_runner.errors import VlmRunnerError
-    from vlm_runner.runner import Runner
-
     async with Runner.open(settings) as runner:
         checks = tuple(await examine(spec, settings, runner.catalogue, run_id))
         try:
@@ -130,8 +121,6 @@ async def _asked(spec: RunSpec, settings: Settings, run_id: str | None, origins:
 
 def plan_of(created: RunCreated, survey: RunPreview, catalogue: Catalogue) -> Plan:
     """The plan of a run that does not exist yet."""
-    from vlm_runner.plan import Plan
-
     return Plan(
         spec=created.spec,
         model=catalogue.find(created.spec.model.base).name,
@@ -148,9 +137,6 @@ def plan_of(created: RunCreated, survey: RunPreview, catalogue: Catalogue) -> Pl
 
 def origins_of(spec: RunSpec, settings: Settings, where: Where) -> tuple[Origin, ...]:
     """Where each setting came from: flag, environment, file or default."""
-    from vlm_runner.plan import Origin
-    from vlm_runner.settings import Settings
-
     flags = {
         "profile": where.profile,
         "region": where.region,

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import io
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
+from PIL import Image
+from rich.console import Console
 
-from vlm_runner.cli.options import Where, json_option, settings_for, where_options
+from vlm_runner.cli import console
+from vlm_runner.cli.options import Where, json_option, where_options
+from vlm_runner.cli.resolve import settings_for
+from vlm_runner.dataset import open_dataset
+from vlm_runner.dataset.rows import Opened
+from vlm_runner.errors import RowError, UsageError
+from vlm_runner.ingest.images import ANY_SIZE, examine
+from vlm_runner.ingest.inspect import ImageDefect
+from vlm_runner.lint import lint_dataset
+from vlm_runner.lint.tokens import text_tokens
+from vlm_runner.models import load_catalogue
+from vlm_runner.prompts import compile_prompt
+from vlm_runner.spec import RunSpec
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from vlm_runner.dataset.rows import Row, Subset
     from vlm_runner.json_output import PreviewJson
     from vlm_runner.models import ModelProfile
-    from vlm_runner.spec import RunSpec
 
 COLUMNS = 64
 """Character cells that an image takes in the terminal."""
@@ -35,7 +49,7 @@ COLUMNS = 64
 def preview(
     spec_file: str, row: int, image_file: str | None, *, validation: bool, as_json: bool, **flags: Any
 ) -> None:
-    """Show one row of SPEC's dataset: its rendered texts, its tokens, its images, and what lint says.
+    """Show one row as the model will see it, with its lint findings.
 
     Needs no AWS. A terminal with 24-bit colour shows the images; elsewhere they are saved beside SPEC.
 
@@ -44,15 +58,6 @@ def preview(
         vlm-runner preview run.toml --row 3
         vlm-runner preview run.toml --row 3 --image page.png
     """
-    from pathlib import Path
-
-    from vlm_runner.cli import console
-    from vlm_runner.dataset import open_dataset
-    from vlm_runner.errors import RowError, UsageError
-    from vlm_runner.models import load_catalogue
-    from vlm_runner.prompts import compile_prompt
-    from vlm_runner.spec import RunSpec
-
     spec = RunSpec.from_toml(Path(spec_file))
     settings = settings_for(Where(**flags), spec_region=spec.aws.region)
     profile = load_catalogue(settings.catalogue).find(spec.model.base)
@@ -86,8 +91,6 @@ def preview(
 
 def shows_pictures() -> bool:
     """Whether stdout is a terminal that says that it has 24-bit colour."""
-    from rich.console import Console
-
     return Console().color_system == "truecolor"
 
 
@@ -105,13 +108,6 @@ def saved(row: Row, first: Path) -> list[str]:
 
 def rendered(row: Row, subset: Subset, spec: RunSpec, profile: ModelProfile) -> PreviewJson:
     """The row as values: the record, its tokens, and what lint finds in it."""
-    import datetime as dt
-
-    from vlm_runner.dataset.rows import Opened
-    from vlm_runner.lint import lint_dataset
-    from vlm_runner.lint.tokens import text_tokens
-    from vlm_runner.prompts import compile_prompt
-
     parts = compile_prompt(spec.prompt).parts(row.fields)
     alone = subset.chosen([row.index])
     report = lint_dataset(
@@ -145,9 +141,6 @@ def rendered(row: Row, subset: Subset, spec: RunSpec, profile: ModelProfile) -> 
 
 def image_tokens(row: Row, profile: ModelProfile) -> int:
     """Of all images of the row that can be read, also where another one or a limit makes it unusable."""
-    from vlm_runner.ingest.images import ANY_SIZE, examine
-    from vlm_runner.ingest.inspect import ImageDefect
-
     count = 0
     for image in row.images:
         try:
@@ -181,10 +174,6 @@ def text(shown: PreviewJson) -> str:
 
 def blocks(body: bytes) -> str:
     """The image in half blocks of 24-bit colour: two pixels to a cell."""
-    import io
-
-    from PIL import Image
-
     with Image.open(io.BytesIO(body), formats=("PNG", "JPEG", "WEBP", "GIF")) as image:
         image.draft("RGB", (COLUMNS, COLUMNS))
         small = image.convert("RGB")

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import click
 
-from vlm_runner.cli.options import Where, duration, json_option, settings_for, where_options
+from vlm_runner.aws.session import AwsSession
+from vlm_runner.cli import console
+from vlm_runner.cli.options import Where, json_option, where_options
+from vlm_runner.cli.resolve import duration, settings_for
+from vlm_runner.clock import SystemClock
+from vlm_runner.errors import ConfigurationError
+from vlm_runner.models import load_catalogue
+from vlm_runner.reap import find_rented, may_still_bill
+from vlm_runner.reap import reap as delete
+from vlm_runner.stores import opened_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import timedelta
 
     from vlm_runner.json_output import RentedJson
     from vlm_runner.reap import RentedEndpoint
@@ -29,9 +39,10 @@ if TYPE_CHECKING:
 @json_option
 @where_options
 def reap(*, yes: bool, older_than: float | None, as_json: bool, **flags: Any) -> None:
-    """Delete throughputs and deployments of ours that outlived their run, or their time.
+    """Delete endpoints of vlm-runner that outlived their run.
 
-    Only what carries our name and our tag is looked at. Exits with 104 while something that outlived its run,
+    They are throughputs and deployments whose run has ended, or whose time is over; only those with our
+    name and our tag are considered. Exits with 104 while something that outlived its run,
     or that no readable run explains, may still bill, so that a schedule can sound an alarm.
 
     \b
@@ -40,13 +51,6 @@ def reap(*, yes: bool, older_than: float | None, as_json: bool, **flags: Any) ->
         vlm-runner reap --region us-east-1 --yes              delete what outlived its run
         vlm-runner reap --yes --older-than 12h                and what no run of this store knows
     """
-    from datetime import timedelta
-
-    import anyio
-
-    from vlm_runner.cli import console
-    from vlm_runner.reap import may_still_bill
-
     age = None if older_than is None else timedelta(seconds=older_than)
     found = anyio.run(_reap, settings_for(Where(**flags)), age, yes)
     if as_json:
@@ -63,13 +67,6 @@ def reap(*, yes: bool, older_than: float | None, as_json: bool, **flags: Any) ->
 
 
 async def _reap(settings: Settings, older_than: timedelta | None, yes: bool) -> list[RentedEndpoint]:  # noqa: FBT001
-    from vlm_runner.aws.session import AwsSession
-    from vlm_runner.clock import SystemClock
-    from vlm_runner.errors import ConfigurationError
-    from vlm_runner.models import load_catalogue
-    from vlm_runner.reap import find_rented
-    from vlm_runner.reap import reap as delete
-    from vlm_runner.stores import opened_store
 
     if settings.region is None:
         raise ConfigurationError("No AWS region.", hint="Give --region, or set AWS_REGION.")

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import click
 
-from vlm_runner.cli.options import Where, json_option, settings_for, where_options
+from vlm_runner.aws.session import AwsSession
+from vlm_runner.checkpoint import lease
+from vlm_runner.cli import console
+from vlm_runner.cli.options import Where, json_option, where_options
+from vlm_runner.cli.resolve import settings_for
+from vlm_runner.errors import ConfigurationError, UsageError, VlmRunnerError
+from vlm_runner.models import load_catalogue
+from vlm_runner.report.assemble import assemble
+from vlm_runner.report.collect import ReportInputs, collect
+from vlm_runner.report.render import page
+from vlm_runner.stores import opened_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +41,9 @@ if TYPE_CHECKING:
 @json_option
 @where_options
 def report(run_ids: tuple[str, ...], *, output: Path | None, as_json: bool, **flags: Any) -> None:
-    """Write one self-contained HTML page about RUN; of several, compare them.
+    """Write an HTML page about RUN, or compare several runs.
+
+    The page is self-contained.
 
     It works for a run that still goes on, and where S3 cannot be reached: then the page says what it lacks.
 
@@ -38,11 +52,6 @@ def report(run_ids: tuple[str, ...], *, output: Path | None, as_json: bool, **fl
         vlm-runner report for-vlm-accessibility-3f2a9c01 -o report.html
         vlm-runner report first second third -o compared.html
     """
-    import anyio
-
-    from vlm_runner.cli import console
-    from vlm_runner.report.render import page
-
     reports = anyio.run(partial(load_reports, settings_for(Where(**flags)), run_ids))
     if as_json:
         facts = [report.facts for report in reports]
@@ -63,8 +72,6 @@ def save(html: str, path: Path) -> None:
     Raises:
         UsageError: it cannot be written there.
     """
-    from vlm_runner.errors import UsageError
-
     try:
         path.write_bytes(html.encode(errors="replace"))
     except OSError as error:
@@ -73,9 +80,6 @@ def save(html: str, path: Path) -> None:
 
 async def load_reports(settings: Settings, run_ids: Sequence[str]) -> list[RunReport]:
     """From the checkpoints, and what their buckets hold."""
-    from vlm_runner.checkpoint import lease
-    from vlm_runner.stores import opened_store
-
     checkpoints = []
     async with opened_store(settings) as store:
         for run_id in dict.fromkeys(run_ids):
@@ -85,9 +89,6 @@ async def load_reports(settings: Settings, run_ids: Sequence[str]) -> list[RunRe
 
 
 async def _report(settings: Settings, checkpoint: Checkpoint) -> RunReport:
-    from vlm_runner.aws.session import AwsSession
-    from vlm_runner.errors import VlmRunnerError
-    from vlm_runner.report.collect import ReportInputs, collect
 
     run = checkpoint.run
     material = ReportInputs()
@@ -106,11 +107,6 @@ async def _report(settings: Settings, checkpoint: Checkpoint) -> RunReport:
 
 
 def assembled(settings: Settings, checkpoint: Checkpoint, material: Any) -> RunReport:
-    from datetime import UTC, datetime
-
-    from vlm_runner.errors import ConfigurationError
-    from vlm_runner.models import load_catalogue
-    from vlm_runner.report.assemble import assemble
 
     run = checkpoint.run
     try:

@@ -5,11 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import click
 
-from vlm_runner.cli.options import Where, duration, json_option, settings_for, where_options
+from vlm_runner.aws.session import AwsSession
+from vlm_runner.checkpoint import lease
+from vlm_runner.cli import console
+from vlm_runner.cli.options import Where, json_option, where_options
+from vlm_runner.cli.resolve import duration, settings_for
+from vlm_runner.cli.start import confirm_plan
+from vlm_runner.cli.submit import note_local_dataset
+from vlm_runner.errors import AwsUnavailable, ConfigurationError, RunNotFound, UsageError
+from vlm_runner.runner import Runner
+from vlm_runner.sagemaker.definition import Blueprint, definition
+from vlm_runner.spec import RunSpec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -18,7 +33,6 @@ if TYPE_CHECKING:
     from vlm_runner.aws.sagemaker import Execution, SageMaker
     from vlm_runner.core.run import Run
     from vlm_runner.settings import Settings
-    from vlm_runner.spec import RunSpec
 
 POLL_SECONDS = 30.0
 
@@ -29,7 +43,9 @@ name_option = click.option(
 
 @click.group()
 def sagemaker() -> None:
-    """Run a spec as a SageMaker Pipeline: upload images, upload JSONL, train, serve and test and release.
+    """Run a spec as a SageMaker Pipeline.
+
+    Its steps: upload images, upload JSONL, train, then serve, test and release.
 
     \b
     Example:
@@ -58,12 +74,6 @@ def upsert(*, as_json: bool, only_print: bool, **flags: Any) -> None:
     Example:
         vlm-runner sagemaker upsert --image IMAGE --role-arn ROLE --store s3://bucket/checkpoints
     """
-    import anyio
-
-    from vlm_runner.cli import console
-    from vlm_runner.errors import UsageError
-    from vlm_runner.sagemaker.definition import Blueprint, definition
-
     where = Where(**{key: flags.pop(key) for key in ("profile", "region", "endpoint_url", "store")})
     settings = settings_for(where)
     if not (settings.checkpoint_uri or "").startswith("s3://"):
@@ -118,15 +128,6 @@ def start(spec_file: str, **flags: Any) -> None:
         vlm-runner sagemaker start run.toml --yes
         vlm-runner sagemaker start run.toml --yes --selective ServeTestRelease
     """
-    from functools import partial
-    from pathlib import Path
-
-    import anyio
-
-    from vlm_runner.cli import console
-    from vlm_runner.cli.submit import note_local_dataset
-    from vlm_runner.spec import RunSpec
-
     where = Where(**{key: flags.pop(key) for key in ("profile", "region", "endpoint_url", "store")})
     spec = RunSpec.from_toml(Path(spec_file))
     settings = settings_for(where, spec_region=spec.aws.region)
@@ -151,10 +152,6 @@ def describe(run: str, *, name: str, as_json: bool, **flags: Any) -> None:
     Example:
         vlm-runner sagemaker describe for-vlm-accessibility-3f2a9c01
     """
-    from functools import partial
-
-    import anyio
-
     settings = settings_for(Where(**flags))
     _show(anyio.run(partial(_newest_described, settings, name, run)), as_json=as_json)
 
@@ -173,10 +170,6 @@ def wait(run: str, *, name: str, timeout: float | None, poll: float, as_json: bo
     Example:
         vlm-runner sagemaker wait for-vlm-accessibility-3f2a9c01 --timeout 12h
     """
-    from functools import partial
-
-    import anyio
-
     settings = settings_for(Where(**flags))
     execution = anyio.run(partial(_await, settings, name, run, poll, timeout))
     _show(execution, as_json=as_json)
@@ -194,10 +187,6 @@ def stop(run: str, *, name: str, **flags: Any) -> None:
     Example:
         vlm-runner sagemaker stop for-vlm-accessibility-3f2a9c01
     """
-    import anyio
-
-    from vlm_runner.cli import console
-
     settings = settings_for(Where(**flags))
 
     async def do() -> str:
@@ -219,10 +208,6 @@ def delete(*, name: str, **flags: Any) -> None:
     Example:
         vlm-runner sagemaker delete
     """
-    import anyio
-
-    from vlm_runner.cli import console
-
     settings = settings_for(Where(**flags))
 
     async def do() -> bool:
@@ -233,10 +218,6 @@ def delete(*, name: str, **flags: Any) -> None:
 
 
 def _opened(settings: Settings) -> AbstractAsyncContextManager[SageMaker]:
-    from contextlib import asynccontextmanager
-
-    from vlm_runner.aws.session import AwsSession
-    from vlm_runner.errors import ConfigurationError
 
     if settings.region is None:
         raise ConfigurationError("In which region is the pipeline?", hint="Give --region, or set AWS_REGION.")
@@ -253,9 +234,6 @@ def _opened(settings: Settings) -> AbstractAsyncContextManager[SageMaker]:
 
 
 async def _start(settings: Settings, spec: RunSpec, flags: dict[str, Any]) -> tuple[Run, str]:
-    from vlm_runner.checkpoint import lease
-    from vlm_runner.cli.start import confirm_plan
-    from vlm_runner.runner import Runner
 
     async with Runner.open(settings) as runner:
         created = await runner.prepare(spec, run_id=flags["run_id"])
@@ -282,8 +260,6 @@ async def _execution_of(
     Its token derives from how many have ended: two hands that start it at once start one, and after a
     failure it is another one.
     """
-    from vlm_runner.errors import UsageError
-
     known = await service.executions(name, label=run.run_id)
     if under_way := [one for one in known if not one.ended]:
         return under_way[0].arn
@@ -295,7 +271,6 @@ async def _execution_of(
 
 
 async def _newest(service: SageMaker, name: str, run_id: str) -> Execution:
-    from vlm_runner.errors import RunNotFound
 
     known = await service.executions(name, label=run_id)
     if not known:
@@ -312,10 +287,6 @@ async def _newest_described(settings: Settings, name: str, run_id: str) -> Execu
 
 
 async def _await(settings: Settings, name: str, run_id: str, poll: float, seconds: float | None) -> Execution:
-    import anyio
-
-    from vlm_runner.cli import console
-    from vlm_runner.errors import AwsUnavailable
 
     shown: dict[str, str] = {}
     began = anyio.current_time()
@@ -338,9 +309,6 @@ async def _await(settings: Settings, name: str, run_id: str, poll: float, second
 
 
 def _show(execution: Execution, *, as_json: bool) -> None:
-    from dataclasses import asdict
-
-    from vlm_runner.cli import console
 
     if as_json:
         console.result_json(asdict(execution))
@@ -357,7 +325,6 @@ def _show(execution: Execution, *, as_json: bool) -> None:
 
 
 def _pair(text: str) -> tuple[str, str]:
-    from vlm_runner.errors import UsageError
 
     name, equals, value = text.partition("=")
     if not equals or not name:

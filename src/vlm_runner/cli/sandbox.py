@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from pathlib import Path
+
 import click
+
+from vlm_runner.errors import UsageError
 
 
 @click.group()
 def sandbox() -> None:
-    """AWS on your laptop: S3, STS, Bedrock and more, with a clock that can run faster.
+    """Simulate AWS on your machine, with a clock that can run faster.
+
+    It serves S3, STS, Bedrock and more.
 
     \b
     Example:
@@ -43,14 +50,9 @@ def serve(  # noqa: PLR0917 - an option each
         vlm-runner sandbox serve --port 4599 --speed 600
         vlm-runner sandbox serve --prices prices.toml
     """
-    from datetime import UTC, datetime
-    from pathlib import Path
-
-    from vlm_runner.errors import UsageError
-
     try:
-        from vlm_runner.sandbox import SandboxOptions, read_prices
-        from vlm_runner.sandbox import serve as run_server
+        from vlm_runner.sandbox import SandboxOptions, read_prices  # noqa: PLC0415 - an extra, which may not be installed
+        from vlm_runner.sandbox import serve as run_server  # noqa: PLC0415 - an extra, which may not be installed
     except ModuleNotFoundError as error:
         raise UsageError(
             f"The sandbox needs more than is installed ({error.name}).",

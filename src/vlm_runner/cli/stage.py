@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import click
 
-from vlm_runner.cli.options import Where, settings_for, verify_option, verifying, where_options
+from vlm_runner.cli import console
+from vlm_runner.cli.options import Where, verify_option, where_options
+from vlm_runner.cli.resolve import settings_for, verifying
+from vlm_runner.errors import UsageError
+from vlm_runner.runner import Runner
+from vlm_runner.sagemaker.hosts import part_of
+from vlm_runner.watch.log import LogWatcher, configure_logging
 
 if TYPE_CHECKING:
     from vlm_runner.core.events import ImagesStaged
@@ -20,7 +28,7 @@ if TYPE_CHECKING:
 @verify_option
 @where_options
 def stage(run_id: str, part: str | None, *, verify: bool, **flags: Any) -> None:
-    """Upload this machine's share of RUN's images, beside others that do the same.
+    """Upload this machine's share of RUN's images.
 
     Many may do it at once, and each share again and again: what is there is skipped, and the run itself is
     left as it is. `vlm-runner resume RUN` then finds all shares done, or does what is missing.
@@ -29,13 +37,6 @@ def stage(run_id: str, part: str | None, *, verify: bool, **flags: Any) -> None:
     Example:
         vlm-runner stage RUN --part 2/4
     """
-    from functools import partial
-
-    import anyio
-
-    from vlm_runner.cli import console
-    from vlm_runner.sagemaker.hosts import part_of
-
     settings = verifying(settings_for(Where(**flags)), verify=verify)
     number, parts = _share(part) if part else part_of(settings.processing.resource_config)
     staged = anyio.run(partial(_stage, settings, run_id, number, parts))
@@ -51,8 +52,6 @@ def stage(run_id: str, part: str | None, *, verify: bool, **flags: Any) -> None:
 
 
 async def _stage(settings: Settings, run_id: str, number: int, parts: int) -> ImagesStaged | None:
-    from vlm_runner.runner import Runner
-    from vlm_runner.watch.log import LogWatcher, configure_logging
 
     configure_logging("json", "normal")
     async with Runner.open(settings, watchers=[LogWatcher()]) as runner:
@@ -60,7 +59,6 @@ async def _stage(settings: Settings, run_id: str, number: int, parts: int) -> Im
 
 
 def _share(text: str) -> tuple[int, int]:
-    from vlm_runner.errors import UsageError
 
     match = re.fullmatch(r"(\d{1,4})/(\d{1,4})", text)
     if match is None or not 1 <= int(match[1]) <= int(match[2]):

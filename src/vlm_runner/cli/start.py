@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import click
 
-from vlm_runner.cli.options import (
-    Where,
-    duration,
-    json_option,
-    settings_for,
-    verbosity_options,
-    verify_option,
-    verifying,
-    where_options,
-)
+from vlm_runner.cli import console
+from vlm_runner.cli.detached import begin_detached
+from vlm_runner.cli.foreground import drive_to_end
+from vlm_runner.cli.lint import table
+from vlm_runner.cli.options import Where, json_option, verbosity_options, verify_option, where_options
+from vlm_runner.cli.plan import plan_of
+from vlm_runner.cli.resolve import duration, settings_for, verifying
+from vlm_runner.core.run import Phase
+from vlm_runner.errors import DataError, UsageError
+from vlm_runner.lint import Severity
+from vlm_runner.lint.rows import order
+from vlm_runner.plan import plan_text
+from vlm_runner.runner import Runner
+from vlm_runner.spec import RunSpec
 
 if TYPE_CHECKING:
     from vlm_runner.core.events import RunCreated
     from vlm_runner.json_output import DetachedRunJson
-    from vlm_runner.runner import RunHandle, Runner
+    from vlm_runner.runner import RunHandle
     from vlm_runner.settings import Settings
-    from vlm_runner.spec import RunSpec
 
 TIMEOUT_HELP = "Stop watching after, e.g., 90m; the run is not failed by it."
 
@@ -51,7 +56,7 @@ def start(
     verify: bool,
     **flags: Any,
 ) -> None:
-    """Do all that SPEC says, and show how it goes; go on with the run if it exists.
+    """Run SPEC and show its progress; resume the run if it exists.
 
     The same spec is the same run: starting it twice does not pay twice.
 
@@ -60,11 +65,6 @@ def start(
         vlm-runner start run.toml
         vlm-runner start run.toml --yes --detach
     """
-    from pathlib import Path
-
-    from vlm_runner.cli.foreground import drive_to_end
-    from vlm_runner.spec import RunSpec
-
     where, voice = split_flags(flags)
     spec = RunSpec.from_toml(Path(spec_file))
     settings = settings_for(where, spec_region=spec.aws.region, ask_profile=True)
@@ -90,16 +90,12 @@ def start(
 @verbosity_options
 @where_options
 def resume(run_id: str, until: str | None, *, timeout: float | None, verify: bool, **flags: Any) -> None:
-    """Go on with RUN from wherever it stands, on any machine that reaches its checkpoint.
+    """Continue RUN from where it is, on any machine with its checkpoint.
 
     \b
     Example:
         vlm-runner resume for-vlm-accessibility-3f2a9c01
     """
-    from vlm_runner.cli.foreground import drive_to_end
-    from vlm_runner.core.run import Phase
-    from vlm_runner.errors import UsageError
-
     where, voice = split_flags(flags)
     try:
         last = Phase(until) if until else None
@@ -127,9 +123,6 @@ def cancel(run_id: str, reason: str, *, detach: bool, **flags: Any) -> None:
     Example:
         vlm-runner cancel for-vlm-accessibility-3f2a9c01 --reason "wrong split"
     """
-    from vlm_runner.cli import console
-    from vlm_runner.cli.foreground import drive_to_end
-
     where, voice = split_flags(flags)
     settings = settings_for(where)
 
@@ -137,12 +130,9 @@ def cancel(run_id: str, reason: str, *, detach: bool, **flags: Any) -> None:
         await runner.request_cancel(run_id, reason)
 
     if detach:
-        import anyio
-
-        from vlm_runner.runner import Runner as Opened
 
         async def only_mark() -> None:
-            async with Opened.open(settings) as runner:
+            async with Runner.open(settings) as runner:
                 await mark(runner)
 
         anyio.run(only_mark)
@@ -170,12 +160,6 @@ async def confirm_plan(runner: Runner, created: RunCreated, *, yes: bool, lint: 
         DataError: lint has errors, and nothing was created.
         UsageError: nobody is there to be asked, or the answer was no.
     """
-    from vlm_runner.cli import console
-    from vlm_runner.cli.plan import plan_of
-    from vlm_runner.errors import DataError, UsageError
-    from vlm_runner.lint import Severity
-    from vlm_runner.plan import plan_text
-
     terminal = sys.stdin.isatty() and sys.stderr.isatty()
     if not (yes or terminal) and created.budget is None:
         raise UsageError(
@@ -189,9 +173,6 @@ async def confirm_plan(runner: Runner, created: RunCreated, *, yes: bool, lint: 
     if terminal:
         console.say(plan_text(plan, settings=False))
     if plan.report.failed and lint:
-        from vlm_runner.cli.lint import table
-        from vlm_runner.lint.rows import order
-
         if not terminal:
             console.say(table(plan.report))
         first = min(plan.report.findings, key=order)
@@ -202,7 +183,7 @@ async def confirm_plan(runner: Runner, created: RunCreated, *, yes: bool, lint: 
         )
     if yes or not terminal:
         return preview.created
-    if not await console.confirmed("Start it?"):
+    if not await confirmed("Start it?"):
         raise UsageError("Nothing was started.")
     return preview.created
 
@@ -225,11 +206,6 @@ def start_detached(
 
     Returns the exit code once that process drives the run, or has ended without.
     """
-    import anyio
-
-    from vlm_runner.cli import console
-    from vlm_runner.cli.detached import begin_detached
-    from vlm_runner.runner import Runner
 
     async def create() -> str:
         async with Runner.open(settings) as runner:
@@ -257,3 +233,14 @@ def start_detached(
     else:
         console.result(name)
     return code
+
+
+async def confirmed(question: str) -> bool:
+    """
+    Whether the person at the terminal says yes; anything else is no.
+
+    Waits without a thread and without readline, which would keep Ctrl-C to itself.
+    """
+    click.echo(f"{question} [y/N]: ", nl=False, err=True)
+    await anyio.wait_readable(sys.stdin)
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}

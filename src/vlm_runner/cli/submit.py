@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import click
 
-from vlm_runner.cli.options import Where, json_option, settings_for, where_options
+from vlm_runner.aws.session import AwsSession
+from vlm_runner.checkpoint import lease
+from vlm_runner.cli import console
+from vlm_runner.cli.options import Where, json_option, where_options
+from vlm_runner.cli.resolve import settings_for
 from vlm_runner.cli.start import confirm_plan
+from vlm_runner.errors import ConfigurationError
+from vlm_runner.runner import Runner
+from vlm_runner.spec import RunSpec
 
 if TYPE_CHECKING:
     from vlm_runner.aws.ecs import EcsTarget
     from vlm_runner.core.run import Run
     from vlm_runner.json_output import SubmittedJson
     from vlm_runner.settings import Settings
-    from vlm_runner.spec import RunSpec
 
 
 @click.command()
@@ -28,7 +37,9 @@ if TYPE_CHECKING:
 @json_option
 @where_options
 def submit(spec_file: str, run_id: str | None, *, stack: str, yes: bool, as_json: bool, **flags: Any) -> None:
-    """Check SPEC here, save the run, and have an ECS task drive it; prints the run id.
+    """Check SPEC, save the run, and drive it in an ECS task.
+
+    Prints the run id.
 
     The dataset is read here too, so it must be one that the task reaches as well: on the Hub, or at the same
     place in its image.
@@ -39,14 +50,6 @@ def submit(spec_file: str, run_id: str | None, *, stack: str, yes: bool, as_json
         vlm-runner submit run.toml --stack vlm-runner
         vlm-runner events RUN -f
     """
-    from functools import partial
-    from pathlib import Path
-
-    import anyio
-
-    from vlm_runner.cli import console
-    from vlm_runner.spec import RunSpec
-
     spec = RunSpec.from_toml(Path(spec_file))
     settings = settings_for(Where(**flags), spec_region=spec.aws.region)
     note_local_dataset(spec)
@@ -66,10 +69,6 @@ def submit(spec_file: str, run_id: str | None, *, stack: str, yes: bool, as_json
 
 def note_local_dataset(spec: RunSpec) -> None:
     """Said, not refused: whoever builds the data into the image may have it at the same place there."""
-    from pathlib import Path
-
-    from vlm_runner.cli import console
-
     if Path(spec.dataset.source).expanduser().exists():
         console.say(
             f"vlm-runner: {spec.dataset.source} is on this machine. Where the run is driven it must be at "
@@ -80,10 +79,6 @@ def note_local_dataset(spec: RunSpec) -> None:
 async def _submit(
     settings: Settings, spec: RunSpec, run_id: str | None, stack: str, *, yes: bool
 ) -> tuple[Run, str, EcsTarget]:
-    from vlm_runner.aws.session import AwsSession
-    from vlm_runner.checkpoint import lease
-    from vlm_runner.errors import ConfigurationError
-    from vlm_runner.runner import Runner
 
     if settings.region is None:
         raise ConfigurationError("In which region is the stack?", hint="Give --region, or set AWS_REGION.")

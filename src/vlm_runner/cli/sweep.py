@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import signal
 import sys
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import click
 
-from vlm_runner.cli.options import Where, json_option, settings_for, where_options
+from vlm_runner.cli import console
+from vlm_runner.cli.options import Where, json_option, where_options
+from vlm_runner.cli.resolve import settings_for
+from vlm_runner.cli.start import confirm_plan
+from vlm_runner.errors import Stopped
+from vlm_runner.report.summary import may_bill
+from vlm_runner.runner import Runner
+from vlm_runner.sweep import table
+from vlm_runner.sweep.drive import SweepDriver
+from vlm_runner.sweep.plan import read_sweep
+from vlm_runner.watch.log import LogWatcher, configure_logging
 
 if TYPE_CHECKING:
     from vlm_runner.settings import Settings
@@ -23,7 +36,7 @@ if TYPE_CHECKING:
 @json_option
 @where_options
 def sweep(sweep_file: str, *, yes: bool, dry_run: bool, as_json: bool, **flags: Any) -> None:
-    """Run every combination that SWEEP describes, and compare them.
+    """Run every combination of SWEEP, and compare them.
 
     Images are uploaded once; jobs and throughputs are taken in turn, as many at a time as the file says.
     Starting the same sweep again goes on with each run where it stands.
@@ -40,15 +53,6 @@ def sweep(sweep_file: str, *, yes: bool, dry_run: bool, as_json: bool, **flags: 
         "training.hyperparameters.learningRate" = [0.00001, 0.00005]
         "training.hyperparameters.epochCount" = [1, 2, 3]
     """
-    from functools import partial
-    from pathlib import Path
-
-    import anyio
-
-    from vlm_runner.cli import console
-    from vlm_runner.sweep import table
-    from vlm_runner.sweep.plan import read_sweep
-
     plan = read_sweep(Path(sweep_file))
     if dry_run:
         for planned in plan.runs:
@@ -66,8 +70,6 @@ def sweep(sweep_file: str, *, yes: bool, dry_run: bool, as_json: bool, **flags: 
 
 def code_of(results: list[Result]) -> int:
     """0 if all succeeded; 104 if anything may still bill; 75 if some can be gone on with; else 100."""
-    from vlm_runner.report.summary import may_bill
-
     if all(result.succeeded for result in results):
         return 0
     unfinished = [one for one in results if one.run is None or not one.run.done]
@@ -77,13 +79,6 @@ def code_of(results: list[Result]) -> int:
 
 
 async def _sweep(settings: Settings, plan: Sweep, *, yes: bool) -> list[Result]:
-    import anyio
-
-    from vlm_runner.cli import console
-    from vlm_runner.cli.start import confirm_plan
-    from vlm_runner.runner import Runner
-    from vlm_runner.sweep.drive import SweepDriver
-    from vlm_runner.watch.log import LogWatcher, configure_logging
 
     configure_logging("text" if sys.stderr.isatty() else "json", "normal")
     results: list[Result] = []
@@ -113,7 +108,5 @@ async def _sweep(settings: Settings, plan: Sweep, *, yes: bool) -> list[Result]:
             results = await driver.drive(created, told)
             group.cancel_scope.cancel()
         if not results:
-            from vlm_runner.errors import Stopped
-
             raise Stopped("The sweep was stopped.", hint="Go on with the same command.")
     return results

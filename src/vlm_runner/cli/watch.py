@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import sys
+from contextlib import AsyncExitStack
 from functools import partial
+from socket import create_server
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import click
 
-from vlm_runner.cli.options import Where, settings_for, where_options
+from vlm_runner.aws.session import AwsSession
+from vlm_runner.checkpoint import lease
+from vlm_runner.cli import console
+from vlm_runner.cli.options import Where, where_options
+from vlm_runner.cli.report import assembled
+from vlm_runner.cli.resolve import settings_for
+from vlm_runner.clock import SystemClock
+from vlm_runner.describe import sentence
+from vlm_runner.errors import ConfigurationError, UsageError
+from vlm_runner.stores import opened_store
+from vlm_runner.watch.follow import entries
 
 if TYPE_CHECKING:
-    from contextlib import AsyncExitStack
-
     from vlm_runner.settings import Settings
 
 
@@ -23,17 +34,15 @@ if TYPE_CHECKING:
 @click.option("--port", default=0, metavar="N", help="Port to serve on. Default: any that is free.")
 @where_options
 def watch(run_id: str, *, web: bool, host: str, port: int, **flags: Any) -> None:
-    """Follow RUN, whoever drives it. It only reads: Ctrl-C ends the watching, never the run.
+    """Follow RUN in the terminal or in a browser.
+
+    It only reads: Ctrl-C ends the watching, never the run.
 
     \b
     Example:
         vlm-runner watch for-vlm-accessibility-3f2a9c01
         vlm-runner watch for-vlm-accessibility-3f2a9c01 --web
     """
-    import anyio
-
-    from vlm_runner.cli import console
-
     settings = settings_for(Where(**flags))
     try:
         if web:
@@ -47,11 +56,6 @@ def watch(run_id: str, *, web: bool, host: str, port: int, **flags: Any) -> None
 
 
 async def _lines(settings: Settings, run_id: str) -> None:
-    from vlm_runner.cli import console
-    from vlm_runner.clock import SystemClock
-    from vlm_runner.describe import sentence
-    from vlm_runner.stores import opened_store
-    from vlm_runner.watch.follow import entries
 
     async with opened_store(settings) as store:
         async for entry in entries(store, run_id, clock=SystemClock()):
@@ -59,22 +63,11 @@ async def _lines(settings: Settings, run_id: str) -> None:
 
 
 async def _serve(settings: Settings, run_id: str, host: str, port: int) -> None:
-    from contextlib import AsyncExitStack
-    from socket import create_server
-
-    import anyio
-
-    from vlm_runner.checkpoint import lease
-    from vlm_runner.cli import console
-    from vlm_runner.cli.report import assembled
-    from vlm_runner.clock import SystemClock
-    from vlm_runner.errors import ConfigurationError, UsageError
-    from vlm_runner.stores import opened_store
 
     try:
-        import uvicorn
+        import uvicorn  # noqa: PLC0415 - an extra, which may not be installed
 
-        from vlm_runner.watch.web import LOOPBACK, Live, application
+        from vlm_runner.watch.web import LOOPBACK, Live, application  # noqa: PLC0415 - an extra, which may not be installed
     except ImportError as error:
         raise ConfigurationError(
             "A page needs starlette and uvicorn.", hint="Install them: pip install 'vlm-runner[web]'"
@@ -104,7 +97,6 @@ async def _serve(settings: Settings, run_id: str, host: str, port: int) -> None:
 
 
 async def _session(settings: Settings, region: str, stack: AsyncExitStack) -> Any:
-    from vlm_runner.aws.session import AwsSession
 
     session = AwsSession(
         region=region, profile=settings.profile, endpoint_url=settings.endpoint_url, engine="aioboto3"

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import click
+
+from vlm_runner.errors import UsageError
 
 TEMPLATE = """\
 # What one run shall do. Start it with: vlm-runner start {name}
@@ -79,17 +84,14 @@ region = {region}
 @click.option("--region", default="us-east-1", show_default=True, help="Where Nova is fine-tuned.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 def init(spec_file: str, source: str, role_arn: str, region: str, *, force: bool) -> None:
-    """Write a commented spec to FILE (run.toml), for Amazon Nova Lite.
+    """Write a commented spec for Amazon Nova Lite.
+
+    FILE is run.toml by default.
 
     \b
     Example:
         vlm-runner init --source ./my-dataset --role-arn arn:aws:iam::111122223333:role/sft
     """
-    import json
-    from pathlib import Path
-
-    from vlm_runner.errors import UsageError
-
     path = Path(spec_file)
     values = {"source": source, "role_arn": role_arn, "region": region}
     # A JSON string is a TOML basic string too.

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
-from vlm_runner.core.events import Entry, Facts, RunCreated
+from vlm_runner.core.events import DatasetFacts, Entry, Facts, RunCreated
+from vlm_runner.core.outcome import Outcome, billing_possible, job_failure_reason, outcome_of
 from vlm_runner.core.phases import Phase
-from vlm_runner.core.run_status import Outcome, RunStatus
+
+if TYPE_CHECKING:
+    from vlm_runner.spec import RunSpec
 
 __all__ = ["Outcome", "Phase", "Run", "known"]
 
 T = TypeVar("T")
 
 
-class Run(Facts, RunStatus, frozen=True):
+class Run(Facts, frozen=True):
     """A run after the last event of its history."""
 
     phase: Phase
@@ -35,6 +38,74 @@ class Run(Facts, RunStatus, frozen=True):
             sequence=entry.sequence,
             created=entry.event,
         )
+
+    @property
+    def run_id(self) -> str:
+        return self.created.run_id
+
+    @property
+    def uid(self) -> str:
+        return self.created.uid
+
+    @property
+    def spec(self) -> RunSpec:
+        return self.created.spec
+
+    @property
+    def region(self) -> str:
+        return self.created.region
+
+    @property
+    def account(self) -> str:
+        return self.created.account
+
+    @property
+    def bucket(self) -> str:
+        return self.created.bucket
+
+    @property
+    def dataset(self) -> DatasetFacts:
+        return self.created.dataset
+
+    @property
+    def done(self) -> bool:
+        return self.phase is Phase.DONE
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How it ended; None while it has not ended."""
+        return outcome_of(self.phase, cancelled=self.cancelled is not None, failed=self.reason is not None)
+
+    @property
+    def reason(self) -> str | None:
+        """Why it failed, in one sentence; None if it did not."""
+        if self.job_failure is not None:
+            return job_failure_reason(self.job_failure.status, self.job_failure.reason)
+        if self.endpoint_failure is not None:
+            return self.endpoint_failure.reason
+        return self.failure.reason if self.failure is not None else None
+
+    @property
+    def may_bill(self) -> bool:
+        """Whether something that this run rented may still cost money; see `billing_possible`."""
+        return billing_possible(
+            intended=self.serving_intent is not None,
+            refused=self.refused_serving is not None,
+            released=self.released is not None,
+        )
+
+    @property
+    def may_train(self) -> bool:
+        """True while a customization job of this run may exist and not have ended."""
+        ended = self.model is not None or self.job_failure is not None or self.refused_job is not None
+        return self.job_intent is not None and not ended
+
+    @property
+    def uncertain(self) -> bool:
+        """True where a create of the present phase may have been sent, with an unknown result."""
+        if self.phase is Phase.SUBMITTING:
+            return self.uncertain_job is not None
+        return self.phase is Phase.REQUESTING and self.uncertain_serving is not None
 
 
 def known(value: T | None) -> T:

@@ -1,4 +1,4 @@
-"""`status` reads a local checkpoint as plain JSON, and says what the whole models would say."""
+"""`status` reads a local checkpoint without its models, and shows what they would."""
 
 import hashlib
 import json
@@ -14,12 +14,17 @@ from click.testing import CliRunner
 from vlm_runner.checkpoint.document import from_bytes, to_bytes
 from vlm_runner.checkpoint.integrity import canonical
 from vlm_runner.checkpoint.process_identity import this_process
-from vlm_runner.cli import cli, console, glance
-from vlm_runner.cli.exit_codes import run_exit_code
+from vlm_runner.cli import cli
+from vlm_runner.cli.run_view import CheckpointView, RunView, read_view
+from vlm_runner.core.events import Facts
+from vlm_runner.core.outcome import Outcome
+from vlm_runner.core.phases import TRANSITIONS
+from vlm_runner.core.run import Run
 from vlm_runner.errors import CheckpointError, RunNotFound, UsageError
-from vlm_runner.report.summary import may_bill
+from vlm_runner.testing.histories import after, begun, event_of
 
-GOLDEN = sorted(Path(__file__).parent.glob("*.json"))
+CHECKPOINTS = Path(__file__).parents[1] / "checkpoint"
+GOLDEN = sorted(CHECKPOINTS.glob("schema-*.json"))
 
 
 @pytest.fixture(params=GOLDEN, ids=lambda path: path.stem)
@@ -31,51 +36,85 @@ def saved(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return path
 
 
-def test_shows_what_the_models_show(saved: Path, tmp_path: Path) -> None:
+def test_the_view_of_a_file_is_the_view_of_its_models(saved: Path, tmp_path: Path) -> None:
     whole = from_bytes(saved.read_bytes(), where="here")
-    seen, where = glance.read(tmp_path, "cats")
+    seen, where = read_view(tmp_path, "cats")
 
     assert where == str(saved)
-    assert console.outcome_text(seen.run, where) == console.outcome_text(whole.run, where)
-    assert may_bill(seen.run) == may_bill(whole.run)
-    assert run_exit_code(seen.run) == run_exit_code(whole.run)
-    assert glance.state_of(seen, lambda: 104.0) == glance.state_of(whole, lambda: 104.0)
+    assert seen == CheckpointView.of(whole)
+
+
+def every_run() -> list[Run]:
+    """One run for each phase and combination of facts that the table of transitions can lead to."""
+    found = {(run.phase, _facts(run)): run for run in [begun()]}
+    waiting = list(found.values())
+    while waiting:
+        run = waiting.pop()
+        for phase, kind in TRANSITIONS:
+            if phase is not run.phase:
+                continue
+            reached = after(run, event_of(kind, run))
+            if (key := (reached.phase, _facts(reached))) not in found:
+                found[key] = reached
+                waiting.append(reached)
+    return list(found.values())
+
+
+def _facts(run: Run) -> frozenset[str]:
+    return frozenset(name for name in Facts.model_fields if getattr(run, name) is not None)
+
+
+def test_the_view_follows_the_rules_of_the_run() -> None:
+    runs = every_run()
+    for run in runs:
+        view = RunView.of(run)
+
+        assert view.outcome is run.outcome
+        assert view.reason == run.reason
+        assert view.may_bill == run.may_bill
+        assert view.handed_over == (run.handed_over is not None)
+        assert view.error == (run.failure.error if run.failure is not None else None)
+    assert {run.outcome for run in runs} == {None, *Outcome}
 
 
 def test_refuses_what_is_damaged(saved: Path, tmp_path: Path) -> None:
     body = saved.read_bytes()
     saved.write_bytes(body.replace(b'"phase":"', b'"phase":"x', 1))
     with pytest.raises(CheckpointError, match="is damaged"):
-        glance.read(tmp_path, "cats")
+        read_view(tmp_path, "cats")
     saved.write_bytes(body[:-20])
     with pytest.raises(CheckpointError, match="not valid JSON"):
-        glance.read(tmp_path, "cats")
+        read_view(tmp_path, "cats")
     strange: dict[str, object] = {"schema": 1, "min_reader": 1, "run": {"phase": "dancing"}}
     saved.write_text(
         json.dumps(strange | {"sha256": hashlib.sha256(canonical(strange).encode()).hexdigest()})
     )
     with pytest.raises(CheckpointError, match="does not fit"):
-        glance.read(tmp_path, "cats")
+        read_view(tmp_path, "cats")
 
 
 def test_tells_of_a_run_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(RunNotFound, match=f"No run 'dogs' in {tmp_path}"):
-        glance.read(tmp_path, "dogs")
+        read_view(tmp_path, "dogs")
     with pytest.raises(UsageError):
-        glance.read(tmp_path, "../dogs")
+        read_view(tmp_path, "../dogs")
 
 
-def test_needs_no_models_for_it() -> None:
+def test_needs_no_models_for_it(tmp_path: Path) -> None:
     """
     Importing pydantic and building the models takes longer than all else of `status`.
     """
     code = (
-        "import sys; from vlm_runner.cli import glance, show, console; import vlm_runner.report.summary; "
-        "print(*sys.modules.keys() & {'pydantic', 'anyio', 'asyncio', 'aioboto3', 'datasets'})"
+        "import sys; from click.testing import CliRunner; from vlm_runner.cli import cli; "
+        f"r = CliRunner().invoke(cli, ['status', 'cats', '--store', {str(tmp_path)!r}]); "
+        "print(r.exit_code, *sys.modules.keys() & {'pydantic', 'anyio', 'asyncio', 'aioboto3', 'datasets'})"
     )
+    path = tmp_path / "runs" / "cats" / "state.json"
+    path.parent.mkdir(parents=True)
+    shutil.copy(CHECKPOINTS / "schema-1-done.json", path)
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
-    assert loaded.split() == []
+    assert loaded.split() == ["0"]
 
 
 @pytest.mark.parametrize(("time_to_live", "state"), [(None, "STALE"), ("600", "RUNNING")])
@@ -83,7 +122,7 @@ def test_a_run_is_stale_by_the_lease_times_of_this_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, time_to_live: str | None, state: str
 ) -> None:
     """A process that lives, and has given no sign of life for 150 s: how long a successor waits decides."""
-    body = (Path(__file__).parent / "schema-1-training.json").read_bytes()
+    body = (CHECKPOINTS / "schema-1-training.json").read_bytes()
     checkpoint = from_bytes(body, where="here").model_copy(
         update={"holder": this_process("test"), "saved_at": datetime.now(UTC) - timedelta(seconds=150)}
     )

@@ -1,0 +1,72 @@
+"""events: a run's history."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import click
+
+from vlm_runner.checkpoint import lease
+from vlm_runner.cli import console
+from vlm_runner.cli.options import Where, where_options
+from vlm_runner.cli.resolve import settings_for
+from vlm_runner.clock import SystemClock
+from vlm_runner.stores import opened_store
+from vlm_runner.watch.follow import entries
+
+if TYPE_CHECKING:
+    from vlm_runner.core.events import Entry
+    from vlm_runner.settings import Settings
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("-f", "--follow", is_flag=True, help="Keep printing new events until the run is done.")
+@click.option("--after", metavar="N", type=int, default=0, help="Only events after number N.")
+@where_options
+def events(run_id: str, *, follow: bool, after: int, **flags: Any) -> None:
+    """Print RUN's history as JSON lines, one event a line.
+
+    Each event has a number; --after N continues after it.
+
+    \b
+    Example:
+        vlm-runner events for-vlm-accessibility-3f2a9c01 -f --after 7
+    """
+    told = _Told(after)
+    try:
+        anyio.run(partial(_print_events, settings_for(Where(**flags)), run_id, told, follow=follow))
+    except KeyboardInterrupt:
+        store = f" --store {flags['store']}" if flags["store"] else ""
+        console.say(
+            "Stopped looking; the run goes on. "
+            f"Come back with: vlm-runner events {run_id} -f --after {told.sequence}{store}"
+        )
+        sys.exit(130)
+
+
+async def _print_events(settings: Settings, run_id: str, told: _Told, *, follow: bool) -> None:
+
+    async with opened_store(settings) as store:
+        if follow:
+            async for entry in entries(store, run_id, clock=SystemClock(), after=told.sequence):
+                told.tell(entry)
+        else:
+            checkpoint, _ = await lease.load(store, run_id)
+            for entry in checkpoint.history:
+                told.tell(entry)
+
+
+class _Told:
+    """How far somebody has read: the place to go on from."""
+
+    def __init__(self, after: int) -> None:
+        self.sequence = after
+
+    def tell(self, entry: Entry) -> None:
+        if entry.sequence > self.sequence:
+            click.echo(entry.model_dump_json())
+            self.sequence = entry.sequence

@@ -1,0 +1,174 @@
+"""
+A run as `status` shows it.
+
+A local checkpoint is read into this view as plain JSON: importing pydantic and building the models takes
+longer than all else that `status` does (benchmarks/RESULTS.md). The rules are those of `Run`: see
+`vlm_runner.core.outcome`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from vlm_runner import environment
+from vlm_runner.checkpoint.integrity import read_file, verified
+from vlm_runner.checkpoint.process_identity import ProcessIdentity, is_dead
+from vlm_runner.core.outcome import Outcome, billing_possible, job_failure_reason, outcome_of
+from vlm_runner.core.phases import Phase
+from vlm_runner.errors import CheckpointError, RunNotFound
+from vlm_runner.path_segment import checked_run_id
+from vlm_runner.paths import STATE, default_checkpoint_folder, run_folder
+
+if TYPE_CHECKING:
+    from vlm_runner.checkpoint.document import Checkpoint
+    from vlm_runner.core.run import Run
+
+LEAST_SILENCE = 5.0
+"""Seconds: `LeaseSettings.time_to_live` cannot be less, so no run is STALE sooner."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstAnswer:
+    """The tuned model's answer to the first test row."""
+
+    row: int
+    answer: str
+    held_out: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunView:
+    run_id: str
+    phase: Phase
+    outcome: Outcome | None
+    reason: str | None
+    may_bill: bool
+    handed_over: bool
+    error: str | None
+    """The name of the exception, or of the limit, that failed the run."""
+    stored_exit_code: int | None
+    """Of a run that an earlier version failed; this one derives the code from `error`."""
+    base_model: str
+    model_arn: str | None
+    training_loss: float | None
+    validation_loss: float | None
+    answers_uri: str | None
+    report_uri: str | None
+    first_answer: FirstAnswer | None
+
+    @classmethod
+    def of(cls, run: Run) -> Self:
+        """The view of a run that is in memory."""
+        return cls.from_json(run.model_dump(mode="json"))
+
+    @classmethod
+    def from_json(cls, run: dict[str, Any]) -> Self:
+        """
+        The view of the `run` of a checkpoint.
+
+        Raises:
+            KeyError, TypeError, ValueError: it does not have the checkpoint's schema.
+        """
+        phase, created = Phase(run["phase"]), run["created"]
+        job_failure, endpoint_failure = run.get("job_failure"), run.get("endpoint_failure")
+        failure: dict[str, Any] = run.get("failure") or {}
+        model: dict[str, Any] = run.get("model") or {}
+        tests: dict[str, Any] = run.get("tests") or {}
+        report: dict[str, Any] = run.get("report") or {}
+        first = tests.get("first")
+        reason: str | None
+        if job_failure:
+            reason = job_failure_reason(job_failure["status"], job_failure["reason"])
+        else:
+            reason = endpoint_failure["reason"] if endpoint_failure else failure.get("reason")
+        return cls(
+            run_id=created["run_id"],
+            phase=phase,
+            outcome=outcome_of(phase, cancelled=bool(run.get("cancelled")), failed=reason is not None),
+            reason=reason,
+            may_bill=billing_possible(
+                intended=bool(run.get("serving_intent")),
+                refused=bool(run.get("refused_serving")),
+                released=bool(run.get("released")),
+            ),
+            handed_over=bool(run.get("handed_over")),
+            error=failure.get("error"),
+            stored_exit_code=failure.get("exit_code"),
+            base_model=created["spec"]["model"]["base"],
+            model_arn=model.get("model_arn"),
+            training_loss=model.get("training_loss"),
+            validation_loss=model.get("validation_loss"),
+            answers_uri=tests.get("uri"),
+            report_uri=report.get("uri"),
+            first_answer=FirstAnswer(first["row"], first["answer"], tests["held_out"]) if first else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointView:
+    run: RunView
+    holder: ProcessIdentity | None
+    saved_at: datetime | None
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> Self:
+        return cls.from_json(checkpoint.model_dump(mode="json", exclude={"history"}))
+
+    @classmethod
+    def from_json(cls, table: dict[str, Any]) -> Self:
+        """As `RunView.from_json`, of the whole checkpoint."""
+        holder, saved_at = table.get("holder"), table.get("saved_at")
+        return cls(
+            RunView.from_json(table["run"]),
+            ProcessIdentity(**{name: holder[name] for name in ProcessIdentity.__slots__}) if holder else None,
+            datetime.fromisoformat(saved_at) if saved_at else None,
+        )
+
+
+def local_root(store: str | None) -> Path | None:
+    """The folder of the store that the flag, else the environment, names; None for a store elsewhere."""
+    uri = store or environment.checkpoint_uri()
+    if uri is None:
+        return default_checkpoint_folder()
+    return None if "://" in uri else Path(uri)
+
+
+def read_view(root: Path, run_id: str) -> tuple[CheckpointView, str]:
+    """
+    The view of a run in a local store, and the path of its checkpoint.
+
+    Raises:
+        RunNotFound: the store has no such run.
+        CheckpointError: the checkpoint is damaged, or of a newer version.
+    """
+    path = run_folder(root, checked_run_id(run_id)) / STATE
+    body = read_file(path)
+    if body is None:
+        raise RunNotFound(
+            f"No run '{run_id}' in {root.expanduser().absolute()}.", hint="List the runs: vlm-runner list"
+        )
+    table = verified(body, where=str(path))
+    try:
+        return CheckpointView.from_json(table), str(path)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} does not fit the schema: {error}.") from error
+
+
+def state_of(checkpoint: CheckpointView, takeover_after: float) -> str:
+    """
+    In one word: RUNNING, STOPPED, STALE, or how it ended.
+
+    STALE: its process is gone, or has been silent for `takeover_after` seconds, after which a successor takes
+    the run over.
+    """
+    if checkpoint.run.outcome is not None:
+        return checkpoint.run.outcome.value.upper()
+    if checkpoint.holder is None:
+        return "STOPPED"
+    silent = 0.0
+    if checkpoint.saved_at is not None:
+        silent = (datetime.now(UTC) - checkpoint.saved_at).total_seconds()
+    return "STALE" if silent > takeover_after or is_dead(checkpoint.holder) else "RUNNING"
