@@ -136,7 +136,6 @@ READS: dict[str, Call] = {
     "InvokeModel": lambda aws: aws.runtime.invoke(ARN, b"{}", lambda body: body["generation"].strip()),
     "GetCallerIdentity": lambda aws: aws.account.caller(),
     "GetRole": lambda aws: aws.inspection.role("arn:aws:iam::123456789012:role/r"),
-    "ListRolePolicies": lambda aws: aws.inspection.policies("r"),
     "PutObject": lambda aws: aws.objects("bucket", owner=None).put("k", b"x", content_type="text/plain"),
     "PutObject, once": lambda aws: aws.objects("bucket", owner=None).put_once("k", b"x", content_type="a/b"),
     "PutObject, if": lambda aws: aws.state_objects("bucket").put_if("k", b"{}", replacing=None),
@@ -240,8 +239,8 @@ def test_every_operation_that_is_called_is_tried() -> None:
     follow = {
         "UpdateSchedule", "CreatePipeline", "UploadPart", "UploadPartCopy", "CompleteMultipartUpload",
         "AbortMultipartUpload", "PutPublicAccessBlock", "GetPublicAccessBlock", "GetBucketPolicyStatus",
-        "ListPipelineExecutionSteps", "DescribeProcessingJob", "GetRolePolicy", "ListAttachedRolePolicies",
-        "GetPolicy", "GetPolicyVersion", "HeadBucket", "GetBucketLocation",
+        "ListPipelineExecutionSteps", "DescribeProcessingJob",
+        "HeadBucket", "GetBucketLocation",
     }  # fmt: skip
     called = {
         node.args[0].value

@@ -52,8 +52,9 @@ class AwsInspection:
         answer = await self._sts.call("GetCallerIdentity")
         return answer.optional_header("date", parsedate_to_datetime)
 
-    async def role(self, arn: str) -> Role | None:
-        name = arn.rpartition("/")[2]
+    async def role(self, role: str) -> Role | None:
+        """The role of this name or ARN; None if there is none."""
+        name = role.rpartition("/")[2]
         try:
             answer = await self._iam.call("GetRole", about=name, RoleName=name)
         except NotFound:
@@ -62,15 +63,15 @@ class AwsInspection:
             if error.code == "NoSuchEntity":
                 return None
             raise
-        role = answer.part("Role")
+        found = answer.part("Role")
         return Role(
-            arn=role.arn("Arn"), name=role.name("RoleName"), trust=role.policy("AssumeRolePolicyDocument")
+            arn=found.arn("Arn"), name=found.name("RoleName"), trust=found.policy("AssumeRolePolicyDocument")
         )
 
     async def simulate(
         self, principal: str, actions: Sequence[str], resource: str, context: Mapping[str, str]
     ) -> dict[str, bool] | None:
-        """Of each action whether `principal` may do it; None: the simulation is not to be had here."""
+        """Of each action whether `principal` may do it; None: IAM could not be asked."""
         entries = [
             {"ContextKeyName": key, "ContextKeyValues": [value], "ContextKeyType": "string"}
             for key, value in context.items()
@@ -89,21 +90,6 @@ class AwsInspection:
             }
         except (AccessDenied, AwsUnavailable, NotFound):
             return None
-
-    async def policies(self, role_name: str) -> list[Document]:
-        """Every identity policy of a role, inline and attached."""
-        call, found = self._iam.call, list[Document]()
-        inline = await call("ListRolePolicies", RoleName=role_name)
-        for name in inline.names("PolicyNames"):
-            answer = await call("GetRolePolicy", RoleName=role_name, PolicyName=name)
-            found.append(answer.policy("PolicyDocument"))
-        attached = await call("ListAttachedRolePolicies", RoleName=role_name)
-        for policy in attached.parts("AttachedPolicies"):
-            arn = policy.arn("PolicyArn")
-            version = (await call("GetPolicy", PolicyArn=arn)).part("Policy").name("DefaultVersionId")
-            answer = await call("GetPolicyVersion", PolicyArn=arn, VersionId=version)
-            found.append(answer.part("PolicyVersion").policy("Document"))
-        return found
 
     async def bucket(self, bucket: str, account: str) -> BucketFacts:
         where = {"Bucket": bucket, "ExpectedBucketOwner": account}

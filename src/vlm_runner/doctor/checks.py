@@ -17,7 +17,7 @@ import anyio.to_thread
 from vlm_runner.checkpoint.probe import conformance_failure
 from vlm_runner.core.names import bucket_name
 from vlm_runner.doctor import documents
-from vlm_runner.doctor.policy import PolicyVerdict, condition_values, fits, listed, policy_verdict, trusts
+from vlm_runner.doctor.policy import condition_values, fits, listed, trusts
 from vlm_runner.errors import AccessDenied, CredentialsError, VlmRunnerError
 from vlm_runner.models import Lifecycle
 from vlm_runner.spec import ServingMode
@@ -288,29 +288,16 @@ async def _rights(patient: Subject, caller: Caller, role: Role) -> AsyncIterator
         "vlm-runner iam SPEC --only role_policy > policy.json && aws iam put-role-policy "
         f"--role-name {role.name} --policy-name vlm-runner --policy-document file://policy.json"
     )
-    policies: list[dict[str, Any]] | None = None
     for code, about, action, resource, prefix in needs:
         context = {"aws:ResourceAccount": caller.account} | ({"s3:prefix": prefix} if prefix else {})
         simulated = await patient.inspection.simulate(role.arn, [action], resource, context)
-        if simulated is not None:
-            allowed = PolicyVerdict.ALLOWED if simulated.get(action, False) else PolicyVerdict.DENIED
-            how = "simulated by IAM"
+        if simulated is None:
+            yield _not_simulated("C13", "role's rights", role.arn)
+            return
+        if simulated.get(action, False):
+            yield Check(code, Status.GOOD, about, action)
         else:
-            if policies is None:
-                try:
-                    policies = await patient.inspection.policies(role.name)
-                except VlmRunnerError as error:
-                    said = f"its policies could be neither simulated nor read ({error.message})"
-                    yield Check(
-                        "C13", Status.UNKNOWN, "role's rights", said, "Allow iam:SimulatePrincipalPolicy."
-                    )
-                    return
-            allowed, how = policy_verdict(policies, action, resource), "read from its policies, not simulated"
-        if allowed is PolicyVerdict.DENIED:
-            yield Check(code, Status.BAD, about, f"{role.name} may not {action} on {resource} ({how})", add)
-        else:
-            uncertain = ", under a condition" if allowed is PolicyVerdict.CONDITIONAL else ""
-            yield Check(code, Status.GOOD, about, f"{action}{uncertain} ({how})")
+            yield Check(code, Status.BAD, about, f"{role.name} may not {action} on {resource}", add)
 
 
 async def _bucket(patient: Subject, caller: Caller) -> AsyncIterator[Check]:
@@ -388,16 +375,18 @@ async def _jobs(patient: Subject, _: Caller) -> AsyncIterator[Check]:
         yield Check("C19", Status.GOOD, "jobs", f"{running} under way, of at most {most}")
 
 
+def _not_simulated(code: str, about: str, principal: str) -> Check:
+    """Only IAM's own answer counts: it knows boundaries and conditions, which policies alone do not show."""
+    fix = f"Allow iam:SimulatePrincipalPolicy on {principal}."
+    return Check(code, Status.UNKNOWN, about, "IAM could not be asked to simulate them", fix)
+
+
 async def _caller(patient: Subject, caller: Caller) -> AsyncIterator[Check]:
-    """What whoever calls may do, as far as IAM simulates it."""
-    parts = caller.arn.split(":")
-    if ":assumed-role/" in caller.arn:
-        principal = f"arn:{caller.partition}:iam::{caller.account}:role/{caller.arn.split('/')[1]}"
-    elif len(parts) > 5 and parts[5].startswith("user/"):
-        principal = caller.arn
-    else:
-        said = f"IAM simulates users and roles, and this is {caller.arn}"
-        fix = "Use a role or a user of the account, with: vlm-runner iam SPEC --only caller_policy"
+    """Whether the caller has the rights that a run needs."""
+    principal = await _principal(patient, caller)
+    if principal is None:
+        said = f"IAM simulates users and roles that can be looked up, and this is {caller.arn}"
+        fix = "Allow iam:GetRole on the caller's own role, or use a user or role of the account."
         yield Check("C21", Status.UNKNOWN, "caller's rights", said, fix)
         return
     wanted = documents.caller_policy(patient.scope(caller.account, caller.partition))["Statement"]
@@ -411,15 +400,29 @@ async def _caller(patient: Subject, caller: Caller) -> AsyncIterator[Check]:
         }
         result = await patient.inspection.simulate(principal, listed(statement["Action"]), resource, context)
         if result is None:
-            said = "IAM's simulation is not to be had, so the caller's rights are not known"
-            yield Check("C21", Status.UNKNOWN, "caller's rights", said, "Allow iam:SimulatePrincipalPolicy.")
+            yield _not_simulated("C21", "caller's rights", principal)
             return
         denied += [action for action, allowed in result.items() if not allowed]
     if denied:
         give = "vlm-runner iam SPEC --only caller_policy"
         yield Check("C21", Status.BAD, "caller's rights", f"may not {', '.join(denied)}", give)
     else:
-        yield Check("C21", Status.GOOD, "caller's rights", "simulated by IAM")
+        yield Check("C21", Status.GOOD, "caller's rights", "all that caller_policy lists")
+
+
+async def _principal(patient: Subject, caller: Caller) -> str | None:
+    """The ARN that IAM simulates; None for the root user, a federated user, or a role that cannot be read."""
+    kind, _, name = caller.arn.split(":", 5)[5].partition("/")
+    if kind == "user":
+        return caller.arn
+    if kind != "assumed-role":
+        return None
+    try:
+        # A session's ARN leaves out the path of its role, so the role is looked up by its name.
+        role = await patient.inspection.role(name.partition("/")[0])
+    except AccessDenied:
+        return None
+    return role.arn if role is not None else None
 
 
 async def _name(patient: Subject, _: Caller) -> AsyncIterator[Check]:

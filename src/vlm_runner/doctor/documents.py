@@ -159,7 +159,7 @@ def caller_policy(scope: Scope) -> Document:
         ),
         _allow(
             "LookAtTheRole",
-            ["iam:GetRole", "iam:ListRolePolicies", "iam:GetRolePolicy", "iam:ListAttachedRolePolicies"],
+            ["iam:GetRole", "iam:SimulatePrincipalPolicy"],
             scope.role_arn,
         ),
         *_dead_man_switch(scope),
