@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.histories import happy_runs
 from vlm_runner.aws.fence import set_fence
 from vlm_runner.aws.session import AwsSession
 from vlm_runner.core.decide import RequestServing, SubmitJob, decide
 from vlm_runner.errors import LeaseExpired
-from vlm_runner.testing.histories import happy_runs
 
 if TYPE_CHECKING:
     from vlm_runner.core.run import Run

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.histories import happy_runs
 from vlm_runner.checkpoint.document import Checkpoint, Holder, from_bytes, to_bytes
 from vlm_runner.checkpoint.integrity import MAX_BYTES, SCHEMA
 from vlm_runner.core.decide import decide
@@ -17,7 +18,6 @@ from vlm_runner.core.events import JobCompleted
 from vlm_runner.core.run import Phase
 from vlm_runner.core.transitions import fold
 from vlm_runner.errors import CheckpointError
-from vlm_runner.testing.histories import happy_runs
 
 HERE = Path(__file__).parent
 GOLDEN = sorted(HERE.glob("*.json"))

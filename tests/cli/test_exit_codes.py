@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.histories import after, event_of, happy_runs
 from vlm_runner import errors
 from vlm_runner.cli.exit_codes import EXIT_CODES, exit_code, run_exit_code
 from vlm_runner.cli.run_view import RunView
@@ -11,7 +12,6 @@ from vlm_runner.core.budget import overdue
 from vlm_runner.core.events import HandedOver, RunFailed
 from vlm_runner.core.run import Phase, Run
 from vlm_runner.errors import RowError, StillBilling
-from vlm_runner.testing.histories import after, event_of, happy_runs
 
 CODES: dict[str, int] = {
     "UsageError": 2,

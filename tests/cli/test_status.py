@@ -21,7 +21,7 @@ from vlm_runner.core.outcome import Outcome
 from vlm_runner.core.phases import TRANSITIONS
 from vlm_runner.core.run import Run
 from vlm_runner.errors import CheckpointError, RunNotFound, UsageError
-from vlm_runner.testing.histories import after, begun, event_of
+from tests.histories import after, begun, event_of
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoint"
 GOLDEN = sorted(CHECKPOINTS.glob("schema-*.json"))

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.histories import after, begun, created, event_of, happy_runs
 from vlm_runner.core import names
 from vlm_runner.core.decide import HandOver, Record, Release, decide, due
 from vlm_runner.core.events import CancelRequested
 from vlm_runner.core.intents import intend_job, intend_serving
 from vlm_runner.core.pace import QUIET, PollPace
 from vlm_runner.core.run import Phase, Run
-from vlm_runner.testing.histories import after, begun, created, event_of, happy_runs
 
 AWS_PATTERNS = {
     "JobName": r"[a-zA-Z0-9](-*[a-zA-Z0-9\+\-\.])*",

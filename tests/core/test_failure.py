@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.histories import after, event_of
 from vlm_runner.core.events import CreateRefused, CreateUncertain, RunFailed
 from vlm_runner.core.failure import Failure, Halt, Proceed, Reaction, RetryAfter, on_failure, uncertain_create
 from vlm_runner.core.run import Phase, Run
@@ -19,7 +20,6 @@ from vlm_runner.errors import (
     QuotaExceeded,
     UncertainCreate,
 )
-from vlm_runner.testing.histories import after, event_of
 
 from .test_decide import at
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.histories import AT, after, begun, entry, event_of, happy_runs
 from vlm_runner.core.decide import Record, RequestServing, SubmitJob, decide
 from vlm_runner.core.events import Entry, Event
 from vlm_runner.core.phases import TRANSITIONS, WITHOUT_SERVING, Table
@@ -20,7 +21,6 @@ from vlm_runner.core.transitions import (
     fold,
     table_of,
 )
-from vlm_runner.testing.histories import AT, after, begun, entry, event_of, happy_runs
 
 TABLES = pytest.mark.parametrize("table", [TRANSITIONS, WITHOUT_SERVING], ids=["serving", "no serving"])
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.histories import begun
 from vlm_runner.checkpoint.document import Checkpoint, Holder
 from vlm_runner.checkpoint.process_identity import this_process
 from vlm_runner.cli.run_view import CheckpointView, state_of
-from vlm_runner.testing.histories import begun
 
 ELSEWHERE = Holder(id="a", host="another-machine", pid=1, boot_id="b", pid_namespace="c", pid_started="d")
 

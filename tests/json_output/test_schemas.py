@@ -9,11 +9,11 @@ from typing import Any
 import click
 import pytest
 
+from tests.histories import begun
 from vlm_runner.cli import cli
 from vlm_runner.core.events import Entry, JobSubmitted
 from vlm_runner.json_output import OUTPUTS
 from vlm_runner.report.summary import summary
-from vlm_runner.testing.histories import begun
 
 from .fitting import FOLDER, output_of, problems
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from tests.histories import AT, STAGED, after, begun, entry
 from vlm_runner.checkpoint import lease
 from vlm_runner.checkpoint.base import Replaced, Stored
 from vlm_runner.checkpoint.document import Checkpoint, Holder, from_bytes
@@ -23,7 +24,6 @@ from vlm_runner.errors import (
     Unsaved,
 )
 from vlm_runner.testing import FakeClock, MemoryStore
-from vlm_runner.testing.histories import AT, STAGED, after, begun, entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable

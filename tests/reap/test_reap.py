@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.histories import AT, ENDPOINT, after, event_of, happy_runs
 from vlm_runner.checkpoint.base import Stored
 from vlm_runner.core.expiry import Rented, judge
 from vlm_runner.core.names import NEVER, TAG_EXPIRES, TAG_RUN, TAG_UID
@@ -17,7 +18,6 @@ from vlm_runner.models import load_catalogue
 from vlm_runner.reap import find_rented, may_still_bill, reap
 from vlm_runner.spec import ServingMode
 from vlm_runner.testing import Crash, FakeClock, Fault, Plan, World
-from vlm_runner.testing.histories import AT, ENDPOINT, after, event_of, happy_runs
 
 if TYPE_CHECKING:
     from pathlib import Path

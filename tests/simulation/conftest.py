@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vlm_runner.testing.shortcuts import shortcuts
+from tests.shortcuts import shortcuts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tests.shortcuts import shortcuts
 from vlm_runner.checkpoint.base import Replaced
 from vlm_runner.checkpoint.document import from_bytes, to_bytes
 from vlm_runner.errors import CheckpointError, VlmRunnerError
 from vlm_runner.testing import Crash, FakeBedrock, FakeClock, Fault, Plan, Process, VirtualLoop, World
 from vlm_runner.testing.faults import CREATES, FREEZES, ONLY_CREATES, SIGNATURE_SECONDS
-from vlm_runner.testing.shortcuts import shortcuts
 from vlm_runner.testing.virtual import threads_inline
 
 if TYPE_CHECKING:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tests.histories import after, event_of, happy_runs
 from vlm_runner.core.decide import decide
 from vlm_runner.core.pace import PollPace
 from vlm_runner.core.signals import Signal, Trouble
 from vlm_runner.models import load_catalogue
 from vlm_runner.steps.ports import Ports
 from vlm_runner.testing import FakeAws, FakeBedrock, FakeClock, TinyDataset
-from vlm_runner.testing.histories import after, event_of, happy_runs
 
 if TYPE_CHECKING:
     from vlm_runner.core.decide import Command
