@@ -7,6 +7,10 @@ PYTEST := $(BIN)/python -m pytest
 GENERATED := README.md docs/before-you-pay.md docs/reliability.md
 
 .DEFAULT_GOAL := help
+
+# Where bytecode may not be kept, each of the tests' processes compiles all of its imports anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help install demo test crash long mutants lint docs check constraints clean
 
 help:  ## Show this list

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cfnlint.decode.cfn_yaml import loads as cloudformation
 from moto.events.models import EventPattern
 
 from tests.e2e.laptop import ROLE
@@ -105,6 +104,14 @@ def used(laptop: Laptop) -> set[str]:
         operation = call["operation"]
         if "app/vlm-runner" in call["caller"] or operation in {"PutObject", "GetObject"}:
             found |= set(ACTIONS.get(operation, (f"{call['service'].split('-')[0]}:{operation}",)))
+    return found
+
+
+def resources_of_template() -> dict[str, Any]:
+    # Imported here: it brings sympy with it, which no other test needs.
+    from cfnlint.decode.cfn_yaml import loads
+
+    found: dict[str, Any] = loads(TEMPLATE.read_text())["Resources"]
     return found
 
 
@@ -281,8 +288,7 @@ STOPPED = {
     ids=range(14),
 )
 def test_only_a_task_that_says_it_can_go_on_is_run_again(change: dict[str, Any], again: bool) -> None:
-    template = cloudformation(TEMPLATE.read_text())
-    pattern = template["Resources"]["Restart"]["Properties"]["EventPattern"]
+    pattern = resources_of_template()["Restart"]["Properties"]["EventPattern"]
     assert pattern["detail"]["clusterArn"] == [{"Fn::GetAtt": ["Cluster", "Arn"]}]
     assert pattern["detail"]["group"] == [{"Fn::Sub": "family:${AWS::StackName}-run"}]
     pattern["detail"] |= {"clusterArn": ["ours"], "group": ["family:vlm-runner-run"]}
@@ -364,8 +370,7 @@ def statements_of(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def resources(kind: str) -> dict[str, dict[str, Any]]:
-    found = cloudformation(TEMPLATE.read_text())["Resources"]
-    return {name: item for name, item in found.items() if item["Type"].startswith(kind)}
+    return {name: item for name, item in resources_of_template().items() if item["Type"].startswith(kind)}
 
 
 def actions_of(statement: dict[str, Any]) -> set[str]:

@@ -88,12 +88,16 @@ def test_bad_rows_fail_the_job(desk: Desk, damage: Callable[[Rows], Rows], words
 
 @pytest.mark.parametrize(
     ("body", "words"),
-    [(b"not an image", "cannot be read"), (png(9)[:60], "cannot be read"), (png(9, 8001), "8001x8001")],
+    [
+        (lambda: b"not an image", "cannot be read"),
+        (lambda: png(9)[:60], "cannot be read"),
+        (lambda: png(9, 8001), "8001x8001"),
+    ],
     ids=["rubbish", "truncated", "too wide"],
 )
-def test_bad_images_fail_the_job(desk: Desk, body: bytes, words: str) -> None:
+def test_bad_images_fail_the_job(desk: Desk, body: Callable[[], bytes], words: str) -> None:
     desk.stage()
-    desk.s3.put_object(Bucket=BUCKET, Key="images/train/002.png", Body=body)
+    desk.s3.put_object(Bucket=BUCKET, Key="images/train/002.png", Body=body())
 
     assert words in failure(desk)
 
