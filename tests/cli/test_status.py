@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tests.histories import after, begun, event_of
 from vlm_runner.checkpoint.document import from_bytes, to_bytes
 from vlm_runner.checkpoint.integrity import canonical
 from vlm_runner.checkpoint.process_identity import this_process
@@ -21,7 +22,6 @@ from vlm_runner.core.outcome import Outcome
 from vlm_runner.core.phases import TRANSITIONS
 from vlm_runner.core.run import Run
 from vlm_runner.errors import CheckpointError, RunNotFound, UsageError
-from tests.histories import after, begun, event_of
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoint"
 GOLDEN = sorted(CHECKPOINTS.glob("schema-*.json"))
