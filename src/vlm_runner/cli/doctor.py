@@ -1,4 +1,4 @@
-"""doctor and iam: what stands in the way outside of the data, and the documents that let it pass."""
+"""doctor: check account, role, bucket, quotas and checkpoint store."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from vlm_runner.runner import Runner
 from vlm_runner.spec import RunSpec
 
 if TYPE_CHECKING:
+    from vlm_runner.aws.ports import Objects
     from vlm_runner.doctor import Check
     from vlm_runner.models import Catalogue, ModelProfile
     from vlm_runner.settings import Settings
@@ -74,13 +75,12 @@ def subject_of(
     profile: ModelProfile,
     catalogue: Catalogue,
     settings: Settings,
-    session: Any,
+    session: AwsSession,
     *,
     run_id: str | None,
 ) -> Subject:
-
     uri = settings.checkpoint_uri
-    store: Path | tuple[Any, str]
+    store: Path | tuple[Objects, str]
     if uri is not None and uri.startswith("s3://"):
         bucket, _, prefix = uri.removeprefix("s3://").partition("/")
         store = (session.state_objects(bucket), prefix)
@@ -88,7 +88,6 @@ def subject_of(
         store = Path(uri) if uri is not None else default_checkpoint_folder()
 
     async def name_taken() -> str | None:
-
         async with Runner.open(settings) as runner:
             try:
                 await runner.existing(spec, run_id=run_id)

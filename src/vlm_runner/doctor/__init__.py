@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from vlm_runner.doctor.checks import Check, Status, Subject, run_checks
+from vlm_runner.doctor.checks import Subject, run_checks
+from vlm_runner.plan.check import Check, Status
 
 __all__ = ["Check", "Status", "Subject", "run_checks"]

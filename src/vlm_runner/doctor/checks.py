@@ -8,9 +8,8 @@ import secrets
 import tempfile
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
@@ -20,57 +19,20 @@ from vlm_runner.doctor import documents
 from vlm_runner.doctor.policy import condition_values, fits, listed, trusts
 from vlm_runner.errors import AccessDenied, CredentialsError, VlmRunnerError
 from vlm_runner.models import Lifecycle
+from vlm_runner.plan.check import Check, Status
 from vlm_runner.spec import ServingMode
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from vlm_runner.aws.inspection import AwsInspection, Role
     from vlm_runner.aws.ports import Aws, Caller, Objects
-    from vlm_runner.json_output import CheckJson
     from vlm_runner.models import Catalogue, ModelProfile
     from vlm_runner.spec import RunSpec
 
 SKEW = timedelta(minutes=4)
 """AWS refuses signatures that are five minutes off (IAM user guide, signing)."""
 QUOTAS = "https://console.aws.amazon.com/servicequotas/home/services/bedrock/quotas"
-
-
-class Status(StrEnum):
-    GOOD = "good"
-    BAD = "bad"
-    """The run would fail."""
-    DOUBTFUL = "doubtful"
-    """It may fail, or go wrong later."""
-    UNKNOWN = "unknown"
-    """It could not be looked at; says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    code: str
-    status: Status
-    about: str
-    message: str
-    fix: str | None = None
-
-    @property
-    def matters(self) -> bool:
-        return self.status is not Status.GOOD
-
-    @property
-    def line(self) -> str:
-        text = f"{self.status.value:<10}{self.code}  {self.about}: {self.message}"
-        return f"{text}\n{' ' * 12}      fix: {self.fix}" if self.fix else text
-
-    def as_json(self) -> CheckJson:
-        return {
-            "code": self.code,
-            "status": self.status.value,
-            "about": self.about,
-            "message": self.message,
-            "fix": self.fix,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +47,8 @@ class Subject:
     now: Callable[[], datetime]
     store: Path | tuple[Objects, str]
     """Of checkpoints: a folder, or a bucket and a prefix."""
-    name_taken: Callable[[], Any] | None = None
-    """Async; the phase of a run of the same name and another spec, or None."""
+    name_taken: Callable[[], Awaitable[str | None]] | None = None
+    """Why the run's name cannot be used, or None."""
 
     @property
     def region(self) -> str:
@@ -432,7 +394,7 @@ async def _name(patient: Subject, _: Caller) -> AsyncIterator[Check]:
     if taken is None:
         yield Check("C22", Status.GOOD, "name", "free")
     else:
-        yield Check("C22", Status.BAD, "name", str(taken), "Give another --run-id.")
+        yield Check("C22", Status.BAD, "name", taken, "Give another --run-id.")
 
 
 async def _store(patient: Subject, _: Caller) -> AsyncIterator[Check]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from vlm_runner.lint.finding import Severity
 from vlm_runner.plan.cost import billed, money
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vlm_runner.core.run import Run
     from vlm_runner.json_output import BudgetJson, PlanJson, UploadJson
     from vlm_runner.lint.finding import LintReport
+    from vlm_runner.plan.check import Check
     from vlm_runner.plan.cost import Cost
     from vlm_runner.spec import RunSpec
 
@@ -62,7 +63,7 @@ class Plan:
     resources: tuple[tuple[str, str, str], ...] = ()
     """Kind, name, and what happens to it: create, adopt, reuse."""
     uploads: tuple[Upload, ...] = ()
-    doctor: tuple[Any, ...] = ()
+    doctor: tuple[Check, ...] = ()
     budget: BudgetFacts | None = None
     refusal: str | None = None
     """Why the run would be refused, if it would."""
@@ -74,7 +75,7 @@ def plan_json(plan: Plan) -> PlanJson:
         "run_id": _run_id(plan),
         "model": plan.spec.model.base,
         "lint": plan.report.as_json(),
-        "doctor": [finding.as_json() for finding in plan.doctor],
+        "doctor": [check.as_json() for check in plan.doctor],
         "resources": [
             {"kind": kind, "name": name, "action": action} for kind, name, action in plan.resources
         ],
@@ -212,7 +213,7 @@ def _money(plan: Plan) -> list[str]:
 
 
 def _checks(plan: Plan) -> list[str]:
-    lines = [f"  {finding.line}" for finding in plan.doctor if finding.matters]
+    lines = [f"  {check.line}" for check in plan.doctor if check.matters]
     head = ["", "Doctor:"] if lines else []
     refusal = ["", f"REFUSED: {plan.refusal}"] if plan.refusal else []
     return [*head, *lines, *refusal]
