@@ -254,11 +254,11 @@ async def test_a_bucket_that_does_not_block_public_access(world: World) -> None:
 
 
 async def test_too_few_model_units(world: World) -> None:
-    world.sandbox.world.bend({"no_commitment_units": 0})
+    world.sandbox.state.change_scenario({"no_commitment_units": 0})
     try:
         check = await world.only("C17")
     finally:
-        world.sandbox.world.bend({"no_commitment_units": 2})
+        world.sandbox.state.change_scenario({"no_commitment_units": 2})
 
     assert "L-BE77399C" in (check.fix or "")
     assert "on-demand" in (check.fix or "")

@@ -276,7 +276,7 @@ async def test_a_throughput_that_never_comes_is_released_within_max_cost(
     """
     It is slow to warm up; the run gives it up when the money for it is used up, less the time to delete it.
     """
-    of_2025.world.bend({"throughput_seconds": 3 * 3600})
+    of_2025.state.change_scenario({"throughput_seconds": 3 * 3600})
     spec = spec_of(five_times_the_sample(tmp_path / "data"), LLAMA, "us-west-2", budget={"max_cost": 45.0})
     settings = settings_for(
         of_2025, "us-west-2", tmp_path, lease={"time_to_live": 90, "renew_every": 20, "guard": 30}

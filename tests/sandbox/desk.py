@@ -79,7 +79,7 @@ class Desk:
     def advance(self, seconds: float) -> None:
         self.call("POST", "clock", {"advance_seconds": seconds})
 
-    def bend(self, **changes: Any) -> None:
+    def change_scenario(self, **changes: Any) -> None:
         self.call("POST", "scenario", changes)
 
     def fault(self, **fault: Any) -> None:

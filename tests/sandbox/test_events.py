@@ -44,14 +44,14 @@ def test_events_are_lost_doubled_or_late_on_demand(desk: Desk) -> None:
     desk.stage()
     desk.bedrock.create_model_customization_job(**desk.job())
     desk.advance(60)
-    desk.bend(drop_events=1)
+    desk.change_scenario(drop_events=1)
     desk.advance(6 * 3600)
     assert received(sqs, url) == []
 
     request = desk.job(jobName="dogs", customModelName="dogs", clientRequestToken="dogs")
     desk.bedrock.create_model_customization_job(**request)
     desk.advance(60)
-    desk.bend(duplicate_events=1, delay_events_seconds=600)
+    desk.change_scenario(duplicate_events=1, delay_events_seconds=600)
     desk.advance(6 * 3600)
     assert received(sqs, url) == []
     desk.advance(601)

@@ -24,7 +24,7 @@ def test_a_token_used_for_something_else_is_a_conflict(desk: Desk) -> None:
 
 def test_a_token_is_forgotten_after_a_while(desk: Desk) -> None:
     """The same request is then a new one, and only its name protects."""
-    desk.bend(throughput_seconds=10, no_commitment_units=4)
+    desk.change_scenario(throughput_seconds=10, no_commitment_units=4)
     model = desk.finished_model()
     request = {
         "modelUnits": 1,
@@ -47,7 +47,7 @@ def test_a_token_is_forgotten_after_a_while(desk: Desk) -> None:
 
 
 def test_the_memory_can_be_shortened(desk: Desk) -> None:
-    desk.bend(token_memory_seconds=5)
+    desk.change_scenario(token_memory_seconds=5)
     desk.stage()
     desk.bedrock.create_model_customization_job(**desk.job())
     desk.advance(6)

@@ -37,7 +37,7 @@ def test_a_job_takes_one_to_three_hours(desk: Desk) -> None:
 
 
 def test_a_scenario_sets_how_long(desk: Desk) -> None:
-    desk.bend(job_seconds=60)
+    desk.change_scenario(job_seconds=60)
     desk.stage()
     desk.bedrock.create_model_customization_job(**desk.job())
     desk.advance(61)
@@ -49,7 +49,7 @@ def test_a_scenario_sets_how_long(desk: Desk) -> None:
 
 
 def test_the_model_exists_only_after_the_job_and_is_active_a_little_later(desk: Desk) -> None:
-    desk.bend(job_seconds=60)
+    desk.change_scenario(job_seconds=60)
     desk.stage()
     desk.bedrock.create_model_customization_job(**desk.job())
     job = desk.bedrock.get_model_customization_job(jobIdentifier="cats")
@@ -88,7 +88,7 @@ def test_a_stopped_job_stops_in_time_and_bills_what_it_trained(desk: Desk) -> No
 
 
 def test_a_job_fails_in_training_when_told(desk: Desk) -> None:
-    desk.bend(fail_next_job="The GPU caught fire.")
+    desk.change_scenario(fail_next_job="The GPU caught fire.")
     desk.stage()
 
     job = desk.finished_job()
@@ -99,7 +99,7 @@ def test_a_job_fails_in_training_when_told(desk: Desk) -> None:
 
 
 def test_lists_filter_sort_and_page(desk: Desk) -> None:
-    desk.bend(running_jobs=9)
+    desk.change_scenario(running_jobs=9)
     desk.stage()
     for name in ("ant", "bee", "cat"):
         desk.bedrock.create_model_customization_job(

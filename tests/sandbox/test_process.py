@@ -61,7 +61,7 @@ def test_jobs_move_on_without_being_asked(desk: Desk) -> None:
     desk.call("POST", "clock", {"speed": 100_000})
     try:
         deadline = time.monotonic() + 20
-        region = desk.sandbox.world.region("us-east-1")
+        region = desk.sandbox.state.region("us-east-1")
         while not region.models:
             assert time.monotonic() < deadline
             threading.Event().wait(0.02)

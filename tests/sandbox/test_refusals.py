@@ -143,7 +143,7 @@ def test_two_jobs_run_at_most(desk: Desk) -> None:
 
 
 def test_a_missing_role_is_refused_once_roles_are_required(desk: Desk) -> None:
-    desk.bend(require_roles=True)
+    desk.change_scenario(require_roles=True)
 
     code, message, _ = refusal(desk.bedrock.create_model_customization_job, **desk.job())
     trust = (

@@ -13,7 +13,7 @@ from .test_serving import rent
 
 def delete_later(desk: Desk, seconds: float, **changes: Any) -> Any:
     scheduler = desk.client("scheduler")
-    at = desk.sandbox.world.now() + timedelta(seconds=seconds)
+    at = desk.sandbox.state.now() + timedelta(seconds=seconds)
     target = {
         "Arn": "arn:aws:scheduler:::aws-sdk:bedrock:deleteProvisionedModelThroughput",
         "RoleArn": "arn:aws:iam::123456789012:role/switch",

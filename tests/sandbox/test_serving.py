@@ -65,7 +65,7 @@ def test_a_committed_throughput_cannot_be_deleted_before_its_term(desk: Desk) ->
 
 def test_a_throughput_fails_when_told_and_can_then_be_deleted(desk: Desk) -> None:
     model = desk.finished_model()
-    desk.bend(fail_next_throughput="No capacity.")
+    desk.change_scenario(fail_next_throughput="No capacity.")
     rent(desk, model)
     desk.advance(1201)
     found = desk.bedrock.get_provisioned_model_throughput(provisionedModelId="pt")

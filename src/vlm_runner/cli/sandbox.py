@@ -61,7 +61,7 @@ def serve(  # noqa: PLR0917 - an option each
     try:
         begins = datetime.fromisoformat(as_of).replace(tzinfo=UTC) if as_of else None
     except ValueError:
-        raise UsageError(f"'{as_of}' is no date; write it as 2025-06-01.") from None
+        raise UsageError(f"'{as_of}' is not a date; write it as 2025-06-01.") from None
     try:
         own = read_prices(Path(prices) if prices else None)
     except (OSError, ValueError) as error:

@@ -1,7 +1,7 @@
 """
-AWS on a laptop: one HTTP server that real botocore clients talk to, no kinder than AWS.
+A simulated AWS on your machine: one HTTP server for real botocore clients, as strict as AWS.
 
-Bedrock and Bedrock Runtime are ours; S3, STS, SQS, EventBridge, SageMaker, ECS and IAM are moto's.
+Bedrock and Bedrock Runtime are implemented here; S3, STS, SQS, EventBridge, SageMaker, ECS and IAM by moto.
 Nothing here imports the runner: they can only agree through HTTP and botocore's service model.
 """
 

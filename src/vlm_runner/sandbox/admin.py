@@ -23,19 +23,19 @@ class Resettable(Protocol):
 
 class Admin:
     def __init__(
-        self, world: SandboxState, faults: Faults, calls: CallLog, moto: Resettable, pipelines: Pipelines
+        self, state: SandboxState, faults: Faults, calls: CallLog, moto: Resettable, pipelines: Pipelines
     ) -> None:
-        self._world, self._faults, self._calls, self._moto = world, faults, calls, moto
+        self._state, self._faults, self._calls, self._moto = state, faults, calls, moto
         self._pipelines = pipelines
         self._routes: dict[tuple[str, str], Callable[[Any], Any]] = {
-            ("GET", "/_sandbox/health"): lambda _: {"status": "ok", "account": world.account},
+            ("GET", "/_sandbox/health"): lambda _: {"status": "ok", "account": state.account},
             ("GET", "/_sandbox/clock"): lambda _: self._clock(),
             ("POST", "/_sandbox/clock"): self._move_clock,
             ("GET", "/_sandbox/faults"): lambda _: faults.listed(),
             ("POST", "/_sandbox/faults"): self._add_faults,
             ("DELETE", "/_sandbox/faults"): lambda _: faults.clear(),
-            ("GET", "/_sandbox/scenario"): lambda _: world.scenario.model_dump(),
-            ("POST", "/_sandbox/scenario"): lambda body: world.bend(body).model_dump(),
+            ("GET", "/_sandbox/scenario"): lambda _: state.scenario.model_dump(),
+            ("POST", "/_sandbox/scenario"): lambda body: state.change_scenario(body).model_dump(),
             ("GET", "/_sandbox/ledger"): lambda _: self._ledger(),
             ("GET", "/_sandbox/calls"): lambda _: calls.as_json(),
             ("DELETE", "/_sandbox/calls"): lambda _: calls.clear(),
@@ -54,17 +54,17 @@ class Admin:
             return json_reply({"error": str(error)}, 400)
 
     def _clock(self) -> dict[str, Any]:
-        return {"now": self._world.now(), "speed": self._world.clock.speed}
+        return {"now": self._state.now(), "speed": self._state.clock.speed}
 
     def _move_clock(self, body: dict[str, Any]) -> dict[str, Any]:
-        """After it answers, all that is due by the new time has happened: files, events, models."""
+        """Returns once everything due by the new time has happened: files, events, models."""
         if unknown := body.keys() - {"advance_seconds", "speed"}:
             raise ValueError(f"unknown: {sorted(unknown)}")
         if "speed" in body:
-            self._world.clock.run_at(float(body["speed"]))
-        self._world.clock.advance(float(body.get("advance_seconds", 0)))
-        self._world.finish_checks(_CHECK_PATIENCE)
-        settle(self._world)
+            self._state.clock.run_at(float(body["speed"]))
+        self._state.clock.advance(float(body.get("advance_seconds", 0)))
+        self._state.finish_checks(_CHECK_PATIENCE)
+        settle(self._state)
         return self._clock()
 
     def _add_faults(self, body: Any) -> list[dict[str, Any]]:
@@ -72,14 +72,14 @@ class Admin:
         return self._faults.listed()
 
     def _ledger(self) -> dict[str, Any]:
-        settle(self._world)
-        with self._world.lock:
-            return self._world.ledger.as_json(self._world.now())
+        settle(self._state)
+        with self._state.lock:
+            return self._state.ledger.as_json(self._state.now())
 
     def _reset(self) -> dict[str, Any]:
-        """As new, but for the clock, which never goes back."""
+        """Empty everything except the clock, which never goes back."""
         self._pipelines.reset()
-        self._world.reset()
+        self._state.reset()
         self._moto.reset()
         self._faults.clear()
         self._calls.clear()

@@ -46,22 +46,22 @@ def api_for(request: HttpRequest) -> tuple[str, ServiceApi]:
     return name, service_api(name)
 
 
-def handle(world: SandboxState, region_name: str, request: HttpRequest) -> HttpReply:
+def handle(state: SandboxState, region_name: str, request: HttpRequest) -> HttpReply:
     _, api = api_for(request)
     try:
         call = api.read(request)
-        settle(world)
-        return api.reply(call.operation, _perform(world, region_name, call))
+        settle(state)
+        return api.reply(call.operation, _perform(state, region_name, call))
     except AwsError as error:
         return error_reply(
             "bedrock", AwsError(error.code, error.message, error.status or api.status_of(error.code))
         )
 
 
-def _perform(world: SandboxState, region_name: str, call: Call) -> dict[str, Any]:
+def _perform(state: SandboxState, region_name: str, call: Call) -> dict[str, Any]:
     if handler := RUNTIME.get(call.operation):
-        return handler(world, region_name, call.parameters)  # decodes images, so it takes the lock by itself
+        return handler(state, region_name, call.parameters)  # decodes images, so it takes the lock by itself
     if control := CONTROL.get(call.operation):
-        with world.lock:
-            return control(world, world.region(region_name), call.parameters)
+        with state.lock:
+            return control(state, state.region(region_name), call.parameters)
     raise AwsError("NotImplementedException", f"The sandbox does not implement {call.operation}.", 501)

@@ -1,4 +1,4 @@
-"""What was called: counts for ever, the last calls in full."""
+"""The calls received: counts of all of them, details of the latest."""
 
 import threading
 from collections import Counter, deque

@@ -27,7 +27,7 @@ class Hyperparameter(_Frozen):
 
 
 class Prices(_Frozen):
-    """US dollars; None is unknown, and stays unknown."""
+    """US dollars; None where the price is not known."""
 
     training_per_million: float | None = None
     storage_per_month: float | None = None

@@ -1,5 +1,5 @@
 """
-Constraints of botocore's shapes, and AWS's wording for breaking them.
+The constraints of botocore's shapes, and the messages with which AWS reports violations.
 
 botocore checks types, required members and minimums before it sends; patterns, maximums and enums
 are only checked by the service, so they are what a sandbox must check.

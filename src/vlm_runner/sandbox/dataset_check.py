@@ -15,7 +15,7 @@ PROBE = ".write_access_check_file.tmp"
 def check_dataset(
     request: Mapping[str, Any], model: FoundationModel, region: str, account: str, objects: Objects
 ) -> DatasetVerdict:
-    """Pure but for reading S3 and leaving the write probe there; takes as long as there are images."""
+    """Reads every image from S3 and writes a probe object there; has no other effect."""
     try:
         _probe_output(request["outputDataConfig"]["s3Uri"], region, objects)
         training = _examples(request["trainingDataConfig"]["s3Uri"], model, region, account, objects)

@@ -15,10 +15,10 @@ P = Mapping[str, Any]
 ID = "customModelDeploymentIdentifier"
 
 
-def create_deployment(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
-    now = world.now()
-    memory = timedelta(seconds=world.scenario.token_memory_seconds)
-    # The operation declares no ConflictException, so a clash can only be a ValidationException.
+def create_deployment(state: SandboxState, region: Region, p: P) -> dict[str, Any]:
+    now = state.now()
+    memory = timedelta(seconds=state.scenario.token_memory_seconds)
+    # The operation declares no ConflictException, so a name in use can only be a ValidationException.
     clash = "ValidationException"
     if arn := region.tokens.recall("CreateCustomModelDeployment", p, now, memory, clash=clash):
         return {"customModelDeploymentArn": arn}
@@ -30,26 +30,26 @@ def create_deployment(world: SandboxState, region: Region, p: P) -> dict[str, An
         raise invalid("The provided model deployment name is currently in use.")
     tags = tags_of(p, "tags")
     creating = sum(one.status(now) == "Creating" for one in region.deployments.values())
-    if creating >= world.scenario.deployments_in_progress:
-        limit = world.scenario.deployments_in_progress
+    if creating >= state.scenario.deployments_in_progress:
+        limit = state.scenario.deployments_in_progress
         raise AwsError(
             "ServiceQuotaExceededException",
             f"You have exceeded the limit of {limit} deployments in progress.",
         )
-    arn, name = world.arn(region.name, "custom-model-deployment"), p["modelDeploymentName"]
+    arn, name = state.arn(region.name, "custom-model-deployment"), p["modelDeploymentName"]
     entry = Entry("custom_model_deployment", name, arn, region.name, now, base, lambda _: "Creating")
-    ready_at, failure = later(now, world.scenario.deployment_seconds), world.take("fail_next_deployment")
+    ready_at, failure = later(now, state.scenario.deployment_seconds), state.use_once("fail_next_deployment")
     one = Deployment(arn, name, model_arn, base, p.get("description"), now, ready_at, entry, failure)
     entry.status = one.status
-    world.ledger.open(entry)
+    state.ledger.open(entry)
     region.deployments[arn] = one
     region.tags[arn] = tags
     region.tokens.remember("CreateCustomModelDeployment", p, now, arn)
     return {"customModelDeploymentArn": arn}
 
 
-def get_deployment(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
-    one, now = find(region.deployments, p[ID]), world.now()
+def get_deployment(state: SandboxState, region: Region, p: P) -> dict[str, Any]:
+    one, now = find(region.deployments, p[ID]), state.now()
     return {
         "customModelDeploymentArn": one.arn,
         "modelDeploymentName": one.name,
@@ -62,8 +62,8 @@ def get_deployment(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
     }
 
 
-def list_deployments(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
-    now = world.now()
+def list_deployments(state: SandboxState, region: Region, p: P) -> dict[str, Any]:
+    now = state.now()
     # The filters of this one list are called createdBefore and createdAfter.
     times = {"creationTimeAfter": p.get("createdAfter"), "creationTimeBefore": p.get("createdBefore")}
     chosen = select(region.deployments.values(), {**p, **times}, status=lambda one: one.status(now))
@@ -83,8 +83,8 @@ def list_deployments(world: SandboxState, region: Region, p: P) -> dict[str, Any
     return page(rows, p, "modelDeploymentSummaries")
 
 
-def delete_deployment(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
-    one, now = find(region.deployments, p[ID]), world.now()
+def delete_deployment(state: SandboxState, region: Region, p: P) -> dict[str, Any]:
+    one, now = find(region.deployments, p[ID]), state.now()
     if one.status(now) == "Creating":
         raise AwsError("ConflictException", "The custom model deployment is Creating and cannot be deleted.")
     del region.deployments[one.arn]

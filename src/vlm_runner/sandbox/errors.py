@@ -1,4 +1,4 @@
-"""Errors as AWS puts them on the wire."""
+"""Errors in the form that AWS sends them."""
 
 from vlm_runner.sandbox.http import HttpReply, json_reply
 

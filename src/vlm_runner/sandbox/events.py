@@ -1,7 +1,7 @@
 """
-EventBridge: Bedrock tells the default bus when a customization job changes state.
+EventBridge: Bedrock publishes to the default bus when a customization job changes state.
 
-Shape: user guide, monitoring-eventbridge. Best effort there, so here too it may be lost, late or doubled.
+Format: user guide, monitoring-eventbridge. Delivery is best effort: events can be lost, delayed or repeated.
 """
 
 import traceback
@@ -14,7 +14,7 @@ from vlm_runner.sandbox.resources import Job
 from vlm_runner.sandbox.scenario import Scenario
 
 
-class Announcer:
+class EventPublisher:
     def __init__(self, account: str) -> None:
         self._account = account
         self.reset()
@@ -22,7 +22,7 @@ class Announcer:
     def reset(self) -> None:
         self._outbox: list[tuple[datetime, str, dict[str, Any]]] = []
 
-    def announce(self, region: str, job: Job, when: datetime, now: datetime, scenario: Scenario) -> Scenario:
+    def publish(self, region: str, job: Job, when: datetime, now: datetime, scenario: Scenario) -> Scenario:
         """Send, lose, repeat or delay the event; returns the scenario with what it used up."""
         if scenario.drop_events:
             return scenario.model_copy(update={"drop_events": scenario.drop_events - 1})
@@ -87,5 +87,5 @@ def _put(account: str, region: str, event: dict[str, Any]) -> None:
         message = {**event, "ingestion-time": event["time"]} if transforms else dict(event)
         try:
             rule.send_to_targets(message, transform_input=transforms)  # type: ignore[arg-type]
-        except Exception:  # noqa: BLE001 -- a target that is gone loses the event, and nobody else
+        except Exception:  # noqa: BLE001 -- a missing target must not stop delivery to the others
             traceback.print_exc()

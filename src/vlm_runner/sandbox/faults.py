@@ -1,4 +1,4 @@
-"""Faults on demand: `POST /_sandbox/faults` takes a list of these."""
+"""Fault injection: `POST /_sandbox/faults` takes a list of faults."""
 
 import threading
 from random import Random
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 class Fault(BaseModel):
     """
-    What goes wrong, where and how often.
+    One kind of failure, the requests that it affects, and how often.
 
     `error` answers with an AWS error code, `status` with a bare status and HTML as a proxy would,
     `slow` waits `seconds` first, `reset_before` drops the connection before any effect,
     `reset_after` lets the effect happen and loses the reply, `late` drops the connection and lets the
     effect happen `seconds` afterwards. Matching requests are skipped `after` times, then hit `times`
-    times (None: for ever) with `probability`.
+    times (None: no limit) with `probability`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,7 +51,7 @@ class Faults:
             self._faults += rows
 
     def listed(self) -> list[dict[str, Any]]:
-        """What is still to come: a fault that is used up is gone."""
+        """The faults that can still occur; used-up faults are removed."""
         with self._lock:
             return [fault.model_dump() for fault in self._faults]
 
@@ -60,7 +60,7 @@ class Faults:
             self._faults = []
 
     def strike(self, operation: str, path: str) -> Fault | None:
-        """The first fault that hits this request, used up by one."""
+        """The first fault that applies to this request; counts as one use of it."""
         with self._lock:
             for index, fault in enumerate(self._faults):
                 if not fault.fits(operation, path):

@@ -10,17 +10,17 @@ from vlm_runner.sandbox.state import SandboxState
 P = Mapping[str, Any]
 
 
-def get_foundation_model(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
+def get_foundation_model(state: SandboxState, region: Region, p: P) -> dict[str, Any]:
     model, customizable = find_model(p["modelIdentifier"], region.name)
-    model.require_alive(world.now())
-    return {"modelDetails": _details(world, region, model, customizable=customizable)}
+    model.require_alive(state.now())
+    return {"modelDetails": _details(state, region, model, customizable=customizable)}
 
 
-def list_foundation_models(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
+def list_foundation_models(state: SandboxState, region: Region, p: P) -> dict[str, Any]:
     rows = [
-        _details(world, region, model, customizable=customizable)
+        _details(state, region, model, customizable=customizable)
         for model in foundation_models()
-        if model.region == region.name and model.lifecycle(world.now()) != "GONE"
+        if model.region == region.name and model.lifecycle(state.now()) != "GONE"
         for customizable in (False, True)
     ]
     return {"modelSummaries": [row for row in rows if _wanted(row, p)]}
@@ -36,13 +36,13 @@ def _wanted(row: Mapping[str, Any], p: P) -> bool:
 
 
 def _details(
-    world: SandboxState, region: Region, model: FoundationModel, *, customizable: bool
+    state: SandboxState, region: Region, model: FoundationModel, *, customizable: bool
 ) -> dict[str, Any]:
     # The suffixed id is what fine-tuning and throughput take; the plain id is what on-demand inference takes.
     model_id = model.customizable_id if customizable else model.id
     on_demand = ["ON_DEMAND"] if model.on_demand_base else []
     lifecycle = {
-        "status": model.lifecycle(world.now()),
+        "status": model.lifecycle(state.now()),
         "legacyTime": model.legacy_at,
         "endOfLifeTime": model.end_of_life_at,
     }

@@ -1,4 +1,4 @@
-"""The one ASGI application: reads a request, lets a fault strike, finds who answers, keeps the log."""
+"""The ASGI application: reads a request, applies faults, routes it to its service, logs the call."""
 
 import asyncio
 import json
@@ -33,11 +33,11 @@ _POLL = 0.1
 
 
 class Gateway:
-    def __init__(self, world: SandboxState, moto: Moto, seed: int) -> None:
-        self._world, self._moto = world, moto
+    def __init__(self, state: SandboxState, moto: Moto, seed: int) -> None:
+        self._state, self._moto = state, moto
         self.faults, self.calls = Faults(seed), CallLog()
-        self.pipelines = Pipelines(world.account)
-        self._admin = Admin(world, self.faults, self.calls, moto, self.pipelines)
+        self.pipelines = Pipelines(state.account)
+        self._admin = Admin(state, self.faults, self.calls, moto, self.pipelines)
         self._threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix="sandbox")
         self._closing = threading.Event()
         self._late: set[asyncio.Task[HttpReply]] = set()
@@ -47,7 +47,7 @@ class Gateway:
             return
         body = await _body(receive)
         if body is None:
-            return  # the client left before it had said everything
+            return  # the client disconnected before sending the whole request
         request = _request(asgi, body)
         if request.raw_path.startswith("/_sandbox/"):
             await _send(send, await self._in_thread(self._admin.handle, request))
@@ -59,13 +59,13 @@ class Gateway:
             await _send(send, reply)
 
     async def _answer(self, request: HttpRequest) -> HttpReply | None:
-        """The reply, or None where a fault takes the connection away."""
+        """The reply, or None where a fault drops the connection."""
         scope, started = scope_of(request), time.monotonic()
         service, operation = operation_of(scope, request)
         fault = self.faults.strike(operation, request.path)
         reply = await self._under(fault, scope, request)
         call = {
-            "time": self._world.now(),
+            "time": self._state.now(),
             "service": service,
             "operation": operation,
             "region": scope.region,
@@ -109,14 +109,14 @@ class Gateway:
         task.add_done_callback(self._late.discard)
 
     async def _dispatch(self, scope: Scope, request: HttpRequest) -> HttpReply:
-        if scope.access_key in self._world.scenario.expired_access_keys:
+        if scope.access_key in self._state.scenario.expired_access_keys:
             refusal = error_reply(scope.service, expired_token(scope.service))
             return replace(refusal, body=b"") if request.method == "HEAD" else refusal
         if scope.service == "bedrock":
-            return await self._in_thread(bedrock.handle, self._world, scope.region, request)
+            return await self._in_thread(bedrock.handle, self._state, scope.region, request)
         if scope.service == "servicequotas":
-            scenario = self._world.scenario
-            if reply := handle_quotas(request, scope.region, self._world.account, scenario):
+            scenario = self._state.scenario
+            if reply := handle_quotas(request, scope.region, self._state.account, scenario):
                 return reply
         if scope.service == "sagemaker":
             return await self._in_thread(self.pipelines.handle, scope.region, request)
@@ -142,13 +142,13 @@ class Gateway:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
     async def _pause(self, seconds: float) -> None:
-        """Sleep, but not past the end of the sandbox, which another thread decides."""
+        """Sleep, but no longer than until another thread stops the sandbox."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not self._closing.is_set():  # noqa: ASYNC110
             await asyncio.sleep(min(left, _POLL))
 
     def stop_waiting(self) -> None:
-        """From now on nothing waits on purpose, so that the server can end."""
+        """Ends all deliberate waits, so that the server can shut down."""
         self._closing.set()
 
     def close(self) -> None:
@@ -198,4 +198,4 @@ async def _drop(asgi: AsgiScope) -> None:
     linger = struct.pack("ii", 1, 0)
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     transport.abort()
-    await asyncio.sleep(0)  # the server must notice the loss before it asks where the reply is
+    await asyncio.sleep(0)  # let the server see the lost connection before it expects a reply

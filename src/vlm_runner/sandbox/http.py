@@ -1,4 +1,4 @@
-"""What comes in and what goes out, free of any web framework."""
+"""HTTP requests and replies, independent of any web framework."""
 
 import json
 from collections.abc import Sequence

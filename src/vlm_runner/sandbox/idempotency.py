@@ -12,7 +12,7 @@ _ANY = Mapping[str, Any]
 class TokenMemory:
     """
     "If this token matches a previous request, Amazon Bedrock ignores the request, but does not return
-    an error" (API reference). For how long is not published, so this memory expires.
+    an error" (API reference). AWS does not publish for how long, so tokens expire here.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What an image is, found by decoding it: a name or a header may lie."""
+"""Properties of an image, found by decoding it: file names and headers can be wrong."""
 
 import hashlib
 import io
@@ -28,14 +28,14 @@ class ImageFacts:
 
 def inspect_image(data: bytes) -> ImageFacts:
     """
-    Decode `data` wholly, so that a truncated file is found, and keep a small grey likeness of it.
+    Decode `data` completely, so that truncation is detected, and keep a small grey thumbnail.
 
     Raises:
-        NotAnImage: whatever Pillow said.
+        NotAnImage: with the message of Pillow.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a bomb warning is for the side limits to judge
+            warnings.simplefilter("ignore")  # the limits on width and height cover decompression bombs
             with Image.open(io.BytesIO(data)) as image:
                 name, (width, height) = image.format or "", image.size
                 if max(width, height) > 3 * THUMBNAIL:

@@ -1,4 +1,4 @@
-"""Model customization jobs: create, look, list, stop."""
+"""Model customization jobs: create, get, list, stop."""
 
 import threading
 from collections.abc import Mapping
@@ -17,27 +17,27 @@ from vlm_runner.sandbox.roles import check_role
 from vlm_runner.sandbox.state import SandboxState, tags_of
 
 P = Mapping[str, Any]
-VALIDATION_SECONDS = 180.0  # seen in practice: validation takes about three minutes
+VALIDATION_SECONDS = 180.0  # in practice, validation takes about three minutes
 
 
-def create_job(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
-    now = world.now()
-    memory = timedelta(seconds=world.scenario.token_memory_seconds)
+def create_job(state: SandboxState, region: Region, p: P) -> dict[str, Any]:
+    now = state.now()
+    memory = timedelta(seconds=state.scenario.token_memory_seconds)
     if arn := region.tokens.recall("CreateModelCustomizationJob", p, now, memory, clash="ConflictException"):
         return {"jobArn": arn}
     model, base_arn = _base(region, p["baseModelIdentifier"])
     model.require_active(now)
-    epochs = _check_request(world, model, p)
+    epochs = _check_request(state, model, p)
     _check_names(region, p, now)
     tags = tags_of(p, "jobTags")
     tags_of(p, "customModelTags")
-    _check_quota(world, region, now)
-    job = _new_job(world, region, p, (model, base_arn), epochs)
-    job.failure = world.take("fail_next_job")
+    _check_quota(state, region, now)
+    job = _new_job(state, region, p, (model, base_arn), epochs)
+    job.failure = state.use_once("fail_next_job")
     region.jobs[job.arn] = job
     region.tags[job.arn] = tags
     region.tokens.remember("CreateModelCustomizationJob", p, now, job.arn)
-    _start_check(world, region, job)
+    _start_check(state, region, job)
     return {"jobArn": job.arn}
 
 
@@ -51,14 +51,14 @@ def _base(region: Region, identifier: str) -> tuple[FoundationModel, str]:
     return model, model.arn(region.name)
 
 
-def _check_request(world: SandboxState, model: FoundationModel, p: P) -> float:
+def _check_request(state: SandboxState, model: FoundationModel, p: P) -> float:
     if p.get("customizationType", "FINE_TUNING") != "FINE_TUNING":
         kind = p["customizationType"]
         raise invalid(f"The model {model.customizable_id} does not support the customization type {kind}.")
     if "s3Uri" not in p["trainingDataConfig"]:
         raise invalid("trainingDataConfig must have an s3Uri for FINE_TUNING.")
     numbers = check_hyperparameters(model, p.get("hyperParameters", {}))
-    check_role(p["roleArn"], world.account, world.roles, must_exist=world.scenario.require_roles)
+    check_role(p["roleArn"], state.account, state.roles, must_exist=state.scenario.require_roles)
     return numbers["epochCount"]
 
 
@@ -70,11 +70,11 @@ def _check_names(region: Region, p: P, now: datetime) -> None:
         raise invalid("The provided custom model name is currently in use.")
 
 
-def _check_quota(world: SandboxState, region: Region, now: datetime) -> None:
+def _check_quota(state: SandboxState, region: Region, now: datetime) -> None:
     active = sum(job.ended_at(now) is None for job in region.jobs.values())
     for limit, what in (
-        (world.scenario.running_jobs, "running"),
-        (world.scenario.scheduled_jobs, "scheduled"),
+        (state.scenario.running_jobs, "running"),
+        (state.scenario.scheduled_jobs, "scheduled"),
     ):
         if active >= limit:
             raise AwsError(
@@ -84,11 +84,11 @@ def _check_quota(world: SandboxState, region: Region, now: datetime) -> None:
 
 
 def _new_job(
-    world: SandboxState, region: Region, p: P, base: tuple[FoundationModel, str], epochs: float
+    state: SandboxState, region: Region, p: P, base: tuple[FoundationModel, str], epochs: float
 ) -> Job:
-    (model, base_arn), now = base, world.now()
-    arn = world.arn(region.name, f"model-customization-job/{model.customizable_id}")
-    total = world.scenario.job_seconds
+    (model, base_arn), now = base, state.now()
+    arn = state.arn(region.name, f"model-customization-job/{model.customizable_id}")
+    total = state.scenario.job_seconds
     validated_at = later(now, VALIDATION_SECONDS if total is None else total * 0.1)
     entry = Entry(
         "customization_job",
@@ -106,34 +106,34 @@ def _new_job(
         request=p,
         model=model,
         base_arn=base_arn,
-        model_arn=world.arn(region.name, f"custom-model/{model.customizable_id}"),
+        model_arn=state.arn(region.name, f"custom-model/{model.customizable_id}"),
         epochs=epochs,
         created_at=now,
         validated_at=validated_at,
         entry=entry,
     )
     entry.status = job.status
-    world.ledger.open(entry)
+    state.ledger.open(entry)
     return job
 
 
-def _start_check(world: SandboxState, region: Region, job: Job) -> None:
-    """Reading all images takes real time, so it happens beside the requests, not in one."""
+def _start_check(state: SandboxState, region: Region, job: Job) -> None:
+    """Runs in a thread of its own, because reading all images takes real time."""
 
     def check() -> None:
         try:
-            verdict = check_dataset(job.request, job.model, region.name, world.account, world.objects)
+            verdict = check_dataset(job.request, job.model, region.name, state.account, state.objects)
         except Exception as error:  # noqa: BLE001 -- a bug here must fail the job, not leave it for ever InProgress
             verdict = DatasetVerdict(failure=f"Internal error of the sandbox: {error!r}")
         job.verdict = verdict
 
     thread = threading.Thread(target=check, name=f"check-{job.name}", daemon=True)
-    world.checks.append(thread)
+    state.checks.append(thread)
     thread.start()
 
 
-def get_job(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
-    job, now = find(region.jobs, p["jobIdentifier"]), world.now()
+def get_job(state: SandboxState, region: Region, p: P) -> dict[str, Any]:
+    job, now = find(region.jobs, p["jobIdentifier"]), state.now()
     status = job.status(now)
     done = status == "Completed"
     request = job.request
@@ -185,7 +185,7 @@ def status_details(job: Job, now: datetime) -> dict[str, Any]:
 
 def _phase(job: Job, now: datetime, starts: datetime | None, ends: datetime | None) -> dict[str, Any]:
     overall, ended = job.status(now), job.ended_at(now)
-    # The data check may last longer than its share of simulated time: then validation is still going on.
+    # The data check may last longer than its share of simulated time: then validation is still in progress.
     begun = starts is not None and now >= starts and (job.verdict is not None or starts == job.created_at)
     if not begun or (ended and starts and starts >= ended):
         return {"status": "NotStarted"}
@@ -197,8 +197,8 @@ def _phase(job: Job, now: datetime, starts: datetime | None, ends: datetime | No
     return details | {"status": "Completed" if finished else "InProgress"}
 
 
-def list_jobs(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
-    now = world.now()
+def list_jobs(state: SandboxState, region: Region, p: P) -> dict[str, Any]:
+    now = state.now()
     rows = [
         {
             "jobArn": job.arn,
@@ -218,10 +218,10 @@ def list_jobs(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
     return page(rows, p, "modelCustomizationJobSummaries")
 
 
-def stop_job(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
-    job, now = find(region.jobs, p["jobIdentifier"]), world.now()
+def stop_job(state: SandboxState, region: Region, p: P) -> dict[str, Any]:
+    job, now = find(region.jobs, p["jobIdentifier"]), state.now()
     if job.status(now) != "InProgress":
         raise AwsError("ConflictException", f"The job is {job.status(now)} and cannot be stopped.")
     job.stop_at = now
-    job.stopped_at = later(now, world.scenario.stopping_seconds)
+    job.stopped_at = later(now, state.scenario.stopping_seconds)
     return {}

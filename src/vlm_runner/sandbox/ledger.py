@@ -1,4 +1,4 @@
-"""Everything that costs money, each thing once: `GET /_sandbox/ledger`."""
+"""The bill, one entry for each resource that costs money: `GET /_sandbox/ledger`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -60,7 +60,7 @@ class Entry:
         }
 
     def still_billing(self, now: datetime) -> bool:
-        """Whether it costs more tomorrow if nobody acts."""
+        """Whether the cost keeps growing until the resource is deleted."""
         match self.kind:
             case "customization_job":
                 return self.ended_at is None

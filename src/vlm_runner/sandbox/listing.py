@@ -27,7 +27,7 @@ def by_name(resources: Mapping[str, N], name: str) -> N | None:
 
 
 def find(resources: Mapping[str, N], identifier: str) -> N:
-    """By ARN or by name, as every Get of Bedrock takes either."""
+    """By ARN or by name: every Get operation of Bedrock accepts both."""
     found = resources.get(identifier) or by_name(resources, identifier)
     if found is None:
         raise not_found()
@@ -41,7 +41,7 @@ def select(
     status: Callable[[D], str],
     status_key: str = "statusEquals",
 ) -> list[D]:
-    """The filters that all of Bedrock's list operations share, in the order asked for."""
+    """The filters that all of Bedrock's list operations share, in the requested order."""
     after, before = _moment(query.get("creationTimeAfter")), _moment(query.get("creationTimeBefore"))
     wanted = [
         resource

@@ -20,7 +20,7 @@ def validation_loss(progress: float) -> float:
 
 def write_metrics(job: Job, objects: Objects, random: Random) -> None:
     """
-    Write the metric files. A bucket deleted meanwhile loses them, but not the model.
+    Write the metric files. If the bucket was deleted meanwhile, they are lost; the model is not.
     """
     bucket, prefix = split_uri(job.request["outputDataConfig"]["s3Uri"])
     folder = f"model-customization-job-{job.arn.rpartition('/')[2]}"

@@ -1,4 +1,4 @@
-"""Custom models: what completed jobs leave."""
+"""Custom models, created by completed jobs."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,7 +13,7 @@ from vlm_runner.sandbox.state import SandboxState
 P = Mapping[str, Any]
 
 
-def get_model(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
+def get_model(state: SandboxState, region: Region, p: P) -> dict[str, Any]:
     model = find(region.models, p["modelIdentifier"])
     job = model.job
     return {
@@ -29,13 +29,13 @@ def get_model(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
         "validationDataConfig": job.request.get("validationDataConfig"),
         "outputDataConfig": job.request["outputDataConfig"],
         "creationTime": model.created_at,
-        "modelStatus": model.status(world.now()),
+        "modelStatus": model.status(state.now()),
         **metrics_of(job),
     }
 
 
-def list_models(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
-    now = world.now()
+def list_models(state: SandboxState, region: Region, p: P) -> dict[str, Any]:
+    now = state.now()
     chosen = select(
         region.models.values(), p, status=lambda model: model.status(now), status_key="modelStatus"
     )
@@ -47,7 +47,7 @@ def list_models(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
             "baseModelArn": model.job.base_arn,
             "baseModelName": model.job.model.name,
             "customizationType": "FINE_TUNING",
-            "ownerAccountId": world.account,
+            "ownerAccountId": state.account,
             "modelStatus": model.status(now),
         }
         for model in chosen
@@ -58,7 +58,7 @@ def list_models(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
     return page(rows, p, "modelSummaries")
 
 
-def delete_model(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
+def delete_model(state: SandboxState, region: Region, p: P) -> dict[str, Any]:
     model = find(region.models, p["modelIdentifier"])
     served = {one.model_arn for one in region.deployments.values()}
     for throughput in region.throughputs.values():
@@ -68,7 +68,7 @@ def delete_model(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
     del region.models[model.arn]
     region.tags.pop(model.arn, None)
     if model.job.verdict:
-        model.job.verdict = replace(model.job.verdict, memory=None)  # the largest thing that a job holds
-    model.entry.ended_at = world.now()
+        model.job.verdict = replace(model.job.verdict, memory=None)  # frees the largest part of a job
+    model.entry.ended_at = state.now()
     model.entry.status = lambda _: "Deleted"
     return {}

@@ -1,4 +1,4 @@
-"""All that is not Bedrock: moto's WSGI application, called in process."""
+"""Every service except Bedrock: moto's WSGI application, called in process."""
 
 import io
 import threading
@@ -19,7 +19,7 @@ class Moto:
     """
     moto's state is global to the process, so two sandboxes in one process share it.
 
-    S3 writes go one at a time: moto's conditional PUT looks and then writes, without a lock.
+    S3 writes are serialized: moto's conditional PUT checks and then writes, without a lock.
     """
 
     def __init__(self, account: str) -> None:

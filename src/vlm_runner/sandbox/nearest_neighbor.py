@@ -1,7 +1,7 @@
 """
 The "trained" model: the nearest training record answers.
 
-Not learning, but a reason for tuned answers to differ from the base model's, and to fit the input.
+No training takes place, but tuned answers differ from those of the base model and match the input.
 Kept small, because the model outlives its files: a grey thumbnail and a bitmap of words for each record.
 """
 
@@ -43,7 +43,7 @@ def memory_of(examples: Sequence[Example]) -> TrainingMemory:
 
 
 def base_answer(prompt: str, images: Sequence[ImageFacts]) -> str:
-    """What an untrained model might say: true of the input, and nothing of any dataset's form."""
+    """A plausible answer of an untrained model: about the input, in no dataset's format."""
     seen = [
         f"The image is {image.width} by {image.height} pixels and rather {_shade(image.brightness)}."
         for image in images

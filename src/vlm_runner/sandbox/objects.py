@@ -1,11 +1,11 @@
-"""S3 as Bedrock's service role sees it: straight into moto's memory, past HTTP."""
+"""S3 for Bedrock's service role: reads and writes moto's memory directly, without HTTP."""
 
 from typing import Any, Protocol
 
 
 class Objects(Protocol):
     def fetch(self, bucket: str, key: str) -> bytes | None:
-        """The object's bytes; None where there is none."""
+        """The object's bytes; None if it does not exist."""
         ...
 
     def store(self, bucket: str, key: str, data: bytes) -> None:

@@ -28,7 +28,7 @@ _SUBRESOURCES = {
 
 
 def operation_of(scope: Scope, request: HttpRequest) -> tuple[str, str]:
-    """(service, operation); an operation that cannot be told is `METHOD /path`."""
+    """(service, operation); an unknown operation is `METHOD /path`."""
     if scope.service == "bedrock":
         service, api = api_for(request)
         model = api.match(request)

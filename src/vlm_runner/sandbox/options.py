@@ -8,10 +8,10 @@ from vlm_runner.sandbox.prices import PriceList
 @dataclass(frozen=True)
 class SandboxOptions:
     """
-    How one sandbox starts. What may change while it runs is in `scenario.Scenario`.
+    The options at start. What can change while it runs is in `scenario.Scenario`.
 
-    `port=0` takes a free one. `ready_file` gets the URL once the server listens.
-    `as_of` is where simulated time begins: lifecycles of models are judged by it.
+    `port=0` takes a free port. The URL is written to `ready_file` once the server listens.
+    Simulated time begins at `as_of`, which decides which models are available.
     """
 
     host: str = "127.0.0.1"

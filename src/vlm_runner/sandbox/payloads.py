@@ -1,5 +1,5 @@
 """
-What was asked, read from each wire form, and refused as Bedrock refuses it.
+Parses the request bodies of Converse and InvokeModel; rejects what Bedrock rejects.
 
 Limits: Converse API reference (20 images of at most 3.75 MB and 8000x8000 pixels);
 model-parameters-meta (Llama); nova/userguide/complete-request-schema (Nova).

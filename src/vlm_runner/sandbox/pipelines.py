@@ -1,8 +1,8 @@
 """
-SageMaker Pipelines that run for real: each instance of a Processing step is a process of our command line.
+SageMaker Pipelines: each instance of a Processing step is a real process of the command line.
 
-Statuses and sentences are those of the SageMaker API reference (DescribePipelineExecution,
-ListPipelineExecutionSteps, DescribeProcessingJob); the container is replaced by a folder of its own.
+Statuses and messages are those of the SageMaker API reference (DescribePipelineExecution,
+ListPipelineExecutionSteps, DescribeProcessingJob); each container is replaced by a folder.
 """
 
 import json
@@ -88,7 +88,7 @@ def _model() -> ServiceModel:
 
 
 class Pipelines:
-    """One account's; the Region makes no difference to what runs."""
+    """The pipelines of one account, in all Regions."""
 
     def __init__(self, account: str) -> None:
         self._account = account
@@ -110,7 +110,7 @@ class Pipelines:
                 _kill(instance.process)
 
     def instances(self) -> list[dict[str, Any]]:
-        """Those that run, so that a test may end one."""
+        """The running instances, so that a test can end one."""
         with self._lock:
             return [
                 {"execution": execution.arn, "host": instance.host, "pid": instance.process.pid}
@@ -273,7 +273,7 @@ class Pipelines:
         return self._executions[arn]
 
     def _run(self, execution: _Execution) -> None:
-        """In a thread: the steps in their order, until one fails or somebody stops it."""
+        """Runs in a thread: the steps in order, until one fails or the execution is stopped."""
         failed: _Step | None = None
         for described in _in_order(execution.definition["Steps"]):
             if execution.stopping:
@@ -371,7 +371,7 @@ class Pipelines:
         return _Instance(host, process, folder)
 
     def _await(self, execution: _Execution, instances: list[_Instance]) -> list[int]:
-        """Exit codes; as soon as one instance fails, the others are ended."""
+        """The exit codes; when one instance fails, the others are terminated."""
         told: float | None = None
         while True:
             codes = [one.process.poll() for one in instances]
@@ -399,7 +399,7 @@ def _present(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _checked(text: str) -> str:
-    """The definition, if it is one; the sandbox runs Processing steps and no others."""
+    """The parsed definition, if it is valid; the sandbox runs Processing steps only."""
     try:
         definition = json.loads(text)
     except ValueError:
@@ -440,7 +440,7 @@ def _parameters(
 
 
 def _filled(value: Any, execution: "_Execution | Mapping[str, Any]") -> Any:
-    """`value` with its functions done."""
+    """`value` with its functions evaluated."""
     parameters = execution.parameters if isinstance(execution, _Execution) else execution
     if isinstance(value, dict):
         if set(value) == {"Get"}:

@@ -1,8 +1,8 @@
 """
-What things cost here: the catalogue's prices, and a user's own over them.
+Prices: those of the catalogue, overridden by a user's own.
 
 The user's file is the one that the runner takes (`[models."ID".prices]`), so that a plan and the ledger can
-be given the same prices, and be compared.
+use the same prices, and can be compared.
 """
 
 import tomllib
@@ -29,11 +29,11 @@ _UNIT_HOURS = {
 @dataclass(frozen=True)
 class PriceList:
     own: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By the id that jobs take."""
+    """Keyed by the model id that jobs take."""
     source: str = AS_SHIPPED
 
     def of(self, model: FoundationModel) -> tuple[Prices, str]:
-        """A model's prices, and where they are from."""
+        """A model's prices, and their source."""
         own = self.own.get(model.customizable_id)
         if own is None:
             return model.prices, AS_SHIPPED
@@ -46,10 +46,10 @@ class PriceList:
 
 def read_prices(path: Path | None) -> PriceList:
     """
-    The tables `[models."ID".prices]` of a file, whatever else it holds; None: the shipped prices.
+    The tables `[models."ID".prices]` of a file; the rest of it is ignored. None: the shipped prices.
 
     Raises:
-        ValueError: it is no TOML, or a price is no number.
+        ValueError: it is not valid TOML, or a price is not a number.
     """
     if path is None:
         return PriceList()
@@ -58,5 +58,5 @@ def read_prices(path: Path | None) -> PriceList:
     for name, prices in own.items():
         for key, price in prices.items():
             if key in {*_PLAIN, *_UNIT_HOURS} and price != "unknown" and not isinstance(price, int | float):
-                raise ValueError(f"{key} of {name} is {price!r}, and no number")
+                raise ValueError(f"{key} of {name} is {price!r}, which is not a number")
     return PriceList(own, f"{path.name}, a file of yours")

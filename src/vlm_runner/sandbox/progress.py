@@ -1,4 +1,4 @@
-"""What happens to jobs because time passes: whoever settles the world makes it so, asked or not."""
+"""What happens to jobs as time passes. Each call to Bedrock settles the state first; so does a thread."""
 
 from datetime import datetime
 
@@ -14,35 +14,35 @@ LEAST_TRAINING_SECONDS = 2700.0
 TOKENS_PER_SECOND = 500.0
 
 
-def settle(world: SandboxState) -> None:
+def settle(state: SandboxState) -> None:
     """Bring every job to where the clock says it is, with its files, model, bill and events."""
-    with world.lock:
-        now = world.now()
-        for region, job in list(world.jobs()):
-            if job.announced not in {"Completed", "Failed", "Stopped"}:
-                _settle_job(world, region, job, now)
-        world.announcer.deliver(now)
-        run_due(world, now)
+    with state.lock:
+        now = state.now()
+        for region, job in list(state.jobs()):
+            if job.published_status not in {"Completed", "Failed", "Stopped"}:
+                _settle_job(state, region, job, now)
+        state.event_publisher.deliver(now)
+        run_due(state, now)
 
 
-def _settle_job(world: SandboxState, region: Region, job: Job, now: datetime) -> None:
+def _settle_job(state: SandboxState, region: Region, job: Job, now: datetime) -> None:
     if job.verdict and job.processed_at is None and job.fails_at is None:
-        _schedule(world, job)
+        _schedule(state, job)
     if job.verdict:
         job.entry.tokens_trained = int(job.verdict.tokens * job.epochs * job.trained_fraction(now))
     status = job.status(now)
-    if status == job.announced:
+    if status == job.published_status:
         return
-    job.announced = status
+    job.published_status = status
     job.entry.ended_at = job.ended_at(now)
     if status == "Completed":
-        write_metrics(job, world.objects, world.random)
-        _produce_model(world, region, job)
-    world.scenario = world.announcer.announce(region.name, job, now, now, world.scenario)
+        write_metrics(job, state.objects, state.random)
+        _produce_model(state, region, job)
+    state.scenario = state.event_publisher.publish(region.name, job, now, now, state.scenario)
 
 
-def _schedule(world: SandboxState, job: Job) -> None:
-    verdict, total = job.verdict, world.scenario.job_seconds
+def _schedule(state: SandboxState, job: Job) -> None:
+    verdict, total = job.verdict, state.scenario.job_seconds
     if verdict is None or verdict.failure:
         job.failure = verdict.failure if verdict else None
         job.fails_at = job.validated_at
@@ -54,13 +54,13 @@ def _schedule(world: SandboxState, job: Job) -> None:
         job.fails_at = job.processed_at + (job.completes_at - job.processed_at) / 2
 
 
-def _produce_model(world: SandboxState, region: Region, job: Job) -> None:
-    born = job.completes_at or world.now()
+def _produce_model(state: SandboxState, region: Region, job: Job) -> None:
+    born = job.completes_at or state.now()
     name = job.request["customModelName"]
     entry = Entry("custom_model", name, job.model_arn, region.name, born, job.model, lambda _: "Creating")
-    active_at = later(born, world.scenario.model_creating_seconds)
+    active_at = later(born, state.scenario.model_creating_seconds)
     model = CustomModel(job.model_arn, name, job, born, active_at, entry)
     entry.status = model.status
     region.models[model.arn] = model
     region.tags[model.arn] = tags_of(job.request, "customModelTags")
-    world.ledger.open(entry)
+    state.ledger.open(entry)

@@ -1,5 +1,5 @@
 """
-Service Quotas for Bedrock, which moto does not have: the ones a fine-tuning run meets.
+Service Quotas for Bedrock, which moto lacks: those that apply to fine-tuning runs.
 
 Codes: "Amazon Bedrock endpoints and quotas" (AWS General Reference).
 """
@@ -37,7 +37,7 @@ _QUOTAS: dict[str, tuple[str, Callable[[Scenario], int]]] = {
 
 
 def handle_quotas(request: HttpRequest, region: str, account: str, scenario: Scenario) -> HttpReply | None:
-    """The reply for Bedrock's quotas; None for another service's, which is moto's to answer."""
+    """The reply for Bedrock's quotas; None for another service's, which moto answers."""
     body: Mapping[str, Any] = request.json() if request.body else {}
     if body.get("ServiceCode") != "bedrock":
         return None

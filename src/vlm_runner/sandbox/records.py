@@ -1,8 +1,8 @@
 """
-The training file as Bedrock's data validation sees it: every line, every image.
+Bedrock's validation of the training file: every line and every image.
 
 Rules: user guide model-customization-prepare (Llama 3.2), nova/userguide
-fine-tune-prepare-data-understanding (Nova); sentences: fine-tuning-troubleshooting.
+fine-tune-prepare-data-understanding (Nova); messages: fine-tuning-troubleshooting.
 """
 
 import json
@@ -19,7 +19,7 @@ _IMAGE_URI = re.compile(r"s3://([a-z0-9.-]+)/([\w\-/.]+)", re.ASCII)
 
 
 class DataRejected(Exception):
-    """The job fails with this sentence."""
+    """The job fails with this message."""
 
 
 @dataclass(frozen=True)

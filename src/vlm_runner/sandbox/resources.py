@@ -1,4 +1,4 @@
-"""What one account has in one Region. Status is never stored: it is what the clock makes of the facts."""
+"""What one account has in one Region. Status is never stored: it follows from timestamps and the clock."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ JobStatus = Literal["InProgress", "Completed", "Failed", "Stopping", "Stopped"]
 
 @dataclass(frozen=True)
 class DatasetVerdict:
-    """What data validation found: a sentence that fails the job, or what there is to train on."""
+    """The result of data validation: the message that fails the job, or the data to train on."""
 
     failure: str | None = None
     tokens: int = 0
@@ -42,7 +42,7 @@ class Job:
     stop_at: datetime | None = None
     stopped_at: datetime | None = None
     verdict: DatasetVerdict | None = None
-    announced: JobStatus | None = None
+    published_status: JobStatus | None = None
 
     def status(self, now: datetime) -> JobStatus:
         ended: JobStatus | None = self._ended(now)
@@ -109,7 +109,7 @@ class Throughput:
         return "InService"
 
     def serves(self, now: datetime) -> str:
-        """The ARN of the model that answers at `now`: an update takes effect at its end."""
+        """The ARN of the model that answers at `now`: an update takes effect when it completes."""
         updating = self.updated_at is not None and now < self.updated_at
         return self.model_arn if updating else self.desired_model_arn or self.model_arn
 

@@ -24,7 +24,7 @@ class MotoRoles:
 def check_role(role_arn: str, account: str, roles: Roles, *, must_exist: bool) -> None:
     """
     Raises:
-        AwsError: the sentence Bedrock gives for a role of another account, a missing one, or no trust.
+        AwsError: the message Bedrock returns for a role of another account, a missing one, or no trust.
     """
     if role_arn.split(":")[4] not in {account, ""}:
         raise AwsError("AccessDeniedException", f"Cross-account pass role is not allowed: {role_arn}")

@@ -1,4 +1,4 @@
-"""Bedrock Runtime: who may be called, what a call may hold, and what comes back."""
+"""Bedrock Runtime: which models can be called, what a request may contain, and the answer."""
 
 import json
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ P = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Target:
-    """What answers: a base model, or one that remembers its training set."""
+    """The model that answers: a base model, or one with its training records."""
 
     model: FoundationModel
     memory: TrainingMemory | None
@@ -37,10 +37,10 @@ class Answer:
     stop_reason: str
 
 
-def converse(world: SandboxState, region_name: str, p: P) -> dict[str, Any]:
-    target = _target(world, region_name, p["modelId"])
-    asked = from_converse(target.model, p, world.objects)
-    answer = _answer(world, region_name, target, asked)
+def converse(state: SandboxState, region_name: str, p: P) -> dict[str, Any]:
+    target = _target(state, region_name, p["modelId"])
+    asked = from_converse(target.model, p, state.objects)
+    answer = _answer(state, region_name, target, asked)
     return {
         "output": {"message": {"role": "assistant", "content": [{"text": answer.text}]}},
         "stopReason": answer.stop_reason,
@@ -49,12 +49,12 @@ def converse(world: SandboxState, region_name: str, p: P) -> dict[str, Any]:
     }
 
 
-def invoke_model(world: SandboxState, region_name: str, p: P) -> dict[str, Any]:
-    target = _target(world, region_name, p["modelId"])
+def invoke_model(state: SandboxState, region_name: str, p: P) -> dict[str, Any]:
+    target = _target(state, region_name, p["modelId"])
     payload = _payload(p.get("body", b""))
     llama = target.model.family == "llama"
-    asked = from_llama(target.model, payload) if llama else from_nova(target.model, payload, world.objects)
-    answer = _answer(world, region_name, target, asked)
+    asked = from_llama(target.model, payload) if llama else from_nova(target.model, payload, state.objects)
+    answer = _answer(state, region_name, target, asked)
     body = _llama_body(answer) if llama else _nova_body(answer)
     return {"body": json.dumps(body).encode(), "contentType": "application/json"}
 
@@ -91,9 +91,9 @@ def _usage(answer: Answer) -> dict[str, int]:
     return {"inputTokens": answer.input_tokens, "outputTokens": answer.output_tokens, "totalTokens": total}
 
 
-def _target(world: SandboxState, region_name: str, model_id: str) -> Target:
-    with world.lock:
-        now, region = world.now(), world.region(region_name)
+def _target(state: SandboxState, region_name: str, model_id: str) -> Target:
+    with state.lock:
+        now, region = state.now(), state.region(region_name)
         if ":provisioned-model/" in model_id:
             target = _throughput(region, model_id, now)
         elif ":custom-model-deployment/" in model_id:
@@ -157,7 +157,7 @@ def _not_on_demand(model_id: str) -> AwsError:
     )
 
 
-def _answer(world: SandboxState, region_name: str, target: Target, asked: Asked) -> Answer:
+def _answer(state: SandboxState, region_name: str, target: Target, asked: Asked) -> Answer:
     text = (
         target.memory.answer(asked.prompt, asked.images)
         if target.memory
@@ -167,7 +167,7 @@ def _answer(world: SandboxState, region_name: str, target: Target, asked: Asked)
     pictures = sum(image_tokens(target.model.family, image.width, image.height) for image in asked.images)
     answer = Answer(text, text_tokens(asked.system + asked.prompt) + pictures, text_tokens(text), reason)
     if target.billed_as:
-        _bill(world, region_name, target, answer)
+        _bill(state, region_name, target, answer)
     return answer
 
 
@@ -179,13 +179,13 @@ def _cut(text: str, asked: Asked) -> tuple[str, str]:
     return (text[:limit], "max_tokens") if len(text) > limit else (text, "end_turn")
 
 
-def _bill(world: SandboxState, region_name: str, target: Target, answer: Answer) -> None:
+def _bill(state: SandboxState, region_name: str, target: Target, answer: Answer) -> None:
     arn = f"{target.billed_as}/invocations"
-    with world.lock:
-        now = world.now()
+    with state.lock:
+        now = state.now()
         name = str(target.billed_as).rpartition("/")[2]
         fresh = Entry("on_demand_invocations", name, arn, region_name, now, target.model, lambda _: "Metered")
-        entry = world.ledger.open(fresh)
+        entry = state.ledger.open(fresh)
         entry.input_tokens += answer.input_tokens
         entry.output_tokens += answer.output_tokens
         entry.invocations += 1

@@ -1,5 +1,5 @@
 """
-What S3 checks and moto does not: owner, digests, and conditions beside those of PutObject.
+What S3 checks and moto does not: owner, digests, and the conditions of operations other than PutObject.
 
 Sources: S3 API reference, PutObject, CompleteMultipartUpload and CopyObject (x-amz-expected-bucket-owner,
 Content-MD5, x-amz-checksum-*, If-Match, If-None-Match) and "Error responses".
@@ -34,7 +34,7 @@ def check_owner(request: HttpRequest, account: str) -> None:
 
 
 def check_digests(request: HttpRequest) -> None:
-    """The body is what the client says it is. Trailers are not verified."""
+    """Checks the body against the digests in the headers. Trailers are not verified."""
     body, headers = request.body, request.headers
     if request.method not in {"PUT", "POST"} or "aws-chunked" in headers.get("content-encoding", ""):
         return
@@ -58,7 +58,7 @@ def _compare(declared: str, computed: bytes, name: str) -> None:
 
 
 def check_conditions(request: HttpRequest, etag: str | None) -> None:
-    """Conditions on the target, with `etag` what is there now. For the caller to hold the lock."""
+    """Conditions on the target, where `etag` is the current one. The caller holds the lock."""
     if_match = request.headers.get("if-match")
     if_none_match = request.headers.get("if-none-match")
     if if_none_match is not None and if_none_match != "*":

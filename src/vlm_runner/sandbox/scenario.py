@@ -1,4 +1,4 @@
-"""What a test may bend while the sandbox runs: `POST /_sandbox/scenario`."""
+"""What a test can change while the sandbox runs: `POST /_sandbox/scenario`."""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -27,7 +27,7 @@ class Scenario(BaseModel):
     deployment_seconds: float = 10 * 60
 
     token_memory_seconds: float = 3600
-    """How long a client request token is remembered: AWS publishes no number, so nobody may rely on one."""
+    """How long a client request token is remembered: AWS publishes no number to rely on."""
 
     running_jobs: int = 2
     scheduled_jobs: int = 10
@@ -35,7 +35,7 @@ class Scenario(BaseModel):
     deployments_in_progress: int = 2
 
     expired_access_keys: tuple[str, ...] = ()
-    """Temporary credentials whose time is over: whoever still signs with one is refused, as by AWS."""
+    """Expired temporary credentials: requests signed with one are refused, as by AWS."""
 
     require_roles: bool = False
     """Whether a job's role must exist in IAM and trust bedrock.amazonaws.com."""

@@ -1,8 +1,8 @@
 """
-EventBridge Scheduler: one-time schedules whose universal target deletes something of Bedrock's.
+EventBridge Scheduler: one-time schedules whose universal target deletes a Bedrock resource.
 
-moto keeps schedules and runs none. Here each is run when its time has come, and again until it succeeds or
-the retry policy's age is over (API reference, RetryPolicy: 24 hours where none is given).
+moto stores schedules but never runs them. Here each runs when it is due, and again until it succeeds or
+the maximum age of its retry policy is reached (API reference, RetryPolicy: 24 hours where none is given).
 """
 
 import json
@@ -24,21 +24,21 @@ _ACTIONS: dict[str, Callable[[SandboxState, Region, Mapping[str, Any]], dict[str
 }
 
 
-def run_due(world: SandboxState, now: datetime) -> None:
-    """To be called under the world's lock."""
-    for region, group, schedule in list(_schedules(world.account)):
+def run_due(state: SandboxState, now: datetime) -> None:
+    """The caller holds the lock of the state."""
+    for region, group, schedule in list(_schedules(state.account)):
         due = _due(schedule)
         if schedule.state != "ENABLED" or due is None or due > now:
             continue
         age = timedelta(seconds=schedule.target["RetryPolicy"].get("MaximumEventAgeInSeconds", 86400))
-        if _ran(world, region, schedule.target) or now > due + age:
+        if _ran(state, region, schedule.target) or now > due + age:
             schedule.state = "DISABLED"
             if schedule.action_after_completion == "DELETE":
                 del group.schedules[schedule.name]
 
 
 def _schedules(account: str) -> Iterator[tuple[str, Any, Any]]:
-    """Region, group and schedule; nothing is imported for those who use no schedules."""
+    """Region, group and schedule; moto's scheduler is imported only if schedules are used."""
     models = sys.modules.get("moto.scheduler.models")
     if models is None:
         return
@@ -50,7 +50,7 @@ def _schedules(account: str) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _due(schedule: Any) -> datetime | None:
-    """Of `at(yyyy-mm-ddThh:mm:ss)` in its time zone; None for what recurs."""
+    """Of `at(yyyy-mm-ddThh:mm:ss)` in its time zone; None for recurring schedules."""
     expression = schedule.schedule_expression
     if not expression.startswith("at("):
         return None
@@ -59,14 +59,14 @@ def _due(schedule: Any) -> datetime | None:
     return local.astimezone(UTC)
 
 
-def _ran(world: SandboxState, region: str, target: Mapping[str, Any]) -> bool:
+def _ran(state: SandboxState, region: str, target: Mapping[str, Any]) -> bool:
     act = _ACTIONS.get(target["Arn"].rpartition(":")[2])
     if act is None:
         return False
-    # Bedrock's parameters begin with a small letter, those of universal targets with a capital.
+    # Bedrock's parameters begin with a lower-case letter, those of universal targets with a capital.
     given = {name[:1].lower() + name[1:]: value for name, value in json.loads(target["Input"]).items()}
     try:
-        act(world, world.region(region), given)
+        act(state, state.region(region), given)
     except (AwsError, KeyError):
         return False
     return True

@@ -1,4 +1,4 @@
-"""The process: a socket, a server thread, a ticker, and a clean end."""
+"""The server: a socket, a server thread, a ticker, and an orderly shutdown."""
 
 import contextlib
 import os
@@ -36,17 +36,17 @@ class _Protocol(H11Protocol):
 
 class Sandbox:
     """
-    A running sandbox, as a context manager. Entering forgets what an earlier one left in moto.
+    A running sandbox, as a context manager. Entering it resets moto, whose state is global to the process.
 
-    `clock`, `world`, `faults` and `calls` are direct handles for tests in the same process.
+    `clock`, `state`, `faults` and `calls` are direct handles for tests in the same process.
     """
 
     def __init__(self, options: SandboxOptions | None = None) -> None:
         self._options = options or SandboxOptions()
         self.clock = SimulatedClock(self._options.as_of, self._options.speed)
-        self.world = SandboxState(self._options.account, self.clock, self._options.seed, self._options.prices)
+        self.state = SandboxState(self._options.account, self.clock, self._options.seed, self._options.prices)
         self._moto = Moto(self._options.account)
-        self._gateway = Gateway(self.world, self._moto, self._options.seed)
+        self._gateway = Gateway(self.state, self._moto, self._options.seed)
         self._stopping = threading.Event()
 
     @property
@@ -95,8 +95,8 @@ class Sandbox:
     def _tick(self) -> None:
         while not self._stopping.wait(_TICK):
             try:
-                settle(self.world)
-            except Exception:  # noqa: BLE001 -- a bug must not stop time for everybody else
+                settle(self.state)
+            except Exception:  # noqa: BLE001 -- a bug must not stop the simulated clock
                 traceback.print_exc()
 
 
@@ -109,14 +109,14 @@ def _config(app: Gateway) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         proxy_headers=False,
-        # Longer than clients keep idle connections, so that it is never the server that closes first.
+        # Longer than clients keep idle connections, so that the server never closes first.
         timeout_keep_alive=600,
         timeout_graceful_shutdown=1,
     )
 
 
 def _write_atomically(path: Path, text: str) -> None:
-    """A reader sees nothing or all of it."""
+    """Readers see either no file or the complete one."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     with os.fdopen(handle, "w") as stream:
         stream.write(text)
@@ -124,7 +124,7 @@ def _write_atomically(path: Path, text: str) -> None:
 
 
 def serve(options: SandboxOptions) -> None:
-    """Run until SIGTERM or SIGINT. For the main thread of a process of its own."""
+    """Run until SIGTERM or SIGINT. Must be called in the main thread."""
     stop = threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:

@@ -1,7 +1,7 @@
 """
 An AWS service as botocore's model describes it: routes, members, constraints and error statuses.
 
-Read rather than written by hand, so that URLs, required members and typed exceptions match the SDK.
+Taken from botocore, not written by hand, so that URLs, required members and typed exceptions match the SDK.
 """
 
 import base64
@@ -24,7 +24,7 @@ from vlm_runner.sandbox.http import HttpReply, HttpRequest, json_reply
 
 @dataclass(frozen=True)
 class Call:
-    """One request, understood: the operation and its parameters, by the names of the model."""
+    """A parsed request: the operation and its parameters, named as in the service model."""
 
     operation: str
     parameters: dict[str, Any]
@@ -59,7 +59,7 @@ class ServiceApi:
         The call in `request`, checked against the model's constraints.
 
         Raises:
-            AwsError: ValidationException in AWS's own wording, or SerializationException.
+            AwsError: ValidationException with AWS's own message, or SerializationException.
         """
         route = self._find(request)
         if route is None:
@@ -72,7 +72,7 @@ class ServiceApi:
         return Call(route.operation.name, parameters)
 
     def reply(self, operation: str, result: Mapping[str, Any]) -> HttpReply:
-        """The result on the wire; absent members are left out, as AWS does."""
+        """The serialized result; absent members are left out, as by AWS."""
         model = self._model.operation_model(operation)
         status = int(model.http.get("responseCode", 200))
         shape = model.output_shape

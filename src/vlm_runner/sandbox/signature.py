@@ -1,4 +1,4 @@
-"""Who is called, read from where every AWS client says it: the SigV4 credential scope."""
+"""The service and Region that a request is for, read from its SigV4 credential scope."""
 
 import re
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Scope:
     service: str
 
 
-# A request without a signature is S3's: only public objects are asked for that way.
+# An unsigned request is for S3: only public objects are requested that way.
 UNSIGNED = Scope("anonymous", "us-east-1", "s3")
 
 

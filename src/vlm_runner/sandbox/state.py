@@ -1,4 +1,4 @@
-"""The state of one simulated AWS account, and the hands that Bedrock has in other services."""
+"""The state of one simulated AWS account, and Bedrock's access to other services."""
 
 import random
 import string
@@ -9,7 +9,7 @@ from typing import Any
 
 from vlm_runner.sandbox.clock import SimulatedClock
 from vlm_runner.sandbox.errors import AwsError
-from vlm_runner.sandbox.events import Announcer
+from vlm_runner.sandbox.events import EventPublisher
 from vlm_runner.sandbox.ledger import Ledger
 from vlm_runner.sandbox.objects import MotoObjects, Objects
 from vlm_runner.sandbox.prices import PriceList
@@ -21,7 +21,7 @@ _TAGS_PER_RESOURCE = 50  # Bedrock API reference, TooManyTagsException
 
 
 class SandboxState:
-    """Everything is read and changed under `lock`."""
+    """All reads and changes hold `lock`."""
 
     def __init__(self, account: str, clock: SimulatedClock, seed: int, prices: PriceList) -> None:
         self.account = account
@@ -30,7 +30,7 @@ class SandboxState:
         self.lock = threading.RLock()
         self.objects: Objects = MotoObjects(account)
         self.roles: Roles = MotoRoles(account)
-        self.announcer = Announcer(account)
+        self.event_publisher = EventPublisher(account)
         self._seed = seed
         self.reset()
 
@@ -41,7 +41,7 @@ class SandboxState:
             self.regions: dict[str, Region] = {}
             self.checks: list[threading.Thread] = []
             self.ledger = Ledger(self._prices)
-            self.announcer.reset()
+            self.event_publisher.reset()
 
     def region(self, name: str) -> Region:
         return self.regions.setdefault(name, Region(name))
@@ -56,19 +56,19 @@ class SandboxState:
         tail = "".join(self.random.choices(string.ascii_lowercase + string.digits, k=12))
         return f"arn:aws:bedrock:{region}:{self.account}:{kind}/{tail}"
 
-    def bend(self, changes: Mapping[str, Any]) -> Scenario:
+    def change_scenario(self, changes: Mapping[str, Any]) -> Scenario:
         with self.lock:
             self.scenario = Scenario.model_validate(self.scenario.model_dump() | dict(changes))
             return self.scenario
 
-    def take(self, knob: str) -> str | None:
-        """The value of a knob that works once."""
-        value: str | None = getattr(self.scenario, knob)
-        self.scenario = self.scenario.model_copy(update={knob: None})
+    def use_once(self, setting: str) -> str | None:
+        """The value of a setting that applies once; it is then cleared."""
+        value: str | None = getattr(self.scenario, setting)
+        self.scenario = self.scenario.model_copy(update={setting: None})
         return value
 
     def finish_checks(self, timeout: float) -> None:
-        """Wait for data checks under way, in real time: after a jump of the clock their verdict is due."""
+        """Wait, in real time, for running data checks: after the clock jumped, their results are due."""
         for thread in list(self.checks):
             thread.join(timeout)
         self.checks = [thread for thread in self.checks if thread.is_alive()]

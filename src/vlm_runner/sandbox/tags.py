@@ -16,18 +16,18 @@ def _tags(region: Region, p: P) -> dict[str, str]:
     return region.tags[p["resourceARN"]]
 
 
-def tag_resource(world: SandboxState, region: Region, p: P) -> dict[str, Any]:  # noqa: ARG001 -- one signature for all
+def tag_resource(state: SandboxState, region: Region, p: P) -> dict[str, Any]:  # noqa: ARG001 -- one signature for all
     tags = _tags(region, p) | tags_of(p, "tags")
     check_tag_count(tags)
     region.tags[p["resourceARN"]] = tags
     return {}
 
 
-def untag_resource(world: SandboxState, region: Region, p: P) -> dict[str, Any]:  # noqa: ARG001
+def untag_resource(state: SandboxState, region: Region, p: P) -> dict[str, Any]:  # noqa: ARG001
     tags = _tags(region, p)
     region.tags[p["resourceARN"]] = {key: value for key, value in tags.items() if key not in p["tagKeys"]}
     return {}
 
 
-def list_tags(world: SandboxState, region: Region, p: P) -> dict[str, Any]:  # noqa: ARG001
+def list_tags(state: SandboxState, region: Region, p: P) -> dict[str, Any]:  # noqa: ARG001
     return {"tags": [{"key": key, "value": value} for key, value in _tags(region, p).items()]}

@@ -1,4 +1,4 @@
-"""Provisioned throughput: the thing that bills by the hour until somebody deletes it."""
+"""Provisioned throughput, which is billed by the hour until it is deleted."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -28,10 +28,10 @@ def servable(region: Region, identifier: str, now: datetime) -> tuple[str, Found
     return custom.arn, custom.job.model
 
 
-def create_throughput(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
-    now = world.now()
-    memory = timedelta(seconds=world.scenario.token_memory_seconds)
-    # The operation declares no ConflictException, so a clash can only be a ValidationException.
+def create_throughput(state: SandboxState, region: Region, p: P) -> dict[str, Any]:
+    now = state.now()
+    memory = timedelta(seconds=state.scenario.token_memory_seconds)
+    # The operation declares no ConflictException, so a name in use can only be a ValidationException.
     clash = "ValidationException"
     if arn := region.tokens.recall("CreateProvisionedModelThroughput", p, now, memory, clash=clash):
         return {"provisionedModelArn": arn}
@@ -40,19 +40,19 @@ def create_throughput(world: SandboxState, region: Region, p: P) -> dict[str, An
     if by_name(region.throughputs, p["provisionedModelName"]):
         raise invalid("The provided provisioned model name is currently in use.")
     tags = tags_of(p, "tags")
-    _check_quota(world, region, p, base)
-    throughput = _new_throughput(world, region, p, model_arn, base)
+    _check_quota(state, region, p, base)
+    throughput = _new_throughput(state, region, p, model_arn, base)
     region.throughputs[throughput.arn] = throughput
     region.tags[throughput.arn] = tags
     region.tokens.remember("CreateProvisionedModelThroughput", p, now, throughput.arn)
     return {"provisionedModelArn": throughput.arn}
 
 
-def _check_quota(world: SandboxState, region: Region, p: P, base: FoundationModel) -> None:
+def _check_quota(state: SandboxState, region: Region, p: P, base: FoundationModel) -> None:
     if "commitmentDuration" in p:
         return
     taken = sum(one.units for one in region.throughputs.values() if one.commitment is None)
-    if taken + p["modelUnits"] > world.scenario.no_commitment_units:
+    if taken + p["modelUnits"] > state.scenario.no_commitment_units:
         raise AwsError(
             "ServiceQuotaExceededException",
             "Your account does not currently have any no commitment model units reserved for "
@@ -61,9 +61,9 @@ def _check_quota(world: SandboxState, region: Region, p: P, base: FoundationMode
 
 
 def _new_throughput(
-    world: SandboxState, region: Region, p: P, model_arn: str, base: FoundationModel
+    state: SandboxState, region: Region, p: P, model_arn: str, base: FoundationModel
 ) -> Throughput:
-    now, arn = world.now(), world.arn(region.name, "provisioned-model")
+    now, arn = state.now(), state.arn(region.name, "provisioned-model")
     name, commitment = p["provisionedModelName"], p.get("commitmentDuration")
     entry = Entry(
         "provisioned_throughput",
@@ -84,18 +84,18 @@ def _new_throughput(
         base=base,
         commitment=commitment,
         created_at=now,
-        ready_at=later(now, world.scenario.throughput_seconds),
+        ready_at=later(now, state.scenario.throughput_seconds),
         entry=entry,
-        failure=world.take("fail_next_throughput"),
+        failure=state.use_once("fail_next_throughput"),
         desired_model_arn=model_arn,
     )
     entry.status = throughput.status
-    world.ledger.open(entry)
+    state.ledger.open(entry)
     return throughput
 
 
-def get_throughput(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
-    one, now = find(region.throughputs, p["provisionedModelId"]), world.now()
+def get_throughput(state: SandboxState, region: Region, p: P) -> dict[str, Any]:
+    one, now = find(region.throughputs, p["provisionedModelId"]), state.now()
     return _summary(one, now) | {"failureMessage": one.failure if one.status(now) == "Failed" else None}
 
 
@@ -123,8 +123,8 @@ def _committed_until(one: Throughput) -> datetime | None:
     return one.created_at + timedelta(days=_COMMITMENT_DAYS[one.commitment]) if one.commitment else None
 
 
-def list_throughputs(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
-    now = world.now()
+def list_throughputs(state: SandboxState, region: Region, p: P) -> dict[str, Any]:
+    now = state.now()
     chosen = select(region.throughputs.values(), p, status=lambda one: one.status(now))
     rows = [
         _summary(one, now) for one in chosen if p.get("modelArnEquals", one.serves(now)) == one.serves(now)
@@ -132,8 +132,8 @@ def list_throughputs(world: SandboxState, region: Region, p: P) -> dict[str, Any
     return page(rows, p, "provisionedModelSummaries")
 
 
-def update_throughput(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
-    one, now = find(region.throughputs, p["provisionedModelId"]), world.now()
+def update_throughput(state: SandboxState, region: Region, p: P) -> dict[str, Any]:
+    one, now = find(region.throughputs, p["provisionedModelId"]), state.now()
     if one.status(now) != "InService":
         raise invalid(f"The provisioned model is {one.status(now)} and cannot be updated.")
     if name := p.get("desiredProvisionedModelName"):
@@ -146,13 +146,13 @@ def update_throughput(world: SandboxState, region: Region, p: P) -> dict[str, An
         if base != one.base:
             raise invalid("The desired model must have the same base model as the provisioned model.")
         one.model_arn, one.desired_model_arn = one.serves(now), model_arn
-        one.updated_at = later(now, world.scenario.throughput_updating_seconds)
+        one.updated_at = later(now, state.scenario.throughput_updating_seconds)
     return {}
 
 
-def delete_throughput(world: SandboxState, region: Region, p: P) -> dict[str, Any]:
+def delete_throughput(state: SandboxState, region: Region, p: P) -> dict[str, Any]:
     """Only InService or Failed ones, and none before its term ends (user guide, prov-thru-delete)."""
-    one, now = find(region.throughputs, p["provisionedModelId"]), world.now()
+    one, now = find(region.throughputs, p["provisionedModelId"]), state.now()
     if one.status(now) not in {"InService", "Failed"}:
         raise AwsError(
             "ConflictException", f"The provisioned model is {one.status(now)} and cannot be deleted."

@@ -5,7 +5,7 @@ from typing import Literal
 
 
 def text_tokens(text: str) -> int:
-    """An estimate of ours: four characters a token."""
+    """An estimate: four characters a token."""
     return (len(text) + 3) // 4
 
 
