@@ -105,5 +105,7 @@ async def test_no_run_is_created_where_two_processes_could_drive_it(kind: type[F
     assert world.bedrock.ledger == []
 
 
-async def test_each_store_of_ours_may_be_used(store: CheckpointStore) -> None:
+async def test_each_store_of_ours_passes_and_holds_no_run_afterwards(store: CheckpointStore) -> None:
     await store.prove()
+
+    assert await store.run_ids() == []
