@@ -212,7 +212,7 @@ async def test_the_plan_of_the_sample_is_what_the_ledger_bills_to_the_cent(mode:
     assert bill.get("on_demand_invocations", {}).get("invocations", 0) == asked
     assert ("provisioned_throughput" in bill) == (mode == "provisioned")
     assert survey.cost.unknown == ()
-    assert {entry["price_source"] for entry in bill.values()} == {"prices.toml, a file of yours"}
+    assert {entry["price_source"] for entry in bill.values()} == {"prices.toml, the price file given"}
 
 
 async def test_the_plan_of_the_sample_counts_the_tokens_that_are_billed(

@@ -41,7 +41,7 @@ RUNTIME: dict[str, RuntimeHandler] = {"Converse": runtime.converse, "InvokeModel
 
 
 def api_for(request: HttpRequest) -> tuple[str, ServiceApi]:
-    """Both services sign as `bedrock`; the path tells them apart."""
+    """Both services sign as `bedrock`, so the path decides."""
     name = "bedrock-runtime" if request.raw_path.startswith("/model/") else "bedrock"
     return name, service_api(name)
 

@@ -1,4 +1,4 @@
-"""The base models of the sandbox, read from `catalogue.toml`; every number there names its source."""
+"""The base models of the sandbox, read from `catalogue.toml`; every number there cites its source."""
 
 import re
 import tomllib
@@ -64,12 +64,12 @@ class FoundationModel(_Frozen):
 
     @property
     def customizable_id(self) -> str:
-        """The id that jobs take: with its context window as a suffix."""
+        """The id that customization jobs accept: it ends in the size of the context window."""
         return f"{self.id}:{self.context}"
 
     @property
     def profile_id(self) -> str:
-        """The cross-Region inference profile in front of the model."""
+        """The id of the model's cross-Region inference profile."""
         return f"us.{self.id}"
 
     def arn(self, region: str) -> str:
@@ -89,7 +89,7 @@ class FoundationModel(_Frozen):
             )
 
     def require_active(self, now: datetime) -> None:
-        """Legacy models take no new fine-tuning job and no new throughput (user guide, model-lifecycle)."""
+        """Legacy models accept no new fine-tuning jobs or throughput (user guide, model-lifecycle)."""
         self.require_alive(now)
         if self.lifecycle(now) == "LEGACY":
             raise AwsError(

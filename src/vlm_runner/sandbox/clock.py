@@ -1,4 +1,4 @@
-"""Simulated time: every timestamp, progress and bill of the sandbox comes from here."""
+"""Simulated time: all timestamps, progress and costs in the sandbox are computed from it."""
 
 import threading
 import time
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 
 class SimulatedClock:
-    """Starts at `as_of` and runs `speed` times as fast as the wall clock; may jump ahead, never back."""
+    """Starts at `as_of` and runs `speed` times as fast as the wall clock; it can jump ahead, never back."""
 
     def __init__(self, as_of: datetime | None = None, speed: float = 1.0) -> None:
         self._lock = threading.Lock()

@@ -14,7 +14,7 @@ Shape = Any
 
 
 def violations(shape: Shape, value: Any, path: str = "") -> list[str]:
-    """One sentence per broken constraint, in the form of AWS's request validation."""
+    """One message per violated constraint, in the format of AWS's request validation."""
     return list(_violations(shape, value, path))
 
 
@@ -68,8 +68,8 @@ def _string(shape: Shape, value: str, path: str) -> Iterator[str]:
 
 
 def _safe(pattern: str) -> str:
-    # The published pattern of JobName takes exponential time on a long row of hyphens.
-    # This is the same language.
+    # The published pattern of JobName takes exponential time on a long run of hyphens.
+    # This pattern matches the same strings.
     return pattern.replace(r"(-*[a-zA-Z0-9\+\-\.])*", r"[a-zA-Z0-9+.\-]*")
 
 

@@ -32,7 +32,7 @@ QUERY_SERVICES = frozenset({"sts", "iam", "ec2", "cloudformation", "sns", "autos
 
 
 class AwsError(Exception):
-    """An answer that is an error: the code that botocore turns into an exception, and AWS's sentence."""
+    """An error response: the code that botocore maps to an exception, and AWS's message."""
 
     def __init__(self, code: str, message: str, status: int | None = None) -> None:
         super().__init__(f"{code}: {message}")
@@ -46,7 +46,7 @@ def invalid(message: str) -> AwsError:
 
 
 def not_found() -> AwsError:
-    # The sentence of ResourceNotFoundException in the Amazon Bedrock API reference.
+    # The message of ResourceNotFoundException in the Amazon Bedrock API reference.
     return AwsError(
         "ResourceNotFoundException",
         "The specified resource Amazon Resource Name (ARN) was not found. "
@@ -55,7 +55,7 @@ def not_found() -> AwsError:
 
 
 def expired_token(service: str) -> AwsError:
-    """S3 (API reference, Error responses) and the query protocol have a name of their own for it."""
+    """S3 (API reference, Error responses) and the query protocol each have their own code for it."""
     sentence = "The provided token has expired."
     if service == "s3" or service in QUERY_SERVICES:
         return AwsError("ExpiredToken", sentence, 400 if service == "s3" else 403)

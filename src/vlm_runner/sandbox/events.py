@@ -23,7 +23,7 @@ class EventPublisher:
         self._outbox: list[tuple[datetime, str, dict[str, Any]]] = []
 
     def publish(self, region: str, job: Job, when: datetime, now: datetime, scenario: Scenario) -> Scenario:
-        """Send, lose, repeat or delay the event; returns the scenario with what it used up."""
+        """Send, drop, duplicate or delay the event; return the scenario with what it used up."""
         if scenario.drop_events:
             return scenario.model_copy(update={"drop_events": scenario.drop_events - 1})
         copies = 2 if scenario.duplicate_events else 1
@@ -75,14 +75,14 @@ def _event(account: str, region: str, job: Job, when: datetime) -> dict[str, Any
 
 
 def _put(account: str, region: str, event: dict[str, Any]) -> None:
-    # Past PutEvents, which refuses what only a service may send: its own source, account and time.
+    # Bypasses PutEvents, which rejects what only a service can set: source, account and time.
     from moto.events.models import events_backends  # noqa: PLC0415 -- moto is imported when first needed
 
     rules = events_backends[account][region].event_buses["default"].rules
     for rule in list(rules.values()):
         if rule.state != "ENABLED" or not rule.event_pattern.get_pattern():
             continue
-        # moto's default template forgets the account, so only targets that transform go through a template.
+        # moto's default template forgets the account, so only targets with a transformer use one.
         transforms = any("InputTransformer" in target for target in rule.targets)
         message = {**event, "ingestion-time": event["time"]} if transforms else dict(event)
         try:

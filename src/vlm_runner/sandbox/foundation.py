@@ -1,4 +1,4 @@
-"""Foundation models as the API shows them: the plain id, and the one with a context suffix to customize."""
+"""Foundation models as the API lists them: the plain id, and the customizable one with a context suffix."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -38,7 +38,7 @@ def _wanted(row: Mapping[str, Any], p: P) -> bool:
 def _details(
     state: SandboxState, region: Region, model: FoundationModel, *, customizable: bool
 ) -> dict[str, Any]:
-    # The suffixed id is what fine-tuning and throughput take; the plain id is what on-demand inference takes.
+    # Fine-tuning and throughput require the suffixed id; on-demand inference the plain one.
     model_id = model.customizable_id if customizable else model.id
     on_demand = ["ON_DEMAND"] if model.on_demand_base else []
     lifecycle = {

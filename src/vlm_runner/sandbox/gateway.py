@@ -193,7 +193,7 @@ async def _send(send: Send, reply: HttpReply) -> None:
 
 
 async def _drop(asgi: AsgiScope) -> None:
-    """Reset the connection, so that the client sees what a crashed peer looks like."""
+    """Reset the connection, as if the server had crashed."""
     transport = asgi["state"]["transport"]
     linger = struct.pack("ii", 1, 0)
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

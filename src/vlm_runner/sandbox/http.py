@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote
 
 @dataclass(frozen=True)
 class HttpRequest:
-    """`raw_path` and `raw_query` are as sent: an ARN in a path is only whole while percent-encoded."""
+    """`raw_path` and `raw_query` are as sent, because decoding a path splits the ARNs in it."""
 
     method: str
     raw_path: str

@@ -1,4 +1,4 @@
-"""Hyperparameters: a map of strings, each model with its own names and ranges."""
+"""Hyperparameters: a map of strings, with names and ranges that depend on the model."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from vlm_runner.sandbox.errors import invalid
 
 def check_hyperparameters(model: FoundationModel, given: Mapping[str, str]) -> dict[str, float]:
     """
-    The numbers that training uses: those given, and the model's defaults for the others.
+    The values that training uses: those given, and the model's defaults for the rest.
 
     Raises:
         AwsError: an unknown name, not a number, or out of range.

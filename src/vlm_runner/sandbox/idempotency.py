@@ -1,4 +1,4 @@
-"""Client request tokens, remembered for a while."""
+"""Client request tokens, remembered for a limited time."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -22,7 +22,7 @@ class TokenMemory:
         self, operation: str, parameters: _ANY, now: datetime, memory: timedelta, *, clash: str
     ) -> str | None:
         """
-        The ARN that the same request made earlier.
+        The ARN of what the same request created earlier, if any.
 
         Raises:
             AwsError: `clash`, if the token was used for different parameters.

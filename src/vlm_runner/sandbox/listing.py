@@ -1,4 +1,4 @@
-"""Lookups and lists, the same for every kind of resource."""
+"""Lookups and lists, shared by all kinds of resources."""
 
 import base64
 import binascii

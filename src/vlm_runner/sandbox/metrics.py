@@ -10,7 +10,7 @@ _ROWS = 1000
 
 
 def training_loss(progress: float) -> float:
-    """Falls from 2.1 to about 0.4 as training goes from 0 to 1."""
+    """Falls from 2.1 to about 0.4 as the trained fraction goes from 0 to 1."""
     return round(0.35 + 1.75 * math.exp(-3.5 * progress), 4)
 
 

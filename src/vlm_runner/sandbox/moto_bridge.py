@@ -46,7 +46,7 @@ class Moto:
             message = f"The sandbox does not implement {operation_of(scope, request)[1]}."
             code = "NotImplemented" if scope.service == "s3" else "NotImplementedException"
             return error_reply(scope.service, AwsError(code, message, 501))
-        except Exception as error:  # noqa: BLE001 -- moto's own bug, told as what it is
+        except Exception as error:  # noqa: BLE001 -- a bug in moto, reported as such
             traceback.print_exc()
             return error_reply(scope.service, AwsError("InternalFailure", f"moto failed: {error!r}", 500))
 

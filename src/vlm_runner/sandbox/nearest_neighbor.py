@@ -1,5 +1,5 @@
 """
-The "trained" model: the nearest training record answers.
+The "trained" model: it answers with the nearest training record.
 
 No training takes place, but tuned answers differ from those of the base model and match the input.
 Kept small, because the model outlives its files: a grey thumbnail and a bitmap of words for each record.

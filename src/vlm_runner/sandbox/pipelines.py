@@ -372,18 +372,18 @@ class Pipelines:
 
     def _await(self, execution: _Execution, instances: list[_Instance]) -> list[int]:
         """The exit codes; when one instance fails, the others are terminated."""
-        told: float | None = None
+        terminated_at: float | None = None
         while True:
             codes = [one.process.poll() for one in instances]
             if all(code is not None for code in codes):
                 return [one.process.returncode for one in instances]
             over = execution.stopping or any(code not in {None, 0} for code in codes)
-            if over and told is None:
-                told = time.monotonic()
+            if over and terminated_at is None:
+                terminated_at = time.monotonic()
                 for one in instances:
                     if one.process.poll() is None:
                         one.process.send_signal(signal.SIGTERM)
-            if told is not None and time.monotonic() - told > _TERM_SECONDS:
+            if terminated_at is not None and time.monotonic() - terminated_at > _TERM_SECONDS:
                 for one in instances:
                     _kill(one.process)
             time.sleep(_POLL)
@@ -413,7 +413,7 @@ def _checked(text: str) -> str:
     known = _parameters(definition, [], required=False)
     for step in definition["Steps"]:
         if step.get("Type") != "Processing":
-            raise invalid(f"The sandbox runs no steps of type {step.get('Type')}.")
+            raise invalid(f"The sandbox does not run steps of type {step.get('Type')}.")
         if missing := set(step.get("DependsOn", [])) - set(names):
             raise invalid(f"Unable to parse pipeline definition. Unknown dependencies: {sorted(missing)}.")
         arguments = _filled(step["Arguments"], known) | {"ProcessingJobName": "checked"}

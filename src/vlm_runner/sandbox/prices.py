@@ -59,4 +59,4 @@ def read_prices(path: Path | None) -> PriceList:
         for key, price in prices.items():
             if key in {*_PLAIN, *_UNIT_HOURS} and price != "unknown" and not isinstance(price, int | float):
                 raise ValueError(f"{key} of {name} is {price!r}, which is not a number")
-    return PriceList(own, f"{path.name}, a file of yours")
+    return PriceList(own, f"{path.name}, the price file given")

@@ -9,13 +9,13 @@ from vlm_runner.sandbox.schedules import run_due
 from vlm_runner.sandbox.state import SandboxState, tags_of
 
 PROCESSING_SECONDS = 720.0
-# A guess in the range people report: 1 to 4 hours for small sets, whatever their size.
+# A guess in the range that people report for small datasets: 1 to 4 hours, whatever the size.
 LEAST_TRAINING_SECONDS = 2700.0
 TOKENS_PER_SECOND = 500.0
 
 
 def settle(state: SandboxState) -> None:
-    """Bring every job to where the clock says it is, with its files, model, bill and events."""
+    """Bring every job up to date with the clock, with its files, model, costs and events."""
     with state.lock:
         now = state.now()
         for region, job in list(state.jobs()):

@@ -36,7 +36,7 @@ Fetch = Callable[[str, str], bytes | None]
 
 @dataclass(frozen=True)
 class Checker:
-    """One file of one job. `fetch` reads S3 as the job's role would."""
+    """Checks one file of a job. `fetch` reads S3 as the job's role would."""
 
     model: FoundationModel
     bucket: str

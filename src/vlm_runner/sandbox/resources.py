@@ -63,7 +63,7 @@ class Job:
         return self.stopped_at or self.fails_at or self.completes_at
 
     def trained_fraction(self, now: datetime) -> float:
-        """How much of the training was done, and is billed, by `now`."""
+        """The fraction of the training that is done, and billed, by `now`."""
         if self.processed_at is None or self.completes_at is None:
             return 0.0
         until = min(moment for moment in (now, self.stop_at, self.fails_at, self.completes_at) if moment)

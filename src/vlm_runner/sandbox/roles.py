@@ -1,4 +1,4 @@
-"""Whether Bedrock could assume a role, as far as moto's IAM knows."""
+"""Whether Bedrock can assume a role, according to moto's IAM."""
 
 import json
 from typing import Protocol

@@ -8,7 +8,7 @@ class Scenario(BaseModel):
     Durations are simulated seconds.
 
     The quotas are those of a small account: Amazon Bedrock endpoints and quotas lists 10 scheduled jobs;
-    2 running jobs, 2 units and 2 deployments in progress are what accounts were seen to have.
+    2 running jobs, 2 units and 2 deployments in progress are values seen in accounts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -27,7 +27,7 @@ _TICK = 0.05
 
 
 class _Protocol(H11Protocol):
-    """Hands its transport to the application, which resets connections on purpose."""
+    """Passes its transport to the application, which resets connections when a fault asks for it."""
 
     def connection_made(self, transport) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
         super().connection_made(transport)
@@ -38,7 +38,7 @@ class Sandbox:
     """
     A running sandbox, as a context manager. Entering it resets moto, whose state is global to the process.
 
-    `clock`, `state`, `faults` and `calls` are direct handles for tests in the same process.
+    `clock`, `state`, `faults` and `calls` give tests in the same process direct access.
     """
 
     def __init__(self, options: SandboxOptions | None = None) -> None:
@@ -78,7 +78,7 @@ class Sandbox:
     def _await_start(self) -> None:
         while not self._server.started:
             if not self._threads[0].is_alive():
-                raise RuntimeError("the sandbox's server did not start")
+                raise RuntimeError("the sandbox server did not start")
             self._stopping.wait(0.005)
 
     def __exit__(

@@ -1,5 +1,5 @@
 """
-An AWS service as botocore's model describes it: routes, members, constraints and error statuses.
+An AWS service as described by botocore's model: routes, members, constraints and error statuses.
 
 Taken from botocore, not written by hand, so that URLs, required members and typed exceptions match the SDK.
 """
@@ -56,7 +56,7 @@ class ServiceApi:
 
     def read(self, request: HttpRequest) -> Call:
         """
-        The call in `request`, checked against the model's constraints.
+        Parse `request` and check it against the model's constraints.
 
         Raises:
             AwsError: ValidationException with AWS's own message, or SerializationException.
@@ -164,7 +164,7 @@ _JSON_TYPES: dict[str, tuple[type, ...]] = {
 
 
 def _from_json(shape: Shape, value: Any, path: str) -> Any:
-    """`value` with its blobs decoded; members that the model does not know are dropped."""
+    """`value` with its blobs decoded and unknown members dropped."""
     if value is None or getattr(shape, "is_document_type", False):
         return value
     expected = _JSON_TYPES.get(shape.type_name)

@@ -151,7 +151,7 @@ def update_throughput(state: SandboxState, region: Region, p: P) -> dict[str, An
 
 
 def delete_throughput(state: SandboxState, region: Region, p: P) -> dict[str, Any]:
-    """Only InService or Failed ones, and none before its term ends (user guide, prov-thru-delete)."""
+    """Only InService or Failed ones, and only after the commitment term (user guide, prov-thru-delete)."""
     one, now = find(region.throughputs, p["provisionedModelId"]), state.now()
     if one.status(now) not in {"InService", "Failed"}:
         raise AwsError(

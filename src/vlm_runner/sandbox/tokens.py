@@ -1,4 +1,4 @@
-"""How many tokens a text or an image is: Bedrock bills and limits by them."""
+"""Token counts of texts and images; Bedrock bills and limits by tokens."""
 
 from math import ceil
 from typing import Literal
