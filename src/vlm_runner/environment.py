@@ -1,5 +1,5 @@
 """
-What is read from the environment beside `Settings.from_environment`, without importing anything heavy.
+What is read from the environment outside of `Settings.from_environment`, without importing anything heavy.
 
 Nothing else in the package reads os.environ, except to hand it to another process.
 """

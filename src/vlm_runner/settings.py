@@ -1,7 +1,7 @@
 """
 Settings of a process.
 
-A spec says what a run shall do; settings say how and where this process works. Variables are
+A spec says what a run does; settings say how and where this process works. Variables are
 `VLM_RUNNER_…`, nested by `__`; AWS's own are left to botocore.
 """
 
@@ -31,25 +31,25 @@ class UploadSettings(Group, frozen=True):
     engine: Literal["auto", "aioboto3", "obstore"] = "auto"
     """What sends images. obstore takes a fifth of the CPU; `auto` uses it wherever it can do the job."""
     verify: bool = False
-    """Look at the images of what an earlier run marked as done, instead of believing the marks."""
+    """Check the images that earlier runs marked as uploaded, instead of trusting the markers."""
 
 
 class PollSettings(PollPace):
     """Seconds between two looks, at a remote state and at the cancel mark."""
 
     cancel_every: float = Field(default=5.0, gt=0)
-    """How often the mark that `cancel` leaves is looked for."""
+    """How often the mark that `cancel` leaves is checked."""
 
 
 class ProcessingSettings(Group, frozen=True):
-    """Where SageMaker tells a Processing container of its place, and is told why it failed."""
+    """Files through which SageMaker passes a Processing container its rank, and reads why it failed."""
 
     resource_config: Path = Path("/opt/ml/config/resourceconfig.json")
     message: Path = SAGEMAKER_MESSAGE
 
 
 class EventSettings(Group, frozen=True):
-    """Who hears of all runs of this process, beside those whom a spec names; see `EventsSpec` there."""
+    """Event sinks for all runs of this process, in addition to those of a spec; see `EventsSpec`."""
 
     file: str | None = None
     webhook: str | None = None
@@ -81,10 +81,10 @@ class Settings(Group, frozen=True):
     heartbeat_file: Path | None = None
     """Touched while this process lives and its event loop turns; `vlm-runner health` looks at its age."""
     catalogue: Path | None = None
-    """A model catalogue of your own (TOML): it adds models, and replaces single values, such as prices."""
+    """Your model catalogue (TOML): it adds models, and overrides single values, such as prices."""
     log: Literal["auto", "json", "text"] = "auto"
     quiet_minutes: float = Field(default=15.0, ge=0)
-    """For how long a create of unknown fate is swept for; see `vlm_runner.core.pace.QUIET`."""
+    """For how long a create whose result is unknown is searched for; see `vlm_runner.core.pace.QUIET`."""
     upload: UploadSettings = UploadSettings()
     poll: PollSettings = PollSettings()
     lease: LeaseSettings = LeaseSettings()

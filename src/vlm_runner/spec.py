@@ -54,7 +54,7 @@ def _key_prefix(text: str) -> str:
 
 def _role_arn(text: str) -> str:
     if not ROLE_ARN.fullmatch(text):
-        raise ValueError(f"'{text}' is no role ARN; it looks like arn:aws:iam::123456789012:role/bedrock-sft")
+        raise ValueError(f"'{text}' is not a role ARN, such as arn:aws:iam::123456789012:role/bedrock-sft")
     return text
 
 
@@ -137,7 +137,7 @@ class DatasetSpec(Section, frozen=True):
 
 
 class PromptSpec(Section, frozen=True):
-    """A preset, or Jinja2 templates over the row's columns; a template beside a preset replaces its part."""
+    """A preset, or Jinja2 templates over the row's columns; a template replaces that part of a preset."""
 
     preset: str | None = None
     system: str | None = None
@@ -264,11 +264,11 @@ class RunSpec(Section, frozen=True):
         """
         SHA-256 (hex) over the spec's canonical JSON: equal specs, equal fingerprints.
 
-        Who listens is no part of what the run does. What is left at its default does not count, so that a
+        Event sinks do not affect the fingerprint. What is left at its default does not count, so that a
         version with more fields takes the spec of a run under way for the same one, and pays for it once.
         """
-        told = self.model_dump_json(by_alias=True, exclude={"events"}, exclude_defaults=True)
-        return hashlib.sha256(told.encode()).hexdigest()
+        content = self.model_dump_json(by_alias=True, exclude={"events"}, exclude_defaults=True)
+        return hashlib.sha256(content.encode()).hexdigest()
 
     @classmethod
     def from_toml(cls, path: Path) -> Self:
@@ -287,7 +287,7 @@ class RunSpec(Section, frozen=True):
         try:
             table = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
-            raise ConfigurationError(f"{path} is no TOML: {error}.") from error
+            raise ConfigurationError(f"{path} is not valid TOML: {error}.") from error
         return cls.from_table(table, name=str(path))
 
     @classmethod

@@ -175,7 +175,7 @@ class AwsSession:
             user_agent_appid=self._app_id,  # type: ignore[call-arg]  # newer than the stubs
         )
         if use == "bulk":
-            # botocore spells it anew for each request, twice.
+            # botocore builds it anew for each request, twice.
             agent = UserAgentString.from_environment().with_client_config(config).to_string()
             config = config.merge(Config(user_agent=agent))
         client = await self._open.enter_async_context(
@@ -184,7 +184,7 @@ class AwsSession:
         if service == "bedrock":
             self._pace(client.meta.events)
         if use == "bulk":
-            # To wait for leave to send each body is a round trip, for a refusal that hardly ever comes.
+            # Waiting for `100 Continue` before each body is a round trip, for a refusal that is rare.
             client.meta.events.unregister("before-call.s3", add_expect_header)
         for operation in PAYING:
             client.meta.events.register(f"before-send.bedrock.{operation}", _check)
@@ -207,7 +207,12 @@ class AwsSession:
 
 
 def read_models_fast(session: Any) -> None:
-    """Half of a client's making is botocore's reading of 2 MB of JSON; orjson takes a tenth of that."""
+    """
+    Read botocore's models with orjson, and make S3's endpoint independent of the key.
+
+    Measured: 0.15 s until the first PUT instead of 0.35, and with the two other changes to the `bulk` client
+    3.7 ms a PUT instead of 5.9 (benchmarks/RESULTS.md).
+    """
     import orjson  # noqa: PLC0415 - see `AwsSession._make`
     from botocore.loaders import JSONFileLoader  # noqa: PLC0415
 
@@ -219,7 +224,7 @@ def read_models_fast(session: Any) -> None:
                 text = file.read()
             model = orjson.loads(text)
             if "/endpoint-rule-set" in full_path and b'"ref":"Key"' not in text:
-                # No rule looks at it, but it makes the endpoint of each key one to be found anew: 1 ms a PUT.
+                # No rule uses it, but with it botocore evaluates the rules again for each key: 1 ms a PUT.
                 model["parameters"].pop("Key", None)
             return model
 

@@ -41,9 +41,9 @@ ACCOUNT = "123456789012"
     default="vlm-runner-demo",
     show_default=True,
     type=click.Path(file_okay=False),
-    help="For the spec and the checkpoint.",
+    help="Folder for the spec and the checkpoint.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but the result.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only the result.")
 def demo(folder: str, *, quiet: bool) -> None:
     """Run the whole job in a local sandbox: no AWS account, no cost.
 
@@ -53,7 +53,7 @@ def demo(folder: str, *, quiet: bool) -> None:
     """
     home = Path(folder).absolute()
     home.mkdir(parents=True, exist_ok=True)
-    console.say(f"Starting a sandbox of AWS, whose clock runs {SPEED:.0f} times faster.")
+    console.say(f"Starting a simulated AWS whose clock runs {SPEED:.0f} times faster.")
     server, url = start_sandbox(home)
     try:
         # Nothing of the user's own AWS set-up may leak into a demonstration.
@@ -80,7 +80,7 @@ def demo(folder: str, *, quiet: bool) -> None:
         console.result(ledger_text(url))
         console.say(
             f"\nThe report is {saved}: open it in a browser."
-            f"\nThe spec is {spec_file}. Look at the run: vlm-runner status {run_id} --store {folder}"
+            f"\nThe spec is {spec_file}. Check the run: vlm-runner status {run_id} --store {folder}"
         )
     finally:
         stop_sandbox(server)
@@ -128,7 +128,6 @@ def start_sandbox(home: Path) -> tuple[subprocess.Popen[bytes], str]:
 
 
 def stop_sandbox(server: subprocess.Popen[bytes]) -> None:
-
     server.terminate()
     try:
         server.wait(10)

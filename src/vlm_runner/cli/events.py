@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -36,37 +37,35 @@ def events(run_id: str, *, follow: bool, after: int, **flags: Any) -> None:
     Example:
         vlm-runner events for-vlm-accessibility-3f2a9c01 -f --after 7
     """
-    told = _Told(after)
+    where, position = Where(**flags), _Position(after)
+    settings = settings_for(where)
     try:
-        anyio.run(partial(_print_events, settings_for(Where(**flags)), run_id, told, follow=follow))
+        anyio.run(partial(_print_events, settings, run_id, position, follow=follow))
     except KeyboardInterrupt:
-        store = f" --store {flags['store']}" if flags["store"] else ""
-        console.say(
-            "Stopped looking; the run goes on. "
-            f"Come back with: vlm-runner events {run_id} -f --after {told.sequence}{store}"
-        )
+        words = ["vlm-runner", "events", run_id, "-f", "--after", str(position.sequence)]
+        again = shlex.join([*words, *where.repeated(settings)])
+        console.say(f"Stopped watching; the run continues. Continue with: {again}")
         sys.exit(130)
 
 
-async def _print_events(settings: Settings, run_id: str, told: _Told, *, follow: bool) -> None:
-
+async def _print_events(settings: Settings, run_id: str, position: _Position, *, follow: bool) -> None:
     async with opened_store(settings) as store:
         if follow:
-            async for entry in entries(store, run_id, clock=SystemClock(), after=told.sequence):
-                told.tell(entry)
+            async for entry in entries(store, run_id, clock=SystemClock(), after=position.sequence):
+                position.show(entry)
         else:
             checkpoint, _ = await lease.load(store, run_id)
             for entry in checkpoint.history:
-                told.tell(entry)
+                position.show(entry)
 
 
-class _Told:
-    """How far somebody has read: the place to go on from."""
+class _Position:
+    """The number of the last event that was printed."""
 
     def __init__(self, after: int) -> None:
         self.sequence = after
 
-    def tell(self, entry: Entry) -> None:
+    def show(self, entry: Entry) -> None:
         if entry.sequence > self.sequence:
             click.echo(entry.model_dump_json())
             self.sequence = entry.sequence

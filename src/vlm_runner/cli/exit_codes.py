@@ -43,10 +43,10 @@ _OF_ERRORS: Final[dict[type[BaseException], int]] = {
     errors.RunNotFound: 102,
     errors.StillBilling: 104,
 }
-"""Each also stands for its subclasses that are not listed themselves."""
+"""A code also applies to subclasses that are not listed themselves."""
 
 _LIMITS: Final = frozenset({"BudgetReached", "TimeIsOver"})
-"""Failures that are no exceptions; see `vlm_runner.core.budget`."""
+"""Failures that are not exceptions; see `vlm_runner.core.budget`."""
 
 
 def exit_code(error: BaseException) -> int:

@@ -1,7 +1,7 @@
 """
 Driving runs from a terminal or a container: watchers, signals, and the exit code.
 
-SIGTERM and the first SIGINT stop: effects in flight are recorded, remote work goes on. A second SIGINT
+SIGTERM and the first SIGINT stop: effects in flight are recorded, and remote work continues. A second SIGINT
 leaves at once.
 """
 
@@ -131,7 +131,7 @@ async def _drive(
         where = runner.store.locate(handle.run_id)
         try:
             return DriveResult(await handle.result(), None, where, timed_out=timed_out)
-        except Exception as error:  # noqa: BLE001 - concluded, with the run beside it
+        except Exception as error:  # noqa: BLE001 - returned together with the run
             return DriveResult(handle.run, error, where, timed_out=timed_out)
 
 
@@ -161,7 +161,7 @@ class _SignalHandler:
                     interrupts += number == signal.SIGINT
                     if interrupts > 1:
                         _leave_at_once(self.handle, self._settings, self._flags)
-                    console.say("Stopping: what is under way is recorded, remote work goes on.")
+                    console.say("Stopping: effects in flight are recorded, and remote work continues.")
                     self.beginning.cancel()
                     if self.handle is not None:
                         self.handle.stop()

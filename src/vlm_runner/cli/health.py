@@ -17,7 +17,7 @@ from vlm_runner.heartbeat import age
     "heartbeat_file",
     envvar="VLM_RUNNER_HEARTBEAT_FILE",
     type=click.Path(dir_okay=False),
-    help="The heartbeat; else VLM_RUNNER_HEARTBEAT_FILE.",
+    help="The heartbeat file. Default: VLM_RUNNER_HEARTBEAT_FILE.",
 )
 @click.option("--max-age", default=60.0, show_default=True, help="Seconds after which it is too old.")
 def health(heartbeat_file: str | None, max_age: float) -> None:

@@ -123,7 +123,6 @@ def look(spec: RunSpec, profile: ModelProfile, settings: Settings) -> LintReport
 
 
 def _counting(rows: int) -> Any:
-
     @contextmanager
     def counting() -> Iterator[Callable[[int], None] | None]:
         if not sys.stderr.isatty():
@@ -152,7 +151,6 @@ def lint_file(
 
 
 def _folder(images: str | None) -> Callable[[str, str], bytes | None] | None:
-
     if images is None or images in {"none", "s3"}:
         return None
     root = Path(images).resolve()
@@ -167,7 +165,6 @@ def _folder(images: str | None) -> Callable[[str, str], bytes | None] | None:
 
 
 def _local(name: str) -> Lines:
-
     path = Path(name)
     try:
         return Lines(name=name, bucket=None, stream=path.open("rb"), subset=_stem(path))
@@ -185,7 +182,6 @@ def _lint_lines(
     fetch: Callable[[str, str], bytes | None] | None,
     account: str | None,
 ) -> LintReport:
-
     try:
         return lint_jsonl(files, profile, fetch=fetch, account=account)
     finally:
@@ -241,7 +237,6 @@ def _show(
     sarif_file: str | None,
     as_json: bool,
 ) -> None:
-
     if sarif_file is not None:
         log = sarif(report, version=version("vlm-runner"), uri=source, lines=lines)
         if sarif_file == "-":

@@ -53,7 +53,6 @@ def list_runs(*, as_json: bool, **flags: Any) -> None:
 
 
 def _ago(when: str) -> str:
-
     return f"{spell(datetime.now(UTC) - datetime.fromisoformat(when))} ago" if when else ""
 
 
@@ -74,7 +73,6 @@ def _bills(row: RunRowJson) -> str:
 
 
 async def _all(settings: Settings) -> list[RunRowJson]:
-
     async with opened_store(settings) as store:
         return [await _row(store, run_id, settings) for run_id in await store.run_ids()]
 

@@ -46,11 +46,9 @@ def where_options(command: F) -> F:
     """--profile, --region, --endpoint-url and --store, as one `where` argument."""
     for option in (
         click.option("--profile", metavar="NAME", help="AWS profile."),
-        click.option("--region", metavar="REGION", help="AWS region; never guessed."),
-        click.option("--endpoint-url", metavar="URL", help="Of all AWS services, e.g. a sandbox's."),
-        click.option(
-            "--store", metavar="URI", help="Where checkpoints are: a folder, or s3://bucket/prefix."
-        ),
+        click.option("--region", metavar="REGION", help="AWS region."),
+        click.option("--endpoint-url", metavar="URL", help="Endpoint of all AWS services, e.g. a sandbox."),
+        click.option("--store", metavar="URI", help="Checkpoint store: a folder, or s3://bucket/prefix."),
     ):
         command = option(command)
     return command
@@ -61,12 +59,10 @@ def json_option(command: F) -> F:
 
 
 def verify_option(command: F) -> F:
-    text = "Look at what lies in S3 instead of believing what an earlier staging marked as done."
+    text = "Check the images in S3 instead of trusting the markers of earlier uploads."
     return click.option("--verify", is_flag=True, help=text)(command)
 
 
 def verbosity_options(command: F) -> F:
-    command = click.option("-q", "--quiet", is_flag=True, help="Say nothing but the result and errors.")(
-        command
-    )
-    return click.option("-v", "--verbose", is_flag=True, help="Say more.")(command)
+    command = click.option("-q", "--quiet", is_flag=True, help="Print only the result and errors.")(command)
+    return click.option("-v", "--verbose", is_flag=True, help="Print more.")(command)

@@ -68,7 +68,6 @@ def plan(spec_file: str, run_id: str | None, *, offline: bool, as_json: bool, **
 
 
 def _code(plan: Plan) -> int:
-
     if plan.report.failed:
         return 3
     bad = any(check.status is Status.BAD for check in plan.doctor)
@@ -76,7 +75,6 @@ def _code(plan: Plan) -> int:
 
 
 def _offline(spec: RunSpec, settings: Settings, catalogue: Catalogue, origins: tuple[Origin, ...]) -> Plan:
-
     profile = catalogue.find(spec.model.base)
     report = look(spec, profile, settings)
     train, *rest = report.census.values()

@@ -89,7 +89,6 @@ async def load_reports(settings: Settings, run_ids: Sequence[str]) -> list[RunRe
 
 
 async def _report(settings: Settings, checkpoint: Checkpoint) -> RunReport:
-
     run = checkpoint.run
     material = ReportInputs()
     if run.images is not None:
@@ -107,7 +106,6 @@ async def _report(settings: Settings, checkpoint: Checkpoint) -> RunReport:
 
 
 def assembled(settings: Settings, checkpoint: Checkpoint, material: Any) -> RunReport:
-
     run = checkpoint.run
     try:
         profile = load_catalogue(settings.catalogue).find(run.spec.model.base)

@@ -218,9 +218,10 @@ def delete(*, name: str, **flags: Any) -> None:
 
 
 def _opened(settings: Settings) -> AbstractAsyncContextManager[SageMaker]:
-
     if settings.region is None:
-        raise ConfigurationError("In which region is the pipeline?", hint="Give --region, or set AWS_REGION.")
+        raise ConfigurationError(
+            "The pipeline's region is unknown.", hint="Give --region, or set AWS_REGION."
+        )
     region = settings.region
 
     @asynccontextmanager
@@ -234,7 +235,6 @@ def _opened(settings: Settings) -> AbstractAsyncContextManager[SageMaker]:
 
 
 async def _start(settings: Settings, spec: RunSpec, flags: dict[str, Any]) -> tuple[Run, str]:
-
     async with Runner.open(settings) as runner:
         created = await runner.prepare(spec, run_id=flags["run_id"])
         if created is not None:
@@ -271,7 +271,6 @@ async def _execution_of(
 
 
 async def _newest(service: SageMaker, name: str, run_id: str) -> Execution:
-
     known = await service.executions(name, label=run_id)
     if not known:
         raise RunNotFound(
@@ -287,7 +286,6 @@ async def _newest_described(settings: Settings, name: str, run_id: str) -> Execu
 
 
 async def _await(settings: Settings, name: str, run_id: str, poll: float, seconds: float | None) -> Execution:
-
     shown: dict[str, str] = {}
     began = anyio.current_time()
     async with _opened(settings) as service:
@@ -309,7 +307,6 @@ async def _await(settings: Settings, name: str, run_id: str, poll: float, second
 
 
 def _show(execution: Execution, *, as_json: bool) -> None:
-
     if as_json:
         console.result_json(asdict(execution))
         return
@@ -325,7 +322,6 @@ def _show(execution: Execution, *, as_json: bool) -> None:
 
 
 def _pair(text: str) -> tuple[str, str]:
-
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise UsageError(f"'{text}' is no NAME=VALUE.")

@@ -27,7 +27,9 @@ def sandbox() -> None:
 @sandbox.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=4599, show_default=True, help="Port; 0 takes a free one.")
-@click.option("--ready-file", type=click.Path(dir_okay=False), help="Gets the URL once it listens.")
+@click.option(
+    "--ready-file", type=click.Path(dir_okay=False), help="File to write the URL to once it listens."
+)
 @click.option(
     "--speed", default=1.0, show_default=True, help="How many times faster than real its clock runs."
 )
@@ -38,12 +40,12 @@ def sandbox() -> None:
     "--prices",
     metavar="FILE",
     type=click.Path(dir_okay=False),
-    help="Prices of yours, in the form that VLM_RUNNER_CATALOGUE takes: what the ledger counts with.",
+    help="Your prices, in the format of VLM_RUNNER_CATALOGUE; the ledger uses them.",
 )
 def serve(  # noqa: PLR0917 - an option each
     host: str, port: int, ready_file: str | None, speed: float, as_of: str | None, prices: str | None
 ) -> None:
-    """Serve until SIGTERM. What was paid is listed at GET /_sandbox/ledger.
+    """Serve until SIGTERM. GET /_sandbox/ledger lists what AWS would bill.
 
     \b
     Example:

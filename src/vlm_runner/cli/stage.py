@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("run_id", metavar="RUN")
-@click.option("--part", metavar="I/N", help="The I-th of N shares, from 1; else as SageMaker says, or all.")
+@click.option("--part", metavar="I/N", help="The I-th of N shares, from 1. Default: SageMaker's, or all.")
 @verify_option
 @where_options
 def stage(run_id: str, part: str | None, *, verify: bool, **flags: Any) -> None:
     """Upload this machine's share of RUN's images.
 
-    Many may do it at once, and each share again and again: what is there is skipped, and the run itself is
-    left as it is. `vlm-runner resume RUN` then finds all shares done, or does what is missing.
+    Several machines may do it at once, and repeat it: what is uploaded already is skipped, and the run
+    itself does not change. `vlm-runner resume RUN` then uploads what is missing.
 
     \b
     Example:
@@ -41,26 +41,24 @@ def stage(run_id: str, part: str | None, *, verify: bool, **flags: Any) -> None:
     number, parts = _share(part) if part else part_of(settings.processing.resource_config)
     staged = anyio.run(partial(_stage, settings, run_id, number, parts))
     if staged is None:
-        console.say(f"Run {run_id} has its images already.")
+        console.say(f"All images of run {run_id} are uploaded already.")
         return
     shares = [staged.train, *([staged.validation] if staged.validation else [])]
     uploaded = sum(one.images_uploaded for one in shares)
     skipped = sum(one.shards_skipped for one in shares)
     console.result(
-        f"Share {number + 1} of {parts}: {uploaded} images uploaded, {skipped} shards were there before."
+        f"Share {number + 1} of {parts}: {uploaded} images uploaded, {skipped} shards were uploaded before."
     )
 
 
 async def _stage(settings: Settings, run_id: str, number: int, parts: int) -> ImagesStaged | None:
-
     configure_logging("json", "normal")
     async with Runner.open(settings, watchers=[LogWatcher()]) as runner:
         return await runner.stage(run_id, number=number, parts=parts)
 
 
 def _share(text: str) -> tuple[int, int]:
-
     match = re.fullmatch(r"(\d{1,4})/(\d{1,4})", text)
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise UsageError(f"'{text}' is no share; write it as 2/4.")
+        raise UsageError(f"'{text}' is not a share; write it as 2/4.")
     return int(match[1]) - 1, int(match[2])

@@ -31,15 +31,17 @@ if TYPE_CHECKING:
     from vlm_runner.runner import RunHandle
     from vlm_runner.settings import Settings
 
-TIMEOUT_HELP = "Stop watching after, e.g., 90m; the run is not failed by it."
+TIMEOUT_HELP = "Stop after, e.g., 90m; the run can be resumed."
 
 
 @click.command()
 @click.argument("spec_file", metavar="SPEC", type=click.Path(dir_okay=False))
-@click.option("--run-id", metavar="ID", help="Name the run; else its id derives from the spec.")
-@click.option("-y", "--yes", is_flag=True, help="Spend without asking.")
-@click.option("-d", "--detach", is_flag=True, help="Print the run id, leave the run going, and return.")
-@click.option("--lint/--no-lint", default=True, help="Look at every row before anything is created.")
+@click.option("--run-id", metavar="ID", help="The run's id. Default: derived from the spec.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option(
+    "-d", "--detach", is_flag=True, help="Drive the run in the background, and return once it runs."
+)
+@click.option("--lint/--no-lint", default=True, help="Check every row before anything is created.")
 @click.option("--timeout", metavar="TIME", callback=duration, help=TIMEOUT_HELP)
 @verify_option
 @json_option
@@ -112,7 +114,7 @@ def resume(run_id: str, until: str | None, *, timeout: float | None, verify: boo
 @click.command()
 @click.argument("run_id", metavar="RUN")
 @click.option("--reason", default="", help="Kept in the run's history.")
-@click.option("-d", "--detach", is_flag=True, help="Leave the mark for whoever drives the run, and return.")
+@click.option("-d", "--detach", is_flag=True, help="Request the cancellation, and return at once.")
 @json_option
 @verbosity_options
 @where_options
@@ -136,7 +138,8 @@ def cancel(run_id: str, reason: str, *, detach: bool, **flags: Any) -> None:
                 await mark(runner)
 
         anyio.run(only_mark)
-        console.say(f"Marked. Whoever drives run {run_id} stops it; or: vlm-runner resume {run_id}")
+        again = shlex.join(["vlm-runner", "resume", run_id, *where.repeated(settings)])
+        console.say(f"Cancellation requested: the driver of run {run_id} stops it. If it has none: {again}")
         return
 
     async def begin(runner: Runner) -> RunHandle:
@@ -158,13 +161,13 @@ async def confirm_plan(runner: Runner, created: RunCreated, *, yes: bool, lint: 
 
     Raises:
         DataError: lint has errors, and nothing was created.
-        UsageError: nobody is there to be asked, or the answer was no.
+        UsageError: there is no terminal to ask for confirmation, or the answer was no.
     """
     terminal = sys.stdin.isatty() and sys.stderr.isatty()
     if not (yes or terminal) and created.budget is None:
         raise UsageError(
             "This run costs money, and there is no terminal to ask for confirmation.",
-            hint="Say so with: --yes, or set max_cost under [budget].",
+            hint="Confirm with: --yes, or set max_cost under [budget].",
         )
     if yes and not lint:
         return created
@@ -179,7 +182,7 @@ async def confirm_plan(runner: Runner, created: RunCreated, *, yes: bool, lint: 
         raise DataError(
             f"Lint has {plan.report.count(Severity.ERROR):,} errors, the first ({first.code}) of "
             f"{first.where or 'the spec'}: {first.message}. Nothing was created.",
-            hint="See vlm-runner lint, and its --fix. To start all the same: --no-lint",
+            hint="See vlm-runner lint, and its --fix. To start anyway: --no-lint",
         )
     if yes or not terminal:
         return preview.created

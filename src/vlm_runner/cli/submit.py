@@ -29,11 +29,15 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("spec_file", metavar="SPEC", type=click.Path(dir_okay=False))
-@click.option("--run-id", metavar="ID", help="Name the run; else its id derives from the spec.")
+@click.option("--run-id", metavar="ID", help="The run's id. Default: derived from the spec.")
 @click.option(
-    "--stack", metavar="NAME", default="vlm-runner", show_default=True, help="Of deploy/template.yaml."
+    "--stack",
+    metavar="NAME",
+    default="vlm-runner",
+    show_default=True,
+    help="Stack of deploy/template.yaml.",
 )
-@click.option("-y", "--yes", is_flag=True, help="Spend without asking.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 @where_options
 def submit(spec_file: str, run_id: str | None, *, stack: str, yes: bool, as_json: bool, **flags: Any) -> None:
@@ -43,7 +47,7 @@ def submit(spec_file: str, run_id: str | None, *, stack: str, yes: bool, as_json
 
     The dataset is read here too, so it must be one that the task reaches as well: on the Hub, or at the same
     place in its image.
-    Submitting what is submitted already starts no second task.
+    Submitting the same run again starts no second task.
 
     \b
     Example:
@@ -68,7 +72,7 @@ def submit(spec_file: str, run_id: str | None, *, stack: str, yes: bool, as_json
 
 
 def note_local_dataset(spec: RunSpec) -> None:
-    """Said, not refused: whoever builds the data into the image may have it at the same place there."""
+    """Only a warning: the image of the task may contain the data at the same path."""
     if Path(spec.dataset.source).expanduser().exists():
         console.say(
             f"vlm-runner: {spec.dataset.source} is on this machine. Where the run is driven it must be at "
@@ -79,9 +83,8 @@ def note_local_dataset(spec: RunSpec) -> None:
 async def _submit(
     settings: Settings, spec: RunSpec, run_id: str | None, stack: str, *, yes: bool
 ) -> tuple[Run, str, EcsTarget]:
-
     if settings.region is None:
-        raise ConfigurationError("In which region is the stack?", hint="Give --region, or set AWS_REGION.")
+        raise ConfigurationError("The stack's region is unknown.", hint="Give --region, or set AWS_REGION.")
     async with AwsSession(
         region=settings.region, profile=settings.profile, endpoint_url=settings.endpoint_url
     ) as session:
@@ -101,7 +104,7 @@ async def _submit(
 
 def token_of(run: Run) -> str:
     """
-    The same as long as the run stands where it stands: two hands that submit it start one task.
+    The same until the run advances: two concurrent submissions start one task.
 
     Once a task has moved it on and has ended, submitting it again starts another one. RunTask takes 33 to
     64 characters (ECS API reference, clientToken).

@@ -39,7 +39,7 @@ def sweep(sweep_file: str, *, yes: bool, dry_run: bool, as_json: bool, **flags: 
     """Run every combination of SWEEP, and compare them.
 
     Images are uploaded once; jobs and throughputs are taken in turn, as many at a time as the file says.
-    Starting the same sweep again goes on with each run where it stands.
+    Starting the same sweep again resumes each of its runs.
 
     \b
     Example:
@@ -79,11 +79,10 @@ def code_of(results: list[Result]) -> int:
 
 
 async def _sweep(settings: Settings, plan: Sweep, *, yes: bool) -> list[Result]:
-
     configure_logging("text" if sys.stderr.isatty() else "json", "normal")
     results: list[Result] = []
 
-    def told(result: Result) -> None:
+    def print_result(result: Result) -> None:
         state = result.run.outcome if result.run is not None else None
         console.say(f"Run {result.planned.run_id}: {state or 'not finished'}.")
 
@@ -100,13 +99,13 @@ async def _sweep(settings: Settings, plan: Sweep, *, yes: bool) -> list[Result]:
             async def obey() -> None:
                 with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                     async for _ in signals:
-                        console.say("Stopping: what is under way is recorded, remote work goes on.")
+                        console.say("Stopping: effects in flight are recorded, and remote work continues.")
                         await runner.stop()
                         group.cancel_scope.cancel()
 
             group.start_soon(obey)
-            results = await driver.drive(created, told)
+            results = await driver.drive(created, print_result)
             group.cancel_scope.cancel()
         if not results:
-            raise Stopped("The sweep was stopped.", hint="Go on with the same command.")
+            raise Stopped("The sweep was stopped.", hint="Resume it with the same command.")
     return results

@@ -1,7 +1,8 @@
-"""watch: look at a run as it goes on, in the terminal or in a browser."""
+"""watch: follow a run in the terminal or in a browser."""
 
 from __future__ import annotations
 
+import shlex
 import sys
 from contextlib import AsyncExitStack
 from functools import partial
@@ -43,27 +44,26 @@ def watch(run_id: str, *, web: bool, host: str, port: int, **flags: Any) -> None
         vlm-runner watch for-vlm-accessibility-3f2a9c01
         vlm-runner watch for-vlm-accessibility-3f2a9c01 --web
     """
-    settings = settings_for(Where(**flags))
+    where = Where(**flags)
+    settings = settings_for(where)
     try:
         if web:
             anyio.run(partial(_serve, settings, run_id, host, port))
         else:
             anyio.run(_lines, settings, run_id)
     except KeyboardInterrupt:
-        store = f" --store {flags['store']}" if flags["store"] else ""
-        console.say(f"Stopped looking; the run goes on. Come back with: vlm-runner watch {run_id}{store}")
+        again = shlex.join(["vlm-runner", "watch", run_id, *where.repeated(settings)])
+        console.say(f"Stopped watching; the run continues. Watch it again with: {again}")
         sys.exit(130)
 
 
 async def _lines(settings: Settings, run_id: str) -> None:
-
     async with opened_store(settings) as store:
         async for entry in entries(store, run_id, clock=SystemClock()):
             console.result(f"{entry.at:%Y-%m-%d %H:%M:%S}  {sentence(entry.event)}")
 
 
 async def _serve(settings: Settings, run_id: str, host: str, port: int) -> None:
-
     try:
         import uvicorn  # noqa: PLC0415 - an extra, which may not be installed
 
@@ -80,10 +80,10 @@ async def _serve(settings: Settings, run_id: str, host: str, port: int) -> None:
         try:
             listening = create_server((host, port))
         except OSError as error:
-            raise UsageError(f"Nothing can be served on {host}:{port}: {error.strerror}.") from error
+            raise UsageError(f"Cannot listen on {host}:{port}: {error.strerror}.") from error
         where = f"http://{host}:{listening.getsockname()[1]}/"
         if host not in LOOPBACK:
-            console.say(f"Whoever reaches {where} can read the run, its prompts and its pictures.")
+            console.say(f"Everyone who can reach {where} can read the run, its prompts and its images.")
         console.say(f"Run {run_id} is at {where} until Ctrl-C.")
         server = uvicorn.Server(
             uvicorn.Config(
@@ -97,7 +97,6 @@ async def _serve(settings: Settings, run_id: str, host: str, port: int) -> None:
 
 
 async def _session(settings: Settings, region: str, stack: AsyncExitStack) -> Any:
-
     session = AwsSession(
         region=region, profile=settings.profile, endpoint_url=settings.endpoint_url, engine="aioboto3"
     )

@@ -30,7 +30,7 @@ preset = "accessibility"         # or system, user and assistant templates (Jinj
 # preset = "accessibility-regions"     # a column of lists: first the whole page, then regions of it
 # preset = "qa"                  # columns question and answer
 # preset = "messages"            # a column of OpenAI's messages, their texts
-# strip = ["<image>"]            # words that are taken out of the rendered texts, in any case
+# strip = ["<image>"]            # words to remove from the rendered texts, ignoring case
 
 [images]
 format = "png"                   # "keep" sends JPEG, WebP and GIF as they are
@@ -57,13 +57,13 @@ keep = false                     # true or "2h": hand it to you instead of delet
 rows = 5
 # compare_base = true            # ask the base model the same
 # concurrency = 4                # calls at once, at most; fewer where Bedrock throttles
-# metrics = ["my_package.metrics:closeness"]   # beside the built-in ones: (reference, answer) -> number
+# metrics = ["my_package.metrics:closeness"]   # adds to the built-in: (reference, answer) -> number
 
 [storage]
 # bucket = "vlm-accessibility-{{account}}-{{region}}"
 # prefix = "second-try"          # another dataset or prompt in the same bucket
 
-# [events]                       # CloudEvents 1.0, beside the log; a listener that fails harms nothing
+# [events]                       # CloudEvents 1.0; a failing sink does not affect the run
 # file = "events.jsonl"
 # webhook = "https://example.com/hook"   # signed if VLM_RUNNER_EVENTS__WEBHOOK_SECRET is set
 # event_bus = "default"
@@ -101,5 +101,5 @@ def init(spec_file: str, source: str, role_arn: str, region: str, *, force: bool
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise UsageError(f"{path} exists.", hint="Overwrite it with: --force") from None
-    click.echo(f"Wrote {path}. Fill in what is yours, then: vlm-runner start {path}", err=True)
+        raise UsageError(f"{path} exists already.", hint="Overwrite it with: --force") from None
+    click.echo(f"Wrote {path}. Edit it, then: vlm-runner start {path}", err=True)
