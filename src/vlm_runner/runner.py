@@ -23,13 +23,14 @@ from vlm_runner.core.events import Entry, ImagesStaged, RunCreated
 from vlm_runner.core.names import default_run_id
 from vlm_runner.core.run import Phase, Run
 from vlm_runner.core.signals import Trouble
+from vlm_runner.data_source import open_for
 from vlm_runner.driver import Driver, Driving
 from vlm_runner.errors import RunExists, RunNotFound, Stopped
 from vlm_runner.heartbeat import beat
 from vlm_runner.ingest.pipeline import Share
 from vlm_runner.models import load_catalogue
 from vlm_runner.path_segment import checked_run_id
-from vlm_runner.prompts.templates import compile_prompt
+from vlm_runner.steps.datasets import OpenDatasets
 from vlm_runner.steps.job_wakeups import JobWakeups
 from vlm_runner.steps.ports import Ports
 from vlm_runner.steps.prepare import check_spec, prepare, region_for
@@ -194,6 +195,7 @@ class Runner:
         self._clock = clock
         self._connect = connect
         self._open_dataset = open_dataset
+        self._datasets = OpenDatasets()
         self._group = group
         self._catalogue = load_catalogue(settings.catalogue)
         self._handles: dict[str, RunHandle] = {}
@@ -263,7 +265,8 @@ class Runner:
                     metrics=metrics or {},
                     wakeups_of=wakeups.of,
                     connect=connect or session,
-                    open_dataset=open_dataset or _dataset_opener(settings),
+                    open_dataset=open_dataset
+                    or (lambda spec, revision: open_for(spec, settings, revision=revision)),
                     group=group,
                     watchers=[*watchers, sinks],
                 )
@@ -449,6 +452,7 @@ class Runner:
             catalogue=self._catalogue,
             open_dataset=self._open_dataset,
             signal=signal,
+            datasets=self._datasets,
             metrics=self._metrics,
             wakeups=self._wakeups_of(region),
             poll=self._settings.poll,
@@ -521,15 +525,3 @@ def _session(settings: Settings, region: str, stack: AsyncExitStack) -> AwsSessi
     )
     stack.push_async_exit(session)
     return session
-
-
-def _dataset_opener(settings: Settings) -> Callable[[RunSpec, str | None], Opened]:
-    def open_pinned(spec: RunSpec, revision: str | None) -> Opened:
-        from vlm_runner.dataset.source import open_dataset  # noqa: PLC0415 - 1.5 s of CPU
-
-        pinned = spec.dataset if revision is None else spec.dataset.model_copy(update={"revision": revision})
-        token = settings.hf_token.get_secret_value() if settings.hf_token is not None else None
-        required = compile_prompt(spec.prompt).columns & {"html", "output"}
-        return open_dataset(pinned, token=token, endpoint=settings.hf_endpoint, required=required)
-
-    return open_pinned

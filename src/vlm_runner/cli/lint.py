@@ -18,7 +18,7 @@ from vlm_runner.aws.session import AwsSession
 from vlm_runner.cli import console
 from vlm_runner.cli.options import Where, json_option, where_options
 from vlm_runner.cli.resolve import settings_for
-from vlm_runner.dataset import open_dataset
+from vlm_runner.data_source import open_for
 from vlm_runner.errors import ConfigurationError, UsageError
 from vlm_runner.lint import RULES, Severity, lint_dataset, lint_jsonl
 from vlm_runner.lint.fix import fixes, rewritten
@@ -26,7 +26,6 @@ from vlm_runner.lint.jsonl import Lines
 from vlm_runner.lint.rows import order
 from vlm_runner.lint.sarif import sarif
 from vlm_runner.models import load_catalogue
-from vlm_runner.prompts import compile_prompt
 from vlm_runner.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -107,9 +106,7 @@ def lint_spec(source: str, where: Where, catalogue: Catalogue, *, fix: bool) -> 
 
 def look(spec: RunSpec, profile: ModelProfile, settings: Settings) -> LintReport:
     """Open the dataset and lint it, with a line of progress on a terminal."""
-    token = settings.hf_token.get_secret_value() if settings.hf_token is not None else None
-    required = compile_prompt(spec.prompt).columns & {"html", "output"}
-    opened = open_dataset(spec.dataset, token=token, endpoint=settings.hf_endpoint, required=required)
+    opened = open_for(spec, settings)
     rows = opened.train.num_rows + (opened.validation.num_rows if opened.validation is not None else 0)
     with _counting(rows) as progress:
         return lint_dataset(

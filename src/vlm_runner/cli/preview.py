@@ -14,7 +14,7 @@ from rich.console import Console
 from vlm_runner.cli import console
 from vlm_runner.cli.options import Where, json_option, where_options
 from vlm_runner.cli.resolve import settings_for
-from vlm_runner.dataset import open_dataset
+from vlm_runner.data_source import open_for
 from vlm_runner.dataset.rows import Opened
 from vlm_runner.errors import RowError, UsageError
 from vlm_runner.ingest.images import ANY_SIZE, examine
@@ -61,9 +61,7 @@ def preview(
     spec = RunSpec.from_toml(Path(spec_file))
     settings = settings_for(Where(**flags), spec_region=spec.aws.region)
     profile = load_catalogue(settings.catalogue).find(spec.model.base)
-    token = settings.hf_token.get_secret_value() if settings.hf_token is not None else None
-    required = compile_prompt(spec.prompt).columns & {"html", "output"}
-    opened = open_dataset(spec.dataset, token=token, endpoint=settings.hf_endpoint, required=required)
+    opened = open_for(spec, settings)
     subset = opened.validation if validation else opened.train
     if subset is None:
         raise UsageError("The spec holds no rows out.", hint="Leave --validation out.")

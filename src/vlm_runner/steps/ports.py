@@ -9,6 +9,7 @@ from vlm_runner.core.pace import PollPace
 from vlm_runner.core.signals import Trouble
 from vlm_runner.ingest.pipeline import Share
 from vlm_runner.settings import UploadSettings
+from vlm_runner.steps.datasets import OpenDatasets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +34,7 @@ class Ports:
     open_dataset: Callable[[RunSpec, str | None], Opened]
     """Blocking; the second argument is the pinned revision, None for the spec's own."""
     signal: Callable[[Signal], None]
+    datasets: OpenDatasets = field(default_factory=OpenDatasets)
     poll: PollPace = field(default_factory=PollPace)
     history: Sequence[Entry] = ()
     """The run's history when the step begins."""

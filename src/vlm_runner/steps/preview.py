@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
-
-from anyio import to_thread
 
 from vlm_runner.core import names
 from vlm_runner.core.events import Entry
@@ -42,8 +41,9 @@ async def preview_run(created: RunCreated, ports: Ports) -> RunPreview:
     """Look at the dataset and at what S3 holds of it already."""
     run = Run.begin(Entry(sequence=1, at=ports.clock.now(), event=created))
     profile = ports.catalogue.find(created.spec.model.base)
-    opened = await to_thread.run_sync(ports.open_dataset, created.spec, created.dataset.revision)
-    report = await to_thread.run_sync(look, opened, created.spec, profile, ports)
+    pinned = partial(ports.open_dataset, created.spec, created.dataset.revision)
+    opened = await ports.datasets.opened(created.uid, pinned)
+    report = await ports.datasets.report(created.uid, partial(look, opened, created.spec, profile, ports))
     subsets = [opened.train, *([opened.validation] if opened.validation is not None else [])]
     bucket_there, uploads, conflict = True, [], None
     for subset in subsets:

@@ -83,7 +83,9 @@ async def reopen(run: Run, ports: Ports) -> Opened:
     Raises:
         DataError: it has changed since.
     """
-    opened = await to_thread.run_sync(ports.open_dataset, run.spec, run.dataset.revision)
+    opened = ports.datasets.take(run.uid)
+    if opened is None:
+        opened = await to_thread.run_sync(ports.open_dataset, run.spec, run.dataset.revision)
     if opened.fingerprint != run.dataset.fingerprint:
         raise DataError(
             f"The dataset {run.spec.dataset.source} has changed since run {run.run_id} was created.",
