@@ -29,15 +29,18 @@ class OpenDatasets:
     def __init__(self) -> None:
         self._kept: dict[str, _Prepared] = {}
 
-    async def opened(self, uid: str, open_dataset: Callable[[], Opened]) -> Opened:
-        """The dataset of the run, opened in a worker thread unless it is open."""
-        if (known := self._kept.get(uid)) is not None:
-            return known.opened
-        opened = await to_thread.run_sync(open_dataset)
-        self._kept[uid] = _Prepared(opened)
+    def keep(self, uid: str, opened: Opened, report: LintReport | None = None) -> None:
+        """Keep what `prepare` opened, and linted if it did, for the preview and the staging of that run."""
+        self._kept[uid] = _Prepared(opened, report)
         while len(self._kept) > KEPT:
             del self._kept[next(iter(self._kept))]
-        return opened
+
+    async def opened(self, uid: str, open_dataset: Callable[[], Opened]) -> Opened:
+        """The dataset of the run, opened in a worker thread unless it is open."""
+        if (known := self._kept.get(uid)) is None:
+            self.keep(uid, await to_thread.run_sync(open_dataset))
+            known = self._kept[uid]
+        return known.opened
 
     async def report(self, uid: str, lint: Callable[[], LintReport]) -> LintReport:
         """What lint says about the dataset of the run, linted in a worker thread unless it was."""

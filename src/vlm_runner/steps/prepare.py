@@ -4,8 +4,9 @@ Before a run exists: find all that it needs, and refuse what cannot work. Reads 
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
+
+from anyio import to_thread
 
 from vlm_runner.core.events import DatasetFacts, RunCreated
 from vlm_runner.core.names import bucket_name
@@ -80,11 +81,11 @@ async def prepare(spec: RunSpec, run_id: str, uid: str, version: str, ports: Por
     caller = await ports.aws.account.caller()
     check_role(spec, caller)
     await check_alive(profile, ports)
-    opened = await ports.datasets.opened(uid, partial(ports.open_dataset, spec, None))
+    opened = await to_thread.run_sync(ports.open_dataset, spec, None)
     check_counts(opened, profile)
     budget, report = None, None
     if spec.budget.max_cost is not None:
-        report = await ports.datasets.report(uid, partial(look, opened, spec, profile, ports))
+        report = await to_thread.run_sync(look, opened, spec, profile, ports)
         cost = estimate(
             spec,
             profile,
@@ -111,6 +112,7 @@ async def prepare(spec: RunSpec, run_id: str, uid: str, version: str, ports: Por
         budget=budget,
         version=version,
     )
+    ports.datasets.keep(uid, opened, report)
     return created if report is None else verified(created, report)
 
 
