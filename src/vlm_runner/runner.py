@@ -33,7 +33,7 @@ from vlm_runner.path_segment import checked_run_id
 from vlm_runner.steps.datasets import OpenDatasets
 from vlm_runner.steps.job_wakeups import JobWakeups
 from vlm_runner.steps.ports import Ports
-from vlm_runner.steps.prepare import check_spec, prepare, region_for
+from vlm_runner.steps.prepare import check_spec, prepare
 from vlm_runner.steps.preview import RunPreview, preview_run
 from vlm_runner.steps.stage import stage_images
 from vlm_runner.stores import open_store
@@ -299,8 +299,8 @@ class Runner:
         chosen = _chosen(spec, run_id)
         if await self.existing(spec, run_id=run_id) is not None:
             return None
-        profile = check_spec(spec, self._catalogue)
-        region = region_for(spec, profile, self._settings.region)
+        region = self._settings.region or spec.aws.region or ""
+        check_spec(spec, self._catalogue, region)
         return await prepare(spec, chosen, uuid.uuid4().hex, VERSION, self._ports(region, chosen))
 
     async def existing(self, spec: RunSpec, *, run_id: str | None = None) -> Run | None:

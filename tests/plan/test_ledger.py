@@ -257,7 +257,7 @@ async def test_a_second_prompt_under_the_same_keys_is_a_conflict_in_the_plan(
         survey = await runner.preview(created)
 
     assert survey.conflict is not None
-    assert "prefix = " in survey.conflict
+    assert "prefix = " in (survey.conflict.hint or "")
 
 
 async def test_max_cost_below_what_the_run_needs_creates_nothing(of_2025: Sandbox, tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from vlm_runner.cli import console
 from vlm_runner.cli.options import Where, json_option, where_options
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.doctor import Status, Subject, run_checks
-from vlm_runner.errors import ConfigurationError, RunExists
+from vlm_runner.errors import RunExists
 from vlm_runner.models import load_catalogue
 from vlm_runner.paths import default_checkpoint_folder
+from vlm_runner.preflight import refuse, region_problems
 from vlm_runner.runner import Runner
 from vlm_runner.spec import RunSpec
 
@@ -58,14 +59,11 @@ def doctor(spec_file: str, run_id: str | None, *, as_json: bool, **flags: Any) -
 
 async def look(spec: RunSpec, settings: Settings, catalogue: Catalogue, run_id: str | None) -> list[Check]:
     """Open what the settings name, and examine it."""
-    profile = catalogue.find(spec.model.base)
-    if settings.region is None:
-        raise ConfigurationError(
-            "No AWS region.",
-            hint=f"{profile.name} is fine-tuned in {', '.join(profile.regions)}: give --region.",
-        )
+    profile, region = catalogue.find(spec.model.base), settings.region or ""
+    if not region:
+        refuse(region_problems(profile, region))
     async with AwsSession(
-        region=settings.region, profile=settings.profile, endpoint_url=settings.endpoint_url
+        region=region, profile=settings.profile, endpoint_url=settings.endpoint_url
     ) as session:
         return await run_checks(subject_of(spec, profile, catalogue, settings, session, run_id=run_id))
 

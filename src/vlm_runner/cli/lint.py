@@ -114,6 +114,7 @@ def look(spec: RunSpec, profile: ModelProfile, settings: Settings) -> LintReport
             spec,
             profile,
             today=dt.datetime.now(dt.UTC).date(),
+            catalogue=load_catalogue(settings.catalogue),
             region=settings.region,
             progress=progress,
         )

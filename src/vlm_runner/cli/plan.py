@@ -129,7 +129,7 @@ def plan_of(created: RunCreated, survey: RunPreview, catalogue: Catalogue) -> Pl
         resources=survey.resources,
         uploads=survey.uploads,
         budget=created.budget,
-        refusal=survey.conflict,
+        refusal=str(survey.conflict.error) if survey.conflict is not None else None,
     )
 
 

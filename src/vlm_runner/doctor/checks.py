@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
+from vlm_runner import preflight
 from vlm_runner.checkpoint.probe import conformance_failure
 from vlm_runner.core.names import bucket_name
 from vlm_runner.doctor import documents
 from vlm_runner.doctor.policy import condition_values, fits, listed, trusts
 from vlm_runner.errors import AccessDenied, CredentialsError, VlmRunnerError
-from vlm_runner.models import Lifecycle
 from vlm_runner.plan.check import Check, Status
 from vlm_runner.spec import ServingMode
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from vlm_runner.aws.inspection import AwsInspection, Role
     from vlm_runner.aws.ports import Aws, Caller, Objects
     from vlm_runner.models import Catalogue, ModelProfile
+    from vlm_runner.preflight import Problem
     from vlm_runner.spec import RunSpec
 
 SKEW = timedelta(minutes=4)
@@ -92,9 +93,10 @@ async def run_checks(patient: Subject) -> list[Check]:
     except VlmRunnerError as error:
         return [*found, Check("C01", Status.UNKNOWN, "credentials", error.message, "Try again.")]
     found.append(Check("C01", Status.GOOD, "credentials", f"{caller.arn}"))
-    for look in (_clock, _model, _role, _bucket, _units, _jobs, _caller, _name, _store):
+    for look in (_spec, _clock, _model, _role, _bucket, _units, _jobs, _caller, _name, _store):
         try:
-            found += [check async for check in look(patient, caller)]
+            async for check in look(patient, caller):
+                found.append(check)  # kept, even if the next question fails  # noqa: PERF401
         except AccessDenied as error:
             fix = (
                 f"Allow {error.operation or 'it'}; the whole policy: vlm-runner iam SPEC --only caller_policy"
@@ -105,18 +107,22 @@ async def run_checks(patient: Subject) -> list[Check]:
     return found
 
 
+def _bad(code: str, about: str, problem: Problem) -> Check:
+    """A problem of preflight under doctor's own code."""
+    return Check(code, Status.BAD, about, problem.message, problem.hint)
+
+
 async def _region(patient: Subject) -> AsyncIterator[Check]:
-    if patient.region in patient.profile.regions:
+    problem = next(preflight.region_problems(patient.profile, patient.region), None)
+    if problem is not None:
+        yield _bad("C02", "region", problem)
+    else:
         yield Check("C02", Status.GOOD, "region", patient.region)
-        return
-    right = patient.profile.regions[0]
-    yield Check(
-        "C02",
-        Status.BAD,
-        "region",
-        f"{patient.profile.name} is not fine-tuned in {patient.region}, but in {right}",
-        f'Give --region {right}, or set region = "{right}" under [aws].',
-    )
+
+
+async def _spec(patient: Subject, _: Caller) -> AsyncIterator[Check]:
+    for problem in preflight.spec_problems(patient.spec, patient.profile):
+        yield _bad("C27", problem.field or "spec", problem)
 
 
 async def _clock(patient: Subject, _: Caller) -> AsyncIterator[Check]:
@@ -136,40 +142,22 @@ async def _clock(patient: Subject, _: Caller) -> AsyncIterator[Check]:
 async def _model(patient: Subject, _: Caller) -> AsyncIterator[Check]:
     profile, day = patient.profile, patient.now().date()
     found = await patient.aws.bedrock.foundation_model(profile.base_id)
-    alive = ", ".join(
-        f"{other.base_id} ({', '.join(other.regions)})"
-        for other in patient.catalogue.alternatives(profile, day)
-    )
-    instead = f"Set model.base to one that is alive: {alive}."
-    dates = profile.lifecycle
-    if found is None:
-        known = (
-            f"; its end of life was {dates.end_of_life}" if profile.lifecycle_on(day) is Lifecycle.EOL else ""
-        )
-        said = f"Bedrock in {patient.region} does not know {profile.base_id}{known}"
-        yield Check("C03", Status.BAD, "model", said, instead)
-        return
-    if found.lifecycle != "ACTIVE":
-        since = f" since {dates.legacy}" if dates.legacy else ""
-        said = f"{profile.name} is {found.lifecycle}{since}: no new job and no new throughput"
-        yield Check("C03", Status.BAD, "model", said, instead)
-        return
-    yield Check("C03", Status.GOOD, "model", f"{profile.name} is {found.lifecycle}")
-    if "FINE_TUNING" not in found.customizations:
-        supported = ", ".join(found.customizations) or "none"
-        yield Check(
-            "C04", Status.BAD, "fine-tuning", f"customizations of {profile.base_id}: {supported}", instead
-        )
-    else:
+    problems = preflight.model_problems(profile, found, patient.catalogue, patient.region, day)
+    problem = next(problems, None)
+    if problem is None or problem.code != "C03":
+        yield Check("C03", Status.GOOD, "model", f"{profile.name} is active")
+    if problem is None:
         yield Check("C04", Status.GOOD, "fine-tuning", "supported")
+    else:
+        yield _bad(problem.code, "model" if problem.code == "C03" else "fine-tuning", problem)
 
 
 async def _role(patient: Subject, caller: Caller) -> AsyncIterator[Check]:
     arn = patient.spec.training.role_arn
-    owner = arn.split(":")[4]
-    if owner != caller.account:
-        said = f"the role is of account {owner}, and these credentials are of {caller.account}"
-        yield Check("C05", Status.BAD, "role", said, "Name a role of this account in training.role_arn.")
+    elsewhere = [*preflight.role_problems(patient.spec, caller)]
+    for problem in elsewhere:
+        yield _bad(problem.code, "role", problem)
+    if any(problem.field == "training.role_arn" for problem in elsewhere):
         return
     try:
         role = await patient.inspection.role(arn)

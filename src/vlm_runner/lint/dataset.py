@@ -6,17 +6,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from vlm_runner.errors import ConfigurationError, RowError
+from vlm_runner import preflight
+from vlm_runner.errors import RowError
 from vlm_runner.ingest.images import Examined, Handling, examine, limits_of, size_defects
 from vlm_runner.ingest.inspect import ImageDefect, inspect
 from vlm_runner.lint.finding import LintReport, Location, Severity, SubsetStats
 from vlm_runner.lint.images import MENDED_BY_FIT, defect, notes, too_large_for_a_call
 from vlm_runner.lint.parallel import each
 from vlm_runner.lint.rows import Identity, Relations, check_counts, digest
-from vlm_runner.lint.rules import rule
+from vlm_runner.lint.rules import problem_found, rule
 from vlm_runner.lint.texts import check_text
 from vlm_runner.lint.tokens import CHARACTERS_A_TOKEN, text_tokens
-from vlm_runner.models import Lifecycle
+from vlm_runner.models import load_catalogue
 from vlm_runner.prompts.templates import RenderProblem, compile_prompt
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from vlm_runner.dataset.rows import Opened, Row, Subset
     from vlm_runner.ingest.images import ImageLimits
     from vlm_runner.lint.finding import Finding
-    from vlm_runner.models import ModelProfile
+    from vlm_runner.models import Catalogue, ModelProfile
     from vlm_runner.prompts.templates import Prompt
     from vlm_runner.spec import RunSpec
 
@@ -57,6 +58,7 @@ def lint_dataset(
     profile: ModelProfile,
     *,
     today: dt.date | None,
+    catalogue: Catalogue | None = None,
     region: str | None = None,
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
@@ -65,14 +67,16 @@ def lint_dataset(
     Every finding about the dataset of `spec`, in one pass, in flat memory. Blocks.
 
     `progress` is called with the number of rows done. `today` judges the model's lifecycle; None where
-    Bedrock itself has been asked.
+    Bedrock itself has been asked. `catalogue`: the one that `profile` is from; default: the package's.
 
     Raises:
         ConfigurationError: the templates do not parse.
     """
     prompt = compile_prompt(spec.prompt)
     report = LintReport(model=profile.base_id, source=spec.dataset.source)
-    report.findings += check_spec(spec, profile, today=today, region=region)
+    report.findings += check_spec(
+        spec, profile, today=today, region=region, catalogue=catalogue or load_catalogue()
+    )
     relations, done = Relations(), 0
     skips = spec.dataset.on_bad_row == "skip"
     for subset, held_out in ((opened.train, False), (opened.validation, True)):
@@ -137,49 +141,15 @@ def count(census: SubsetStats, checked: Checked) -> None:
 
 
 def check_spec(
-    spec: RunSpec, profile: ModelProfile, *, today: dt.date | None, region: str | None
+    spec: RunSpec, profile: ModelProfile, *, today: dt.date | None, region: str | None, catalogue: Catalogue
 ) -> Iterator[Finding]:
-    """What the spec alone tells."""
-    for name, value in spec.training.hyperparameters.items():
-        try:
-            profile.check_hyperparameters({name: value})
-        except ConfigurationError as error:
-            known = profile.hyperparameters.get(name)
-            yield rule("S501").found(
-                error.message.rstrip("."),
-                Location(field=f"training.hyperparameters.{name}"),
-                source=known.source_of("maximum") if known is not None else None,
-                fix=error.hint,
-            )
-    dates = profile.lifecycle
-    match profile.lifecycle_on(today) if today is not None else None:
-        case None:
-            pass
-        case Lifecycle.EOL:
-            yield rule("S502").found(
-                f"the end of life of {profile.name} was {dates.end_of_life}",
-                Location(field="model.base"),
-                source=dates.source_of("end_of_life"),
-            )
-        case Lifecycle.LEGACY:
-            yield rule("S503").found(
-                f"{profile.name} is Legacy since {dates.legacy}",
-                Location(field="model.base"),
-                source=dates.source_of("legacy"),
-            )
-        case Lifecycle.ACTIVE:
-            pass
-    if spec.serving.mode.value not in profile.serving.modes:
-        yield rule("S504").found(
-            f"{profile.name} is served as {', '.join(profile.serving.modes)}, not '{spec.serving.mode}'",
-            Location(field="serving.mode"),
-            source=profile.serving.source_of("modes"),
-        )
-    if region is not None and region not in profile.regions:
-        yield rule("S507").found(
-            f"{profile.name} is fine-tuned in {', '.join(profile.regions)}, not in {region}",
-            Location(field="aws.region"),
-        )
+    """What the spec alone shows."""
+    problems = [*preflight.spec_problems(spec, profile)]
+    if today is not None:
+        problems += preflight.lifecycle_problems(profile, catalogue, today)
+    if region is not None:
+        problems += preflight.region_problems(profile, region)
+    return (problem_found(problem, Location(field=problem.field)) for problem in problems)
 
 
 def _advice(spec: RunSpec, profile: ModelProfile, rows: int) -> Iterator[Finding]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vlm_runner.lint.finding import Location, Severity
-from vlm_runner.lint.rules import rule
+from vlm_runner.lint.rules import problem_found, rule
+from vlm_runner.preflight import count_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,28 +98,13 @@ def check_counts(
     if not total:
         yield rule("D411").found("no row can be used", at=where)
         return
-    if total < records.minimum:
-        yield rule("D401").found(
-            f"{total:,} records; {profile.name} wants {records.minimum:,}, training and validation together",
-            source=records.source_of("minimum"), at=where,
-        )  # fmt: skip
-    elif total > records.maximum:
-        ask = f" Or ask for more: quota {profile.records_quota_code}." if records.adjustable else ""
-        yield rule("D402").found(
-            f"{total:,} records; {profile.name} takes {records.maximum:,}, training and validation together",
-            source=records.source_of("maximum"),
-            fix=f"Set max_rows = {records.maximum - held_out} under [dataset].{ask}",
-            at=where,
-        )
-    elif records.recommended_minimum is not None and total < records.recommended_minimum:
+    counted = [*count_problems(profile, count(train), held_out)]
+    for problem in counted:
+        yield problem_found(problem, Location(validation) if problem.code == "D403" else where)
+    if not counted and records.recommended_minimum is not None and total < records.recommended_minimum:
         yield rule("D404").found(
             f"{total:,} records; {records.recommended_minimum:,} are recommended",
             source=records.source_of("recommended_minimum"), at=where,
-        )  # fmt: skip
-    if records.maximum_validation is not None and held_out > records.maximum_validation:
-        yield rule("D403").found(
-            f"{held_out:,} validation records; {profile.name} takes {records.maximum_validation:,}",
-            at=Location(validation), source=records.source_of("maximum_validation"),
         )  # fmt: skip
     if validation is None:
         yield rule("D409").found("there are no held-out rows", at=where)

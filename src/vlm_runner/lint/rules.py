@@ -13,6 +13,7 @@ from vlm_runner.lint.finding import Finding, Location, Severity
 
 if TYPE_CHECKING:
     from vlm_runner.models.profile import Source
+    from vlm_runner.preflight import Problem
 
 E, W, N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 
@@ -215,9 +216,9 @@ _TABLE: tuple[tuple[str, Severity, str, str, str, str], ...] = (
     ("D411", E, "no usable row", "Nothing is left to train on.", OURS, "See the errors of the rows."),
     # ── the spec ────────────────────────────────────────────────────────────────────────────────────────────
     ("S501", E, "hyperparameter", "The model limits it.", OURS, "Change it under [training]."),
-    ("S502", E, "end of life", "Bedrock takes no new job for it.", OURS, "Choose a living model."),
+    ("S502", E, "end of life", "Bedrock takes no new job for it.", OURS, "Choose an active model."),
     ("S503", E, "legacy model", "From Legacy on: no new job and no new throughput.", OURS,
-     "Choose a living model."),
+     "Choose an active model."),
     ("S504", E, "serving mode", "The model cannot be served so.", OURS, "Set mode under [serving]."),
     ("S505", E, "template fails", "The template cannot be rendered for this row.", OURS,
      "Repair it under [prompt]."),
@@ -226,6 +227,8 @@ _TABLE: tuple[tuple[str, Severity, str, str, str, str], ...] = (
     ("S507", E, "wrong region", "The model is fine-tuned elsewhere.", OURS, "Set region under [aws]."),
     ("S508", N, "more epochs than advised", "The documentation advises fewer for so many rows.", OURS,
      "Set epochCount under [training]."),
+    ("S509", E, "metric", "A metric is a callable that this process can import.", OURS,
+     "Repair it under [test]."),
 )  # fmt: skip
 
 RULES: dict[str, Rule] = {row[0]: Rule(*row) for row in _TABLE}
@@ -233,3 +236,8 @@ RULES: dict[str, Rule] = {row[0]: Rule(*row) for row in _TABLE}
 
 def rule(code: str) -> Rule:
     return RULES[code]
+
+
+def problem_found(problem: Problem, at: Location) -> Finding:
+    """A problem of preflight under the rule of its code."""
+    return rule(problem.code).found(problem.message, at, source=problem.source, fix=problem.hint)

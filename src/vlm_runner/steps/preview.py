@@ -13,15 +13,17 @@ from vlm_runner.core.run import Run
 from vlm_runner.errors import NotFound
 from vlm_runner.ingest import shards
 from vlm_runner.plan import Upload, estimate
+from vlm_runner.preflight import key_problems
 from vlm_runner.spec import ServingMode
 from vlm_runner.steps.prepare import look, verified
-from vlm_runner.steps.stage import transform_of
+from vlm_runner.steps.stage import content_key, transform_of
 
 if TYPE_CHECKING:
     from vlm_runner.core.events import RunCreated
     from vlm_runner.dataset.rows import Subset
     from vlm_runner.lint import LintReport
     from vlm_runner.plan import Cost
+    from vlm_runner.preflight import Problem
     from vlm_runner.steps.ports import Ports
 
 
@@ -33,7 +35,7 @@ class RunPreview:
     cost: Cost
     uploads: tuple[Upload, ...]
     resources: tuple[tuple[str, str, str], ...]
-    conflict: str | None
+    conflict: Problem | None
     """Another dataset under the same keys, which the run would refuse to overwrite."""
 
 
@@ -77,7 +79,7 @@ def _upload(report: LintReport, subset: str, rows: int, there: int) -> Upload:
     )
 
 
-async def _there(run: Run, subset: Subset, ports: Ports) -> tuple[int, str | None]:
+async def _there(run: Run, subset: Subset, ports: Ports) -> tuple[int, Problem | None]:
     """How many rows of `subset` are staged, and what else occupies its keys."""
     objects, prefix = ports.bucket_of(run), run.spec.storage.prefix
     fingerprint = transform_of(run, ports.catalogue.find(run.spec.model.base), subset.name).fingerprint
@@ -86,15 +88,12 @@ async def _there(run: Run, subset: Subset, ports: Ports) -> tuple[int, str | Non
     listed = [item async for item in objects.list(folder)]
     done = shards.read_markers(folder, listed, plan)
     rows = sum(plan[number].rows for number in done)
-    key = f"{prefix}data/{subset.name}/content.json"
+    key = content_key(run, subset.name)
     stored = await objects.get(key)
-    content = {} if stored is None else json.loads(stored.body)
-    if content.get("fingerprint") in {None, fingerprint}:
+    if stored is None:
         return rows, None
-    return rows, (
-        f"s3://{objects.bucket}/{key} says that these keys hold other content (of run "
-        f'{content.get("run_id", "unknown")}); set prefix = "{fingerprint[:8]}" under [storage].'
-    )
+    found = key_problems(f"s3://{objects.bucket}/{key}", json.loads(stored.body), fingerprint)
+    return rows, next(found, None)
 
 
 def _resources(run: Run, *, bucket_there: bool) -> tuple[tuple[str, str, str], ...]:

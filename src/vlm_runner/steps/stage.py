@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
+from vlm_runner import preflight
 from vlm_runner.core.decide import StageImages, WriteRecords
 from vlm_runner.core.events import ImagesStaged, RecordsWritten, SubsetStaged
-from vlm_runner.errors import ConfigurationError, DataError
+from vlm_runner.errors import DataError
 from vlm_runner.ingest.images import limits_of
 from vlm_runner.ingest.pipeline import BadRows, SubsetStaging, Transform
 from vlm_runner.ingest.records import write_records
@@ -57,12 +58,19 @@ async def _write_all_records(command: WriteRecords, ports: Ports) -> RecordsWrit
 
 
 async def write_all_records(run: Run, ports: Ports) -> RecordsWritten:
-    """Assemble the JSONL files from what staging left behind."""
-    objects = ports.bucket_of(run)
+    """
+    Assemble the JSONL files from what staging left behind.
+
+    Raises:
+        DataError: without the rows that were skipped they hold more or fewer records than the model takes.
+    """
+    objects, profile = ports.bucket_of(run), ports.catalogue.find(run.spec.model.base)
     train_uri, train_records = await _write(run, ports, objects, train_subset(run), run.dataset.rows)
-    if run.dataset.validation_rows is None:
-        return RecordsWritten(train_uri=train_uri, train_records=train_records)
-    uri, records = await _write(run, ports, objects, validation_subset(run), run.dataset.validation_rows)
+    uri, records = None, 0
+    if run.dataset.validation_rows is not None:
+        uri, records = await _write(run, ports, objects, validation_subset(run), run.dataset.validation_rows)
+    # Bedrock counts them too, but says so only after the job has started.
+    preflight.refuse(preflight.count_problems(profile, train_records, records))
     return RecordsWritten(
         train_uri=train_uri, train_records=train_records, validation_uri=uri, validation_records=records
     )
@@ -171,6 +179,11 @@ def transform_fingerprint(run: Run, profile: ModelProfile, prompt: Prompt, subse
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+def content_key(run: Run, subset: str) -> str:
+    """The object that says whose content the keys of `subset` hold."""
+    return f"{run.spec.storage.prefix}data/{subset}/content.json"
+
+
 async def claim_keys(objects: Objects, run: Run, subset: str, fingerprint: str) -> None:
     """
     Say whose content the keys of `subset` hold, once, or find that it is the same content.
@@ -178,15 +191,10 @@ async def claim_keys(objects: Objects, run: Run, subset: str, fingerprint: str) 
     Raises:
         ConfigurationError: they hold other content, which another run may be training on.
     """
-    key = f"{run.spec.storage.prefix}data/{subset}/content.json"
+    key = content_key(run, subset)
     body = json.dumps({"fingerprint": fingerprint, "run_id": run.run_id}).encode()
     if await objects.put_if(key, body, replacing=None) is not None:
         return
     found = await objects.get(key)
     content = {} if found is None else json.loads(found.body)
-    if content.get("fingerprint") != fingerprint:
-        raise ConfigurationError(
-            f"s3://{objects.bucket}/{key}: these keys hold another dataset, prompt or image format "
-            f"(of run {content.get('run_id', 'unknown')}).",
-            hint=f'Give this one a place of its own: prefix = "{fingerprint[:8]}" under [storage].',
-        )
+    preflight.refuse(preflight.key_problems(f"s3://{objects.bucket}/{key}", content, fingerprint))

@@ -1,0 +1,218 @@
+"""
+What stands in a run's way before it exists: each rule once, as a function from facts to problems. Pure.
+
+`prepare` raises the first; `lint`, `doctor` and `plan` list them under their own codes. Whoever finds a
+problem, its sentence and its hint are these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vlm_runner.errors import ConfigurationError, DataError
+from vlm_runner.evaluate import load_metrics
+from vlm_runner.models import Lifecycle
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from vlm_runner.aws.ports import Caller, FoundationModel
+    from vlm_runner.models import Catalogue, ModelProfile
+    from vlm_runner.models.profile import Source
+    from vlm_runner.spec import RunSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a run would fail."""
+
+    code: str
+    """Of lint's rule, or of doctor's check where lint cannot see it."""
+    message: str
+    """A sentence without its period."""
+    hint: str | None
+    field: str | None = None
+    """Of the spec."""
+    source: Source | None = None
+    """Where the model's own number comes from."""
+
+    @property
+    def error(self) -> ConfigurationError | DataError:
+        kind = DataError if self.code.startswith("D") else ConfigurationError
+        return kind(f"{self.message}.", hint=self.hint)
+
+
+def refuse(*found: Iterable[Problem]) -> None:
+    """
+    Raise the first problem, if there is one.
+
+    Raises:
+        ConfigurationError, DataError: the run would fail.
+    """
+    for problems in found:
+        for problem in problems:
+            raise problem.error
+
+
+def spec_problems(spec: RunSpec, profile: ModelProfile) -> Iterator[Problem]:
+    """What the spec alone shows."""
+    for name, value in spec.training.hyperparameters.items():
+        try:
+            profile.check_hyperparameters({name: value})
+        except ConfigurationError as error:
+            known = profile.hyperparameters.get(name)
+            yield Problem(
+                "S501",
+                error.message.rstrip("."),
+                error.hint,
+                f"training.hyperparameters.{name}",
+                known.source_of("maximum") if known is not None else None,
+            )
+    modes, mode = profile.serving.modes, spec.serving.mode.value
+    if mode not in modes:
+        yield Problem(
+            "S504",
+            f"{profile.name} cannot be served as '{mode}'; choose from {', '.join(modes)}",
+            "Set mode under [serving].",
+            "serving.mode",
+            profile.serving.source_of("modes"),
+        )
+    try:
+        load_metrics(spec.test.metrics)
+    except ConfigurationError as error:
+        yield Problem("S509", error.message.rstrip("."), error.hint, "test.metrics")
+
+
+def region_problems(profile: ModelProfile, region: str) -> Iterator[Problem]:
+    """Whether the model is fine-tuned in `region`; empty: none was given, and none is assumed."""
+    hint = f'Give --region {profile.regions[0]}, or set region = "{profile.regions[0]}" under [aws].'
+    where = f"{profile.name} is fine-tuned in {', '.join(profile.regions)}"
+    if not region:
+        yield Problem("S507", f"No AWS region; {where}", hint, "aws.region")
+    elif region not in profile.regions:
+        yield Problem("S507", f"{where}, not in {region}", hint, "aws.region")
+
+
+def lifecycle_problems(profile: ModelProfile, catalogue: Catalogue, day: dt.date) -> Iterator[Problem]:
+    """What the catalogue's dates show; Bedrock itself, where it can be asked, knows better."""
+    state, dates = profile.lifecycle_on(day), profile.lifecycle
+    if state is Lifecycle.ACTIVE:
+        return
+    code, field = ("S502", "end_of_life") if state is Lifecycle.EOL else ("S503", "legacy")
+    yield Problem(
+        code,
+        f"{profile.name} can no longer be fine-tuned: {_known_date(profile, day)}",
+        alternatives(profile, catalogue, day),
+        "model.base",
+        dates.source_of(field),
+    )
+
+
+def model_problems(
+    profile: ModelProfile, found: FoundationModel | None, catalogue: Catalogue, region: str, day: dt.date
+) -> Iterator[Problem]:
+    """What Bedrock says of the model; `found` is None where Bedrock does not know it."""
+    hint = alternatives(profile, catalogue, day)
+    if found is None or found.lifecycle != "ACTIVE":
+        state = "does not know it" if found is None else f"calls it {found.lifecycle}"
+        known = _known_date(profile, day)
+        yield Problem(
+            "C03",
+            f"{profile.name} can no longer be fine-tuned: Bedrock in {region} {state}"
+            + (f"; {known}" if known else ""),
+            hint,
+            "model.base",
+        )
+    elif "FINE_TUNING" not in found.customizations:
+        supported = ", ".join(found.customizations) or "none"
+        yield Problem(
+            "C04",
+            f"Bedrock does not fine-tune {profile.base_id} in {region}; its customizations: {supported}",
+            hint,
+            "model.base",
+        )
+
+
+def _known_date(profile: ModelProfile, day: dt.date) -> str:
+    return {
+        Lifecycle.ACTIVE: "",
+        Lifecycle.LEGACY: f"it is Legacy since {profile.lifecycle.legacy}",
+        Lifecycle.EOL: f"its end of life was {profile.lifecycle.end_of_life}",
+    }[profile.lifecycle_on(day)]
+
+
+def alternatives(profile: ModelProfile, catalogue: Catalogue, day: dt.date) -> str:
+    """The models to use instead, as a hint."""
+    others = catalogue.alternatives(profile, day)
+    named = ", ".join(f"{other.base_id} ({', '.join(other.regions)})" for other in others)
+    return f"Set model.base to one of: {named}." if named else "The catalogue has no other active model."
+
+
+def role_problems(spec: RunSpec, caller: Caller) -> Iterator[Problem]:
+    """Only roles of the account that calls can be passed (iam:PassRole does not cross accounts)."""
+    roles = {"training.role_arn": spec.training.role_arn}
+    if spec.serving.dead_man_switch is not None:
+        roles["serving.dead_man_switch.role_arn"] = spec.serving.dead_man_switch.role_arn
+    for field, arn in roles.items():
+        owner = arn.split(":")[4]
+        if owner != caller.account:
+            yield Problem(
+                "C05",
+                f"{field} is a role of account {owner}, and these credentials are of {caller.account}",
+                "Name a role of the account that you use, or change AWS_PROFILE.",
+                field,
+            )
+
+
+def count_problems(
+    profile: ModelProfile, train: int, validation: int, *, at_most: bool = False
+) -> Iterator[Problem]:
+    """
+    Whether the model takes so many records; Bedrock counts training and validation together.
+
+    `at_most`: some of these rows may yet be skipped, so that only too few of them is certain.
+    """
+    records, total = profile.records, train + validation
+    if total < records.minimum:
+        yield Problem(
+            "D401",
+            f"{total:,} records; {profile.name} takes {records.minimum:,} or more, "
+            "training and validation together",
+            "Add rows, or choose a model that takes fewer.",
+            source=records.source_of("minimum"),
+        )
+    if at_most:
+        return
+    if total > records.maximum:
+        ask = f" Or ask for more: quota {profile.records_quota_code}." if records.adjustable else ""
+        room = records.maximum - validation
+        yield Problem(
+            "D402",
+            f"{total:,} records; {profile.name} takes {records.maximum:,} or fewer, "
+            "training and validation together",
+            (f"Set max_rows = {room} under [dataset]." if room > 0 else "Use a smaller validation split.")
+            + ask,
+            source=records.source_of("maximum"),
+        )
+    if records.maximum_validation is not None and validation > records.maximum_validation:
+        yield Problem(
+            "D403",
+            f"{validation:,} validation records; "
+            f"{profile.name} takes {records.maximum_validation:,} or fewer",
+            "Use a smaller validation split, or a smaller validation_fraction.",
+            source=records.source_of("maximum_validation"),
+        )
+
+
+def key_problems(uri: str, content: Mapping[str, str], fingerprint: str) -> Iterator[Problem]:
+    """Whether the keys that `content` (at `uri`) speaks for hold what this run would put there."""
+    if content.get("fingerprint") != fingerprint:
+        yield Problem(
+            "C26",
+            f"{uri} says that these keys hold another dataset, prompt or image format "
+            f"(of run {content.get('run_id', 'unknown')})",
+            f'Set prefix = "{fingerprint[:8]}" under [storage].',
+            "storage.prefix",
+        )
