@@ -93,6 +93,7 @@ class Laptop:
             "VLM_RUNNER_CHECKPOINT_URI": str(self.home / "store"),
             "VLM_RUNNER_POLL__FIRST": "0.05",
             "VLM_RUNNER_POLL__LONGEST": "0.2",
+            "VLM_RUNNER_POLL__GONE_AFTER": "0.1",
             "VLM_RUNNER_POLL__CANCEL_EVERY": "0.1",
         }
 

@@ -66,8 +66,15 @@ async def crash_after_creating(kind: str) -> list[str]:
     )
 
 
+def soon_believing(world: World) -> World:
+    """A world in which "not found" is believed within a second, so that other rules must hold alone."""
+    poll = world.settings.poll.model_copy(update={"gone_after": 1.0})
+    world.settings = world.settings.model_copy(update={"poll": poll})
+    return world
+
+
 async def late_create_and_cancel(kind: str) -> list[str]:
-    world = World(bedrock=FakeBedrock(training_takes=60 if kind == "endpoint" else 5000))
+    world = soon_believing(World(bedrock=FakeBedrock(training_takes=60 if kind == "endpoint" else 5000)))
     first = at(f"bedrock.create_{kind}", Fault.LATE)
     try:
         await world.live(first)
@@ -147,7 +154,8 @@ async def cancel_while_warming() -> list[str]:
 
 
 async def cancel_before_it_can_be_seen(seconds: float) -> list[str]:
-    world = World(bedrock=FakeBedrock(visible_after=60, training_takes=60 if seconds > 70 else 5000))
+    training_takes = 60 if seconds > 70 else 5000
+    world = soon_believing(World(bedrock=FakeBedrock(visible_after=60, training_takes=training_takes)))
     asyncio.get_running_loop().create_task(cancelled_after(world, seconds))
     return await ended(world)
 

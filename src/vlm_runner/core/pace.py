@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -20,6 +21,24 @@ clock that runs ahead, plus slack.
 """
 
 
+LOOKS_UNTIL_GONE = 3
+"""A read may be stale: "not found" counts as gone in so many looks in a row, spread over `gone_after`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """How often in a row something was not found, and since when."""
+
+    looks: int = 0
+    since: float = 0.0
+
+    def another(self, now: float) -> Unseen:
+        return Unseen(self.looks + 1, self.since if self.looks else now)
+
+    def is_gone(self, now: float, after: float) -> bool:
+        return self.looks >= LOOKS_UNTIL_GONE and now - self.since >= after
+
+
 class PollPace(BaseModel):
     """
     Seconds between two looks at a remote state.
@@ -33,6 +52,13 @@ class PollPace(BaseModel):
     first: float = Field(default=5.0, gt=0)
     longest: float = Field(default=60.0, gt=0)
     growth: float = Field(default=1.5, ge=1)
+    gone_after: float = Field(default=90.0, ge=0)
+    """
+    How long something must be unseen, in several looks, before it counts as gone.
+
+    Believing one stale read would abandon a job that trains, or an endpoint that bills. A release takes so
+    much longer; what is deleted does not bill meanwhile.
+    """
 
     def delay(self, looks: int, chance: float) -> float:
         """After `looks` looks; spread by a tenth either way, so that many runs do not look at once."""

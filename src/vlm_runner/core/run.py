@@ -97,7 +97,9 @@ class Run(Facts, frozen=True):
     @property
     def may_train(self) -> bool:
         """True while a customization job of this run may exist and not have ended."""
-        ended = self.model is not None or self.job_failure is not None or self.refused_job is not None
+        # A job that was only not found any more may go on all the same: the release looks for it again.
+        failed = self.job_failure is not None and self.job_failure.status != "Gone"
+        ended = self.model is not None or failed or self.refused_job is not None
         return self.job_intent is not None and not ended
 
     @property

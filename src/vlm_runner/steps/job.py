@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vlm_runner.core.decide import AwaitJob, SubmitJob
 from vlm_runner.core.events import JobCompleted, JobFailed, JobSubmitted
-from vlm_runner.core.pace import NOT_YET_VISIBLE
+from vlm_runner.core.pace import NOT_YET_VISIBLE, Unseen
 from vlm_runner.core.signals import RemoteStatusChanged
 from vlm_runner.core.text import storable
 from vlm_runner.errors import AwsRefused
@@ -62,19 +62,21 @@ async def _ours(command: SubmitJob, ports: Ports) -> Job | None:
 async def await_job(command: AwaitJob, ports: Ports) -> JobCompleted | JobFailed:
     """Wait for the job's end, however long it takes, and then for its model to be Active."""
     shown: tuple[str, tuple[tuple[str, str], ...]] | None = None
-    began = ports.clock.elapsed()
+    began, unseen = ports.clock.elapsed(), Unseen()
 
     async def look() -> Job | None:
         return await ports.aws.bedrock.find_job(command.arn)
 
     async for job in poll(ports, "watching the job", look, about=command.arn):
         if job is None:
-            if ports.clock.elapsed() - began < NOT_YET_VISIBLE:
+            unseen = unseen.another(now := ports.clock.elapsed())
+            if now - began < NOT_YET_VISIBLE or not unseen.is_gone(now, ports.poll.gone_after):
                 continue
             return JobFailed(status="Gone", reason=f"Bedrock no longer knows the job {command.arn}.")
-        now = (job.status, tuple(sorted(job.details.items())))
-        if now != shown:
-            shown = now
+        unseen = Unseen()
+        state = (job.status, tuple(sorted(job.details.items())))
+        if state != shown:
+            shown = state
             ports.signal(
                 RemoteStatusChanged(what="job", arn=job.arn, status=job.status, details=dict(job.details))
             )
@@ -89,16 +91,18 @@ async def await_job(command: AwaitJob, ports: Ports) -> JobCompleted | JobFailed
 
 async def _await_model(job: Job, model_arn: str, ports: Ports) -> JobCompleted | JobFailed:
     """A model can be served only when Active, which is some time after its job is Completed."""
-    began = ports.clock.elapsed()
+    began, unseen = ports.clock.elapsed(), Unseen()
 
     async def look() -> CustomModel | None:
         return await ports.aws.bedrock.find_model(model_arn)
 
     async for model in poll(ports, "waiting for the model", look):
         if model is None:
-            if ports.clock.elapsed() - began < NOT_YET_VISIBLE:
+            unseen = unseen.another(now := ports.clock.elapsed())
+            if now - began < NOT_YET_VISIBLE or not unseen.is_gone(now, ports.poll.gone_after):
                 continue
             return JobFailed(status="Gone", reason=f"Bedrock no longer knows the model {model_arn}.")
+        unseen = Unseen()
         if model.status == "Failed":
             failure = model.failure or f"The model {model_arn} failed."
             return JobFailed(status="Failed", reason=storable(failure))

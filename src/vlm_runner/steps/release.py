@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from vlm_runner.core.decide import HandOver, Release
 from vlm_runner.core.events import HandedOver, Released
 from vlm_runner.core.names import NEVER, TAG_EXPIRES
+from vlm_runner.core.pace import LOOKS_UNTIL_GONE, Unseen
 from vlm_runner.core.signals import RemoteStatusChanged
 from vlm_runner.errors import AwsRefused, AwsUnavailable
 from vlm_runner.steps.dead_man_switch import disarm, move
@@ -101,8 +102,15 @@ async def _stop_job(command: Release, ports: Ports, seen: _Seen) -> None:
             seen.stopped = True
         return job
 
+    unseen = Unseen()
     async for job in poll(ports, "stopping the job", _refusals_retried(look, "stopping the job")):
-        if job is None or job.status in ENDED:
+        if job is None:
+            unseen = unseen.another(now := ports.clock.elapsed())
+            if unseen.is_gone(now, ports.poll.gone_after):
+                break
+            continue
+        unseen = Unseen()
+        if job.status in ENDED:
             break
         ports.signal(RemoteStatusChanged(what="job", arn=job.arn, status=job.status))
 
@@ -120,11 +128,20 @@ async def _delete_endpoints(command: Release, ports: Ports, seen: _Seen) -> None
             seen.deleted.extend([endpoint.arn] if gone else [])
         return there
 
-    async for there in poll(ports, "deleting the endpoint", _refusals_retried(look, "deleting the endpoint")):
-        if not there:
-            break
-        for endpoint in there:
-            ports.signal(RemoteStatusChanged(what="endpoint", arn=endpoint.arn, status=endpoint.status))
+    doing, unseen = "deleting the endpoint", Unseen()
+    while True:
+        async for there in poll(ports, doing, _refusals_retried(look, doing)):
+            if not there:
+                break
+            unseen = Unseen()
+            for endpoint in there:
+                ports.signal(RemoteStatusChanged(what="endpoint", arn=endpoint.arn, status=endpoint.status))
+        unseen = unseen.another(now := ports.clock.elapsed())
+        expected = command.endpoint_arn is not None or seen.anything
+        # One round of stale reads must not end the release of something that is known to have been there.
+        if not expected or unseen.is_gone(now, ports.poll.gone_after):
+            return
+        await ports.clock.sleep(ports.poll.gone_after / (LOOKS_UNTIL_GONE - 1))
 
 
 async def _find_all(mode: ServingMode, name: str, command: Release, ports: Ports) -> list[Endpoint]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from vlm_runner.core.decide import AwaitEndpoint, RequestServing
 from vlm_runner.core.events import EndpointFailed, EndpointReady, ServingRequested
 from vlm_runner.core.names import TAG_UID
-from vlm_runner.core.pace import NOT_YET_VISIBLE
+from vlm_runner.core.pace import NOT_YET_VISIBLE, Unseen
 from vlm_runner.core.signals import RemoteStatusChanged
 from vlm_runner.core.text import storable
 from vlm_runner.errors import AwsRefused
@@ -73,16 +73,18 @@ async def is_ours(endpoint: Endpoint, uid: str, ports: Ports) -> bool:
 async def await_endpoint(command: AwaitEndpoint, ports: Ports) -> EndpointReady | EndpointFailed:
     """Wait until it can be called; while Creating it can neither be used nor deleted."""
     shown: str | None = None
-    began = ports.clock.elapsed()
+    began, unseen = ports.clock.elapsed(), Unseen()
 
     async def look() -> Endpoint | None:
         return await ports.aws.bedrock.find_endpoint(command.mode, command.arn)
 
     async for endpoint in poll(ports, "watching the endpoint", look):
         if endpoint is None:
-            if ports.clock.elapsed() - began < NOT_YET_VISIBLE:
+            unseen = unseen.another(now := ports.clock.elapsed())
+            if now - began < NOT_YET_VISIBLE or not unseen.is_gone(now, ports.poll.gone_after):
                 continue
             return EndpointFailed(reason=_gone(command, ports))
+        unseen = Unseen()
         if endpoint.status != shown:
             shown = endpoint.status
             ports.signal(RemoteStatusChanged(what="endpoint", arn=endpoint.arn, status=endpoint.status))

@@ -76,6 +76,8 @@ class FakeBedrock:
         self.losses: tuple[float | None, float | None] = (0.5, 0.6)
         self.odd_status: str | None = None
         """Told instead of InProgress and Creating: a word that no version knows."""
+        self.stale: list[tuple[float, float]] = []
+        """Periods, on the loop's clock, in which reads are stale: they find nothing."""
         self.ledger: list[Paid] = []
         self.calls: Counter[str] = Counter()
         self.before_each: Callable[[], None] = lambda: None
@@ -240,6 +242,8 @@ class FakeBedrock:
         return asyncio.get_running_loop().time()
 
     def _visible(self, paid: Paid) -> bool:
+        if any(start <= self._now() < end for start, end in self.stale):
+            return False
         return self._now() >= paid.created + self.visible_after
 
     def _remembered(self, token: str) -> Paid | None:
