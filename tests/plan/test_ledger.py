@@ -92,7 +92,7 @@ def settings_for(sandbox: Sandbox, region: str, folder: Path, **more: Any) -> Se
         checkpoint_uri=str(folder / "runs"),
         endpoint_url=sandbox.url,
         region=region,
-        poll=PollSettings(first=0.02, longest=0.1, cancel_every=0.05),
+        poll=PollSettings(first=0.02, longest=0.1, cancel_every=0.05, gone_after=0.1),
         quiet_minutes=0,
         **more,
     )

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from tests.e2e.laptop import Laptop
 
 PIPELINE_ROLE = "arn:aws:iam::123456789012:role/pipeline"
-FAST_POLL = ("VLM_RUNNER_POLL__FIRST=0.05", "VLM_RUNNER_POLL__LONGEST=0.2")
+FAST_POLL = (
+    "VLM_RUNNER_POLL__FIRST=0.05",
+    "VLM_RUNNER_POLL__LONGEST=0.2",
+    "VLM_RUNNER_POLL__GONE_AFTER=0.1",
+)
 
 
 class Studio:

@@ -66,7 +66,7 @@ def demo(folder: str, *, quiet: bool) -> None:
             checkpoint_uri=str(home),
             region=spec.aws.region,
             endpoint_url=url,
-            poll=PollSettings(first=0.2, longest=1.0),
+            poll=PollSettings(first=0.2, longest=1.0, gone_after=1.0),
         )
         run_id = f"demo-{secrets.token_hex(3)}"
 
