@@ -96,9 +96,16 @@ UNDO: Final = RetryPolicy(
     base=15.0,
     longest=30.0,
 )
-CREDENTIALS_WHILE_WAITING: Final = RetryPolicy(
+UNAVAILABLE_WHILE_WAITING: Final = RetryPolicy(
     "waiting for a job, a model or an endpoint, and releasing",
-    "credentials refused: somebody may be renewing them (AWS unavailable is waited out for ever)",
+    "AWS unavailable (a 503, a time-out, an answer that is not AWS's): the remote work may go on",
+    "looked again at the pace of `poll`, for as long as it takes",
+    "steps.polling",
+    longest=60.0,
+)
+CREDENTIALS_WHILE_WAITING: Final = RetryPolicy(
+    "the same",
+    "credentials refused: somebody may be renewing them",
     "as for a step",
     "steps.polling",
     patience=900.0,
@@ -189,6 +196,7 @@ POLICIES: Final = (
     STEP,
     DENIED_WHILE_RENTING,
     IN_DOUBT,
+    UNAVAILABLE_WHILE_WAITING,
     CREDENTIALS_WHILE_WAITING,
     SAVE,
     LOAD,

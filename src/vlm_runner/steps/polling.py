@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from vlm_runner.core.retry import CREDENTIALS_WHILE_WAITING, Failures
+from vlm_runner.core.retry import CREDENTIALS_WHILE_WAITING, UNAVAILABLE_WHILE_WAITING, Failures
 from vlm_runner.errors import AwsUnavailable, CredentialsError
 
 if TYPE_CHECKING:
@@ -30,19 +30,22 @@ async def poll(
         AwsRefused: as `look` raises it.
     """
     looks = 0
-    refused = Failures()
+    unavailable, refused = Failures(), Failures()
     while True:
         try:
             seen = await look()
         except AwsUnavailable as error:
+            unavailable = unavailable.another(now := ports.clock.elapsed())
+            if not UNAVAILABLE_WHILE_WAITING.again(unavailable.count, unavailable.lasting(now)):
+                raise
             ports.trouble(doing, error)
         except CredentialsError as error:
-            refused = refused.another(ports.clock.elapsed())
-            if not CREDENTIALS_WHILE_WAITING.again(refused.count, refused.lasting(ports.clock.elapsed())):
+            refused = refused.another(now := ports.clock.elapsed())
+            if not CREDENTIALS_WHILE_WAITING.again(refused.count, refused.lasting(now)):
                 raise
             ports.trouble(doing, error)
         else:
-            refused = Failures()
+            unavailable, refused = Failures(), Failures()
             yield seen
         woken = await ports.rest(ports.poll.delay(looks, ports.clock.chance()), about)
         # Get may lag behind the event: then the next looks come soon.
