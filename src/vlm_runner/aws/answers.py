@@ -9,7 +9,6 @@ kind means that AWS did not answer: `AwsUnavailable`, and `UncertainCreate` for 
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import unquote
 
 from vlm_runner.aws.errors import translated
+from vlm_runner.core.text import json_object
 from vlm_runner.errors import AwsUnavailable, UncertainCreate
 from vlm_runner.redact import one_line
 
@@ -37,15 +37,6 @@ MOST_PAGES: Final = 10_000
 _NAME: Final = re.compile(r"[^\x00-\x20\x7f-\xa0\u2028\u2029]+")
 _ARN: Final = re.compile(r"arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:[0-9]*:[!-~]+")
 _TOKENS: Final = ("nextToken", "NextToken", "NextContinuationToken")
-
-
-def json_object(body: bytes | str) -> dict[str, Any] | None:
-    """The JSON object that `body` is; None if it is anything else."""
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 class AwsAnswer:

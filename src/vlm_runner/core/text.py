@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+import json
+from typing import Any, Final
 
 LONGEST_REASON: Final = 2000
 """Characters: every save writes the whole history again."""
@@ -12,3 +13,21 @@ def storable(text: str) -> str:
     """`text` with whole characters only, cut to LONGEST_REASON."""
     whole = text.encode(errors="replace").decode()
     return whole if len(whole) <= LONGEST_REASON else whole[: LONGEST_REASON - 1] + "…"
+
+
+def json_object(body: bytes | str) -> dict[str, Any] | None:
+    """The JSON object that `body` is; None if it is anything else."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def json_texts(body: bytes | str) -> list[str]:
+    """The texts of a JSON list, each as a checkpoint can hold it; nothing of any other document."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return []
+    return [storable(item) for item in found if isinstance(item, str)] if isinstance(found, list) else []

@@ -13,6 +13,7 @@ from vlm_runner.core.events import SubsetStaged
 from vlm_runner.core.names import image_key
 from vlm_runner.core.retry import UPLOAD
 from vlm_runner.core.signals import StagingProgress
+from vlm_runner.core.text import json_texts, storable
 from vlm_runner.errors import AwsUnavailable, DataError, RowError
 from vlm_runner.ingest import shards
 from vlm_runner.ingest.converters import Converters
@@ -211,7 +212,7 @@ class SubsetStaging:
     async def _recall_skipped(self, shard: Shard) -> None:
         stored = await self._objects.get(shards.skipped_key(self._folder, shard))
         if stored is not None:
-            self._list_skipped(json.loads(stored.body))
+            self._list_skipped(json_texts(stored.body))
 
     def _pieces(self, todo: Iterator[Shard]) -> Iterator[tuple[_OpenShard, range]]:
         for shard in todo:
@@ -358,8 +359,9 @@ class SubsetStaging:
 
     def _skip(self, opened: _OpenShard, error: RowError) -> None:
         self._tally.rows_skipped += 1
-        opened.skipped.append(error.message)
-        self._list_skipped([error.message])
+        message = storable(error.message)
+        opened.skipped.append(message)
+        self._list_skipped([message])
         most = self._bad_rows.most
         if most is not None and self._tally.rows_skipped > most:
             raise DataError(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
+from vlm_runner.core.text import json_object
 from vlm_runner.evaluate import AnsweredRow, ModelAnswer, to_line
 
 if TYPE_CHECKING:
@@ -38,13 +41,15 @@ class Answers:
         stored = await self._objects.get(key) if key in self._saved else None
         if stored is None:
             return None
-        try:
-            table: dict[str, Any] = json.loads(stored.body)
-        except ValueError:
-            return None
+        table = json_object(stored.body) or {}
         if table.get("digest") != digest:
             return None
-        return SavedAnswer(ModelAnswer.model_validate(table["reply"]), table.get("thumbnails") or [])
+        try:
+            answer = ModelAnswer.model_validate(table.get("reply"))
+        except ValidationError:
+            return None  # not what was saved: the row is asked again
+        thumbnails = table.get("thumbnails")
+        return SavedAnswer(answer, thumbnails if isinstance(thumbnails, list) else [])
 
     async def save(
         self, role: str, row: int, digest: str, answer: ModelAnswer, thumbnails: list[str] | None

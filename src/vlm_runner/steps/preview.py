@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from vlm_runner.core import names
 from vlm_runner.core.events import Entry
 from vlm_runner.core.run import Run
+from vlm_runner.core.text import json_object
 from vlm_runner.errors import NotFound
 from vlm_runner.ingest import shards
 from vlm_runner.plan import Upload, estimate
@@ -92,7 +92,7 @@ async def _there(run: Run, subset: Subset, ports: Ports) -> tuple[int, Problem |
     stored = await objects.get(key)
     if stored is None:
         return rows, None
-    found = key_problems(f"s3://{objects.bucket}/{key}", json.loads(stored.body), fingerprint)
+    found = key_problems(f"s3://{objects.bucket}/{key}", json_object(stored.body) or {}, fingerprint)
     return rows, next(found, None)
 
 

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from vlm_runner.errors import DataError
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -28,6 +30,9 @@ async def read_questions(run: Run, objects: Objects) -> tuple[list[Question], bo
     The questions, and whether they are held out.
 
     They come from the validation file, or from the training file where there is no validation file.
+
+    Raises:
+        DataError: the file no longer holds this run's records.
     """
     if run.records is None:
         raise ValueError("no records were written")
@@ -41,7 +46,13 @@ async def read_questions(run: Run, objects: Objects) -> tuple[list[Question], bo
     row = 0
     async for line in _lines(objects, _key_of(uri, objects.bucket)):
         if row in wanted:
-            questions.append(_question(json.loads(line), row, objects.bucket))
+            try:
+                questions.append(_question(json.loads(line), row, objects.bucket))
+            except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+                raise DataError(
+                    f"{uri} line {row + 1} is not a record of this run: the file was replaced.",
+                    hint="The model was trained; ask it again once the file is as it was.",
+                ) from None
         row += 1
         if len(questions) == len(wanted):
             break

@@ -11,6 +11,7 @@ from anyio import to_thread
 from vlm_runner import preflight
 from vlm_runner.core.decide import StageImages, WriteRecords
 from vlm_runner.core.events import ImagesStaged, RecordsWritten, SubsetStaged
+from vlm_runner.core.text import json_object
 from vlm_runner.errors import DataError
 from vlm_runner.ingest.images import limits_of
 from vlm_runner.ingest.pipeline import BadRows, SubsetStaging, Transform
@@ -196,5 +197,5 @@ async def claim_keys(objects: Objects, run: Run, subset: str, fingerprint: str) 
     if await objects.put_if(key, body, replacing=None) is not None:
         return
     found = await objects.get(key)
-    content = {} if found is None else json.loads(found.body)
+    content = {} if found is None else json_object(found.body) or {}
     preflight.refuse(preflight.key_problems(f"s3://{objects.bucket}/{key}", content, fingerprint))
