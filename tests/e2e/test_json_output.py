@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from .laptop import until
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -67,3 +69,5 @@ def test_a_detached_start_fits_its_schema(laptop: Laptop, pages: Path) -> None:
     done = laptop.cli("start", str(laptop.spec(pages)), "--yes", "--run-id", "cats", "--detach", "--json")
 
     assert json.loads(done.stdout)["run_id"] == "cats"
+    # Its process shares the sandbox with the tests that follow.
+    until(lambda: laptop.phase("cats") == "done", "the detached run to end")
