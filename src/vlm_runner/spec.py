@@ -75,7 +75,6 @@ def _duration_text(text: str) -> str:
     return text
 
 
-Segment = Annotated[str, AfterValidator(path_segment)]
 KeyPrefix = Annotated[str, AfterValidator(_key_prefix)]
 Duration = Annotated[str, AfterValidator(_duration_text)]
 

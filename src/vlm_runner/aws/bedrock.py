@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 
     from vlm_runner.aws.answers import AwsAnswer, AwsService
 
-NAME_IN_USE = "in use"
-"""Bedrock says so of a taken job name, as ValidationException."""
-
 DETAILS: Final = ("validationDetails", "dataProcessingDetails", "trainingDetails")
 """The parts of a job that have a status of their own."""
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from vlm_runner.core.decide import AwaitJob, SubmitJob
 from vlm_runner.core.events import JobCompleted, JobFailed, JobSubmitted
-from vlm_runner.core.pace import NOT_YET_VISIBLE, Unseen
+from vlm_runner.core.pace import Unseen
 from vlm_runner.core.signals import RemoteStatusChanged
 from vlm_runner.core.text import storable
 from vlm_runner.errors import AwsRefused
-from vlm_runner.steps.polling import poll
+from vlm_runner.steps.polling import counts_as_gone, poll
 from vlm_runner.steps.registry import performs
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ async def await_job(command: AwaitJob, ports: Ports) -> JobCompleted | JobFailed
 
     async for job in poll(ports, "watching the job", look, about=command.arn):
         if job is None:
-            unseen = unseen.another(now := ports.clock.elapsed())
-            if now - began < NOT_YET_VISIBLE or not unseen.is_gone(now, ports.poll.gone_after):
+            unseen = unseen.another(ports.clock.elapsed())
+            if not counts_as_gone(unseen, began, ports):
                 continue
             return JobFailed(status="Gone", reason=f"Bedrock no longer knows the job {command.arn}.")
         unseen = Unseen()
@@ -98,8 +98,8 @@ async def _await_model(job: Job, model_arn: str, ports: Ports) -> JobCompleted |
 
     async for model in poll(ports, "waiting for the model", look):
         if model is None:
-            unseen = unseen.another(now := ports.clock.elapsed())
-            if now - began < NOT_YET_VISIBLE or not unseen.is_gone(now, ports.poll.gone_after):
+            unseen = unseen.another(ports.clock.elapsed())
+            if not counts_as_gone(unseen, began, ports):
                 continue
             return JobFailed(status="Gone", reason=f"Bedrock no longer knows the model {model_arn}.")
         unseen = Unseen()

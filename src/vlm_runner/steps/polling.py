@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from vlm_runner.core.pace import NOT_YET_VISIBLE, Unseen
 from vlm_runner.core.retry import CREDENTIALS_WHILE_WAITING, UNAVAILABLE_WHILE_WAITING, Failures
 from vlm_runner.errors import AwsUnavailable, CredentialsError
 
@@ -50,3 +51,14 @@ async def poll(
         woken = await ports.rest(ports.poll.delay(looks, ports.clock.chance()), about)
         # Get may lag behind the event: then the next looks come soon.
         looks = 0 if woken else looks + 1
+
+
+def counts_as_gone(unseen: Unseen, began: float, ports: Ports) -> bool:
+    """
+    Whether something that was not found is believed to be gone.
+
+    Not so soon after `began` (of `clock.elapsed`), when it may be too new to be seen, and not before several
+    looks have missed it.
+    """
+    now = ports.clock.elapsed()
+    return now - began >= NOT_YET_VISIBLE and unseen.is_gone(now, ports.poll.gone_after)

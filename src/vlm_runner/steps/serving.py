@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from vlm_runner.core.decide import AwaitEndpoint, RequestServing
 from vlm_runner.core.events import EndpointFailed, EndpointReady, ServingRequested
 from vlm_runner.core.names import TAG_UID
-from vlm_runner.core.pace import NOT_YET_VISIBLE, Unseen
+from vlm_runner.core.pace import Unseen
 from vlm_runner.core.signals import RemoteStatusChanged
 from vlm_runner.core.text import storable
 from vlm_runner.errors import AwsRefused
 from vlm_runner.steps.dead_man_switch import arm, deletion_time
-from vlm_runner.steps.polling import poll
+from vlm_runner.steps.polling import counts_as_gone, poll
 from vlm_runner.steps.registry import performs
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ async def await_endpoint(command: AwaitEndpoint, ports: Ports) -> EndpointReady 
 
     async for endpoint in poll(ports, "watching the endpoint", look):
         if endpoint is None:
-            unseen = unseen.another(now := ports.clock.elapsed())
-            if now - began < NOT_YET_VISIBLE or not unseen.is_gone(now, ports.poll.gone_after):
+            unseen = unseen.another(ports.clock.elapsed())
+            if not counts_as_gone(unseen, began, ports):
                 continue
             return EndpointFailed(reason=_gone(command, ports))
         unseen = Unseen()
