@@ -31,7 +31,7 @@ MODES = (ServingMode.PROVISIONED, ServingMode.ON_DEMAND)
 
 @dataclass(frozen=True, slots=True)
 class RentedEndpoint:
-    """Something of ours that bills, or may; `gone` once it was deleted and seen to be gone."""
+    """An endpoint of our runs that bills, or may; `gone` once it was deleted and seen to be gone."""
 
     rented: Rented
     verdict: ExpiryVerdict
@@ -50,7 +50,7 @@ async def find_rented(
     older_than: timedelta | None = None,
 ) -> list[RentedEndpoint]:
     """
-    All throughputs and deployments of ours in this account and region, and what is to become of each.
+    All throughputs and deployments of our runs in this account and region, and what is to become of each.
 
     Each is judged by itself: one whose tags, run or model cannot be read is in the list, unexplained, and
     keeps nothing else from being judged.

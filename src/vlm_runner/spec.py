@@ -130,7 +130,7 @@ class DatasetSpec(Section, frozen=True):
             raise ValueError("group_column keeps rows together in validation_fraction, which is not given")
         if self.validation_split == self.split:
             raise ValueError(
-                f"validation_split is '{self.split}' too: a model must not be judged by its lessons"
+                f"validation_split is '{self.split}' too; it must differ from the training split"
             )
         return self
 
@@ -201,7 +201,7 @@ class ServingSpec(Section, frozen=True):
 
 
 class TestSpec(Section, frozen=True):
-    __test__ = False  # pytest: this is no test class
+    __test__ = False  # pytest: not a test class
 
     rows: int = Field(default=5, ge=0)
     compare_base: bool = False

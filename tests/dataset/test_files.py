@@ -78,7 +78,7 @@ def test_a_folder_that_cannot_be_read_is_told_so(tmp_path: Path, names: list[str
 def test_only_plain_data_files_are_read(tmp_path: Path, name: str) -> None:
     touch(tmp_path, name)
 
-    with pytest.raises(DataError, match="no dataset"):
+    with pytest.raises(DataError, match="Unsupported dataset"):
         find_files(tmp_path / name)
 
 

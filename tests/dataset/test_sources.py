@@ -385,7 +385,7 @@ def test_a_missing_split_is_named_with_those_there_are(tmp_path: Path, opened: O
 
 @pytest.mark.parametrize("split", ["train[:10%]", "train+validation", "../train", "a/b"])
 def test_a_split_is_a_name_and_no_expression(tmp_path: Path, opened: Open, split: str) -> None:
-    with pytest.raises(ConfigurationError, match="no name of a split"):
+    with pytest.raises(ConfigurationError, match="not the name of a split"):
         opened(parquet_file(tmp_path), split=split)
 
 
@@ -437,9 +437,9 @@ def test_a_text_column_that_holds_bytes_is_refused(tmp_path: Path, opened: Open)
     ("settings", "said"),
     [
         ({"source": "s3://bucket/rows"}, "s3:// is not supported yet"),
-        ({"source": "./no/such/folder"}, "There is no file or folder"),
-        ({"source": "data/none.parquet"}, "There is no file or folder"),
-        ({"source": "name"}, "There is no file or folder"),
+        ({"source": "./no/such/folder"}, "File or folder not found"),
+        ({"source": "data/none.parquet"}, "File or folder not found"),
+        ({"source": "name"}, "File or folder not found"),
     ],
 )
 def test_a_source_that_is_none(opened: Open, settings: dict[str, Any], said: str) -> None:

@@ -123,7 +123,7 @@ def test_a_bound_is_rounded_up_and_what_is_billed_to_the_nearest_cent() -> None:
         ({"budget": {"max_cost": 0}}, "needs"),
         ({"budget": {"max_cost": 1000.0}, "serving": {"keep": True}}, "keep"),
         ({"budget": {"max_cost": 1000.0}, "serving": {"keep": "1h"}}, "keep"),
-        ({"budget": {"max_cost": 1000.0}, "test": {"compare_base": True}}, "no price"),
+        ({"budget": {"max_cost": 1000.0}, "test": {"compare_base": True}}, "Unknown price"),
     ],
 )
 def test_a_limit_that_cannot_be_kept_is_refused(sections: dict[str, Any], why: str) -> None:
@@ -137,7 +137,7 @@ def test_a_limit_that_cannot_be_kept_is_refused(sections: dict[str, Any], why: s
 
 def test_an_unknown_price_is_refused_until_the_user_gives_it(tmp_path: Path) -> None:
     spec = spec_of(NOVA, budget={"max_cost": 500.0})
-    with pytest.raises(ConfigurationError, match="no price") as refused:
+    with pytest.raises(ConfigurationError, match="Unknown price") as refused:
         within(spec, find(NOVA), estimate(spec, find(NOVA), census(), None))
     own = tmp_path / "prices.toml"
     own.write_text(

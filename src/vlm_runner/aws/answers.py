@@ -228,7 +228,7 @@ class AwsService:
     async def pages(
         self, operation: str, /, *, about: str = "", **parameters: Any
     ) -> AsyncIterator[AwsAnswer]:
-        """Each page of a list. One that leads back to a former one, or never ends, is no answer of AWS."""
+        """Each page of a list. One that leads back to an earlier one, or never ends, is not AWS's."""
         client = await self._client()
         title = f"{operation} {about}".rstrip()
         paginator = client.get_paginator(_method(operation))

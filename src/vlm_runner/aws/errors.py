@@ -149,7 +149,7 @@ def credentials_translated(operation: str) -> Iterator[None]:
     """
     As `translated`, around what reads the AWS configuration, asks a credentials helper, or opens a client.
 
-    There is no answer of AWS in it: whatever is wrong is wrong on this machine.
+    AWS did not answer: the fault is on this machine.
     """
     try:
         with translated(operation):
@@ -227,7 +227,7 @@ def _unanswered(
             _lost,
         ),
         ((exceptions.ParamValidationError, exceptions.BotoCoreError), _refused),
-        # botocore stumbles so over what is no answer of AWS: `null`, a list, a date that is a word.
+        # botocore fails so on a body that is not AWS's: `null`, a list, a date that is a word.
         ((ValueError, TypeError, LookupError, AttributeError, SyntaxError), _lost),
     ]
 

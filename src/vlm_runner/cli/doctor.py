@@ -49,7 +49,7 @@ def doctor(spec_file: str, run_id: str | None, *, as_json: bool, **flags: Any) -
     """
     spec = RunSpec.from_toml(Path(spec_file))
     settings = settings_for(Where(**flags), spec_region=spec.aws.region, ask_profile=True)
-    found = anyio.run(look, spec, settings, load_catalogue(settings.catalogue), run_id)
+    found = anyio.run(run_doctor, spec, settings, load_catalogue(settings.catalogue), run_id)
     if as_json:
         console.result_json([check.as_json() for check in found])
     else:
@@ -57,8 +57,10 @@ def doctor(spec_file: str, run_id: str | None, *, as_json: bool, **flags: Any) -
     sys.exit(4 if any(check.status is Status.BAD for check in found) else 0)
 
 
-async def look(spec: RunSpec, settings: Settings, catalogue: Catalogue, run_id: str | None) -> list[Check]:
-    """Open what the settings name, and examine it."""
+async def run_doctor(
+    spec: RunSpec, settings: Settings, catalogue: Catalogue, run_id: str | None
+) -> list[Check]:
+    """Open a session as the settings say, and run all checks."""
     profile, region = catalogue.find(spec.model.base), settings.region or ""
     if not region:
         refuse(region_problems(profile, region))

@@ -95,16 +95,16 @@ def lint_spec(source: str, where: Where, catalogue: Catalogue, *, fix: bool) -> 
     path = Path(source)
     spec = RunSpec.from_toml(path)
     profile = catalogue.find(spec.model.base)
-    report = look(spec, profile, settings_for(where, spec_region=spec.aws.region))
+    report = lint_rows(spec, profile, settings_for(where, spec_region=spec.aws.region))
     found = list(fixes(report, profile)) if fix else []
     if not found:
         return report, []
     path.write_bytes(rewritten(path.read_bytes().decode(), found).encode())  # line ends stay as they are
     spec = RunSpec.from_toml(path)
-    return look(spec, profile, settings_for(where, spec_region=spec.aws.region)), list(map(str, found))
+    return lint_rows(spec, profile, settings_for(where, spec_region=spec.aws.region)), list(map(str, found))
 
 
-def look(spec: RunSpec, profile: ModelProfile, settings: Settings) -> LintReport:
+def lint_rows(spec: RunSpec, profile: ModelProfile, settings: Settings) -> LintReport:
     """Open the dataset and lint it, with a line of progress on a terminal."""
     opened = open_for(spec, settings)
     rows = opened.train.num_rows + (opened.validation.num_rows if opened.validation is not None else 0)
@@ -153,7 +153,7 @@ def _folder(images: str | None) -> Callable[[str, str], bytes | None] | None:
         return None
     root = Path(images).resolve()
     if not root.is_dir():
-        raise UsageError(f"There is no folder {images}.")
+        raise UsageError(f"Folder not found: {images}.")
 
     def fetch(_: str, key: str) -> bytes | None:
         path = (root / key).resolve()

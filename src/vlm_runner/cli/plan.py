@@ -12,8 +12,8 @@ import click
 from anyio import to_thread
 
 from vlm_runner.cli import console
-from vlm_runner.cli.doctor import look as examine
-from vlm_runner.cli.lint import look
+from vlm_runner.cli.doctor import run_doctor
+from vlm_runner.cli.lint import lint_rows
 from vlm_runner.cli.options import Where, json_option, where_options
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.doctor import Status
@@ -76,7 +76,7 @@ def _code(plan: Plan) -> int:
 
 def _offline(spec: RunSpec, settings: Settings, catalogue: Catalogue, origins: tuple[Origin, ...]) -> Plan:
     profile = catalogue.find(spec.model.base)
-    report = look(spec, profile, settings)
+    report = lint_rows(spec, profile, settings)
     train, *rest = report.census.values()
     cost = estimate(spec, profile, train, rest[0] if rest else None)
     budget, refusal = None, None
@@ -98,7 +98,7 @@ def _offline(spec: RunSpec, settings: Settings, catalogue: Catalogue, origins: t
 async def _asked(spec: RunSpec, settings: Settings, run_id: str | None, origins: tuple[Origin, ...]) -> Plan:
     """With AWS asked; what it refuses is a line of the plan, beside data and prices."""
     async with Runner.open(settings) as runner:
-        checks = tuple(await examine(spec, settings, runner.catalogue, run_id))
+        checks = tuple(await run_doctor(spec, settings, runner.catalogue, run_id))
         try:
             existing = await runner.existing(spec, run_id=run_id)
             created = None if existing is not None else await runner.prepare(spec, run_id=run_id)
@@ -117,19 +117,19 @@ async def _asked(spec: RunSpec, settings: Settings, run_id: str | None, origins:
         return replace(made, doctor=checks, existing=existing)
 
 
-def plan_of(created: RunCreated, survey: RunPreview, catalogue: Catalogue) -> Plan:
+def plan_of(created: RunCreated, preview: RunPreview, catalogue: Catalogue) -> Plan:
     """The plan of a run that does not exist yet."""
     return Plan(
         spec=created.spec,
         model=catalogue.find(created.spec.model.base).name,
-        report=survey.report,
-        cost=survey.cost,
+        report=preview.report,
+        cost=preview.cost,
         origins=(),
         created=created,
-        resources=survey.resources,
-        uploads=survey.uploads,
+        resources=preview.resources,
+        uploads=preview.uploads,
         budget=created.budget,
-        refusal=str(survey.conflict.error) if survey.conflict is not None else None,
+        refusal=str(preview.conflict.error) if preview.conflict is not None else None,
     )
 
 

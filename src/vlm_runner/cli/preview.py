@@ -66,7 +66,7 @@ def preview(
     if subset is None:
         raise UsageError("The spec holds no rows out.", hint="Leave --validation out.")
     if row >= subset.num_rows:
-        raise UsageError(f"There is no row {row}: {subset.name} has {subset.num_rows}, from 0.")
+        raise UsageError(f"Row {row} does not exist: {subset.name} has {subset.num_rows}, from 0.")
     found = next(subset.scan(row, row + 1))
     if isinstance(found, RowError):
         raise found

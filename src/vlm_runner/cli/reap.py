@@ -59,7 +59,7 @@ def reap(*, yes: bool, older_than: float | None, as_json: bool, **flags: Any) ->
         for one in found:
             console.result(line(one))
         if not found:
-            console.say("Nothing of ours is rented here.")
+            console.say("No endpoint of a vlm-runner run was found here.")
     left = may_still_bill(found)
     if left:
         console.say(alarm(left, dry=not yes))

@@ -214,7 +214,7 @@ def delete(*, name: str, **flags: Any) -> None:
         async with _opened(settings) as service:
             return await service.delete(name, token=_token("delete", name))
 
-    console.say(f"Pipeline {name} is deleted." if anyio.run(do) else f"There is no pipeline {name}.")
+    console.say(f"Pipeline {name} is deleted." if anyio.run(do) else f"Pipeline not found: {name}.")
 
 
 def _opened(settings: Settings) -> AbstractAsyncContextManager[SageMaker]:

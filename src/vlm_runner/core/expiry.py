@@ -57,7 +57,7 @@ def judge(
 
     What a user kept is theirs until it expires. What no readable run explains (`unread` says why not) may
     belong to a run in another store: it counts as outlived only if it is `older_than` what the caller says,
-    and until then it is unexplained, which is no reason to be silent about it.
+    and until then it is unexplained, and reported as such.
     """
     if (verdict := _by_tag(rented, now)) is not None:
         return verdict

@@ -2,7 +2,7 @@
 Everything that is retried, and for how long: one table, and one formula for the pauses. Pure.
 
 `vlm_runner.retry.attempts` runs a loop by a policy; docs/reliability.md shows the table, generated from here.
-botocore retries each request up to five times by itself before any of these counts a failure.
+botocore itself retries each request up to five times before any of these counts a failure.
 """
 
 from __future__ import annotations

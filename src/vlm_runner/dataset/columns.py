@@ -80,7 +80,7 @@ def findings(value: object) -> list[Finding]:
     """
     `value` as findings: a list of them, a single one, JSON text of either, or plain text.
 
-    Plain text becomes the reason of one finding; None, "" and [] are no findings.
+    Plain text becomes the reason of one finding; None, "" and [] are not findings.
     """
     read = output_value(value)
     return [finding for item in (read if isinstance(read, list) else [read]) for finding in _listed(item)]

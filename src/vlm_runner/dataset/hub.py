@@ -63,7 +63,7 @@ def open_hub(
 
 
 def resolve(repo: str, revision: str | None, *, token: str | None, endpoint: str | None) -> str:
-    """The commit that `revision` (a branch, a tag, a commit; None: main) stands for now."""
+    """The commit that `revision` (a branch, a tag, a commit; None: main) points to now."""
     from huggingface_hub import HfApi  # noqa: PLC0415 - heavy, and only the Hub needs it
     from huggingface_hub.errors import (  # noqa: PLC0415
         GatedRepoError,
@@ -79,7 +79,7 @@ def resolve(repo: str, revision: str | None, *, token: str | None, endpoint: str
         return _offline(repo, revision)
     except GatedRepoError:
         raise _no_right(
-            repo, "is gated", f"Ask for access at its page, and set HF_TOKEN to a token of yours. ({repo})"
+            repo, "is gated", f"Ask for access at its page, and set HF_TOKEN to your access token. ({repo})"
         ) from None
     except RepositoryNotFoundError:
         hint = "Check dataset.source; for a private dataset set HF_TOKEN to a token that may read it."
@@ -92,7 +92,7 @@ def resolve(repo: str, revision: str | None, *, token: str | None, endpoint: str
             hint="Set dataset.revision to a branch, a tag or a commit of it.",
         ) from None
     except HFValidationError as error:
-        raise ConfigurationError(f"'{repo}' is no dataset id: {error}.") from None
+        raise ConfigurationError(f"'{repo}' is not a valid dataset id: {error}.") from None
     except Exception as error:
         # HTTP's errors share no base with the Hub's, and the HTTP library is not ours to name.
         raise _unreached(repo, error) from error

@@ -62,7 +62,7 @@ def by_split(root: Path, files: Iterable[Path], *, by_folder: bool = False) -> d
     """
     `files` by the split that their names or folders tell: `train-00000-of-00002.parquet`, `data/val/a.jsonl`.
 
-    Where no name tells, all are `train`; where some do, the others are no rows. `by_folder`: only folders
+    Where no name tells, all are `train`; where some do, the others are left out. `by_folder`: only folders
     tell, since an image may be called `test.png` in any split.
     """
     named: dict[str, list[Path]] = {}
@@ -90,7 +90,7 @@ def _format(path: Path) -> str:
     kind = FORMATS.get(path.suffix.lower())
     if kind is None:
         raise DataError(
-            f"{path} is no dataset that can be read.", hint=f"It takes {', '.join(sorted(FORMATS))} files."
+            f"Unsupported dataset: {path}.", hint=f"Supported formats: {', '.join(sorted(FORMATS))}."
         )
     return kind
 

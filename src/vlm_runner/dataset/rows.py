@@ -52,7 +52,7 @@ class Subset:
     """
     Rows of one split, opened. Reading blocks: call it in a worker thread.
 
-    `fingerprint` (SHA-256, hex) stands for the rows' content and choice; equal files have equal ones.
+    `fingerprint` (SHA-256, hex) identifies the rows' content and choice; equal files have equal ones.
     """
 
     name: str
@@ -136,7 +136,7 @@ class Subset:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The columns that are no images."""
+        """The columns that hold no images."""
         return tuple(self._texts.column_names)
 
     def cells(self, column: str) -> list[Any]:

@@ -83,7 +83,7 @@ def _check_split(split: str) -> None:
         path_segment(split)
     except ValueError:
         raise ConfigurationError(
-            f"'{split}' is no name of a split; slices and sums of splits are not taken.",
+            f"'{split}' is not the name of a split; slices and sums of splits are not taken.",
             hint="Name one split, and use dataset.max_rows or dataset.validation_fraction for a part of it.",
         ) from None
 
@@ -108,8 +108,8 @@ def _find(spec: DatasetSpec, *, token: str | None, endpoint: str | None, cache: 
     if HUB_ID.fullmatch(spec.source) and path.suffix.lower() not in FORMATS:
         return _hub(spec, token=token, endpoint=endpoint, cache=cache)
     raise ConfigurationError(
-        f"There is no file or folder {path}.",
-        hint="Set dataset.source to one that there is, or to a dataset on the Hugging Face Hub: owner/name.",
+        f"File or folder not found: {path}.",
+        hint="Set dataset.source to an existing path, or to a dataset on the Hugging Face Hub: owner/name.",
     )
 
 
@@ -192,7 +192,7 @@ def _check_plain(layout: Layout, texts: list[str], where: str) -> None:
 
 
 def _beside(source: _Source, table: Table, layout: Layout) -> list[list[str]]:
-    """Name and digest of each file that rows name instead of holding it; a commit stands for its own."""
+    """Name and digest of each file that rows name instead of holding it; a commit identifies its own."""
     if source.root is None or source.revision is not None:
         return []
     digests = source.digests.of(named_files(table, layout.image, source.root))

@@ -1,4 +1,4 @@
-"""The checks, each a small function from a patient to what it found; none stops the others."""
+"""The checks, each a small function from a subject to what it found; none stops the others."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ QUOTAS = "https://console.aws.amazon.com/servicequotas/home/services/bedrock/quo
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is looked at, and by what."""
+    """What the checks examine, and with which clients."""
 
     spec: RunSpec
     profile: ModelProfile
@@ -83,27 +83,27 @@ def scope_of(
     )
 
 
-async def run_checks(patient: Subject) -> list[Check]:
-    """All checks, in the order in which a person would mend what they find. Nothing is changed."""
-    found: list[Check] = [check async for check in _region(patient)]
+async def run_checks(subject: Subject) -> list[Check]:
+    """All checks, in the order in which a person would fix what they find. Nothing is changed."""
+    found: list[Check] = [check async for check in _region(subject)]
     try:
-        caller = await patient.aws.account.caller()
+        caller = await subject.aws.account.caller()
     except CredentialsError as error:
         return [*found, Check("C01", Status.BAD, "credentials", error.message, error.hint)]
     except VlmRunnerError as error:
         return [*found, Check("C01", Status.UNKNOWN, "credentials", error.message, "Try again.")]
     found.append(Check("C01", Status.GOOD, "credentials", f"{caller.arn}"))
-    for look in (_spec, _clock, _model, _role, _bucket, _units, _jobs, _caller, _name, _store):
+    for part in (_spec, _clock, _model, _role, _bucket, _units, _jobs, _caller, _name, _store):
         try:
-            async for check in look(patient, caller):
+            async for check in part(subject, caller):
                 found.append(check)  # kept, even if the next question fails  # noqa: PERF401
         except AccessDenied as error:
             fix = (
                 f"Allow {error.operation or 'it'}; the whole policy: vlm-runner iam SPEC --only caller_policy"
             )
-            found.append(Check("C00", Status.UNKNOWN, look.__name__.strip("_"), error.message, fix))
+            found.append(Check("C00", Status.UNKNOWN, part.__name__.strip("_"), error.message, fix))
         except VlmRunnerError as error:
-            found.append(Check("C00", Status.UNKNOWN, look.__name__.strip("_"), error.message, error.hint))
+            found.append(Check("C00", Status.UNKNOWN, part.__name__.strip("_"), error.message, error.hint))
     return found
 
 
@@ -112,26 +112,26 @@ def _bad(code: str, about: str, problem: Problem) -> Check:
     return Check(code, Status.BAD, about, problem.message, problem.hint)
 
 
-async def _region(patient: Subject) -> AsyncIterator[Check]:
-    problem = next(preflight.region_problems(patient.profile, patient.region), None)
+async def _region(subject: Subject) -> AsyncIterator[Check]:
+    problem = next(preflight.region_problems(subject.profile, subject.region), None)
     if problem is not None:
         yield _bad("C02", "region", problem)
     else:
-        yield Check("C02", Status.GOOD, "region", patient.region)
+        yield Check("C02", Status.GOOD, "region", subject.region)
 
 
-async def _spec(patient: Subject, _: Caller) -> AsyncIterator[Check]:
-    for problem in preflight.spec_problems(patient.spec, patient.profile):
+async def _spec(subject: Subject, _: Caller) -> AsyncIterator[Check]:
+    for problem in preflight.spec_problems(subject.spec, subject.profile):
         yield _bad("C27", problem.field or "spec", problem)
 
 
-async def _clock(patient: Subject, _: Caller) -> AsyncIterator[Check]:
-    theirs = await patient.inspection.time()
+async def _clock(subject: Subject, _: Caller) -> AsyncIterator[Check]:
+    theirs = await subject.inspection.time()
     if theirs is None:
         fix = "Look for yourself: timedatectl status"
         yield Check("C20", Status.UNKNOWN, "clock", "the answer had no date", fix)
         return
-    skew = abs(patient.now() - theirs)
+    skew = abs(subject.now() - theirs)
     if skew < SKEW:
         yield Check("C20", Status.GOOD, "clock", f"{skew.total_seconds():.0f} seconds off")
     else:
@@ -139,10 +139,10 @@ async def _clock(patient: Subject, _: Caller) -> AsyncIterator[Check]:
         yield Check("C20", Status.BAD, "clock", off, "Set it: sudo timedatectl set-ntp true")
 
 
-async def _model(patient: Subject, _: Caller) -> AsyncIterator[Check]:
-    profile, day = patient.profile, patient.now().date()
-    found = await patient.aws.bedrock.foundation_model(profile.base_id)
-    problems = preflight.model_problems(profile, found, patient.catalogue, patient.region, day)
+async def _model(subject: Subject, _: Caller) -> AsyncIterator[Check]:
+    profile, day = subject.profile, subject.now().date()
+    found = await subject.aws.bedrock.foundation_model(profile.base_id)
+    problems = preflight.model_problems(profile, found, subject.catalogue, subject.region, day)
     problem = next(problems, None)
     if problem is None or problem.code != "C03":
         yield Check("C03", Status.GOOD, "model", f"{profile.name} is active")
@@ -152,15 +152,15 @@ async def _model(patient: Subject, _: Caller) -> AsyncIterator[Check]:
         yield _bad(problem.code, "model" if problem.code == "C03" else "fine-tuning", problem)
 
 
-async def _role(patient: Subject, caller: Caller) -> AsyncIterator[Check]:
-    arn = patient.spec.training.role_arn
-    elsewhere = [*preflight.role_problems(patient.spec, caller)]
+async def _role(subject: Subject, caller: Caller) -> AsyncIterator[Check]:
+    arn = subject.spec.training.role_arn
+    elsewhere = [*preflight.role_problems(subject.spec, caller)]
     for problem in elsewhere:
         yield _bad(problem.code, "role", problem)
     if any(problem.field == "training.role_arn" for problem in elsewhere):
         return
     try:
-        role = await patient.inspection.role(arn)
+        role = await subject.inspection.role(arn)
     except AccessDenied as error:
         yield Check(
             "C06", Status.UNKNOWN, "role", f"not allowed to look: {error.message}", "Allow iam:GetRole."
@@ -178,13 +178,13 @@ async def _role(patient: Subject, caller: Caller) -> AsyncIterator[Check]:
         )
         return
     yield Check("C06", Status.GOOD, "role", arn)
-    for check in _trust(patient, caller, role):
+    for check in _trust(subject, caller, role):
         yield check
-    async for check in _rights(patient, caller, role):
+    async for check in _rights(subject, caller, role):
         yield check
 
 
-def _trust(patient: Subject, caller: Caller, role: Role) -> list[Check]:
+def _trust(subject: Subject, caller: Caller, role: Role) -> list[Check]:
     update = (
         "vlm-runner iam SPEC --only role_trust > trust.json && aws iam update-assume-role-policy "
         f"--role-name {role.name} --policy-document file://trust.json"
@@ -194,7 +194,7 @@ def _trust(patient: Subject, caller: Caller, role: Role) -> list[Check]:
         return [
             Check("C07", Status.BAD, "trust", f"{role.name} does not trust bedrock.amazonaws.com", update)
         ]
-    job = f"arn:{caller.partition}:bedrock:{patient.region}:{caller.account}:model-customization-job/x"
+    job = f"arn:{caller.partition}:bedrock:{subject.region}:{caller.account}:model-customization-job/x"
     checks, fitting = [], 0
     for statement in statements:
         accounts = condition_values(statement, "aws:SourceAccount")
@@ -203,7 +203,7 @@ def _trust(patient: Subject, caller: Caller, role: Role) -> list[Check]:
             said = f"aws:SourceAccount is {', '.join(accounts)}, and the account {caller.account}"
             checks.append(Check("C08", Status.BAD, "trust", said, update))
         elif sources and not any(fits(source, job) for source in sources):
-            said = f"aws:SourceArn is {', '.join(sources)}, which no job in {patient.region} fits"
+            said = f"aws:SourceArn is {', '.join(sources)}, which no job in {subject.region} fits"
             checks.append(Check("C08", Status.BAD, "trust", said, update))
         elif not accounts or not sources:
             missing = " and ".join(
@@ -220,8 +220,8 @@ def _trust(patient: Subject, caller: Caller, role: Role) -> list[Check]:
     return [check for check in checks if not fitting or check.status is not Status.BAD]
 
 
-async def _rights(patient: Subject, caller: Caller, role: Role) -> AsyncIterator[Check]:
-    scope = patient.scope(caller.account, caller.partition)
+async def _rights(subject: Subject, caller: Caller, role: Role) -> AsyncIterator[Check]:
+    scope = subject.scope(caller.account, caller.partition)
     needs = (
         ("C10", "role lists", "s3:ListBucket", scope.bucket_arn, f"{scope.prefix}data/train.jsonl"),
         ("C11", "role reads", "s3:GetObject", f"{scope.bucket_arn}/{scope.prefix}data/train.jsonl", None),
@@ -240,7 +240,7 @@ async def _rights(patient: Subject, caller: Caller, role: Role) -> AsyncIterator
     )
     for code, about, action, resource, prefix in needs:
         context = {"aws:ResourceAccount": caller.account} | ({"s3:prefix": prefix} if prefix else {})
-        simulated = await patient.inspection.simulate(role.arn, [action], resource, context)
+        simulated = await subject.inspection.simulate(role.arn, [action], resource, context)
         if simulated is None:
             yield _not_simulated("C13", "role's rights", role.arn)
             return
@@ -250,9 +250,9 @@ async def _rights(patient: Subject, caller: Caller, role: Role) -> AsyncIterator
             yield Check(code, Status.BAD, about, f"{role.name} may not {action} on {resource}", add)
 
 
-async def _bucket(patient: Subject, caller: Caller) -> AsyncIterator[Check]:
-    name = bucket_name(patient.spec.storage.bucket, caller.account, patient.region)
-    facts = await patient.inspection.bucket(name, caller.account)
+async def _bucket(subject: Subject, caller: Caller) -> AsyncIterator[Check]:
+    name = bucket_name(subject.spec.storage.bucket, caller.account, subject.region)
+    facts = await subject.inspection.bucket(name, caller.account)
     if not facts.exists:
         yield Check("C14", Status.GOOD, "bucket", f"{name} does not exist yet, and is created by the run")
         return
@@ -260,8 +260,8 @@ async def _bucket(patient: Subject, caller: Caller) -> AsyncIterator[Check]:
         said = f"{name} belongs to another account, or you may not use it"
         yield Check("C14", Status.BAD, "bucket", said, "Name another one: bucket under [storage].")
         return
-    if facts.region != patient.region:
-        said = f"{name} is in {facts.region}; Bedrock reads its own region only, {patient.region}"
+    if facts.region != subject.region:
+        said = f"{name} is in {facts.region}; Bedrock reads its own region only, {subject.region}"
         yield Check("C15", Status.BAD, "bucket", said, "Name another one: bucket under [storage].")
         return
     yield Check("C14", Status.GOOD, "bucket", f"{name} is ours, in {facts.region}")
@@ -280,12 +280,12 @@ async def _bucket(patient: Subject, caller: Caller) -> AsyncIterator[Check]:
         yield Check("C16", Status.GOOD, "bucket", "public access is blocked")
 
 
-async def _units(patient: Subject, _: Caller) -> AsyncIterator[Check]:
-    if patient.spec.serving.mode is not ServingMode.PROVISIONED:
+async def _units(subject: Subject, _: Caller) -> AsyncIterator[Check]:
+    if subject.spec.serving.mode is not ServingMode.PROVISIONED:
         return
-    wanted, quotas = patient.spec.serving.model_units, patient.profile.quotas
-    value = await patient.inspection.quota(quotas.provisioned_units_code)
-    on_demand = ' Or set mode = "on-demand" under [serving].' if patient.profile.serving.on_demand else ""
+    wanted, quotas = subject.spec.serving.model_units, subject.profile.quotas
+    value = await subject.inspection.quota(quotas.provisioned_units_code)
+    on_demand = ' Or set mode = "on-demand" under [serving].' if subject.profile.serving.on_demand else ""
     if value is None:
         said = f"{quotas.provisioned_units_code} could not be read; in many accounts it is 0"
         yield Check(
@@ -295,32 +295,32 @@ async def _units(patient: Subject, _: Caller) -> AsyncIterator[Check]:
         said = f"{wanted} wanted, and the account's quota of units without commitment is {value:.0f}"
         ask = (
             "aws service-quotas request-service-quota-increase --service-code bedrock "
-            f"--quota-code {quotas.provisioned_units_code} --desired-value {wanted} --region {patient.region}"
+            f"--quota-code {quotas.provisioned_units_code} --desired-value {wanted} --region {subject.region}"
         )
         yield Check("C17", Status.BAD, "model units", said, ask + on_demand)
     else:
         yield Check("C17", Status.GOOD, "model units", f"{value:.0f} without commitment")
-    own = await patient.inspection.quota_named("model units per provisioned model", patient.profile.name)
+    own = await subject.inspection.quota_named("model units per provisioned model", subject.profile.name)
     if own is None:
-        said = f"no quota 'Model units per provisioned model for {patient.profile.name}' was found"
+        said = f"no quota 'Model units per provisioned model for {subject.profile.name}' was found"
         yield Check("C18", Status.UNKNOWN, "units of this model", said, f"Look for it: {QUOTAS}")
     elif own[2] < wanted:
         said = f"{own[1]} is {own[2]:.0f}, and {wanted} wanted"
         ask = (
             "aws service-quotas request-service-quota-increase --service-code bedrock "
-            f"--quota-code {own[0]} --desired-value {wanted} --region {patient.region}"
+            f"--quota-code {own[0]} --desired-value {wanted} --region {subject.region}"
         )
         yield Check("C18", Status.BAD, "units of this model", said, ask)
     else:
         yield Check("C18", Status.GOOD, "units of this model", f"{own[2]:.0f}")
 
 
-async def _jobs(patient: Subject, _: Caller) -> AsyncIterator[Check]:
-    running, most = await patient.inspection.running_jobs(), patient.profile.quotas.scheduled_jobs
+async def _jobs(subject: Subject, _: Caller) -> AsyncIterator[Check]:
+    running, most = await subject.inspection.running_jobs(), subject.profile.quotas.scheduled_jobs
     if running >= most:
         said = f"{running} customization jobs are under way; an account may have {most}"
         wait = "Wait for one, or stop one: aws bedrock stop-model-customization-job --job-identifier NAME"
-        yield Check("C19", Status.BAD, "jobs", said, f"{wait} --region {patient.region}")
+        yield Check("C19", Status.BAD, "jobs", said, f"{wait} --region {subject.region}")
     else:
         yield Check("C19", Status.GOOD, "jobs", f"{running} under way, of at most {most}")
 
@@ -331,15 +331,15 @@ def _not_simulated(code: str, about: str, principal: str) -> Check:
     return Check(code, Status.UNKNOWN, about, "IAM could not be asked to simulate them", fix)
 
 
-async def _caller(patient: Subject, caller: Caller) -> AsyncIterator[Check]:
+async def _caller(subject: Subject, caller: Caller) -> AsyncIterator[Check]:
     """Whether the caller has the rights that a run needs."""
-    principal = await _principal(patient, caller)
+    principal = await _principal(subject, caller)
     if principal is None:
         said = f"IAM simulates users and roles that can be looked up, and this is {caller.arn}"
         fix = "Allow iam:GetRole on the caller's own role, or use a user or role of the account."
         yield Check("C21", Status.UNKNOWN, "caller's rights", said, fix)
         return
-    wanted = documents.caller_policy(patient.scope(caller.account, caller.partition))["Statement"]
+    wanted = documents.caller_policy(subject.scope(caller.account, caller.partition))["Statement"]
     denied: list[str] = []
     for statement in wanted:
         resource = listed(statement["Resource"])[0]
@@ -348,7 +348,7 @@ async def _caller(patient: Subject, caller: Caller) -> AsyncIterator[Check]:
             for operator in statement.get("Condition", {}).values()
             for key, value in operator.items()
         }
-        result = await patient.inspection.simulate(principal, listed(statement["Action"]), resource, context)
+        result = await subject.inspection.simulate(principal, listed(statement["Action"]), resource, context)
         if result is None:
             yield _not_simulated("C21", "caller's rights", principal)
             return
@@ -360,7 +360,7 @@ async def _caller(patient: Subject, caller: Caller) -> AsyncIterator[Check]:
         yield Check("C21", Status.GOOD, "caller's rights", "all that caller_policy lists")
 
 
-async def _principal(patient: Subject, caller: Caller) -> str | None:
+async def _principal(subject: Subject, caller: Caller) -> str | None:
     """The ARN that IAM simulates; None for the root user, a federated user, or a role that cannot be read."""
     kind, _, name = caller.arn.split(":", 5)[5].partition("/")
     if kind == "user":
@@ -369,27 +369,27 @@ async def _principal(patient: Subject, caller: Caller) -> str | None:
         return None
     try:
         # A session's ARN leaves out the path of its role, so the role is looked up by its name.
-        role = await patient.inspection.role(name.partition("/")[0])
+        role = await subject.inspection.role(name.partition("/")[0])
     except AccessDenied:
         return None
     return role.arn if role is not None else None
 
 
-async def _name(patient: Subject, _: Caller) -> AsyncIterator[Check]:
-    if patient.name_taken is None:
+async def _name(subject: Subject, _: Caller) -> AsyncIterator[Check]:
+    if subject.name_taken is None:
         return
-    taken = await patient.name_taken()
+    taken = await subject.name_taken()
     if taken is None:
         yield Check("C22", Status.GOOD, "name", "free")
     else:
         yield Check("C22", Status.BAD, "name", taken, "Give another --run-id.")
 
 
-async def _store(patient: Subject, _: Caller) -> AsyncIterator[Check]:
-    if isinstance(patient.store, Path):
-        yield await anyio.to_thread.run_sync(_local_store, patient.store)
+async def _store(subject: Subject, _: Caller) -> AsyncIterator[Check]:
+    if isinstance(subject.store, Path):
+        yield await anyio.to_thread.run_sync(_local_store, subject.store)
         return
-    objects, prefix = patient.store
+    objects, prefix = subject.store
     where = f"s3://{objects.bucket}/{prefix}"
     plain, key = (f"{prefix.rstrip('/')}/doctor-{secrets.token_hex(8)}.json".lstrip("/") for _ in range(2))
     try:

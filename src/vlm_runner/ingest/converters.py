@@ -101,7 +101,7 @@ def _facts(limits: ImageLimits) -> dict[str, Any]:
 
 
 class _Died(Exception):
-    """The process is no more; says how it ended."""
+    """The process has ended; says how."""
 
 
 class _Process:

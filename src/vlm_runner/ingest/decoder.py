@@ -22,7 +22,7 @@ MEMORY_BYTES: Final = 4 * 1024**3
 
 def serve(descriptor: int, shared: int) -> None:
     """
-    Answer until whoever asks is gone.
+    Answer until the asking process is gone.
 
     Questions and answers go through the socket `descriptor`, images both ways through the file `shared`.
     """
@@ -75,7 +75,7 @@ def receive(channel: socket.socket, seconds: float | None = None) -> dict[str, A
     Raises:
         EOFError, OSError: the other side is gone.
         TimeoutError: it says nothing, or never comes to an end.
-        ValueError: it says what is no message.
+        ValueError: it sent what is not a message.
     """
     deadline = None if seconds is None else time.monotonic() + seconds
     line = b""

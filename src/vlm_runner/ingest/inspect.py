@@ -94,7 +94,7 @@ class ImageFacts:
 
 
 class _Damaged(Exception):
-    """It is no whole image of its format."""
+    """It is not a whole image of its format."""
 
 
 def inspect(body: bytes) -> ImageFacts | None:

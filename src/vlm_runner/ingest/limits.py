@@ -17,7 +17,7 @@ CUT_EVERY: Final = 1.0
 
 class AdaptiveLimit:
     """
-    A semaphore whose limit follows what S3 bears, as TCP's does.
+    A semaphore whose limit adapts to S3's throttling, as TCP's window does.
 
     It grows by one with each success until the first refusal; a refusal halves it; from then on it grows
     by one with each round of successes.

@@ -23,7 +23,7 @@ SHARD_ROWS = 64
 """
 What a crash makes a run stage again, at most, of each shard in flight.
 
-No setting: whoever resumes a run, on whatever machine, must cut its rows at the same places.
+Not a setting: a resumed run must cut its rows at the same places, on any machine.
 """
 
 

@@ -82,7 +82,7 @@ def lint_dataset(
     for subset, held_out in ((opened.train, False), (opened.validation, True)):
         if subset is None:
             continue
-        census = report.census[subset.name] = SubsetStats()
+        stats = report.census[subset.name] = SubsetStats()
         work = partial(_check, subset=subset, spec=spec, profile=profile, prompt=prompt)
         for checked in each(subset.scan(), work, threads=threads):
             report.findings += checked.findings if not skips else map(_skipped, checked.findings)
@@ -90,12 +90,12 @@ def lint_dataset(
                 report.findings += relations.check(
                     checked.identity, subset=subset.name, row=checked.row, held_out=held_out
                 )
-            count(census, checked)
+            count(stats, checked)
             done += 1
             if progress is not None:
                 progress(done)
         if skips:
-            report.findings += _too_many_skipped(census, subset.name, spec.dataset.max_bad_rows)
+            report.findings += _too_many_skipped(stats, subset.name, spec.dataset.max_bad_rows)
     report.findings = _each_template_once(report.findings)
     report.findings += relations.check_answers(opened.train.name)
     report.findings += check_counts(
@@ -117,27 +117,27 @@ def _skipped(finding: Finding) -> Finding:
     return replace(finding, severity=Severity.WARNING, fix="The row will be skipped, as on_bad_row says.")
 
 
-def _too_many_skipped(census: SubsetStats, subset: str, most: int | None) -> Iterator[Finding]:
-    skipped = census.rows - census.usable
+def _too_many_skipped(stats: SubsetStats, subset: str, most: int | None) -> Iterator[Finding]:
+    skipped = stats.rows - stats.usable
     if most is not None and skipped > most:
         yield rule("D412").found(
             f"{skipped:,} rows cannot be used, and max_bad_rows is {most:,}", Location(subset)
         )
 
 
-def count(census: SubsetStats, checked: Checked) -> None:
-    census.rows += 1
+def count(stats: SubsetStats, checked: Checked) -> None:
+    stats.rows += 1
     if any(finding.severity is Severity.ERROR for finding in checked.findings):
         return
-    census.usable += 1
-    census.images += checked.images
-    census.image_bytes += checked.size
-    census.converted += checked.converted
-    census.text_tokens += checked.text_tokens
-    census.image_tokens += checked.image_tokens
-    census.longest = max(census.longest, checked.text_tokens + checked.image_tokens)
-    if len(census.prompt_tokens) < TEST_ROWS:
-        census.prompt_tokens.append(checked.prompt_tokens)
+    stats.usable += 1
+    stats.images += checked.images
+    stats.image_bytes += checked.size
+    stats.converted += checked.converted
+    stats.text_tokens += checked.text_tokens
+    stats.image_tokens += checked.image_tokens
+    stats.longest = max(stats.longest, checked.text_tokens + checked.image_tokens)
+    if len(stats.prompt_tokens) < TEST_ROWS:
+        stats.prompt_tokens.append(checked.prompt_tokens)
 
 
 def check_spec(
@@ -173,18 +173,18 @@ def _check(
             row.reason, Location(subset.name, row.row, row.field), fixes="skip"
         )
         return Checked(row.row or 0, (found,))
-    look = _Look(row, subset, spec, profile)
+    look = _RowCheck(row, subset, spec, profile)
     return look.record(prompt, look.images())
 
 
-class _Look:
-    """At one row."""
+class _RowCheck:
+    """Checks one row, and collects its findings."""
 
     def __init__(self, row: Row, subset: Subset, spec: RunSpec, profile: ModelProfile) -> None:
         self._row, self._subset, self._spec, self._profile = row, subset, spec, profile
         self._found: list[Finding] = []
 
-    def _say(self, code: str, message: str, field: str, **more: Any) -> None:
+    def _add(self, code: str, message: str, field: str, **more: Any) -> None:
         self._found.append(
             rule(code).found(message, Location(self._subset.name, self._row.index, field), **more)
         )
@@ -193,7 +193,7 @@ class _Look:
         """What staging will do with its images; None where one of them cannot be used."""
         row, column, most = self._row, self._subset.layout.image, self._profile.images.per_record
         if len(row.images) > most:
-            self._say(
+            self._add(
                 "I105",
                 f"{len(row.images)} images; {self._profile.name} takes {most} a record",
                 column,
@@ -225,7 +225,7 @@ class _Look:
         texts = {name: part for name, part in parts.items() if isinstance(part, str)}
         for name, part in parts.items():
             if isinstance(part, RenderProblem):
-                self._flaw(name, part)
+                self._render_problem(name, part)
             else:
                 at = Location(self._subset.name, self._row.index, name)
                 self._found += check_text(part, self._profile, at)
@@ -258,20 +258,20 @@ class _Look:
         scale = min(1.0, longest / max(facts.width, facts.height)) if self._spec.images.fit else 1.0
         return self._profile.image_tokens(max(1, int(facts.width * scale)), max(1, int(facts.height * scale)))
 
-    def _flaw(self, name: str, flaw: RenderProblem) -> None:
+    def _render_problem(self, name: str, problem: RenderProblem) -> None:
         codes = {"missing": "T201", "surrogate": "T207", "unknown": "S506", "fails": "S505"}
         empty = {"system": "T204", "user": "T202", "assistant": "T203"}
-        code = empty[name] if flaw.kind == "empty" else codes[flaw.kind]
-        fixes = None if flaw.kind in {"unknown", "fails"} else "skip"
-        self._say(code, flaw.reason, flaw.field or name, fixes=fixes, fix=flaw.hint)
+        code = empty[name] if problem.kind == "empty" else codes[problem.kind]
+        fixes = None if problem.kind in {"unknown", "fails"} else "skip"
+        self._add(code, problem.reason, problem.field or name, fixes=fixes, fix=problem.hint)
 
     def _values(self, prompt: Prompt) -> None:
         fields = self._row.fields
         if "output" in prompt.columns and fields.get("output") == []:
-            self._say("T205", "the list of findings is empty", self._subset.layout.output or "output")
+            self._add("T205", "the list of findings is empty", self._subset.layout.output or "output")
         html = fields.get("html")
         if "html" in prompt.columns and html is not None and not isinstance(html, str):
-            self._say("T206", f"holds a {type(html).__name__}", self._subset.layout.html or "html")
+            self._add("T206", f"holds a {type(html).__name__}", self._subset.layout.html or "html")
 
     def _tokens(self, texts: dict[str, str], words: int, pixels: int) -> None:
         limit, source = self._profile.tokens.per_record, self._profile.tokens.source_of("per_record")
@@ -286,14 +286,14 @@ class _Look:
             alone = f"the HTML alone has about {text_tokens(html):,} tokens; the limit is {limit:,}"
             room = max(0, limit - (total - text_tokens(html))) * CHARACTERS_A_TOKEN
             shorter = f"Write {{{{ html[:{room}] }}}} in the user template."
-            self._say("T232", alone, self._subset.layout.html or "html", source=source, fix=shorter)
+            self._add("T232", alone, self._subset.layout.html or "html", source=source, fix=shorter)
         elif over > 0:
-            self._say("T230", said, "user", source=source, fix=fix)
+            self._add("T230", said, "user", source=source, fix=fix)
         elif total > limit * NEARLY:
-            self._say("T231", said, "user", source=source)
+            self._add("T231", said, "user", source=source)
         most = self._profile.inference.max_output_tokens
         if text_tokens(texts.get("assistant", "")) > most:
-            self._say(
+            self._add(
                 "T241",
                 f"about {text_tokens(texts['assistant']):,} tokens; the model answers {most:,} at most",
                 "assistant",

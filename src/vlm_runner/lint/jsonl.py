@@ -67,7 +67,7 @@ def lint_jsonl(
     report = LintReport(model=profile.base_id, source=files[0].name)
     relations = Relations()
     for place, file in enumerate(files):
-        census = report.census[file.subset] = SubsetStats()
+        stats = report.census[file.subset] = SubsetStats()
         report.findings += _check_name(file)
         work = partial(_check, file=file, profile=profile, fetch=fetch, account=account)
         for checked in each(enumerate(_lines(file.stream)), work, threads=threads):
@@ -76,10 +76,10 @@ def lint_jsonl(
                 report.findings += relations.check(
                     checked.identity, subset=file.subset, row=checked.row, held_out=place > 0
                 )
-            count(census, checked)
-        if not census.rows:
+            count(stats, checked)
+        if not stats.rows:
             report.findings.append(rule("J305").found("there is no record", Location(file.subset)))
-    if any(census.rows for census in report.census.values()):
+    if any(stats.rows for stats in report.census.values()):
         report.findings += relations.check_answers(files[0].subset)
         names = [file.subset for file in files]
         report.findings += [
@@ -119,15 +119,15 @@ def _check(
     fetch: Callable[[str, str], bytes | None] | None,
     account: str | None,
 ) -> Checked:
-    look = _Record(item[0], file, profile, fetch, account)
+    checked = _Record(item[0], file, profile, fetch, account)
     try:
-        return look.check(item[1])
+        return checked.check(item[1])
     except _Bad as bad:
-        look.say(bad.code, str(bad))
-        return Checked(item[0], tuple(look.found))
+        checked.add(bad.code, str(bad))
+        return Checked(item[0], tuple(checked.found))
     except RecursionError:
-        look.say("J346", "the record is nested too deeply")
-        return Checked(item[0], tuple(look.found))
+        checked.add("J346", "the record is nested too deeply")
+        return Checked(item[0], tuple(checked.found))
 
 
 class _Record:
@@ -147,7 +147,7 @@ class _Record:
         self._texts: list[tuple[str, str]] = []
         self._size = self._image_tokens = self._images = 0
 
-    def say(self, code: str, message: str, field: str | None = None, **more: Any) -> None:
+    def add(self, code: str, message: str, field: str | None = None, **more: Any) -> None:
         self.found.append(rule(code).found(message, Location(self.file.subset, self.row, field), **more))
 
     def check(self, line: bytes) -> Checked:
@@ -155,9 +155,9 @@ class _Record:
         if "messages" not in record and {"prompt", "completion"} & record.keys():
             raise _Bad("J311", "the record has 'prompt' and 'completion'")
         if not isinstance(record.get("messages"), list):
-            raise _Bad("J312", "'messages' is missing, or no list")
+            raise _Bad("J312", "'messages' is missing or not a list")
         if unknown := sorted(set(record) - KEYS):
-            self.say("J339", f"the record has {', '.join(map(repr, unknown))}")
+            self.add("J339", f"the record has {', '.join(map(repr, unknown))}")
         self._schema(record.get("schemaVersion"))
         self._system(record)
         self._turns(record["messages"])
@@ -168,7 +168,7 @@ class _Record:
         if len(line) > LONGEST_LINE:
             raise _Bad("J307", f"the line has more than {LONGEST_LINE:,} bytes")
         if line.endswith(b"\r"):
-            self.say("J343", "the line ends with CRLF")
+            self.add("J343", "the line ends with CRLF")
         if line.startswith(b"\xef\xbb\xbf"):
             raise _Bad("J304", "the line begins with a byte order mark")
         try:
@@ -207,7 +207,7 @@ class _Record:
                 raise _Bad("J309", f"a second value begins at character {place}") from None
             raise _Bad("J308", f"{error}".replace("line 1 ", "")) from None
         if twice:
-            self.say("J340", f"{', '.join(map(repr, twice))} stands twice in one object")
+            self.add("J340", f"{', '.join(map(repr, twice))} stands twice in one object")
         return value
 
     def _schema(self, version: Any) -> None:
@@ -215,31 +215,31 @@ class _Record:
         if version is None:
             required = self.profile.text.schema_required
             severity = Severity.ERROR if required else Severity.NOTE
-            self.say("J313", "'schemaVersion' is missing", "schemaVersion", severity=severity)
+            self.add("J313", "'schemaVersion' is missing", "schemaVersion", severity=severity)
         elif version != wanted:
-            self.say("J314", f"'schemaVersion' is {version!r}, not '{wanted}'", "schemaVersion")
+            self.add("J314", f"'schemaVersion' is {version!r}, not '{wanted}'", "schemaVersion")
 
     def _system(self, record: dict[str, Any]) -> None:
         if (system := record.get("system")) is None:
             if self.profile.text.system_required:
-                self.say(
+                self.add(
                     "J347", "there is no system text", "system", source=self.profile.text.source_of("system")
                 )
             return
         if not isinstance(system, list) or not system:
-            self.say("J315", f"'system' is {_kind(system)}", "system")
+            self.add("J315", f"'system' is {_kind(system)}", "system")
         elif len(system) > 1:
-            self.say("J316", f"'system' holds {len(system)} items", "system")
+            self.add("J316", f"'system' holds {len(system)} items", "system")
         else:
             self._text(system[0], "system", empty="J317", other="J315")
 
     def _text(self, block: Any, field: str, *, empty: str, other: str) -> None:
         if not isinstance(block, dict) or "text" not in block:
-            self.say(other, f"holds {_kind(block)} instead of a text", field)
+            self.add(other, f"holds {_kind(block)} instead of a text", field)
         elif not isinstance(block["text"], str):
-            self.say("J328", f"the text is {_kind(block['text'])}", field)
+            self.add("J328", f"the text is {_kind(block['text'])}", field)
         elif not block["text"].strip():
-            self.say(empty, "the text is empty", field)
+            self.add(empty, "the text is empty", field)
         else:
             self._texts.append((field, block["text"]))
 
@@ -250,28 +250,28 @@ class _Record:
         for place, message in enumerate(messages):
             field = f"messages[{place}]"
             if not isinstance(message, dict):
-                self.say("J345", f"the turn is {_kind(message)}", field)
+                self.add("J345", f"the turn is {_kind(message)}", field)
                 roles.append("")
                 continue
             role = message.get("role")
             if role not in ROLES:
-                self.say("J321", f"the role is {role!r}"[:80], field)
+                self.add("J321", f"the role is {role!r}"[:80], field)
             roles.append(str(role))
             self._content(message.get("content"), str(role), field)
         self._order(roles)
 
     def _order(self, roles: list[str]) -> None:
         if roles[0] == "assistant":
-            self.say("J319", "the assistant begins", "messages[0]")
+            self.add("J319", "the assistant begins", "messages[0]")
         for place, (before, after) in enumerate(pairwise(roles), start=1):
             if before == after:
-                self.say("J320", f"two turns of the {after} follow each other"[:80], f"messages[{place}]")
+                self.add("J320", f"two turns of the {after} follow each other"[:80], f"messages[{place}]")
         if roles[-1] == "user":
-            self.say("J322", "the user has the last word", f"messages[{len(roles) - 1}]")
+            self.add("J322", "the user has the last word", f"messages[{len(roles) - 1}]")
 
     def _content(self, content: Any, role: str, field: str) -> None:
         if not isinstance(content, list) or not content:
-            self.say("J323", f"'content' is {_kind(content)}", f"{field}.content")
+            self.add("J323", f"'content' is {_kind(content)}", f"{field}.content")
             return
         had = len(self._texts)
         for place, block in enumerate(content):
@@ -280,26 +280,26 @@ class _Record:
                 self._text(block, at, empty="J327", other="J324")
             elif isinstance(block, dict) and "image" in block:
                 if role == "assistant":
-                    self.say("J325", "an image in the assistant's turn", at)
+                    self.add("J325", "an image in the assistant's turn", at)
                 self._image(block["image"], at)
             elif isinstance(block, dict) and "video" in block:
-                self.say("J344", "the block is a video", at)
+                self.add("J344", "the block is a video", at)
             else:
-                self.say("J324", f"the block is {_kind(block)}", at)
+                self.add("J324", f"the block is {_kind(block)}", at)
         if role == "assistant" and len(self._texts) == had:
-            self.say("J326", "the answer has no text", f"{field}.content")
+            self.add("J326", "the answer has no text", f"{field}.content")
 
     def _image(self, image: Any, field: str) -> None:
         self._images += 1
         at = f"{field}.image"
         if not isinstance(image, dict):
-            self.say("J324", f"the image is {_kind(image)}", at)
+            self.add("J324", f"the image is {_kind(image)}", at)
             return
         formats, declared = self.profile.images.formats, image.get("format")
         if declared is None:
-            self.say("J336", "the image has no format", at)
+            self.add("J336", "the image has no format", at)
         elif declared not in formats:
-            self.say(
+            self.add(
                 "J337",
                 f"format {declared!r}; {self.profile.name} takes {', '.join(formats)}"[:120],
                 at,
@@ -308,7 +308,7 @@ class _Record:
         source = image.get("source")
         location = source.get("s3Location") if isinstance(source, dict) else None
         if not isinstance(location, dict) or not isinstance(location.get("uri"), str):
-            self.say("J330", "the image has no source.s3Location.uri", at)
+            self.add("J330", "the image has no source.s3Location.uri", at)
             return
         self._owner(location, at)
         self._object(location["uri"], declared, at)
@@ -318,24 +318,24 @@ class _Record:
         if owner is None:
             return
         if not isinstance(owner, str) or not OWNER.fullmatch(owner):
-            self.say("J333", f"bucketOwner is {owner!r}"[:80], at)
+            self.add("J333", f"bucketOwner is {owner!r}"[:80], at)
         elif self.account is not None and owner != self.account:
-            self.say("J334", f"bucketOwner is {owner}, and the account {self.account}", at)
+            self.add("J334", f"bucketOwner is {owner}, and the account {self.account}", at)
 
     def _object(self, uri: str, declared: Any, at: str) -> None:
         match = IMAGE_URI.fullmatch(uri)
         if match is None:
-            self.say("J331", f"'{uri[:120]}'", at)
+            self.add("J331", f"'{uri[:120]}'", at)
             return
         bucket, key = match[1], match[2]
         if self.profile.text.same_bucket and self.file.bucket is not None and bucket != self.file.bucket:
-            self.say("J332", f"the image is in {bucket}, the records are in {self.file.bucket}", at)
+            self.add("J332", f"the image is in {bucket}, the records are in {self.file.bucket}", at)
         if self.fetch is None:
             self._pictures.append(uri.encode())
             return
         body = self.fetch(bucket, key)
         if body is None:
-            self.say("J335", f"{uri} cannot be read", at)
+            self.add("J335", f"{uri} cannot be read", at)
             return
         self._picture(body, uri, declared, at)
 
@@ -346,14 +346,14 @@ class _Record:
             # As it is: Bedrock gets the object, and no setting of a spec changes it.
             facts = examine(body, ANY_SIZE, keep_format=True, fit=False).facts
         except ImageDefect as flaw:
-            self.say(flaw.code, f"{uri}: {flaw}", at, fix="Replace the object.")
+            self.add(flaw.code, f"{uri}: {flaw}", at, fix="Replace the object.")
             return
         for code, words in facts.notes:
-            self.say(code, f"{uri}: {words}", at, severity=Severity.WARNING, fix="Convert it to a plain PNG.")
+            self.add(code, f"{uri}: {words}", at, severity=Severity.WARNING, fix="Convert it to a plain PNG.")
         if facts.format not in self.profile.images.formats and declared != facts.format:
-            self.say("J337", f"{uri} is {facts.format}", at, source=self.profile.images.source_of("formats"))
+            self.add("J337", f"{uri} is {facts.format}", at, source=self.profile.images.source_of("formats"))
         elif declared in self.profile.images.formats and declared != facts.format:
-            self.say("J338", f"{uri} is {facts.format}, not {declared}", at)
+            self.add("J338", f"{uri} is {facts.format}, not {declared}", at)
         where, size = Location(self.file.subset, self.row, at), len(body)
         limits = limits_of(self.profile)
         for found in size_defects(facts.width, facts.height, size, limits, fit=False):
@@ -364,14 +364,14 @@ class _Record:
     def _whole(self) -> Checked:
         most = self.profile.images.per_record
         if self._images > most:
-            self.say(
+            self.add(
                 "J329",
                 f"{self._images} images; {self.profile.name} takes {most}",
                 "messages",
                 source=self.profile.images.source_of("per_record"),
             )
         if not self._images:
-            self.say("J342", "the record has no image", "messages")
+            self.add("J342", "the record has no image", "messages")
         for field, text in self._texts:
             self.found += check_text(text, self.profile, Location(self.file.subset, self.row, field))
         words = sum(text_tokens(text) for _, text in self._texts)
@@ -397,9 +397,9 @@ class _Record:
         if total > limit:
             over = total - limit
             fix = f"Cut {over:,} tokens, about {over * CHARACTERS_A_TOKEN:,} characters."
-            self.say("T230", said, "messages", source=source, fix=fix)
+            self.add("T230", said, "messages", source=source, fix=fix)
         elif total > limit * NEARLY:
-            self.say("T231", said, "messages", source=source)
+            self.add("T231", said, "messages", source=source)
 
 
 def _kind(value: Any) -> str:

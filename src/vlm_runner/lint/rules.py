@@ -70,12 +70,12 @@ _RECORD = "Repair the record, or let vlm-runner write the file."
 _TABLE: tuple[tuple[str, Severity, str, str, str, str], ...] = (
     # ── images: whether they are there ──────────────────────────────────────────────────────────────────────
     ("I101", E, "image missing", "Every record needs its image.", OURS, _SKIP),
-    ("I102", E, "image empty", "A file of no bytes is no image.", OURS, _SKIP),
+    ("I102", E, "image empty", "The file has no bytes.", OURS, _SKIP),
     ("I103", E, "image file missing", "The row names a file that cannot be read.", OURS, _SKIP),
     ("I104", E, "image outside the dataset", "Data must not reach other files of the machine.", OURS, _SKIP),
     ("I105", E, "several images", "The model limits the images of a record.", PREPARE,
      'Leave images out of the row, choose a model that takes them, or set on_bad_row = "skip".'),
-    ("I106", E, "no image value", "The column holds something that is no image.", OURS, _SKIP),
+    ("I106", E, "no image value", "The column holds a value that is not an image.", OURS, _SKIP),
     # ── images: whether they are images ─────────────────────────────────────────────────────────────────────
     ("I110", E, "not an image", "Bedrock decodes every image before it trains.", PREPARE, _SKIP),
     ("I111", E, "SVG", "Models take pixels; an SVG has none.", PREPARE, "Draw it as PNG in the dataset."),
@@ -91,7 +91,7 @@ _TABLE: tuple[tuple[str, Severity, str, str, str, str], ...] = (
     ("I125", E, "GIF damaged", "The GIF is cut off, or cannot be decoded.", OURS, _SKIP),
     ("I126", E, "WebP damaged", "The WebP is cut off, or cannot be decoded.", OURS, _SKIP),
     ("I127", E, "PNG cannot be decoded", "A decoder refuses what the file holds.", OURS, _SKIP),
-    ("I128", N, "bytes after the image", "What follows the image's end is no part of it.", PNG, "Nothing."),
+    ("I128", N, "bytes after the image", "Bytes follow the end of the image; decoders ignore them.", PNG, "Nothing."),
     # ── images: their size ──────────────────────────────────────────────────────────────────────────────────
     ("I130", E, "too many bytes", "The model limits an image's bytes.", PREPARE, "Make it smaller."),
     ("I131", E, "too wide", "The model limits an image's sides.", PREPARE, "Make it smaller."),
@@ -169,7 +169,7 @@ _TABLE: tuple[tuple[str, Severity, str, str, str, str], ...] = (
     ("J325", E, "image in an answer", "Images stand in user turns only.", PREPARE, _RECORD),
     ("J326", E, "answer without text", "An answer is a text.", PREPARE, _RECORD),
     ("J327", E, "empty text block", "A text must not be empty.", PREPARE, "Leave the block out."),
-    ("J328", E, "text is no string", "A text is a string.", PREPARE, _RECORD),
+    ("J328", E, "text is not a string", "A text must be a string.", PREPARE, _RECORD),
     ("J329", E, "too many images", "The model limits images a record.", PREPARE, "Use fewer."),
     ("J330", E, "image without place in S3", "Training reads images from S3.", PREPARE,
      "Upload it, and write source.s3Location.uri."),

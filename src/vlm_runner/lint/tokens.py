@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 CHARACTERS_A_TOKEN = 4
-"""An estimate of ours for English and HTML; no tokenizer of these models is public."""
+"""Our estimate for English and HTML; no tokenizer of these models is public."""
 
 
 def text_tokens(text: str) -> int:

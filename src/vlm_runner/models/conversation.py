@@ -71,7 +71,7 @@ def _no_text(value: dict[str, Any], error: Exception) -> Exception:
     if found is None:
         return error
     return DataError(
-        f"A text holds the lone surrogate U+{ord(found[0]):04X}, which is no character.",
+        f"A text holds the lone surrogate U+{ord(found[0]):04X}, which is not a character.",
         hint="Repair the text in the dataset; it was cut in the middle of a character.",
     )
 

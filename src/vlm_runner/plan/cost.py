@@ -1,4 +1,4 @@
-"""The cost model: from a census and a price list to US dollars. A price that is not known stays unknown."""
+"""The cost model: dataset statistics times prices, in US dollars. An unknown price stays unknown."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def within(spec: RunSpec, profile: ModelProfile, cost: Cost) -> BudgetFacts | No
     limit = Decimal(str(spec.budget.max_cost))
     if cost.unknown:
         raise ConfigurationError(
-            f"There is no price for {profile.name}'s {', '.join(cost.unknown)}, so max_cost cannot be kept.",
+            f"Unknown price for {profile.name}'s {', '.join(cost.unknown)}, so max_cost cannot be kept.",
             hint="Write the prices of your account into a file, and name it in VLM_RUNNER_CATALOGUE: "
             f'[models."{profile.base_id}".prices] with those keys. Or leave max_cost out.',
         )

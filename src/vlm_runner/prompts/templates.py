@@ -53,7 +53,7 @@ class RenderProblem:
 
 
 class _PrintsNone(Exception):
-    """A template printed None, which would put the word "None" into a lesson."""
+    """A template printed None, which would put the word "None" into a training example."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +118,11 @@ class Prompt:
 
     def render(self, fields: Mapping[str, Any], *, subset: str, row: int) -> Rendered:
         """
-        The lesson that a row makes; `subset` and `row` say where it stands, for messages.
+        The training example built from a row; `subset` and `row` are for error messages.
 
         Raises:
             RowError: a part is empty, prints a missing value, or holds half a character.
-            ConfigurationError: a template names a column that there is not, or fails otherwise.
+            ConfigurationError: a template names an unknown column, or fails otherwise.
         """
         question = self.render_question(fields, subset=subset, row=row)
         return Rendered(question.system, question.user, self._assistant.render(fields, subset, row))
@@ -169,7 +169,7 @@ def preset(name: str) -> dict[str, str]:
     """
     if name not in preset_names():
         raise ConfigurationError(
-            f"There is no prompt preset '{name}'.", hint=f"Presets: {', '.join(preset_names())}."
+            f"Unknown prompt preset '{name}'.", hint=f"Presets: {', '.join(preset_names())}."
         )
     presets = files("vlm_runner.prompts") / "presets"
     folders = [presets / name, presets / name.partition("-")[0]]

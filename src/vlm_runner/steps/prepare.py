@@ -58,7 +58,7 @@ async def prepare(spec: RunSpec, run_id: str, uid: str, version: str, ports: Por
     preflight.refuse(preflight.count_problems(profile, opened.train.num_rows, validation, at_most=skips))
     budget, report = None, None
     if spec.budget.max_cost is not None:
-        report = await to_thread.run_sync(look, opened, spec, profile, ports)
+        report = await to_thread.run_sync(lint_all, opened, spec, profile, ports)
         cost = estimate(
             spec,
             profile,
@@ -95,7 +95,7 @@ def verified(created: RunCreated, report: LintReport) -> RunCreated:
     return created.model_copy(update={"dataset": dataset})
 
 
-def look(opened: Opened, spec: RunSpec, profile: ModelProfile, ports: Ports) -> LintReport:
+def lint_all(opened: Opened, spec: RunSpec, profile: ModelProfile, ports: Ports) -> LintReport:
     """
     All of the dataset, with its tokens counted. Blocks.
 

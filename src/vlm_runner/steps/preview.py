@@ -15,7 +15,7 @@ from vlm_runner.ingest import shards
 from vlm_runner.plan import Upload, estimate
 from vlm_runner.preflight import key_problems
 from vlm_runner.spec import ServingMode
-from vlm_runner.steps.prepare import look, verified
+from vlm_runner.steps.prepare import lint_all, verified
 from vlm_runner.steps.stage import content_key, transform_of
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ async def preview_run(created: RunCreated, ports: Ports) -> RunPreview:
     profile = ports.catalogue.find(created.spec.model.base)
     pinned = partial(ports.open_dataset, created.spec, created.dataset.revision)
     opened = await ports.datasets.opened(created.uid, pinned)
-    report = await ports.datasets.report(created.uid, partial(look, opened, created.spec, profile, ports))
+    report = await ports.datasets.report(created.uid, partial(lint_all, opened, created.spec, profile, ports))
     subsets = [opened.train, *([opened.validation] if opened.validation is not None else [])]
     bucket_there, uploads, conflict = True, [], None
     for subset in subsets:

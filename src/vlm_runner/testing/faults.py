@@ -59,7 +59,7 @@ class Plan:
     """
     What goes wrong: `at` has a fault for a point's number.
 
-    `choose` is asked about every other point, with the call's name; None is no fault.
+    `choose` is asked about every other point, with the call's name; None means no fault.
     """
 
     at: Mapping[int, Fault] = field(default_factory=dict[int, Fault])

@@ -237,7 +237,7 @@ async def outlive(world: World, process: Process) -> Run:
         async def first() -> None:
             try:
                 await world.live(process)
-            except (Exception, Crash) as error:  # noqa: BLE001 - losing is no error here
+            except (Exception, Crash) as error:  # noqa: BLE001 - losing is expected here
                 process.trace.append(f"ended: {type(error).__name__}")
             process.frozen.set()
 

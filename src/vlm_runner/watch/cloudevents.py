@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "io.vlm-runner."
 NAMES: Final = {"released": "run.released", "handed_over": "endpoint.handed_over"}
-"""Kinds that are no noun and past participle; all others are split at their last underscore."""
+"""Kinds that are not a noun and a past participle; all others are split at their last underscore."""
 
 
 def envelope(run: Run, entry: Entry) -> dict[str, Any]:
