@@ -170,16 +170,16 @@ def count_problems(
     profile: ModelProfile, train: int, validation: int, *, at_most: bool = False
 ) -> Iterator[Problem]:
     """
-    Whether the model takes so many records; Bedrock counts training and validation together.
+    Whether the model takes so many records; Bedrock counts training and validation together where it takes both.
 
     `at_most`: some of these rows may yet be skipped, so that only too few of them is certain.
     """
-    records, total = profile.records, train + validation
+    records = profile.records
+    total = records.counted(train, validation)
     if total < records.minimum:
         yield Problem(
             "D401",
-            f"{total:,} records; {profile.name} takes {records.minimum:,} or more, "
-            "training and validation together",
+            f"{total:,} records; {profile.name} takes {records.minimum:,} or more, {records.counting}",
             "Add rows, or choose a model that takes fewer.",
             source=records.source_of("minimum"),
         )
@@ -187,11 +187,10 @@ def count_problems(
         return
     if total > records.maximum:
         ask = f" Or ask for more: quota {profile.records_quota_code}." if records.adjustable else ""
-        room = records.maximum - validation
+        room = records.maximum - records.counted(0, validation)
         yield Problem(
             "D402",
-            f"{total:,} records; {profile.name} takes {records.maximum:,} or fewer, "
-            "training and validation together",
+            f"{total:,} records; {profile.name} takes {records.maximum:,} or fewer, {records.counting}",
             (f"Set max_rows = {room} under [dataset]." if room > 0 else "Use a smaller validation split.")
             + ask,
             source=records.source_of("maximum"),

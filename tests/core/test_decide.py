@@ -16,7 +16,7 @@ from vlm_runner.core.decide import HandOver, Record, Release, decide, due
 from vlm_runner.core.events import CancelRequested
 from vlm_runner.core.intents import intend_job, intend_serving
 from vlm_runner.core.pace import QUIET, PollPace
-from vlm_runner.core.run import Phase, Run
+from vlm_runner.core.run import Phase, Run, known
 
 AWS_PATTERNS = {
     "JobName": r"[a-zA-Z0-9](-*[a-zA-Z0-9\+\-\.])*",
@@ -64,6 +64,18 @@ def test_the_request_carries_name_token_and_tags() -> None:
     assert (job.request["jobName"], job.request["clientRequestToken"]) == (job.name, job.token)
     assert {"key": names.TAG_UID, "value": "0" * 32} in serving.request["tags"]
     assert serving.request["provisionedModelName"] == serving.name
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_held_out_rows_go_to_the_job_only_where_the_model_takes_a_validation_set(takes: bool) -> None:
+    run = at(Phase.SUBMITTING)
+    records = known(run.records).model_copy(
+        update={"validation_uri": "s3://bucket/data/validation.jsonl", "validation_in_job": takes}
+    )
+
+    request = intend_job(run.model_copy(update={"records": records})).request
+
+    assert ("validationDataConfig" in request) == takes
 
 
 @pytest.mark.parametrize("mode", ["provisioned", "on-demand"])

@@ -55,8 +55,16 @@ def test_a_single_number_keeps_its_own_source() -> None:
     nova_2 = find(NOVA_2)
 
     assert nova_2.records.minimum == 200
-    assert "validator" in nova_2.records.source_of("minimum").source
+    assert "nova-2-sft-data-prep" in nova_2.records.source_of("minimum").source
     assert "quotas" in nova_2.records.source_of("maximum").source
+
+
+def test_only_nova_2_lite_takes_no_validation_set() -> None:
+    without = {base_id for base_id, model in load_catalogue().models.items() if not model.records.validation}
+
+    assert without == {NOVA_2}
+    assert find(NOVA_2).inference.max_output_tokens == 64_000
+    assert find(NOVA).inference.max_output_tokens == 5_000
 
 
 def test_there_are_both_families() -> None:

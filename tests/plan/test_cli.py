@@ -259,3 +259,11 @@ def test_an_image_is_drawn_in_cells() -> None:
 
     assert len(drawn.splitlines()) == 24
     assert drawn.count("▀") == 24 * 64
+
+
+def test_the_plan_says_that_held_out_rows_are_not_sent(spec: Path) -> None:
+    spec.write_text(spec.read_text().replace(NOVA, "amazon.nova-2-lite-v1:0:256k"))
+
+    result = run("plan", spec, "--offline")
+
+    assert "the 5 held-out rows are not sent to Bedrock" in result.stdout

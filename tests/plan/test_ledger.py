@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import urllib.request
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from vlm_runner.steps.preview import RunPreview
 
 LLAMA = "meta.llama3-2-11b-instruct-v1:0:128k"
+NOVA_2 = "amazon.nova-2-lite-v1:0:256k"
 NOVA = "amazon.nova-lite-v1:0:300k"
 ROLE = "arn:aws:iam::123456789012:role/sft"
 
@@ -65,14 +67,15 @@ def today() -> Iterator[Sandbox]:
         yield running
 
 
-def five_times_the_sample(folder: Path) -> Path:
-    """A hundred records, which Llama wants."""
+def times_the_sample(folder: Path, times: int = 5) -> Path:
+    """A hundred records, which Llama wants; Nova 2 Lite wants two hundred. Held-out rows as they are."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     folder.mkdir()
     table = pq.read_table(sample_folder() / "train.parquet")
-    pq.write_table(pa.concat_tables([table] * 5), folder / "train.parquet")
+    pq.write_table(pa.concat_tables([table] * times), folder / "train.parquet")
+    shutil.copy(sample_folder() / "validation.parquet", folder)
     return folder
 
 
@@ -165,7 +168,7 @@ def hours_of(entry: dict[str, Any]) -> Decimal:
 async def test_the_plan_of_a_llama_run_is_what_the_ledger_bills_to_the_cent(
     of_2025: Sandbox, tmp_path: Path
 ) -> None:
-    spec = spec_of(five_times_the_sample(tmp_path / "data"), LLAMA, "us-west-2")
+    spec = spec_of(times_the_sample(tmp_path / "data"), LLAMA, "us-west-2")
 
     survey, run = await planned_and_run(spec, settings_for(of_2025, "us-west-2", tmp_path))
 
@@ -215,6 +218,30 @@ async def test_the_plan_of_the_sample_is_what_the_ledger_bills_to_the_cent(mode:
     assert {entry["price_source"] for entry in bill.values()} == {"prices.toml, the price file given"}
 
 
+async def test_a_nova_2_lite_run_with_held_out_rows_succeeds(today: Sandbox, tmp_path: Path) -> None:
+    """
+    Its job takes no validation set: the held-out rows are in S3 for the test calls, and are not sent.
+    """
+    source = times_the_sample(tmp_path / "data", 10)
+    spec = spec_of(
+        source,
+        NOVA_2,
+        "us-east-1",
+        dataset={"source": str(source), "validation_split": "validation"},
+        serving={"mode": "on-demand"},
+        test={"rows": 2},
+    )
+
+    survey, run = await planned_and_run(spec, settings_for(today, "us-east-1", tmp_path))
+
+    assert run.outcome == "succeeded", run.reason
+    assert survey.report.codes["D413"] == 1
+    assert run.job_intent is not None
+    assert "validationDataConfig" not in run.job_intent.request
+    assert run.tests is not None
+    assert (run.tests.asked, run.tests.held_out) == (2, True)
+
+
 async def test_the_plan_of_the_sample_counts_the_tokens_that_are_billed(
     today: Sandbox, tmp_path: Path
 ) -> None:
@@ -261,7 +288,7 @@ async def test_a_second_prompt_under_the_same_keys_is_a_conflict_in_the_plan(
 
 
 async def test_max_cost_below_what_the_run_needs_creates_nothing(of_2025: Sandbox, tmp_path: Path) -> None:
-    spec = spec_of(five_times_the_sample(tmp_path / "data"), LLAMA, "us-west-2", budget={"max_cost": 5.0})
+    spec = spec_of(times_the_sample(tmp_path / "data"), LLAMA, "us-west-2", budget={"max_cost": 5.0})
 
     async with Runner.open(settings_for(of_2025, "us-west-2", tmp_path)) as runner:
         with pytest.raises(ConfigurationError, match="max_cost is"):
@@ -277,7 +304,7 @@ async def test_a_throughput_that_never_comes_is_released_within_max_cost(
     It is slow to warm up; the run gives it up when the money for it is used up, less the time to delete it.
     """
     of_2025.state.change_scenario({"throughput_seconds": 3 * 3600})
-    spec = spec_of(five_times_the_sample(tmp_path / "data"), LLAMA, "us-west-2", budget={"max_cost": 45.0})
+    spec = spec_of(times_the_sample(tmp_path / "data"), LLAMA, "us-west-2", budget={"max_cost": 45.0})
     settings = settings_for(
         of_2025, "us-west-2", tmp_path, lease={"time_to_live": 90, "renew_every": 20, "guard": 30}
     )

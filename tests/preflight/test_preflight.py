@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NOVA = find("amazon.nova-lite-v1:0:300k")
+NOVA_2 = find("amazon.nova-2-lite-v1:0:256k")
 LLAMA = find("meta.llama3-2-11b-instruct-v1:0:128k")
 DAY = datetime(2026, 11, 22, tzinfo=UTC)
 FOREIGN = "arn:aws:iam::999999999999:role/other"
@@ -136,6 +137,20 @@ def test_rows_that_may_be_skipped_are_refused_only_where_they_are_too_few() -> N
     assert [p.code for p in preflight.count_problems(NOVA, few, 0, at_most=True)] == ["D401"]
     assert [*preflight.count_problems(NOVA, many, 0, at_most=True)] == []
     assert [p.code for p in preflight.count_problems(NOVA, many, 0)] == ["D402"]
+
+
+@pytest.mark.parametrize(("train", "codes"), [(199, ["D401"]), (200, []), (20_000, []), (20_001, ["D402"])])
+def test_held_out_rows_do_not_count_where_no_validation_set_is_taken(train: int, codes: list[str]) -> None:
+    report = LintReport(NOVA_2.base_id, "tiny")
+    report.census = {"train": SubsetStats(rows=train), "validation": SubsetStats(rows=100)}
+
+    found = [
+        each.code for each in check_counts(report, NOVA_2, train="train", validation="validation", skip=False)
+    ]
+
+    assert [p.code for p in preflight.count_problems(NOVA_2, train, 100)] == codes
+    assert [code for code in found if code in {"D401", "D402"}] == codes
+    assert found.count("D413") == 1
 
 
 @pytest.mark.parametrize(

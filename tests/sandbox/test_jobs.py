@@ -1,6 +1,8 @@
 """Customization jobs on the clock."""
 
-from .desk import BUCKET, NOVA, Desk
+import pytest
+
+from .desk import BUCKET, NOVA, Desk, record
 from .test_refusals import refusal
 
 
@@ -160,3 +162,30 @@ def test_the_output_bucket_must_exist(desk: Desk) -> None:
 
     assert job["failureMessage"].startswith("Amazon S3 perms missing (PutObject)")
     assert BUCKET not in job["failureMessage"]
+
+
+NOVA_2 = "amazon.nova-2-lite-v1:0:256k"
+
+
+@pytest.mark.parametrize(
+    ("rows", "validation", "failure"),
+    [
+        (200, False, None),
+        (200, True, "Invalid input error: Nova 2.0 doesn't support validation set"),
+        (8, False, "The dataset has 8 records; it must have between 200 and 20000"),
+    ],
+)
+def test_nova_2_lite_takes_two_hundred_records_and_no_validation_set(
+    desk: Desk, rows: int, validation: bool, failure: str | None
+) -> None:
+    records = [record(number % 8) for number in range(rows)]
+    desk.stage(8, records)
+    data = {"s3Uri": f"s3://{BUCKET}/data/train.jsonl"}
+    more = {"validationDataConfig": {"validators": [data]}} if validation else {}
+    desk.bedrock.create_model_customization_job(**desk.job(baseModelIdentifier=NOVA_2, **more))
+    desk.advance(24 * 3600)
+
+    job = desk.bedrock.get_model_customization_job(jobIdentifier="cats")
+
+    assert job["status"] == ("Completed" if failure is None else "Failed")
+    assert job.get("failureMessage") == failure

@@ -39,7 +39,7 @@ format = "png"                   # "keep" sends JPEG, WebP and GIF as they are
 [model]
 base = "amazon.nova-lite-v1:0:300k"    # us-east-1
 # base = "amazon.nova-pro-v1:0:300k"   # us-east-1
-# base = "amazon.nova-2-lite-v1:0:256k"  # us-east-1
+# base = "amazon.nova-2-lite-v1:0:256k"  # us-east-1; 200 training rows or more
 
 [training]
 role_arn = {role_arn}

@@ -93,6 +93,8 @@ class RecordsWritten(Value, frozen=True):
     train_records: int
     validation_uri: str | None = None
     validation_records: int = 0
+    validation_in_job: bool = True
+    """Whether the job gets the held-out records too; some models take no validation set."""
 
 
 class JobIntended(Value, frozen=True):

@@ -35,7 +35,7 @@ def intend_job(run: Run) -> JobIntended:
         "jobTags": names.tags(run),
         "customModelTags": names.tags(run),
     }
-    if records.validation_uri is not None:
+    if records.validation_uri is not None and records.validation_in_job:
         request["validationDataConfig"] = {"validators": [{"s3Uri": records.validation_uri}]}
     return JobIntended(name=name, token=token, request=request)
 

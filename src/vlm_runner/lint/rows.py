@@ -93,7 +93,8 @@ def check_counts(
             return 0
         return report.census[name].usable if skip else report.census[name].rows
 
-    total, held_out = count(train) + count(validation), count(validation)
+    held_out = count(validation)
+    total = records.counted(count(train), held_out)
     where = Location(train)
     if not total:
         yield rule("D411").found("no row can be used", at=where)
@@ -106,6 +107,13 @@ def check_counts(
             f"{total:,} records; {records.recommended_minimum:,} are recommended",
             source=records.source_of("recommended_minimum"), at=where,
         )  # fmt: skip
+    if held_out and not records.validation:
+        yield rule("D413").found(
+            f"{profile.name} trains without a validation set: the {held_out:,} held-out rows are not sent to "
+            "Bedrock, and are for the test calls only",
+            Location(validation),
+            source=records.source_of("validation"),
+        )
     if validation is None:
         yield rule("D409").found("there are no held-out rows", at=where)
 

@@ -19,6 +19,7 @@ E, W, N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 
 PREPARE = "bedrock/latest/userguide/model-customization-prepare"
 NOVA_PREPARE = "nova/latest/userguide/fine-tune-prepare-data-understanding"
+NOVA_2_PREPARE = "bedrock/latest/userguide/nova-2-sft-data-prep"
 TROUBLE = "bedrock/latest/userguide/fine-tuning-troubleshooting"
 VALIDATORS = "AWS's dataset validators (aws-samples: amazon-bedrock-samples, amazon-nova-samples)"
 OURS = "vlm-runner's own rule"
@@ -213,6 +214,8 @@ _TABLE: tuple[tuple[str, Severity, str, str, str, str], ...] = (
      "Check which column is the output."),
     ("D412", E, "too many rows to skip", "The spec limits how many rows may be left out.", OURS,
      "Repair the rows, or raise max_bad_rows under [dataset]."),
+    ("D413", N, "held-out rows are not sent", "The model trains without a validation set.", NOVA_2_PREPARE,
+     "Nothing to do: they are kept for the test calls."),
     ("D411", E, "no usable row", "Nothing is left to train on.", OURS, "See the errors of the rows."),
     # ── the spec ────────────────────────────────────────────────────────────────────────────────────────────
     ("S501", E, "hyperparameter", "The model limits it.", OURS, "Change it under [training]."),

@@ -62,13 +62,24 @@ class LifecycleDates(Sourced, frozen=True):
 
 
 class Records(Sourced, frozen=True):
-    """How many records a job takes, training and validation together."""
+    """How many records a job takes: training and validation together, where it takes a validation set."""
 
     minimum: int
     maximum: int
     maximum_validation: int | None = None
+    validation: bool = True
+    """Whether a job takes a validation set. Else held-out rows stay ours: for the test calls only."""
     recommended_minimum: int | None = None
     adjustable: bool = False
+
+    def counted(self, train: int, held_out: int) -> int:
+        """How many of a run's rows count towards the limits."""
+        return train + held_out if self.validation else train
+
+    @property
+    def counting(self) -> str:
+        """What counts, for a sentence."""
+        return "training and validation together" if self.validation else "training rows only"
 
 
 class Tokens(Sourced, frozen=True):

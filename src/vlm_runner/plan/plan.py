@@ -164,6 +164,7 @@ def _data(plan: Plan) -> list[str]:
             f"  {name}: {census.rows:,} rows, {census.images:,} images of {census.image_bytes:,} bytes "
             f"({census.converted:,} are converted), about {census.tokens:,} tokens"
         )
+    lines += [f"  {finding.message}" for finding in plan.report.findings if finding.code == "D413"]
     return lines
 
 

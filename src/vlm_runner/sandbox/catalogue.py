@@ -55,6 +55,7 @@ class FoundationModel(_Frozen):
     images_per_request: int
     records: tuple[int, int]
     validation_records: int
+    validation_set: bool
     reserved_words: tuple[str, ...]
     same_bucket: bool
     schema_version_required: bool

@@ -9,6 +9,8 @@ from vlm_runner.sandbox.objects import Objects, split_uri
 from vlm_runner.sandbox.records import Checker, DataRejected, Example, check_counts
 from vlm_runner.sandbox.resources import DatasetVerdict
 
+# As AWS's own IDP accelerator met it, and strips the set because of it.
+NO_VALIDATION_SET = "Invalid input error: Nova 2.0 doesn't support validation set"
 PROBE = ".write_access_check_file.tmp"
 
 
@@ -19,9 +21,12 @@ def check_dataset(
     try:
         _probe_output(request["outputDataConfig"]["s3Uri"], region, objects)
         training = _examples(request["trainingDataConfig"]["s3Uri"], model, region, account, objects)
+        validators = request.get("validationDataConfig", {}).get("validators", [])
+        if validators and not model.validation_set:
+            raise DataRejected(NO_VALIDATION_SET)
         validation = [
             example
-            for validator in request.get("validationDataConfig", {}).get("validators", [])
+            for validator in validators
             for example in _examples(validator["s3Uri"], model, region, account, objects)
         ]
         check_counts(model, len(training), len(validation))

@@ -73,7 +73,11 @@ async def write_all_records(run: Run, ports: Ports) -> RecordsWritten:
     # Bedrock counts them too, but says so only after the job has started.
     preflight.refuse(preflight.count_problems(profile, train_records, records))
     return RecordsWritten(
-        train_uri=train_uri, train_records=train_records, validation_uri=uri, validation_records=records
+        train_uri=train_uri,
+        train_records=train_records,
+        validation_uri=uri,
+        validation_records=records,
+        validation_in_job=profile.records.validation,
     )
 
 
