@@ -170,7 +170,7 @@ def count_problems(
     profile: ModelProfile, train: int, validation: int, *, at_most: bool = False
 ) -> Iterator[Problem]:
     """
-    Whether the model takes so many records; Bedrock counts training and validation together where it takes both.
+    Whether the model takes so many records; Bedrock counts all that is sent, a validation set too.
 
     `at_most`: some of these rows may yet be skipped, so that only too few of them is certain.
     """

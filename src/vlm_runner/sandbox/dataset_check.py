@@ -21,13 +21,10 @@ def check_dataset(
     try:
         _probe_output(request["outputDataConfig"]["s3Uri"], region, objects)
         training = _examples(request["trainingDataConfig"]["s3Uri"], model, region, account, objects)
-        validators = request.get("validationDataConfig", {}).get("validators", [])
-        if validators and not model.validation_set:
-            raise DataRejected(NO_VALIDATION_SET)
         validation = [
             example
-            for validator in validators
-            for example in _examples(validator["s3Uri"], model, region, account, objects)
+            for uri in _validation_uris(request, model)
+            for example in _examples(uri, model, region, account, objects)
         ]
         check_counts(model, len(training), len(validation))
     except DataRejected as rejected:
@@ -35,6 +32,13 @@ def check_dataset(
     return DatasetVerdict(
         None, sum(example.tokens for example in training), len(training), memory_of(training)
     )
+
+
+def _validation_uris(request: Mapping[str, Any], model: FoundationModel) -> list[str]:
+    validators = request.get("validationDataConfig", {}).get("validators", [])
+    if validators and not model.validation_set:
+        raise DataRejected(NO_VALIDATION_SET)
+    return [validator["s3Uri"] for validator in validators]
 
 
 def _probe_output(uri: str, region: str, objects: Objects) -> None:
