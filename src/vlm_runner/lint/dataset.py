@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 NEARLY = 0.85
 """Of the token limit: above it an estimate may be wrong."""
 TEST_ROWS = 64
+WILL_BE_SKIPPED = "The row will be skipped, as on_bad_row says."
+RESERVED = "T220"
+"""Staging refuses such a row too, though `strip` saves it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +114,10 @@ def lint_dataset(
 
 def _skipped(finding: Finding) -> Finding:
     """With on_bad_row = "skip", a row that staging refuses is left out, and does not fail the run."""
-    refused = finding.fixes == "skip" or finding.code in MENDED_BY_FIT
+    refused = finding.fixes == "skip" or finding.code in {*MENDED_BY_FIT, RESERVED}
     if not refused or finding.severity is not Severity.ERROR:
         return finding
-    return replace(finding, severity=Severity.WARNING, fix="The row will be skipped, as on_bad_row says.")
+    return replace(finding, severity=Severity.WARNING, fix=WILL_BE_SKIPPED)
 
 
 def _too_many_skipped(stats: SubsetStats, subset: str, most: int | None) -> Iterator[Finding]:
@@ -259,11 +262,8 @@ class _RowCheck:
         return self._profile.image_tokens(max(1, int(facts.width * scale)), max(1, int(facts.height * scale)))
 
     def _render_problem(self, name: str, problem: RenderProblem) -> None:
-        codes = {"missing": "T201", "surrogate": "T207", "unknown": "S506", "fails": "S505"}
-        empty = {"system": "T204", "user": "T202", "assistant": "T203"}
-        code = empty[name] if problem.kind == "empty" else codes[problem.kind]
-        fixes = None if problem.kind in {"unknown", "fails"} else "skip"
-        self._add(code, problem.reason, problem.field or name, fixes=fixes, fix=problem.hint)
+        fixes = "skip" if problem.of_the_row else None
+        self._add(problem.code, problem.reason, problem.field or name, fixes=fixes, fix=problem.hint)
 
     def _values(self, prompt: Prompt) -> None:
         fields = self._row.fields

@@ -120,7 +120,7 @@ _TABLE: tuple[tuple[str, Severity, str, str, str, str], ...] = (
     ("T205", W, "no findings", "The row teaches that there is nothing to find.", OURS,
      "Right for good pages; else complete the row."),
     ("T206", W, "not a text", "The column holds a number or a list where a text is meant.", OURS, _TEXT),
-    ("T207", E, "half a character", "A lone surrogate cannot be written as UTF-8.", "RFC 8259, section 8", _TEXT),
+    ("T207", E, "unpaired surrogate", "An unpaired surrogate cannot be written as UTF-8.", "RFC 8259, section 8", _TEXT),
     ("T208", W, "control characters", "They are invisible, and no part of a page's text.", OURS, _TEXT),
     ("T209", W, "characters that end lines", "Some readers of JSONL break a line there.", OURS,
      "Nothing: they are written as escapes. In a file of your own: write them as escapes."),

@@ -47,16 +47,15 @@ def check_text(text: str, profile: ModelProfile, at: Location) -> Iterator[Findi
 def _words(text: str, profile: ModelProfile, at: Location) -> Iterator[Finding]:
     lowered = text.lower()
     reserved = {word.lower() for word in profile.text.reserved}
-    for word in profile.text.reserved:
-        if (place := lowered.find(word.lower())) >= 0:
-            yield rule("T220").found(
-                f"'{word}' at character {place}: …{_around(text, place, len(word))}…",
-                source=profile.text.source_of("reserved"),
-                fix=f'Take it out, or set strip = ["{word}"] under [prompt].',
-                fixes="strip",
-                value=word,
-                at=at,
-            )
+    for word, place in profile.text.reserved_in(text):
+        yield rule("T220").found(
+            f"'{word}' at character {place}: …{_around(text, place, len(word))}…",
+            source=profile.text.source_of("reserved"),
+            fix=f'Take it out, or set strip = ["{word}"] under [prompt].',
+            fixes="strip",
+            value=word,
+            at=at,
+        )
     for code, words in (("T221", SPECIAL), ("T222", PLACEHOLDERS)):
         for word in words:
             if word not in reserved and (place := lowered.find(word)) >= 0:

@@ -6,11 +6,14 @@ import datetime as dt
 import math
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from vlm_runner.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Lifecycle(StrEnum):
@@ -139,6 +142,13 @@ class TextRules(Sourced, frozen=True):
     same_bucket: bool = False
     schema_version: str
     schema_required: bool = False
+
+    def reserved_in(self, text: str) -> Iterator[tuple[str, int]]:
+        """Each reserved word that `text` holds, and the character where it first begins."""
+        lowered = text.lower()
+        for word in self.reserved:
+            if (place := lowered.find(word.lower())) >= 0:
+                yield word, place
 
 
 class Hyperparameter(Sourced, frozen=True):

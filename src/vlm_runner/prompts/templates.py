@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from vlm_runner.spec import PromptSpec
 
 PARTS = ("system", "user", "assistant")
+CODES = {"missing": "T201", "surrogate": "T207", "unknown": "S506", "fails": "S505"}
+EMPTY = {"system": "T204", "user": "T202", "assistant": "T203"}
+"""Codes of lint's rules for a part that is empty once rendered."""
 HANG = 5
 """Columns by which the later lines of a value stand further in than the label they belong to."""
 
@@ -43,13 +46,25 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True)
 class RenderProblem:
-    """Why a part of a row cannot be rendered; `reason` is half a sentence."""
+    """Why a part of a row cannot be rendered; `reason` is a clause without a final period."""
 
     kind: Literal["missing", "empty", "surrogate", "unknown", "fails"]
     reason: str
     field: str
+    part: str
+    """Of PARTS."""
     hint: str | None = None
     cause: Exception | None = None
+
+    @property
+    def code(self) -> str:
+        """Of lint's rule."""
+        return EMPTY[self.part] if self.kind == "empty" else CODES[self.kind]
+
+    @property
+    def of_the_row(self) -> bool:
+        """Whether the row is at fault; else the template is, and no row can be rendered."""
+        return self.kind not in {"unknown", "fails"}
 
 
 class _PrintsNone(Exception):
@@ -69,15 +84,25 @@ class _Part:
             text = _without(self.template.render({"row": fields, **fields}), self.strip)
             text.encode("utf-8")
         except _PrintsNone:
-            return RenderProblem("missing", "is missing, and the template prints it", self._empty(fields))
+            return self._problem("missing", "is missing, and the template prints it", self._empty(fields))
         except UndefinedError as error:
-            there = f"There are the columns {', '.join(sorted(fields))}."
-            return RenderProblem("unknown", str(error), self.name, there, error)
+            return self._problem(
+                "unknown", str(error), hint=f"The columns are {', '.join(sorted(fields))}.", cause=error
+            )
         except UnicodeEncodeError:
-            return RenderProblem("surrogate", "holds half a character (a lone surrogate)", self.name)
+            return self._problem("surrogate", "contains an unpaired surrogate")
         except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
-            return RenderProblem("fails", str(error), self.name, None, error)
-        return text if text.strip() else RenderProblem("empty", "is empty once rendered", self.name)
+            return self._problem("fails", str(error), cause=error)
+        return text if text.strip() else self._problem("empty", "is empty once rendered")
+
+    def _problem(
+        self,
+        kind: Literal["missing", "empty", "surrogate", "unknown", "fails"],
+        reason: str,
+        field: str | None = None,
+        **more: Any,
+    ) -> RenderProblem:
+        return RenderProblem(kind, reason, field or self.name, self.name, **more)
 
     def render(self, fields: Mapping[str, Any], subset: str, row: int) -> str:
         text = self.attempt(fields)
@@ -86,7 +111,8 @@ class _Part:
         match text.kind:
             case "unknown":
                 raise ConfigurationError(
-                    f"The {self.name} template names what {subset} row {row} does not have: {text.reason}.",
+                    f"The {self.name} template uses a column that {subset} row {row} does not have: "
+                    f"{text.reason}.",
                     hint=text.hint,
                 )
             case "fails":
@@ -94,7 +120,7 @@ class _Part:
                     f"The {self.name} template cannot be rendered for {subset} row {row}: {text.reason}."
                 ) from text.cause
             case _:
-                raise RowError(subset, row, text.field, text.reason)
+                raise RowError(subset, row, text.field, text.reason, code=text.code)
 
     def _empty(self, fields: Mapping[str, Any]) -> str:
         return ", ".join(sorted(name for name in self.columns if fields.get(name, "") is None)) or self.name
@@ -121,7 +147,7 @@ class Prompt:
         The training example built from a row; `subset` and `row` are for error messages.
 
         Raises:
-            RowError: a part is empty, prints a missing value, or holds half a character.
+            RowError: a part is empty, prints a missing value, or contains an unpaired surrogate.
             ConfigurationError: a template names an unknown column, or fails otherwise.
         """
         question = self.render_question(fields, subset=subset, row=row)

@@ -12,7 +12,7 @@ from vlm_runner import preflight
 from vlm_runner.core.decide import StageImages, WriteRecords
 from vlm_runner.core.events import ImagesStaged, RecordsWritten, SubsetStaged
 from vlm_runner.core.text import json_object
-from vlm_runner.errors import DataError
+from vlm_runner.errors import DataError, RowError
 from vlm_runner.ingest.images import limits_of
 from vlm_runner.ingest.pipeline import BadRows, SubsetStaging, Transform
 from vlm_runner.ingest.records import write_records
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vlm_runner.core.run import Run
     from vlm_runner.dataset.rows import Opened, Row, Subset
     from vlm_runner.models import ModelProfile
-    from vlm_runner.prompts.templates import Prompt
+    from vlm_runner.prompts.templates import Prompt, Rendered
     from vlm_runner.steps.ports import Ports
 
 
@@ -142,6 +142,7 @@ def transform_of(run: Run, profile: ModelProfile, subset: str) -> Transform:
 
     def line(row: Row, uri: str, image_format: str, more: Sequence[tuple[str, str]] = (), /) -> bytes:
         rendered = prompt.render(row.fields, subset=subset, row=row.index)
+        _check_reserved(rendered, profile, subset, row.index)
         return record_line(
             rendered.system,
             rendered.user,
@@ -161,6 +162,21 @@ def transform_of(run: Run, profile: ModelProfile, subset: str) -> Transform:
         fingerprint=transform_fingerprint(run, profile, prompt, subset),
         verified=run.dataset.images_verified,
     )
+
+
+def _check_reserved(rendered: Rendered, profile: ModelProfile, subset: str, row: int) -> None:
+    """The job fails on a reserved word (lint's T220), hours later; the row is refused before."""
+    parts = {"system": rendered.system, "user": rendered.user, "assistant": rendered.assistant}
+    for name, text in parts.items():
+        for word, place in profile.text.reserved_in(text or ""):
+            raise RowError(
+                subset,
+                row,
+                name,
+                f"holds '{word}' at character {place}, which {profile.name} reserves",
+                hint=f'Set strip = ["{word}"] under [prompt], or on_bad_row = "skip" under [dataset].',
+                code="T220",
+            )
 
 
 def transform_fingerprint(run: Run, profile: ModelProfile, prompt: Prompt, subset: str) -> str:
