@@ -102,6 +102,10 @@ class AccessDenied(AwsRefused):
     """The caller or a role may not do this."""
 
 
+class RoleNotAssumable(AwsRefused):
+    """A service cannot assume the role that it was given; a role made seconds ago is not seen everywhere."""
+
+
 class CredentialsError(ConfigurationError):
     """There are no credentials, or AWS rejects them."""
 

@@ -20,6 +20,7 @@ from vlm_runner.errors import (
     ModelNotReady,
     NotFound,
     QuotaExceeded,
+    RoleNotAssumable,
     Throttled,
     UncertainCreate,
     VlmRunnerError,
@@ -163,3 +164,18 @@ def test_what_is_neither_awss_nor_the_networks_stays_itself() -> None:
     error = ZeroDivisionError()
 
     assert translate(error, "Operation", create=True) is error
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Could not assume provided IAM role. Please verify the role and its trust policy.",
+        "The execution role you provide must allow AWS EventBridge Scheduler to assume the role.",
+    ],
+)
+def test_a_role_that_a_service_cannot_assume_is_an_error_of_its_own(message: str) -> None:
+    """Both arrive as ValidationException, which is otherwise the last word."""
+    found = answered(response("ValidationException", 400, message), "x", create=True)
+
+    assert type(found) is RoleNotAssumable
+    assert "trust policy" in str(found)

@@ -18,6 +18,7 @@ from vlm_runner.errors import (
     CredentialsError,
     DataError,
     QuotaExceeded,
+    RoleNotAssumable,
     UncertainCreate,
 )
 
@@ -122,6 +123,15 @@ def test_a_refusal_is_the_last_word_unless_a_create_is_of_unknown_fate() -> None
     assert not retried(intended, QuotaExceeded("x"))
     assert retried(unsure, QuotaExceeded("x"), closed_for=899)
     assert not retried(unsure, QuotaExceeded("x"), closed_for=900)
+
+
+@pytest.mark.parametrize("phase", [Phase.SUBMITTING, Phase.REQUESTING])
+def test_a_role_that_was_just_made_is_waited_for_two_minutes_and_then_the_run_halts(phase: Phase) -> None:
+    run, error = at(phase), RoleNotAssumable("Could not assume provided IAM role")
+
+    assert retried(run, error, pays=True, failing_for=119)
+    assert not retried(run, error, pays=True, failing_for=121)
+    assert isinstance(reaction(run, error, pays=True), Halt)
 
 
 @pytest.mark.parametrize("phase", [Phase.WARMING, Phase.TESTING])

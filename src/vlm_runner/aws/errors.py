@@ -21,6 +21,7 @@ from vlm_runner.errors import (
     ModelNotReady,
     NotFound,
     QuotaExceeded,
+    RoleNotAssumable,
     Throttled,
     UncertainCreate,
     VlmRunnerError,
@@ -97,6 +98,20 @@ LONGEST_MESSAGE: Final = 2000
 
 CREDENTIALS_HINT = "Check them with: aws sts get-caller-identity (or set AWS_PROFILE, or run: aws sso login)."
 
+ROLE_MARKS: Final = (
+    "Could not assume provided IAM role",
+    "must allow AWS EventBridge Scheduler to assume the role",
+)
+"""
+Bedrock's and EventBridge Scheduler's words (a ValidationException) for a role that does not exist, does not
+trust them, or was made or changed so recently that IAM has not spread it.
+"""
+
+ROLE_HINT = (
+    "Check that the role exists, and that its trust policy names the service: vlm-runner doctor SPEC "
+    "checks it, and vlm-runner iam SPEC prints the policies."
+)
+
 LEGACY_MARK = "marked by provider as Legacy"
 """Bedrock refuses an old model as ResourceNotFoundException with this text; the thing is not missing."""
 
@@ -105,6 +120,8 @@ def kind_of(code: str, status: int, message: str = "") -> type[VlmRunnerError]:
     """The kind of an error that AWS answered with; an unknown code goes by its HTTP status."""
     if LEGACY_MARK in message:
         return AwsRefused
+    if any(mark in message for mark in ROLE_MARKS):
+        return RoleNotAssumable
     known = KINDS.get(code)
     if known is not None:
         return known
@@ -179,6 +196,8 @@ def answered(response: Mapping[str, Any], operation: str, *, create: bool) -> Vl
     text = f"{operation}: {code or status}: {message or 'no message'}".rstrip(".") + "."
     if issubclass(kind, CredentialsError):
         return kind(text, hint=CREDENTIALS_HINT)
+    if kind is RoleNotAssumable:
+        return kind(text, hint=ROLE_HINT, code=code, operation=operation)
     if issubclass(kind, AwsRefused):
         return kind(text, code=code, operation=operation)
     if create and kind is AwsUnavailable:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vlm_runner.core.events import CreateRefused, CreateUncertain, RunFailed
 from vlm_runner.core.pace import QUIET
-from vlm_runner.core.retry import DENIED_WHILE_RENTING, IN_DOUBT, STEP
+from vlm_runner.core.retry import DENIED_WHILE_RENTING, IN_DOUBT, ROLE_NOT_SEEN, STEP
 from vlm_runner.core.run import Phase, Run
 from vlm_runner.core.text import storable
 from vlm_runner.errors import (
@@ -17,6 +17,7 @@ from vlm_runner.errors import (
     ConfigurationError,
     CredentialsError,
     DataError,
+    RoleNotAssumable,
     UncertainCreate,
     VlmRunnerError,
 )
@@ -113,6 +114,8 @@ def _policy(run: Run, failure: Failure, quiet: timedelta, *, uncertain: bool) ->
         return DENIED_WHILE_RENTING
     if isinstance(error, AwsRefused) and uncertain and failure.closed_for < quiet.total_seconds():
         return IN_DOUBT
+    if isinstance(error, RoleNotAssumable) and failure.pays:
+        return ROLE_NOT_SEEN
     return None
 
 

@@ -80,6 +80,17 @@ DENIED_WHILE_RENTING: Final = RetryPolicy(
     patience=120.0,
     longest=30.0,
 )
+# IAM is eventually consistent: "changes that you make might not be immediately visible" (IAM user guide,
+# troubleshoot_general). Terraform waits as long for the same two texts.
+ROLE_NOT_SEEN: Final = RetryPolicy(
+    "a create that names a role",
+    "the service cannot assume the role: one that was just made or changed is not seen everywhere at once",
+    "the refusal is recorded, and the run halts",
+    "core.failure",
+    patience=120.0,
+    base=2.5,
+    longest=20.0,
+)
 IN_DOUBT: Final = RetryPolicy(
     "a create that an earlier attempt may have done",
     "any refusal: a quota that is used up may be used by that very create",
@@ -144,7 +155,7 @@ TUNED_CALL: Final = RetryPolicy(
     "a test call to the tuned model",
     "the endpoint warming up, throttling or unavailable",
     "the run fails and is released",
-    "steps.ask",
+    "steps.test_calls",
     patience=600.0,
     base=2.5,
     longest=30.0,
@@ -154,7 +165,7 @@ BASE_CALL: Final = RetryPolicy(
     "a test call to the base model",
     "throttling or unavailable",
     "the report says that the base model could not be asked",
-    "steps.ask",
+    "steps.test_calls",
     patience=120.0,
     base=2.5,
     longest=30.0,
@@ -195,6 +206,7 @@ SWEEP_QUOTA: Final = RetryPolicy(
 POLICIES: Final = (
     STEP,
     DENIED_WHILE_RENTING,
+    ROLE_NOT_SEEN,
     IN_DOUBT,
     UNAVAILABLE_WHILE_WAITING,
     CREDENTIALS_WHILE_WAITING,
