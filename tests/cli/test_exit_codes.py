@@ -25,6 +25,7 @@ CODES: dict[str, int] = {
     "NotFound": 5,
     "Conflict": 5,
     "QuotaExceeded": 5,
+    "RoleNotAssumable": 5,
     "AccessDenied": 5,
     "AwsUnavailable": 75,
     "Throttled": 75,
