@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -12,8 +13,9 @@ import pytest
 from vlm_runner.core.events import EndpointFailed
 from vlm_runner.core.names import NAME_PREFIX
 from vlm_runner.core.run import Phase
-from vlm_runner.errors import AccessDenied, AwsRefused, ConfigurationError, VlmRunnerError
+from vlm_runner.errors import AccessDenied, AwsRefused, ConfigurationError, RoleNotAssumable, VlmRunnerError
 from vlm_runner.spec import RunSpec
+from vlm_runner.steps.job import submit_job
 from vlm_runner.steps.serving import await_endpoint, request_serving
 from vlm_runner.testing import Crash, FakeBedrock, Fault, Plan, Process, World
 from vlm_runner.testing.world import tiny_spec
@@ -243,3 +245,48 @@ def _on_nth(call: str, nth: int, fault: Fault) -> Any:
         return fault if name == call and seen == nth else None
 
     return choose
+
+
+async def submitting(error: Exception | None = None) -> tuple[Desk, list[str]]:
+    """What a desk is asked for while a job with a switch is submitted, in order."""
+    desk, asked = Desk(), []
+    scheduler, create = desk.ports.aws.scheduler, desk.bedrock.create_job
+    put, delete = scheduler.put, scheduler.delete
+
+    async def noted_put(deletion: Any) -> None:
+        asked.append(f"create {deletion.name}")
+        if error is not None:
+            raise error
+        await put(deletion)
+
+    async def noted_delete(name: str) -> None:
+        asked.append(f"delete {name}")
+        await delete(name)
+
+    async def noted_create(request: Any) -> str:
+        asked.append("job")
+        return await create(request)
+
+    scheduler.put = noted_put  # type: ignore[method-assign]
+    scheduler.delete = noted_delete  # type: ignore[method-assign]
+    desk.bedrock.create_job = noted_create  # type: ignore[method-assign]
+    with pytest.raises(type(error)) if error is not None else nullcontext():
+        await submit_job(command(Phase.SUBMITTING, "job_intended", **SERVING), desk.ports)
+    return desk, asked
+
+
+async def test_the_switch_is_tried_out_before_the_training_is_paid() -> None:
+    desk, asked = await submitting()
+
+    name = command(Phase.SUBMITTING, "job_intended", **SERVING).switch_to_verify.schedule_name
+    assert asked == [f"create {name}", f"delete {name}", "job"]
+    assert name != REQUEST.switch.schedule_name
+    assert await desk.ports.aws.scheduler.due(name) is None
+
+
+async def test_a_switch_that_cannot_be_used_is_refused_before_the_training_is_paid() -> None:
+    refused = RoleNotAssumable("The execution role must allow AWS EventBridge Scheduler to assume the role.")
+
+    _, asked = await submitting(refused)
+
+    assert [each.split()[0] for each in asked] == ["create"]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, assert_never
 from vlm_runner.core import names
 from vlm_runner.core.budget import overdue
 from vlm_runner.core.events import CancelRequested
-from vlm_runner.core.intents import intend_job, intend_serving
+from vlm_runner.core.intents import endpoint_kind, intend_job, intend_serving
 from vlm_runner.core.pace import NOT_YET_VISIBLE, QUIET
 from vlm_runner.core.run import Phase, Run, known
 from vlm_runner.core.text import storable
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from vlm_runner.core.events import Event, JobIntended, ServingIntended
+
+
+FAR_OFF = 365 * 86400.0
+"""Seconds; a schedule that is left behind at that time finds nothing to delete, and deletes itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class WriteRecords(Command):
 @dataclass(frozen=True, slots=True)
 class SubmitJob(Command):
     intent: JobIntended
+    switch_to_verify: DeadManSwitch | None = None
+    """Created and deleted again before the job is: what EventBridge Scheduler refuses, it refuses now."""
     interruptible: ClassVar[bool] = False
     cancellable: ClassVar[bool] = False
     pays: ClassVar[bool] = True
@@ -159,7 +165,7 @@ def decide(run: Run, *, quiet: timedelta = QUIET, closed_for: float = 0.0) -> Co
             # The intent is saved before the effect: a successor must know what to look for.
             if run.job_intent is None or run.refused_job is not None:
                 return Record(intend_job(run))
-            return SubmitJob(run.job_intent)
+            return SubmitJob(run.job_intent, switch_to_verify(run))
         case Phase.TRAINING:
             return AwaitJob(known(run.job).arn)
         case Phase.REQUESTING:
@@ -218,6 +224,23 @@ def dead_man_switch(run: Run) -> DeadManSwitch | None:
         endpoint_name=intent.name,
         role_arn=asked.role_arn,
         after=seconds_of(asked.after),
+    )
+
+
+def switch_to_verify(run: Run) -> DeadManSwitch | None:
+    """
+    The schedule that the spec asks for, far off and under another name, so that it can be tried out before
+    anything is paid, and by a late process without touching the real one.
+    """
+    asked, mode = run.spec.serving.dead_man_switch, run.spec.serving.mode
+    if asked is None:
+        return None
+    return DeadManSwitch(
+        schedule_name=names.resource_name(run, "schedule", generation=1),
+        mode=mode,
+        endpoint_name=names.resource_name(run, endpoint_kind(mode)),
+        role_arn=asked.role_arn,
+        after=FAR_OFF,
     )
 
 

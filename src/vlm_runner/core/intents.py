@@ -40,11 +40,15 @@ def intend_job(run: Run) -> JobIntended:
     return JobIntended(name=name, token=token, request=request)
 
 
+def endpoint_kind(mode: ServingMode) -> names.Kind:
+    return "throughput" if mode is ServingMode.PROVISIONED else "deployment"
+
+
 def intend_serving(run: Run) -> ServingIntended:
     """The throughput's or deployment's request. A commitment is never asked for: it cannot be deleted."""
     model_arn = known(run.model).model_arn
     mode = run.spec.serving.mode
-    kind: names.Kind = "throughput" if mode is ServingMode.PROVISIONED else "deployment"
+    kind = endpoint_kind(mode)
     name, token = names.resource_name(run, kind), names.client_request_token(run, kind)
     common: dict[str, Any] = {"clientRequestToken": token, "tags": names.tags(run)}
     if mode is ServingMode.PROVISIONED:

@@ -35,6 +35,18 @@ async def arm(switch: DeadManSwitch | None, ports: Ports) -> datetime | None:
     return due
 
 
+async def verify(switch: DeadManSwitch | None, ports: Ports) -> None:
+    """
+    Create the schedule and delete it again: EventBridge Scheduler tries the role and the target's action when
+    it creates a schedule, and refuses what it cannot use. Without charge.
+
+    Raises:
+        AwsRefused, AwsUnavailable: with this switch no endpoint could be rented, so nothing must be paid.
+    """
+    if await arm(switch, ports) is not None:
+        await disarm(switch, ports)
+
+
 async def deletion_time(switch: DeadManSwitch | None, ports: Ports) -> datetime | None:
     """When AWS deletes the endpoint that is there already; a schedule that is missing is made."""
     if switch is None:

@@ -11,6 +11,7 @@ from vlm_runner.core.pace import Unseen
 from vlm_runner.core.signals import RemoteStatusChanged
 from vlm_runner.core.text import storable
 from vlm_runner.errors import AwsRefused
+from vlm_runner.steps import dead_man_switch
 from vlm_runner.steps.polling import counts_as_gone, poll
 from vlm_runner.steps.registry import performs
 
@@ -32,12 +33,14 @@ async def submit_job(command: SubmitJob, ports: Ports) -> JobSubmitted:
     token, and a run may be resumed days later.
 
     Raises:
-        AwsRefused: Bedrock will not create it, or a job that is not ours has its name.
+        AwsRefused: Bedrock will not create it, a job that is not ours has its name, or the dead man's switch
+            cannot be used.
         UncertainCreate: it may have been created.
         AwsUnavailable: nothing was created, and may be later.
     """
     if found := await _ours(command, ports):
         return JobSubmitted(arn=found.arn, adopted=True)
+    await dead_man_switch.verify(command.switch_to_verify, ports)
     try:
         return JobSubmitted(arn=await ports.aws.bedrock.create_job(command.intent.request))
     except AwsRefused:
