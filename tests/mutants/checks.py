@@ -17,6 +17,7 @@ from vlm_runner.testing.world import outlive
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from vlm_runner.aws.ports import Deletion
     from vlm_runner.core.run import Run
 
 
@@ -247,6 +248,24 @@ async def released_with_its_switch() -> list[str]:
 
 
 async def no_schedule_to_be_had() -> list[str]:
+    """Refused once the training is paid, though it could be had before."""
+    world = World(serving=SWITCH)
+    put = world.aws.scheduler.put
+
+    async def denied(deletion: Deletion) -> None:
+        from vlm_runner.errors import AccessDenied
+
+        if world.bedrock.jobs_created:
+            raise AccessDenied("no")
+        await put(deletion)
+
+    world.aws.scheduler.put = denied  # type: ignore[method-assign]
+    with contextlib.suppress(VlmRunnerError):
+        await world.live()
+    return ["rented without a net"] if world.bedrock.endpoints_created else []
+
+
+async def a_switch_that_cannot_be_used() -> list[str]:
     world = World(serving=SWITCH)
 
     async def denied(_: object) -> None:
@@ -257,7 +276,7 @@ async def no_schedule_to_be_had() -> list[str]:
     world.aws.scheduler.put = denied  # type: ignore[method-assign,assignment]
     with contextlib.suppress(VlmRunnerError):
         await world.live()
-    return ["rented without a net"] if world.bedrock.endpoints_created else []
+    return ["trained in vain"] if world.bedrock.jobs_created else []
 
 
 async def foreign_job() -> list[str]:
@@ -298,6 +317,7 @@ CHECKS: dict[str, Callable[[], Coroutine[Any, Any, list[str]]]] = {
     "kept for longer than the switch": kept_for_longer_than_the_switch,
     "released with its switch": released_with_its_switch,
     "no schedule to be had": no_schedule_to_be_had,
+    "a switch that cannot be used": a_switch_that_cannot_be_used,
 }
 
 

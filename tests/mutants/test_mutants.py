@@ -157,6 +157,11 @@ MUTANTS = [
         ("no schedule to be had",),
     ),
     Mutant(
+        "the switch is tried out before the training is paid", job, "submit_job",
+        "await dead_man_switch.verify(command.switch_to_verify, ports)", "pass",
+        ("a switch that cannot be used",),
+    ),
+    Mutant(
         "the switch moves with what is handed over", release, "hand_over",
         "await move(command.switch, command.expires_at, ports)", "pass",
         ("kept for longer than the switch",),
