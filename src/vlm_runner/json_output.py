@@ -339,6 +339,17 @@ class SettingJson(TypedDict):
     origin: Literal["flag", "environment", "file", "default"]
 
 
+class ServingPlanJson(TypedDict):
+    """How the run is served, and what the other way would cost; US dollars."""
+
+    mode: Literal["provisioned", "on-demand", "none"]
+    reason: str
+    other_mode: Literal["provisioned", "on-demand"] | None
+    """Null where the model can be served in no other way, or is not to be served."""
+    other_expected: float | None
+    other_per_hour: float | None
+
+
 class PlanJson(TypedDict):
     """`plan`."""
 
@@ -348,6 +359,7 @@ class PlanJson(TypedDict):
     doctor: list[CheckJson]
     resources: list[ResourceJson]
     uploads: list[UploadJson]
+    serving: ServingPlanJson
     cost: CostJson
     budget: BudgetJson | None
     refusal: str | None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from vlm_runner.errors import ConfigurationError, DataError
 from vlm_runner.evaluate import load_metrics
 from vlm_runner.models import Lifecycle
+from vlm_runner.spec import ServingMode
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -71,7 +72,7 @@ def spec_problems(spec: RunSpec, profile: ModelProfile) -> Iterator[Problem]:
                 known.source_of("maximum") if known is not None else None,
             )
     modes, mode = profile.serving.modes, spec.serving.mode.value
-    if mode not in modes:
+    if spec.serving.mode is not ServingMode.AUTO and mode not in modes:
         yield Problem(
             "S504",
             f"{profile.name} cannot be served as '{mode}'; choose from {', '.join(modes)}",

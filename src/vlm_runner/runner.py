@@ -296,9 +296,9 @@ class Runner:
             ConfigurationError, DataError, AwsRefused: the run cannot work.
             RunExists: `run_id` is taken by a run of another spec.
         """
-        chosen = _chosen(spec, run_id)
         if await self.existing(spec, run_id=run_id) is not None:
             return None
+        chosen = _chosen(spec, run_id)
         region = self._settings.region or spec.aws.region or ""
         check_spec(spec, self._catalogue, region)
         return await prepare(spec, chosen, uuid.uuid4().hex, VERSION, self._ports(region, chosen))
@@ -310,9 +310,9 @@ class Runner:
         Raises:
             RunExists: the run of that name was started from another spec.
         """
-        chosen = _chosen(spec, run_id)
+        chosen = await self.id_of(spec, run_id)
         run = await self._existing(chosen)
-        if run is not None and run.created.spec_fingerprint != spec.fingerprint:
+        if run is not None and not _is_of(run, spec):
             raise RunExists(
                 f"Run '{chosen}' exists, and was started from another spec.",
                 hint=f"Continue it with: vlm-runner resume {chosen}. Or choose another --run-id.",
@@ -354,7 +354,7 @@ class Runner:
         created = await self.prepare(spec, run_id=run_id)
         if created is not None:
             await self.create(created)
-        return await self.resume(_chosen(spec, run_id), until=until)
+        return await self.resume(await self.id_of(spec, run_id), until=until)
 
     async def resume(self, run_id: str, *, until: Phase | None = None) -> RunHandle:
         """
@@ -415,9 +415,14 @@ class Runner:
         await lease.load(self._store, checked_run_id(run_id), clock=self._clock)
         await self._store.request_cancel(run_id, reason)
 
-    def id_of(self, spec: RunSpec, run_id: str | None = None) -> str:
-        """The id under which `start` would run this spec."""
-        return _chosen(spec, run_id)
+    async def id_of(self, spec: RunSpec, run_id: str | None = None) -> str:
+        """The id under which `start` would run this spec, or under which an older version began to."""
+        chosen, former = _chosen(spec, run_id), spec.former_fingerprint
+        if run_id or former is None:
+            return chosen
+        older = default_run_id(spec.dataset.source, former)
+        run = await self._existing(older)
+        return chosen if run is None or not _is_of(run, spec) else older
 
     async def stop(self) -> None:
         """Stop driving all runs; returns when all effects in flight are recorded."""
@@ -511,6 +516,14 @@ class _Handles:
 
 def _chosen(spec: RunSpec, run_id: str | None) -> str:
     return checked_run_id(run_id) if run_id else default_run_id(spec.dataset.source, spec.fingerprint)
+
+
+def _is_of(run: Run, spec: RunSpec) -> bool:
+    """Whether `run` was started from `spec`, by this version or by one that had another default mode."""
+    made = run.created.spec_fingerprint
+    return made == spec.fingerprint or (
+        made == spec.former_fingerprint and run.spec.serving.mode is spec.serving.mode
+    )
 
 
 def _session(settings: Settings, region: str, stack: AsyncExitStack) -> AwsSession:

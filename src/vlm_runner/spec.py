@@ -170,6 +170,8 @@ class TrainingSpec(Section, frozen=True):
 
 
 class ServingMode(StrEnum):
+    AUTO = "auto"
+    """On demand where the model can be served so, else provisioned; a run knows which (models/settle.py)."""
     PROVISIONED = "provisioned"
     ON_DEMAND = "on-demand"
     NONE = "none"
@@ -193,7 +195,7 @@ class DeadManSwitchSpec(Section, frozen=True):
 
 
 class ServingSpec(Section, frozen=True):
-    mode: ServingMode = ServingMode.PROVISIONED
+    mode: ServingMode = ServingMode.AUTO
     model_units: int = Field(default=1, ge=1)
     keep: bool | Duration = False
     """False: delete after the test calls. A duration or true: hand the endpoint to the user, loudly."""
@@ -268,6 +270,18 @@ class RunSpec(Section, frozen=True):
         """
         content = self.model_dump_json(by_alias=True, exclude={"events"}, exclude_defaults=True)
         return hashlib.sha256(content.encode()).hexdigest()
+
+    @property
+    def former_fingerprint(self) -> str | None:
+        """
+        What versions before `serving.mode = "auto"` took for this spec's fingerprint, where it differs.
+
+        To them "provisioned" was the default, which does not count.
+        """
+        if self.serving.mode is not ServingMode.PROVISIONED:
+            return None
+        serving = self.serving.model_copy(update={"mode": ServingMode.AUTO})
+        return self.model_copy(update={"serving": serving}).fingerprint
 
     @classmethod
     def from_toml(cls, path: Path) -> Self:

@@ -113,6 +113,7 @@ class World:
 
 def spec(**sections: Any) -> RunSpec:
     base = {"dataset": {"source": "x"}, "model": {"base": NOVA}, "training": {"role_arn": ROLE}}
+    base["serving"] = {"mode": "provisioned"}
     return RunSpec.from_table(base | sections)
 
 

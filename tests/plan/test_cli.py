@@ -28,6 +28,8 @@ base = "{base}"
 [training]
 role_arn = "arn:aws:iam::123456789012:role/sft"
 hyperparameters = {{ epochCount = 2 }}
+[serving]
+mode = "provisioned"
 [aws]
 region = "us-east-1"
 """

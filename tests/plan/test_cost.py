@@ -51,7 +51,10 @@ def test_the_fact_sheets_own_example_costs_what_it_says() -> None:
 
 
 def test_a_price_that_is_not_known_makes_the_sum_unknown() -> None:
-    cost = estimate(spec_of(NOVA), find(NOVA), census(), None)
+    nothing = dict.fromkeys(("training_per_million_tokens", "throughput_per_unit_hour"))
+    profile = find(NOVA).model_copy(update={"prices": find(NOVA).prices.model_copy(update=nothing)})
+
+    cost = estimate(spec_of(NOVA, serving={"mode": "provisioned"}), profile, census(), None)
 
     assert cost.training is None
     assert cost.expected is None

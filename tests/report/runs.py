@@ -56,6 +56,7 @@ def spec(**sections: Any) -> RunSpec:
             },
             "test": {"rows": 5, "compare_base": True},
             "aws": {"region": "us-west-2"},
+            "serving": {"mode": "provisioned"},
             **sections,
         }
     )

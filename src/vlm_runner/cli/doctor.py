@@ -17,6 +17,7 @@ from vlm_runner.cli.resolve import settings_for
 from vlm_runner.doctor import Status, Subject, run_checks
 from vlm_runner.errors import RunExists
 from vlm_runner.models import load_catalogue
+from vlm_runner.models.settle import settled
 from vlm_runner.paths import default_checkpoint_folder
 from vlm_runner.preflight import refuse, region_problems
 from vlm_runner.runner import Runner
@@ -96,7 +97,7 @@ def subject_of(
         return None
 
     return Subject(
-        spec=spec,
+        spec=settled(spec, profile),
         profile=profile,
         catalogue=catalogue,
         aws=session,

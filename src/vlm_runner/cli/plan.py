@@ -19,6 +19,7 @@ from vlm_runner.cli.resolve import settings_for
 from vlm_runner.doctor import Status
 from vlm_runner.errors import ConfigurationError, VlmRunnerError
 from vlm_runner.models import load_catalogue
+from vlm_runner.models.settle import serving_reason, settled
 from vlm_runner.plan import Origin, Plan, estimate, plan_json, plan_text, within
 from vlm_runner.runner import Runner
 from vlm_runner.settings import Settings
@@ -76,6 +77,7 @@ def _code(plan: Plan) -> int:
 
 def _offline(spec: RunSpec, settings: Settings, catalogue: Catalogue, origins: tuple[Origin, ...]) -> Plan:
     profile = catalogue.find(spec.model.base)
+    reason, spec = serving_reason(spec, profile), settled(spec, profile)
     report = lint_rows(spec, profile, settings)
     train, *rest = report.census.values()
     cost = estimate(spec, profile, train, rest[0] if rest else None)
@@ -89,6 +91,7 @@ def _offline(spec: RunSpec, settings: Settings, catalogue: Catalogue, origins: t
         model=profile.name,
         report=report,
         cost=cost,
+        serving_reason=reason,
         origins=origins,
         budget=budget,
         refusal=refusal,
@@ -124,6 +127,7 @@ def plan_of(created: RunCreated, preview: RunPreview, catalogue: Catalogue) -> P
         model=catalogue.find(created.spec.model.base).name,
         report=preview.report,
         cost=preview.cost,
+        serving_reason=created.serving_reason,
         origins=(),
         created=created,
         resources=preview.resources,

@@ -239,7 +239,7 @@ async def _start(settings: Settings, spec: RunSpec, flags: dict[str, Any]) -> tu
         created = await runner.prepare(spec, run_id=flags["run_id"])
         if created is not None:
             await runner.create(await confirm_plan(runner, created, yes=flags["yes"], lint=True))
-        checkpoint, _ = await lease.load(runner.store, runner.id_of(spec, flags["run_id"]))
+        checkpoint, _ = await lease.load(runner.store, await runner.id_of(spec, flags["run_id"]))
     run = checkpoint.run
     given = {
         "INST_COUNT": flags["instances"],

@@ -214,7 +214,7 @@ def start_detached(
         async with Runner.open(settings) as runner:
             created = await runner.prepare(spec, run_id=run_id)
             if created is None:
-                return runner.id_of(spec, run_id)
+                return await runner.id_of(spec, run_id)
             return await runner.create(await confirm_plan(runner, created, yes=yes, lint=lint))
 
     name = anyio.run(create)

@@ -96,7 +96,7 @@ async def _submit(
             created = await runner.prepare(spec, run_id=run_id)
             if created is not None:
                 await runner.create(await confirm_plan(runner, created, yes=yes, lint=True))
-            checkpoint, _ = await lease.load(runner.store, runner.id_of(spec, run_id))
+            checkpoint, _ = await lease.load(runner.store, await runner.id_of(spec, run_id))
         run = checkpoint.run
         task = await ecs.run_task(place, ["resume", run.run_id], token=token_of(run), run_id=run.run_id)
     return run, task, place

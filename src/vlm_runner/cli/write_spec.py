@@ -46,9 +46,10 @@ role_arn = {role_arn}
 hyperparameters = {{ epochCount = 2, learningRate = 0.00001 }}
 
 [serving]
-mode = "provisioned"             # rented by the hour | "on-demand": by the token | "none": train only
-model_units = 1
-keep = false                     # true or "2h": hand it to you instead of deleting it; it bills on
+mode = "auto"                    # "on-demand" (by the token) if the model can, or "provisioned" (by the hour)
+# mode = "none"                  # train only
+# model_units = 1                # of a provisioned throughput
+keep = false                     # true or "2h": hand it to you instead of deleting it; a throughput bills on
 # [serving.dead_man_switch]      # AWS itself deletes the endpoint, even if no runner ever comes back
 # after = "12h"                  # from the request for it; see docs/reliability.md
 # role_arn = "arn:aws:iam::123456789012:role/vlm-runner-switch"     # vlm-runner iam prints its policies

@@ -52,13 +52,17 @@ class RunCreated(Value, frozen=True):
     uid: str
     """128 random bits in hex; every name and token of the run derives from it."""
     spec: RunSpec
+    """With what the given spec left open settled: the serving mode and the model's hyperparameters."""
     spec_fingerprint: str
+    """Of the spec as it was given."""
     account: str
     partition: str = "aws"
     region: str
     bucket: str
     dataset: DatasetFacts
     budget: BudgetFacts | None = None
+    serving_reason: str = "as the spec says"
+    """Why it is served as `spec.serving.mode` says: the spec that was given may have left it open."""
     version: str
     """Of vlm-runner, for the record."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vlm_runner.core.budget import RELEASING, rent_seconds
 from vlm_runner.core.events import BudgetFacts
 from vlm_runner.errors import ConfigurationError
+from vlm_runner.models.settle import settled
 from vlm_runner.spec import ServingMode, seconds_of
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ WARMING_HOURS = Decimal("0.5")
 CALL_SECONDS = 20
 """For one test call; generous, since a throughput bills while it thinks."""
 MONTH_HOURS = 24 * 30
+OTHER: Final = {
+    ServingMode.ON_DEMAND: ServingMode.PROVISIONED,
+    ServingMode.PROVISIONED: ServingMode.ON_DEMAND,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,8 @@ class Cost:
     kept_hours: Decimal | None
     """For how long the endpoint is kept after the run; None: without end."""
     prices_from: str
+    other: Cost | None = None
+    """Of the same run served the other way, where the model can be: on demand, or provisioned."""
 
     @property
     def tokens_trained(self) -> int:
@@ -86,7 +93,23 @@ def _sum(*parts: Decimal | None) -> Decimal | None:
 def estimate(
     spec: RunSpec, profile: ModelProfile, train: SubsetStats, validation: SubsetStats | None
 ) -> Cost:
-    """What the run of `spec` costs, by what its subsets hold. Bedrock bills training records only."""
+    """
+    What the run of `spec` costs, by what its subsets hold. Bedrock bills training records only.
+    """
+    spec = settled(spec, profile)
+    cost = _estimate(spec, profile, train, validation)
+    other = OTHER.get(spec.serving.mode)
+    if other is None or other.value not in profile.serving.modes:
+        return cost
+    serving = spec.serving.model_copy(update={"mode": other})
+    return replace(
+        cost, other=_estimate(spec.model_copy(update={"serving": serving}), profile, train, validation)
+    )
+
+
+def _estimate(
+    spec: RunSpec, profile: ModelProfile, train: SubsetStats, validation: SubsetStats | None
+) -> Cost:
     epochs = int(
         spec.training.hyperparameters.get("epochCount") or profile.hyperparameters["epochCount"].default
     )
@@ -147,7 +170,7 @@ def within(spec: RunSpec, profile: ModelProfile, cost: Cost) -> BudgetFacts | No
             hint="Write the prices of your account into a file, and name it in VLM_RUNNER_CATALOGUE: "
             f'[models."{profile.base_id}".prices] with those keys. Or leave max_cost out.',
         )
-    if spec.serving.keep is not False and spec.serving.mode is ServingMode.PROVISIONED:
+    if spec.serving.keep is not False and cost.rents:
         raise ConfigurationError(
             "max_cost cannot be kept together with serving.keep: nobody holds a kept endpoint to a limit.",
             hint="Set keep = false under [serving], or leave max_cost out.",

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from vlm_runner.describe import MODES
 from vlm_runner.lint.finding import Severity
-from vlm_runner.plan.cost import billed, money
+from vlm_runner.plan.cost import OTHER, billed, money
+from vlm_runner.spec import ServingMode
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
     from vlm_runner.core.events import BudgetFacts, RunCreated
     from vlm_runner.core.run import Run
-    from vlm_runner.json_output import BudgetJson, PlanJson, UploadJson
+    from vlm_runner.json_output import BudgetJson, PlanJson, ServingPlanJson, UploadJson
     from vlm_runner.lint.finding import LintReport
     from vlm_runner.plan.check import Check
     from vlm_runner.plan.cost import Cost
@@ -56,6 +58,8 @@ class Plan:
     model: str
     report: LintReport
     cost: Cost
+    serving_reason: str
+    """Why the run is served as `spec.serving.mode` says."""
     origins: tuple[Origin, ...]
     created: RunCreated | None = None
     """None: the run exists already, or AWS was not asked."""
@@ -80,6 +84,7 @@ def plan_json(plan: Plan) -> PlanJson:
             {"kind": kind, "name": name, "action": action} for kind, name, action in plan.resources
         ],
         "uploads": [_upload_json(upload) for upload in plan.uploads],
+        "serving": _serving_json(plan),
         "cost": {
             "currency": "USD",
             "tokens": cost.tokens,
@@ -102,6 +107,20 @@ def plan_json(plan: Plan) -> PlanJson:
         "settings": [
             {"name": origin.name, "value": origin.value, "origin": origin.origin} for origin in plan.origins
         ],
+    }
+
+
+def _serving_json(plan: Plan) -> ServingPlanJson:
+    mode, other = plan.spec.serving.mode, plan.cost.other
+    # A settled spec has one way to serve; "auto" is not among them.
+    named: Any = mode.value
+    other_named: Any = OTHER[mode].value if other is not None else None
+    return {
+        "mode": named,
+        "reason": plan.serving_reason,
+        "other_mode": other_named,
+        "other_expected": _number(other.expected) if other is not None else None,
+        "other_per_hour": _number(other.per_hour) if other is not None else None,
     }
 
 
@@ -177,8 +196,20 @@ def _uploads(plan: Plan) -> list[str]:
 
 
 def _resources(plan: Plan) -> list[str]:
-    lines = ["", "Resources:"] if plan.resources else []
+    lines = ["", f"Serving: {_serving(plan)}"]
+    lines += ["", "Resources:"] if plan.resources else []
     return [*lines, *(f"  {action:<7}{kind:<24}{name}" for kind, name, action in plan.resources)]
+
+
+def _serving(plan: Plan) -> str:
+    mode, other = plan.spec.serving.mode, plan.cost.other
+    if mode is ServingMode.NONE:
+        return "none; the model is trained only"
+    said = f"{MODES[mode.value]}, {plan.serving_reason}"
+    if other is None:
+        return said
+    rate = f" ({billed(other.per_hour)} an hour)" if other.rents else ""
+    return f"{said}. With {MODES[OTHER[mode].value]} the run would cost {billed(other.expected)}{rate}."
 
 
 def _money(plan: Plan) -> list[str]:

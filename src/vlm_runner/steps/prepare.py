@@ -12,6 +12,7 @@ from vlm_runner import preflight
 from vlm_runner.core.events import DatasetFacts, RunCreated
 from vlm_runner.core.names import bucket_name
 from vlm_runner.lint import lint_dataset
+from vlm_runner.models.settle import serving_reason, settled
 from vlm_runner.plan.cost import estimate, within
 from vlm_runner.prompts.templates import compile_prompt
 
@@ -46,7 +47,8 @@ async def prepare(spec: RunSpec, run_id: str, uid: str, version: str, ports: Por
         DataError: the dataset cannot be used.
     """
     region = ports.aws.region
-    profile = check_spec(spec, ports.catalogue, region)
+    profile, given = check_spec(spec, ports.catalogue, region), spec
+    spec = settled(given, profile)
     caller = await ports.aws.account.caller()
     preflight.refuse(preflight.role_problems(spec, caller))
     found = await ports.aws.bedrock.foundation_model(profile.base_id)
@@ -70,7 +72,7 @@ async def prepare(spec: RunSpec, run_id: str, uid: str, version: str, ports: Por
         run_id=run_id,
         uid=uid,
         spec=spec,
-        spec_fingerprint=spec.fingerprint,
+        spec_fingerprint=given.fingerprint,
         account=caller.account,
         partition=caller.partition,
         region=region,
@@ -83,6 +85,7 @@ async def prepare(spec: RunSpec, run_id: str, uid: str, version: str, ports: Por
             columns=tuple(opened.train.columns),
         ),
         budget=budget,
+        serving_reason=serving_reason(given, profile),
         version=version,
     )
     ports.datasets.keep(uid, opened, report)

@@ -19,7 +19,7 @@ from vlm_runner.checkpoint import lease
 from vlm_runner.clock import SystemClock
 from vlm_runner.core.retry import SWEEP_QUOTA
 from vlm_runner.core.run import Phase, Run
-from vlm_runner.errors import QuotaExceeded, RunNotFound, VlmRunnerError
+from vlm_runner.errors import QuotaExceeded, RunExists, RunNotFound, VlmRunnerError
 from vlm_runner.retry import attempts
 from vlm_runner.spec import ServingMode, seconds_of
 
@@ -67,11 +67,22 @@ class SweepDriver:
         Raises:
             ConfigurationError, DataError, AwsRefused: one of the runs cannot work, so none is begun.
         """
+        self._sweep = replace(self._sweep, runs=tuple([await self._begun(one) for one in self._sweep.runs]))
         found: list[RunCreated] = []
         for planned in self._sweep.runs:
             created = await self._runner.prepare(planned.spec, run_id=planned.run_id)
             found += [] if created is None else [created]
         return found
+
+    async def _begun(self, planned: Planned) -> Planned:
+        """`planned`, under the id that an older version gave it where that began it."""
+        if planned.former_run_id == planned.run_id:
+            return planned
+        try:
+            run = await self._runner.existing(planned.spec, run_id=planned.former_run_id)
+        except RunExists:
+            return planned
+        return planned if run is None else replace(planned, run_id=planned.former_run_id)
 
     async def drive(self, created: list[RunCreated], on_result: Callable[[Result], None]) -> list[Result]:
         """Drive all runs to their end, in the order of the file; one that fails does not stop the others."""

@@ -45,6 +45,8 @@ class Planned:
     spec: RunSpec
     values: dict[str, Any]
     """What it differs in."""
+    former_run_id: str
+    """The id by which an older version knew it; see `RunSpec.former_fingerprint`."""
     group: str
     """Runs of one group have the same images and records, under the same keys."""
 
@@ -83,8 +85,10 @@ def plan(sweep: SweepSpec, base: dict[str, Any]) -> tuple[Planned, ...]:
     for values, bare in made:
         group = _content(bare)
         spec = bare if len(groups) == 1 else _apart(bare, group)
-        run_id = f"{slug(sweep.name, 40) or 'sweep'}-{spec.fingerprint[:8]}"
-        planned.setdefault(run_id, Planned(run_id, spec, values, group))
+        name = slug(sweep.name, 40) or "sweep"
+        run_id, former = f"{name}-{spec.fingerprint[:8]}", spec.former_fingerprint
+        former_id = run_id if former is None else f"{name}-{former[:8]}"
+        planned.setdefault(run_id, Planned(run_id, spec, values, former_id, group))
     return tuple(planned.values())
 
 

@@ -88,7 +88,8 @@ class FakeAws:
 
 
 def tiny_spec(**sections: Any) -> RunSpec:
-    """A spec for TinyDataset; `sections` replace those of the same name."""
+    """A spec for TinyDataset, provisioned unless told otherwise; `sections` replace its own."""
+    sections["serving"] = {"mode": "provisioned"} | sections.get("serving", {})
     return RunSpec.from_table(
         {
             "dataset": {"source": "tiny"},
