@@ -2,53 +2,82 @@
 Sample mutants of the code around the protocol, and see which the tests kill.
 
 A mutant is one small edit of the source: a comparison turned or moved by one, `and` for `or`, a condition
-negated, a number moved by one, `min` for `max`, an arithmetic operator, a returned value, a statement left
-out. `python scripts/mutants.py` draws `--number` of them by `--seed`, in proportion to the lines of each
-package, and runs that package's tests (`TESTS`) against each, in a copy of the source. The protocol itself
-has its own table of mutants in tests/mutants.
+negated, a number moved by one, `min` for `max`, an arithmetic operator, a returned value, a statement or a
+row of a table left out. `python scripts/mutants.py` draws `--number` of them, in proportion to what each
+package has. A mutant's place in the draw is a hash of `--seed` and of itself, so a change elsewhere moves
+nothing. The protocol itself has its own table of mutants in tests/mutants.
 
-Results are kept in `--out` as JSON lines, and a run that was interrupted goes on. EQUIVALENT names mutants
-that change nothing that anybody can see, with the reason; they count as neither killed nor survived.
+**Which tests run.** The NEAR tests run once without a mutant; of each test, its time and the functions that
+it calls are kept in .mutants. A mutant meets the tests that call its function, the cheapest file first, until
+one fails. With `--wider`, what survives them meets the WIDER tests.
+
+**What counts.** A mutant is killed if pytest ends with exit code 1, if its module cannot be imported, or if
+the tests do not end in time (which the table shows apart). Any other exit code is an error of this tool. A
+verdict holds for one state of src and tests; after a change all mutants are judged again, and what killed one
+before is only tried first.
+
+**Speed.** A parent that has imported everything but vlm_runner and its tests forks a child for each mutant,
+with a copy of the source.
+
+EQUIVALENT names the mutants that change nothing that anybody can see, each with the reason. They count
+neither as killed nor as survived.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import compileall
+import contextlib
+import hashlib
+import importlib
+import itertools
 import json
+import multiprocessing
 import os
-import random
+import py_compile
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+import warnings
+from collections import Counter
+from dataclasses import dataclass
+from multiprocessing import connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from types import FrameType
 
 ROOT = Path(__file__).parents[1]
 SRC = Path("src") / "vlm_runner"
-TESTS: dict[str, tuple[str, ...]] = {
-    "aws/errors.py": ("tests/aws",),
-    "lint": ("tests/lint",),
-    "plan": ("tests/plan",),
-    "doctor": ("tests/doctor",),
-    "evaluate": ("tests/evaluate",),
-    "report": ("tests/report", "tests/evaluate"),
-    "prompts": ("tests/prompts", "tests/lint/test_dataset.py"),
-    "dataset": ("tests/dataset", "tests/lint/test_dataset.py"),
-    "ingest": ("tests/ingest", "tests/lint/test_one_verdict.py"),
-}
-"""Where a mutant of a package is looked for; `make test` runs more, so a survivor may die elsewhere."""
-SECONDS = 300
-"""For the tests of one mutant; one that never ends is killed."""
+PACKAGES: Final = (
+    "aws/errors.py", "lint", "plan", "doctor", "evaluate", "report", "prompts", "dataset", "ingest",
+)  # fmt: skip
+NEAR: Final = (
+    "tests/aws/test_errors.py", "tests/prompts", "tests/preflight", "tests/json_output",
+    "tests/report/test_facts.py", "tests/report/test_gather.py", "tests/report/test_page.py",
+    "tests/evaluate", "tests/dataset", "tests/doctor", "tests/plan", "tests/lint", "tests/ingest",
+)  # fmt: skip
+"""Tests that call the packages in their own process."""
+WIDER: Final = (
+    "tests/aws/test_answers.py", "tests/runner", "tests/retry", "tests/e2e/test_bad_input.py",
+    "tests/e2e/test_main_job.py", "tests/e2e/test_several_images.py", "tests/report/test_demo.py",
+)  # fmt: skip
+"""Only what survives the tests of NEAR meets these: they take minutes."""
+SECONDS: Final = 600
+"""For all tests of one mutant on a busy machine."""
+ONE_TEST_SECONDS: Final = 90
+"""For one test, whose longest takes 10: a mutant that waits or counts for ever is noticed here."""
 EQUIVALENT = ROOT / "tests" / "mutants" / "equivalent.json"
+KEPT = ROOT / ".mutants"
+FORK = multiprocessing.get_context("fork")
 
 COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.Lt: (ast.LtE, ast.GtE), ast.LtE: (ast.Lt, ast.Gt),
@@ -61,82 +90,147 @@ ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
 }  # fmt: skip
 CALLS = {"min": "max", "max": "min", "any": "all", "all": "any"}
 
+# --- mutants ---
+
 
 @dataclass(frozen=True)
 class Mutant:
+    package: str
     file: str
     line: int
-    source: str
-    """The line as it is, stripped."""
-    edit: str
-    text: str
-    """The whole file after the edit."""
+    function: str
+    """The outermost function around it; empty for what runs when the module is imported."""
+    key: str
+    """File, line of source and edit: the same as long as that line reads so, wherever it moves."""
+    span: tuple[int, int]
+    """Bytes of the file that `new` replaces."""
+    new: str
 
-    @property
-    def key(self) -> str:
-        return f"{self.file}: {self.source}: {self.edit}"
+    def apply(self, file: Path) -> None:
+        whole, (start, end) = file.read_bytes(), self.span
+        file.write_bytes(whole[:start] + self.new.encode() + whole[end:])
 
 
-def mutants_of(path: Path) -> list[Mutant]:
+def mutants_of(package: str, path: Path) -> list[Mutant]:
     """All mutants of a file."""
     text = path.read_text()
-    lines = text.splitlines()
+    lines = text.split("\n")
+    file = str(path.relative_to(ROOT))
+    starts = [0, *itertools.accumulate(len(line.encode()) + 1 for line in lines)]
     found: dict[tuple[int, str], Mutant] = {}
-    for node, new in _edits(ast.parse(text)):
-        segment = ast.get_source_segment(text, node)
-        if segment is None:
+    times: dict[str, int] = {}
+    for function, edit in sorted(_walk(ast.parse(text)), key=lambda each: each[1].position):
+        node = edit.node
+        start = starts[node.lineno - 1] + node.col_offset
+        end = starts[node.end_lineno - 1] + node.end_col_offset
+        old = text.encode()[start:end].decode(errors="replace")
+        if (start, edit.new) in found or not _reads_as(old, node):
             continue
-        start = _offset(lines, node.lineno, node.col_offset)
-        mutated = text.encode()[:start] + new.encode() + text.encode()[start + len(segment.encode()) :]
-        try:
-            ast.parse(mutated)
-        except SyntaxError:
-            continue
-        found[start, new] = Mutant(
-            str(path.relative_to(ROOT)),
-            node.lineno,
-            lines[node.lineno - 1].strip(),
-            f"{_short(segment)} -> {_short(new)}",
-            mutated.decode(),
-        )
+        said = edit.said or f"{_short(old)} -> {_short(edit.new)}"
+        key = f"{file}: {lines[node.lineno - 1].strip()}: {said}"
+        times[key] = times.get(key, 0) + 1
+        if times[key] > 1:
+            key += f" (occurrence {times[key]})"
+        found[start, edit.new] = Mutant(package, file, node.lineno, function, key, (start, end), edit.new)
     return list(found.values())
 
 
-def _edits(tree: ast.Module) -> Iterator[tuple[Any, str]]:
-    """Nodes, with what replaces their text. Annotations, docstrings and imports are left alone."""
-    for function in ast.walk(tree):
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-            for statement in function.body:
-                for node in ast.walk(statement):
-                    yield from _edits_of(node)
+@dataclass(frozen=True)
+class _Edit:
+    node: Any
+    new: str
+    """What replaces the node's text."""
+    said: str = ""
+    """In place of old and new text."""
+
+    @property
+    def position(self) -> tuple[int, int]:
+        return self.node.lineno, self.node.col_offset
 
 
-def _edits_of(node: ast.AST) -> Iterator[tuple[Any, str]]:  # noqa: C901 - one line a kind
+def _walk(node: ast.AST, classes: tuple[str, ...] = (), function: str = "") -> Iterator[tuple[str, _Edit]]:
+    """All edits below a node, each with its function. Annotations, decorators and imports are left alone."""
+    yield from ((function, edit) for edit in _edits_of(node))
+    if not function and isinstance(node, ast.Assign | ast.AnnAssign):
+        yield from ((function, edit) for edit in _shorter(node.value))
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            for default in (*node.args.defaults, *filter(None, node.args.kw_defaults)):
+                yield from _walk(default, classes, function)
+            for statement in node.body:
+                yield from _walk(statement, classes, function or ".".join((*classes, node.name)))
+        case ast.ClassDef():
+            for statement in node.body:
+                yield from _walk(statement, (*classes, node.name), function)
+        case ast.If(test=ast.Name("TYPE_CHECKING")) | ast.Assign(targets=[ast.Name("__all__")]):
+            pass
+        case _:
+            for child in ast.iter_child_nodes(node):
+                if child is not getattr(node, "annotation", None):
+                    yield from _walk(child, classes, function)
+
+
+def _edits_of(node: ast.AST) -> Iterator[_Edit]:  # noqa: C901 - one line a kind
     match node:
         case ast.Compare(ops=[op], left=left, comparators=[right]):
             for kind in COMPARISONS.get(type(op), ()):
-                yield node, ast.unparse(ast.Compare(left, [kind()], [right]))
+                yield _Edit(node, ast.unparse(ast.Compare(left, [kind()], [right])))
         case ast.BoolOp(op=op, values=values):
             other = ast.Or() if isinstance(op, ast.And) else ast.And()
-            yield node, f"({ast.unparse(ast.BoolOp(other, values))})"
+            yield _Edit(node, f"({ast.unparse(ast.BoolOp(other, values))})")
         case ast.BinOp(op=op, left=left, right=right) if type(op) in ARITHMETIC and not _is_text(left, right):
-            yield node, f"({ast.unparse(ast.BinOp(left, ARITHMETIC[type(op)](), right))})"
+            yield _Edit(node, f"({ast.unparse(ast.BinOp(left, ARITHMETIC[type(op)](), right))})")
         case ast.UnaryOp(op=ast.Not(), operand=operand):
-            yield node, f"({ast.unparse(operand)})"
+            yield _Edit(node, f"({ast.unparse(operand)})")
         case ast.Constant(value=bool() as value):
-            yield node, str(not value)
-        case ast.Constant(value=int() as value):
-            yield node, str(value + 1)
+            yield _Edit(node, str(not value))
+        case ast.Constant(value=int() | float() as value):
+            yield _Edit(node, str(value + 1))
         case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords) if name in CALLS:
-            yield node, ast.unparse(ast.Call(ast.Name(CALLS[name]), args, keywords))
+            yield _Edit(node, ast.unparse(ast.Call(ast.Name(CALLS[name]), args, keywords)))
         case ast.If(test=test) | ast.IfExp(test=test) if not isinstance(test, ast.Compare | ast.UnaryOp):
-            yield test, f"(not ({ast.unparse(test)}))"
+            yield _Edit(test, f"(not ({ast.unparse(test)}))")
         case ast.Return(value=value) if value is not None and not isinstance(value, ast.Constant):
-            yield node, "return None"
+            yield _Edit(node, "return None")
         case ast.Expr(value=ast.Call()) | ast.AugAssign():
-            yield node, "pass"
+            yield _Edit(node, "pass")
         case _:
             pass
+
+
+def _shorter(table: ast.expr | None) -> Iterator[_Edit]:
+    """A table of the module without one of its rows."""
+    match table:
+        case ast.Set(elts=rows) | ast.List(elts=rows) | ast.Tuple(elts=rows) if len(rows) > 1:
+            for index, row in enumerate(rows):
+                rest = type(table)([*rows[:index], *rows[index + 1 :]])
+                yield _Edit(table, ast.unparse(rest), f"without {_short(ast.unparse(row))}")
+        case ast.Dict(keys=keys, values=values) if len(keys) > 1:
+            for index, key in enumerate(keys):
+                others = ast.Dict(
+                    [*keys[:index], *keys[index + 1 :]], [*values[:index], *values[index + 1 :]]
+                )
+                yield _Edit(
+                    table, ast.unparse(others), f"without {_short(ast.unparse(key)) if key else '**'}"
+                )
+                yield from _shorter(values[index])
+        case ast.Call(args=[argument]):
+            yield from _shorter(argument)
+        case _:
+            pass
+
+
+def _reads_as(text: str, node: ast.AST) -> bool:
+    """Whether this is the node's text: positions within f-strings are wrong before Python 3.12."""
+    statement = isinstance(node, ast.stmt)
+    try:
+        # `return` and `await` are valid only in a function.
+        body = ast.parse(f"async def _():\n  {text}" if statement else f"async def _():\n  ({text})").body[0]
+    except SyntaxError:
+        return False
+    assert isinstance(body, ast.AsyncFunctionDef)
+    first = body.body[0]
+    return ast.dump(first if statement else first.value) == ast.dump(node)  # type: ignore[attr-defined]
 
 
 def _is_text(*nodes: ast.expr) -> bool:
@@ -147,142 +241,402 @@ def _is_text(*nodes: ast.expr) -> bool:
     )
 
 
-def _unchanged(package: str) -> Mutant:
-    path = ROOT / SRC / package
-    file = path if path.is_file() else next(path.rglob("*.py"))
-    return Mutant(str(file.relative_to(ROOT)), 1, "", "", file.read_text())
-
-
-def _offset(lines: list[str], line: int, column: int) -> int:
-    return sum(len(each.encode()) + 1 for each in lines[: line - 1]) + column
-
-
 def _short(text: str) -> str:
     return " ".join(text.split())[:80]
 
 
-def sample(number: int, seed: int, only: str | None) -> list[tuple[str, Mutant]]:
-    """So many mutants, in proportion to what each package has, each with its package."""
+def sample(number: int, seed: int, only: str | None = None) -> list[Mutant]:
+    """So many mutants, in proportion to what each package has, but ten of each at least."""
     every: dict[str, list[Mutant]] = {}
-    for package in TESTS:
+    for package in PACKAGES:
         path = ROOT / SRC / package
         files = [path] if path.is_file() else sorted(path.rglob("*.py"))
-        every[package] = [mutant for file in files for mutant in mutants_of(file)]
+        every[package] = [mutant for file in files for mutant in mutants_of(package, file)]
     total = sum(map(len, every.values()))
-    chance = random.Random(seed)
-    found: list[tuple[str, Mutant]] = []
-    for package, mutants in every.items():
+    found: list[Mutant] = []
+    for mutants in every.values():
         share = max(10, round(number * len(mutants) / total))
-        found += [(package, mutant) for mutant in chance.sample(mutants, min(share, len(mutants)))]
-    return [(package, mutant) for package, mutant in found if only in {None, package}]
+        found += sorted(mutants, key=lambda mutant: _digest(f"{seed} {mutant.key}"))[:share]
+    return [mutant for mutant in found if only in {None, mutant.package}]
 
 
-def judge(package: str, mutant: Mutant, copies: list[Path]) -> dict[str, Any]:
-    """Run the package's tests against the mutant in a copy of the source that no one else uses."""
-    copy = copies.pop()
-    target = copy / mutant.file
-    whole = target.read_text()
-    target.write_text(mutant.text)
-    began = time.monotonic()
-    tests = [test for test in TESTS[package] if (ROOT / test).exists()]
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *tests]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(copy / "src"),
-        "HYPOTHESIS_STORAGE_DIRECTORY": str(copy / "h"),
-    }
-    try:
-        with tempfile.TemporaryFile() as out:
-            process = subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdout=out, stderr=out, start_new_session=True
+def _digest(*texts: str | bytes) -> str:
+    return hashlib.sha256(b"".join(t.encode() if isinstance(t, str) else t for t in texts)).hexdigest()
+
+
+# --- tests ---
+
+
+class _Chosen:
+    """A plugin of pytest: only these tests, in this order; and which failed."""
+
+    def __init__(self, tests: Sequence[str] | None) -> None:
+        self._order = None if tests is None else {test: place for place, test in enumerate(tests)}
+        self.failed = ""
+        self.why = ""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        if self._order is not None:
+            order = self._order
+            items[:] = sorted(
+                (each for each in items if each.nodeid in order), key=lambda each: order[each.nodeid]
             )
-            try:
-                code: int | str = process.wait(SECONDS)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-                code = "time"
-            out.seek(0)
-            said = out.read().decode(errors="replace")
-    finally:
-        target.write_text(whole)
-        copies.append(copy)
-    killer = next(
-        (line.split(" - ")[0] for line in said.splitlines() if line.startswith(("FAILED", "ERROR"))), ""
-    )
-    return {
-        **{name: value for name, value in asdict(mutant).items() if name != "text"},
-        "package": package,
-        "killed": code != 0,
-        "by": killer or str(code),
-        "seconds": round(time.monotonic() - began, 1),
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._note(report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self._note(report)
+
+    def _note(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        self.failed = self.failed or report.nodeid
+        self.why = self.why or report.longreprtext
+
+
+class _Traced:
+    """A plugin of pytest: for each test its seconds of CPU, and the functions of PACKAGES that it calls."""
+
+    def __init__(self, source: Path) -> None:
+        self._prefixes = tuple(str(source / SRC / package) for package in PACKAGES)
+        self._start = len(str(source)) + 1
+        self._called: set[str] = set()
+        self._known: dict[tuple[str, str], str] = {}
+        self.tests: dict[str, dict[str, Any]] = {}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        self._called, began = set(), time.process_time()
+        threading.settrace(self._trace)
+        sys.settrace(self._trace)
+        try:
+            return (yield)
+        finally:
+            sys.settrace(None)
+            threading.settrace(None)
+            self.tests[item.nodeid] = {
+                "seconds": round(time.process_time() - began, 2),
+                "calls": sorted(self._called),
+            }
+
+    def _trace(self, frame: FrameType, _event: str, _argument: Any) -> None:
+        file, function = frame.f_code.co_filename, frame.f_code.co_qualname
+        if (file, function) not in self._known:
+            # What is nested is told by the function around it, as `Mutant.function` does.
+            called = f"{file[self._start :]}:{function.partition('.<locals>')[0]}"
+            self._known[file, function] = called if file.startswith(self._prefixes) else ""
+        if place := self._known[file, function]:
+            self._called.add(place)
+
+
+def _pytest(paths: Iterable[str], folder: Path, *plugins: object) -> int:
+    """Run tests in this process against the copy of the source that `folder` has."""
+    sys.path.insert(0, str(folder / "src"))
+    os.environ |= {
+        "PYTHONPATH": str(folder / "src"),
+        "HYPOTHESIS_STORAGE_DIRECTORY": str(folder / "hypothesis"),
     }
+    return int(
+        pytest.main(
+            [
+                "-x", "-q", "--no-header", "-p", "no:cacheprovider", f"--basetemp={folder / 'tmp'}",
+                # What is imported before pytest starts is not rewritten; none of it holds our asserts.
+                "-W", "ignore::pytest.PytestAssertRewriteWarning",
+                "--hypothesis-seed=0", f"--timeout={ONE_TEST_SECONDS}", *paths,
+            ],
+            plugins=list(plugins),
+        )
+    )  # fmt: skip
+
+
+def _traced(folder: Path, part: str) -> dict[str, Any]:
+    """Run tests without a mutant: those that fail here would kill everything."""
+    traced, chosen = _Traced(folder), _Chosen(None)
+    code = _pytest([part], folder, traced, chosen)
+    ours = (str(folder), str(ROOT / "tests"))
+    imports = [
+        name
+        for name, module in list(sys.modules.items())
+        if (file := getattr(module, "__file__", None)) and not file.startswith(ours)
+    ]
+    why = "" if code == pytest.ExitCode.OK else chosen.why or _last_words(folder)
+    return {"why": why, "tests": traced.tests, "imports": imports}
+
+
+def _last_words(folder: Path) -> str:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return (folder / "output").read_text(errors="replace")[-500:]
+
+
+def _judged(
+    folder: Path, mutant: Mutant, paths: Sequence[str], tests: Sequence[str] | None
+) -> dict[str, Any]:
+    """Run the tests of these files against the mutant: those named, or all."""
+    mutant.apply(folder / mutant.file)
+    sys.path.insert(0, str(folder / "src"))
+    try:
+        importlib.import_module(".".join(Path(mutant.file).with_suffix("").parts[1:]))
+    except Exception as error:  # noqa: BLE001 - whatever the mutant does
+        return {"fate": "killed", "by": f"import: {type(error).__name__}: {error}"}
+    chosen = _Chosen(tests)
+    code = _pytest(paths, folder, chosen)
+    if code == pytest.ExitCode.OK:
+        return {"fate": "survived", "by": ""}
+    if code != pytest.ExitCode.TESTS_FAILED:
+        return {"fate": "error", "by": f"pytest ended with {code}: {_last_words(folder)}"}
+    late = f"Timeout (>{ONE_TEST_SECONDS}" in chosen.why
+    return {"fate": "timeout" if late else "killed", "by": chosen.failed}
+
+
+# --- children ---
+
+
+class _Child:
+    """A forked process with a copy of the source to itself."""
+
+    def __init__(self, folder: Path, work: Callable[..., dict[str, Any]], task: Sequence[Any]) -> None:
+        self.folder, self.named, self._began = folder, task[0], time.monotonic()
+        self._answer, self._output = folder / "answer.json", folder / "output"
+        self._answer.unlink(missing_ok=True)
+        self._process = FORK.Process(target=self._run, args=(work, *task))
+        self._process.start()
+        self.done = self._process.sentinel
+
+    def _run(self, work: Callable[..., dict[str, Any]], *task: Any) -> None:
+        os.setsid()  # so that what a test leaves behind ends with this process
+        output = os.open(self._output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        self._answer.write_text(json.dumps(work(self.folder, *task)))
+
+    @property
+    def is_late(self) -> bool:
+        return time.monotonic() - self._began > SECONDS
+
+    def result(self) -> dict[str, Any]:
+        """What it answered; kills whatever of it still runs."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid or 0, signal.SIGKILL)
+        self._process.join()
+        seconds = round(time.monotonic() - self._began, 1)
+        if self._answer.exists():
+            return {**json.loads(self._answer.read_text()), "seconds": seconds}
+        if self.is_late:
+            return {"fate": "timeout", "by": f"no end after {SECONDS} s", "seconds": seconds}
+        why = f"exit code {self._process.exitcode}: {_last_words(self.folder)}"
+        return {"fate": "error", "by": why, "seconds": seconds}
+
+
+def _in_children(
+    work: Callable[..., dict[str, Any]], tasks: Iterable[Sequence[Any]], copies: Copies, until: float
+) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """
+    The first element of each task and what `work` answers to the task, as they come.
+
+    After `until` nothing is begun.
+    """
+    waiting, free = list(reversed(list(tasks))), list(copies.folders)
+    children: list[_Child] = []
+    while children or (waiting and time.monotonic() < until):
+        while waiting and free and time.monotonic() < until:
+            children.append(_Child(free.pop(), work, waiting.pop()))
+        ready = connection.wait([child.done for child in children], timeout=10)
+        for child in [each for each in children if each.done in ready or each.is_late]:
+            children.remove(child)
+            result = child.result()
+            if isinstance(child.named, Mutant):
+                copies.restore(child.folder, child.named.file)
+            free.append(child.folder)
+            yield child.named, result
+
+
+class Copies:
+    """
+    Copies of the source, one for each child at a time.
+
+    They are compiled such that an edit is noticed by content: of a file's time Python sees seconds only.
+    """
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self._whole = folder / "whole"
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / "src", self._whole / "src", ignore=ignored)
+        compileall.compile_dir(
+            self._whole, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH
+        )
+        self.folders = [folder / str(index) for index in range(number)]
+        for copy in self.folders:
+            shutil.copytree(self._whole, copy)
+
+    def restore(self, folder: Path, file: str) -> None:
+        shutil.copy(self._whole / file, folder / file)
+
+
+# --- what is kept from run to run ---
+
+
+class Kept:
+    """Which test calls what, and the verdicts, each with the state of the files that it holds for."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        self._map, self._verdicts = folder / "map.json", folder / "verdicts.jsonl"
+        self._source = _digest(*_files("src"))
+        self.state = _digest(self._source, *_files("tests"))
+        self._parts: dict[str, Any] = json.loads(self._map.read_text()) if self._map.exists() else {}
+        lines = self._verdicts.read_text().splitlines() if self._verdicts.exists() else []
+        self.verdicts: dict[str, dict[str, Any]] = {one["key"]: one for one in map(json.loads, lines)}
+
+    def unmapped(self) -> list[tuple[str]]:
+        """The parts of NEAR whose tests must be traced, since they or the source have changed."""
+        return [(part,) for part in NEAR if self._parts.get(part, {}).get("state") != self._state_of(part)]
+
+    def _state_of(self, part: str) -> str:
+        return _digest(self._source, *_files("/".join(part.split("/")[:2])))
+
+    def learn(self, part: str, traced: dict[str, Any]) -> None:
+        self._parts[part] = {"state": self._state_of(part), **traced}
+        self._map.write_text(json.dumps(self._parts))
+
+    def imports(self) -> list[str]:
+        """Of the modules that tests import, those that are no part of vlm_runner."""
+        return list(dict.fromkeys(name for part in NEAR for name in self._parts[part]["imports"]))
+
+    def tests_for(self, mutant: Mutant) -> list[str]:
+        """What calls its function, else its package: first what killed it before, then the cheapest file."""
+        every = {test: facts for part in NEAR for test, facts in self._parts[part]["tests"].items()}
+        place = f"{mutant.file}:{mutant.function}"
+        tests = [test for test, facts in every.items() if place in facts["calls"]]
+        if not mutant.function or not tests:
+            package = str(SRC / mutant.package)
+            tests = [
+                test
+                for test, facts in every.items()
+                if any(call.startswith(package) for call in facts["calls"])
+            ]
+        cost: dict[str, float] = {}
+        for test in tests:
+            cost[_file(test)] = cost.get(_file(test), 0.0) + every[test]["seconds"]
+        old = self.verdicts.get(mutant.key, {}).get("by", "")
+        return sorted(tests, key=lambda test: (test != old, cost[_file(test)], _file(test)))
+
+    def verdict(self, mutant: Mutant) -> dict[str, Any] | None:
+        found = self.verdicts.get(mutant.key)
+        return found if found and found["state"] == self.state else None
+
+    def judge(self, mutant: Mutant, verdict: dict[str, Any], *, wider: bool) -> None:
+        line = {"key": mutant.key, "line": mutant.line, "state": self.state, "wider": wider, **verdict}
+        self.verdicts[mutant.key] = line
+        with self._verdicts.open("a") as out:
+            out.write(json.dumps(line) + "\n")
+
+
+def _file(test: str) -> str:
+    return test.partition("::")[0]
+
+
+def _files(*paths: str) -> list[bytes]:
+    """Names and contents."""
+    found = [each for path in paths for each in sorted((ROOT / path).rglob("*")) if each.suffix != ".pyc"]
+    return [
+        part
+        for file in found
+        if file.is_file()
+        for part in (str(file.relative_to(ROOT)).encode(), file.read_bytes())
+    ]
+
+
+# --- the command ---
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1] if __doc__ else None)
     parser.add_argument("--number", type=int, default=300)
     parser.add_argument("--seed", type=int, default=13)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--only", help="one package")
-    parser.add_argument("--again", action="store_true", help="try those that survived once more")
-    parser.add_argument("--out", type=Path, default=ROOT / ".mutants.jsonl")
+    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--only", choices=PACKAGES, help="one package")
+    parser.add_argument(
+        "--match", default="", help="only mutants whose key contains this; out of all, not of the sample"
+    )
+    parser.add_argument("--survivors", action="store_true", help="only those that survived when last judged")
+    parser.add_argument("--wider", action="store_true", help="let survivors meet the WIDER tests")
+    parser.add_argument(
+        "--minutes", type=float, default=1e6, help="begin nothing after that; call again to go on"
+    )
     asked = parser.parse_args()
-    known = _read(asked.out)
-    if asked.again:
-        known = {key: one for key, one in known.items() if one["killed"]}
-    todo = [
-        (package, mutant)
-        for package, mutant in sample(asked.number, asked.seed, asked.only)
-        if mutant.key not in known
-    ]
+    kept, until = Kept(KEPT), time.monotonic() + asked.minutes * 60
+    drawn = sample(asked.number, asked.seed, asked.only)
+    if asked.match:
+        drawn = [mutant for mutant in sample(10**6, asked.seed, asked.only) if asked.match in mutant.key]
     with tempfile.TemporaryDirectory() as folder:
-        copies = [Path(folder) / str(number) for number in range(asked.jobs)]
-        for copy in copies:
-            shutil.copytree(ROOT / "src", copy / "src", ignore=shutil.ignore_patterns("__pycache__"))
-        with ThreadPoolExecutor(asked.jobs) as pool:
-            for package in dict.fromkeys(package for package, _ in todo):
-                check = judge(package, _unchanged(package), copies)
-                if check["killed"]:
-                    sys.exit(f"The tests of {package} fail without any mutant: {check['by']}")
-            for result in pool.map(lambda each: judge(*each, copies), todo):
-                with asked.out.open("a") as out:
-                    out.write(json.dumps(result) + "\n")
-                fate = "killed  " if result["killed"] else "SURVIVED"
-                place = f"{result['file']}:{result['line']}"
-                sys.stderr.write(f"{fate} {place} {result['edit']} ({result['seconds']} s)\n")
-    report(asked.number, asked.seed, asked.out)
+        copies = Copies(Path(folder), asked.jobs)
+        for part, traced in _in_children(_traced, kept.unmapped(), copies, until):
+            if why := traced["by"] if "by" in traced else traced["why"]:
+                sys.exit(f"{part} fails without a mutant: {why}")
+            kept.learn(part, traced)
+            print(f"traced   {part} ({traced['seconds']} s)", file=sys.stderr)
+        if time.monotonic() > until:
+            return
+        _warm(kept.imports())
+        last = {key for key, one in kept.verdicts.items() if one["fate"] == "survived"}
+        todo = [
+            one for one in drawn if kept.verdict(one) is None and (not asked.survivors or one.key in last)
+        ]
+        _judge(todo, kept, copies, until, wider=False)
+        if asked.wider:
+            alive = [one for one in drawn if (found := kept.verdict(one)) and found["fate"] == "survived"]
+            _judge(
+                [one for one in alive if not kept.verdicts[one.key]["wider"]], kept, copies, until, wider=True
+            )
+    sys.exit(report(drawn, kept))
 
 
-def _read(path: Path) -> dict[str, dict[str, Any]]:
-    if not path.exists():
-        return {}
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    return {f"{one['file']}: {one['source']}: {one['edit']}": one for one in lines}
+def _warm(modules: Iterable[str]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in modules:
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
+    assert threading.active_count() == 1, "a process with threads must not fork"
 
 
-def report(number: int, seed: int, path: Path) -> None:
-    """A table of packages, and the survivors that no reason excuses."""
-    results = _read(path)
-    excused = json.loads(EQUIVALENT.read_text()) if EQUIVALENT.exists() else {}
-    drawn = [(package, mutant.key) for package, mutant in sample(number, seed, None) if mutant.key in results]
-    print("| package | mutants | killed | equivalent | survived |\n|---|---|---|---|---|")
-    survivors: list[str] = []
-    counts = [0, 0, 0]
-    for package in TESTS:
-        keys = [key for of, key in drawn if of == package]
-        killed = [key for key in keys if results[key]["killed"]]
-        alive = [key for key in keys if not results[key]["killed"]]
-        named = [key for key in alive if key in excused]
-        survivors += [key for key in alive if key not in excused]
-        print(f"| {package} | {len(keys)} | {len(killed)} | {len(named)} | {len(alive) - len(named)} |")
-        counts = [total + more for total, more in zip(counts, map(len, (keys, killed, named)), strict=True)]
-    total, killed_count, named_count = counts
-    share = killed_count / max(1, total - named_count)
-    print(f"| all | {total} | {killed_count} | {named_count} | {total - killed_count - named_count} |")
-    print(f"\n{share:.0%} killed of those that are not equivalent.")
-    for key in survivors:
-        print(f"survived: {key}")
+def _judge(mutants: Iterable[Mutant], kept: Kept, copies: Copies, until: float, *, wider: bool) -> None:
+    def task(mutant: Mutant) -> tuple[Mutant, list[str], list[str] | None]:
+        tests = kept.tests_for(mutant)
+        files = list(dict.fromkeys(map(_file, tests)))
+        return (mutant, list(WIDER), None) if wider else (mutant, files, tests)
+
+    for mutant, verdict in _in_children(_judged, map(task, mutants), copies, until):
+        kept.judge(mutant, verdict, wider=wider)
+        print(f"{verdict['fate']:8} {mutant.key} ({verdict['by']}, {verdict['seconds']} s)", file=sys.stderr)
+
+
+def report(drawn: Sequence[Mutant], kept: Kept) -> int:
+    """Print a table of packages and what is amiss; 1 if that is anything but a test that ran too long."""
+    excused: dict[str, str] = json.loads(EQUIVALENT.read_text())
+    counts: dict[str, Counter[str]] = {package: Counter() for package in (*PACKAGES, "all")}
+    amiss: list[str] = []
+    for mutant in drawn:
+        verdict = kept.verdict(mutant) or {"fate": "not judged", "by": ""}
+        fate = verdict["fate"]
+        if mutant.key in excused:
+            fate = "equivalent" if fate == "survived" else f"{fate}, though named as equivalent"
+        for package in (mutant.package, "all"):
+            counts[package][fate] += 1
+        if fate not in {"killed", "equivalent", "not judged"}:
+            amiss.append(f"{fate}: line {mutant.line} of {mutant.key} {verdict['by']}")
+    columns = ("killed", "timeout", "equivalent", "survived", "error", "not judged")
+    print(f"| package | mutants | {' | '.join(columns)} |\n|---|{'---|' * (len(columns) + 1)}")
+    for package, count in counts.items():
+        print(f"| {package} | {count.total()} | {' | '.join(str(count[each]) for each in columns)} |")
+    every = counts["all"]
+    killed = every["killed"] + every["timeout"]
+    print(f"\n{killed / max(1, killed + every['survived']):.1%} killed of those that are not equivalent.")
+    print("\n".join(amiss))
+    return int(any(not line.startswith("timeout:") for line in amiss))
 
 
 if __name__ == "__main__":

@@ -562,6 +562,11 @@ BEDROCK = {
         pytest.param([BEDROCK | {"Effect": "Deny"}], False, id="a denial is no trust"),
         pytest.param([BEDROCK, BEDROCK | {"Effect": "Deny"}], False, id="a denial wins"),
         pytest.param(
+            [BEDROCK | {"Effect": "Deny", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}],
+            False,
+            id="a denial under a condition is no trust either",
+        ),
+        pytest.param(
             [BEDROCK, BEDROCK | {"Effect": "Deny", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}],
             True,
             id="a denial under a condition is not judged",

@@ -14,7 +14,7 @@ from vlm_runner.models import find
 from vlm_runner.plan import estimate, within
 from vlm_runner.plan.cost import CALL_SECONDS, WARMING_HOURS
 
-from .test_cost import LLAMA, census, spec_of
+from .test_cost import LLAMA, NOVA, census, spec_of
 
 
 def test_the_rent_lasts_as_long_as_warming_and_all_calls() -> None:
@@ -28,11 +28,12 @@ def test_the_rent_lasts_as_long_as_warming_and_all_calls() -> None:
 
 def test_prompts_that_were_not_counted_cost_as_much_as_the_longest_that_was() -> None:
     stats = SubsetStats(rows=9, usable=9, text_tokens=9, prompt_tokens=[100, 400])
-    profile = find(LLAMA)
-    spec = spec_of(test={"rows": 5, "compare_base": True, "max_tokens": 10})
+    profile = find(NOVA)
+    spec = spec_of(NOVA, test={"rows": 5, "compare_base": True, "max_tokens": 10})
 
     cost = estimate(spec, profile, stats, None)
 
+    assert cost.calls is not None
     assert cost.calls == profile.call_cost(100 + 400 + 3 * 400, 5 * 10)
 
 
