@@ -26,6 +26,7 @@ WHAT = {
     "reap": "`reap --json`",
     "submit": "`submit --json`",
     "sweep": "`sweep --json`",
+    "sweep-dry-run": "`sweep --dry-run --json`",
     "sagemaker-upsert": "`sagemaker upsert --json`",
     "sagemaker-start": "`sagemaker start --json`",
     "sagemaker-describe": "`sagemaker describe --json`",

@@ -428,6 +428,16 @@ class SweepRowJson(TypedDict):
     reason: str | None
 
 
+class PlannedRunJson(TypedDict):
+    """One run of `sweep --dry-run`."""
+
+    run_id: str
+    values: dict[str, Any]
+    """What it differs in: dotted paths into the spec."""
+    group: str
+    """Runs of one group share their uploads."""
+
+
 class PipelineJson(TypedDict):
     """`sagemaker upsert`."""
 
@@ -477,6 +487,7 @@ OUTPUTS: Final[dict[str, Any]] = {
     "reap": list[RentedJson],
     "submit": SubmittedJson,
     "sweep": list[SweepRowJson],
+    "sweep-dry-run": list[PlannedRunJson],
     "sagemaker-upsert": PipelineJson,
     "sagemaker-start": PipelineStartJson,
     "sagemaker-describe": PipelineExecutionJson,

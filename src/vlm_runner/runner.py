@@ -35,7 +35,7 @@ from vlm_runner.steps.job_wakeups import JobWakeups
 from vlm_runner.steps.ports import Ports
 from vlm_runner.steps.prepare import check_spec, prepare
 from vlm_runner.steps.preview import RunPreview, preview_run
-from vlm_runner.steps.stage import stage_images
+from vlm_runner.steps.stage import refuse_other_content, stage_images
 from vlm_runner.stores import open_store
 from vlm_runner.task_groups import task_group
 from vlm_runner.watch.sinks import EventSinks
@@ -319,22 +319,28 @@ class Runner:
             )
         return run
 
-    async def preview(self, created: RunCreated) -> RunPreview:
-        """What the run that `prepare` described would find, upload, create and cost. Reads only."""
-        return await preview_run(created, self._ports(created.region, created.run_id))
+    async def preview(self, created: RunCreated, *, like: RunCreated | None = None) -> RunPreview:
+        """
+        What the run that `prepare` described would find, upload, create and cost. Reads only.
+
+        `like` is a run on the same data that was looked at before: the data is then not read again.
+        """
+        return await preview_run(created, self._ports(created.region, created.run_id), like=like)
 
     async def create(self, created: RunCreated) -> str:
         """
         Save the run that `prepare` described, unless it exists; return its id.
 
         Raises:
-            ConfigurationError: the store of checkpoints cannot keep two processes from driving one run.
+            ConfigurationError: the store of checkpoints cannot keep two processes from driving one run, or
+                the keys in S3 hold another dataset or prompt.
         """
+        first = Entry(sequence=1, at=self._clock.now(), event=created)
+        run = Run.begin(first)
+        await refuse_other_content(run, self._ports_of(run))
         if not self._proven:
             await self._store.prove()
             self._proven = True
-        first = Entry(sequence=1, at=self._clock.now(), event=created)
-        run = Run.begin(first)
         if await lease.create(self._store, first, run, clock=self._clock):
             self._bus.entry(run, first)
         return run.run_id

@@ -283,6 +283,12 @@ class RunSpec(Section, frozen=True):
         serving = self.serving.model_copy(update={"mode": ServingMode.AUTO})
         return self.model_copy(update={"serving": serving}).fingerprint
 
+    @property
+    def content(self) -> str:
+        """Eight hex digits of what decides the staged objects: runs that share it share their uploads."""
+        parts = [self.dataset, self.prompt, self.images, self.model, self.storage]
+        return hashlib.sha256("|".join(part.model_dump_json() for part in parts).encode()).hexdigest()[:8]
+
     @classmethod
     def from_toml(cls, path: Path) -> Self:
         """

@@ -23,6 +23,8 @@ def output_of(words: Sequence[str]) -> str | None:
         return None if "--help" in words else name
     if "--json" not in words:
         return None
+    if name == "sweep" and "--dry-run" in words:
+        return "sweep-dry-run"
     detached = name == "start" and not {"-d", "--detach"}.isdisjoint(words)
     return "start-detach" if detached else name
 

@@ -6,6 +6,7 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import boto3
 import pytest
 from click.testing import CliRunner, Result
 
@@ -26,7 +27,7 @@ validation_split = "validation"
 [model]
 base = "{base}"
 [training]
-role_arn = "arn:aws:iam::123456789012:role/sft"
+role_arn = "arn:aws:iam::123456789012:role/bedrock-sft"
 hyperparameters = {{ epochCount = 2 }}
 [serving]
 mode = "provisioned"
@@ -107,6 +108,7 @@ def test_a_plan_says_what_is_unknown_and_never_guesses(spec: Path) -> None:
 def test_a_plan_asks_aws_and_changes_nothing(
     sandbox: Sandbox, spec: Path, tmp_path: Path, prices: None
 ) -> None:
+    spec.write_text(spec.read_text().replace("bedrock-sft", "none"))
     sandbox.calls.clear()
 
     result = run("plan", spec, "--json", "--endpoint-url", sandbox.url, "--store", tmp_path / "runs")
@@ -180,6 +182,52 @@ def test_start_creates_nothing_where_lint_has_errors(sandbox: Sandbox, spec: Pat
 
     assert isinstance(result.exception, DataError)
     assert "T220" in str(result.exception)
+    assert not list((tmp_path / "runs").rglob("state.json"))
+
+
+def test_start_creates_nothing_where_the_role_does_not_exist(
+    sandbox: Sandbox, spec: Path, tmp_path: Path
+) -> None:
+    spec.write_text(spec.read_text().replace("bedrock-sft", "none"))
+    sandbox.calls.clear()
+
+    result = run("start", spec, "--yes", "--endpoint-url", sandbox.url, "--store", tmp_path / "runs", "-q")
+
+    assert isinstance(result.exception, ConfigurationError)
+    assert "there is no role none (C06)" in str(result.exception)
+    assert f"vlm-runner iam {spec} --only role_trust" in str(result.exception)
+    counts = sandbox.calls.as_json()["counts"]
+    assert not [name for name in counts if name.startswith(("Create", "Put"))]
+    assert not list((tmp_path / "runs").rglob("state.json"))
+
+
+def test_start_asks_iam_nothing_with_no_doctor(sandbox: Sandbox, spec: Path, tmp_path: Path) -> None:
+    spec.write_text(spec.read_text().replace("bedrock-sft", "none"))
+    sandbox.calls.clear()
+    words = ("--yes", "--no-lint", "--no-doctor", "--timeout", "0s", "-q")
+
+    result = run("start", spec, *words, "--endpoint-url", sandbox.url, "--store", tmp_path / "runs")
+
+    assert result.exit_code == 101, result.output
+    assert "GetRole" not in sandbox.calls.as_json()["counts"]
+
+
+@pytest.mark.parametrize("words", [(), ("--no-lint", "--no-doctor")])
+def test_start_creates_no_run_where_its_keys_hold_other_content(
+    sandbox: Sandbox, spec: Path, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    spec.write_text(spec.read_text() + '[storage]\nbucket = "other-{account}"\n')
+    s3 = boto3.client("s3", region_name="us-east-1", endpoint_url=sandbox.url)
+    s3.create_bucket(Bucket="other-123456789012")
+    claim = json.dumps({"fingerprint": "of another", "run_id": "dogs"}).encode()
+    s3.put_object(Bucket="other-123456789012", Key="data/train/content.json", Body=claim)
+    where = ("--endpoint-url", sandbox.url, "--store", tmp_path / "runs")
+
+    result = run("start", spec, "--yes", "-q", *words, *where)
+
+    assert isinstance(result.exception, ConfigurationError)
+    assert "(of run dogs)" in str(result.exception)
+    assert "prefix = " in str(result.exception)
     assert not list((tmp_path / "runs").rglob("state.json"))
 
 

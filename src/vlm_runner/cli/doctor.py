@@ -24,8 +24,11 @@ from vlm_runner.runner import Runner
 from vlm_runner.spec import RunSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vlm_runner.aws.ports import Objects
     from vlm_runner.doctor import Check
+    from vlm_runner.doctor.checks import Part
     from vlm_runner.models import Catalogue, ModelProfile
     from vlm_runner.settings import Settings
 
@@ -59,16 +62,20 @@ def doctor(spec_file: str, run_id: str | None, *, as_json: bool, **flags: Any) -
 
 
 async def run_doctor(
-    spec: RunSpec, settings: Settings, catalogue: Catalogue, run_id: str | None
+    spec: RunSpec,
+    settings: Settings,
+    catalogue: Catalogue,
+    run_id: str | None,
+    parts: Sequence[Part] | None = None,
 ) -> list[Check]:
-    """Open a session as the settings say, and run all checks."""
+    """Open a session as the settings say, and run all checks, or those of `parts`."""
     profile, region = catalogue.find(spec.model.base), settings.region or ""
     if not region:
         refuse(region_problems(profile, region))
     async with AwsSession(
         region=region, profile=settings.profile, endpoint_url=settings.endpoint_url
     ) as session:
-        return await run_checks(subject_of(spec, profile, catalogue, settings, session, run_id=run_id))
+        return await run_checks(subject_of(spec, profile, catalogue, settings, session, run_id=run_id), parts)
 
 
 def subject_of(

@@ -58,6 +58,11 @@ def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(command)
 
 
+def doctor_option(command: F) -> F:
+    text = "Check role, bucket, rights and quotas before anything is created."
+    return click.option("--doctor/--no-doctor", default=True, help=text)(command)
+
+
 def verify_option(command: F) -> F:
     text = "Check the images in S3 instead of trusting the markers of earlier uploads."
     return click.option("--verify", is_flag=True, help=text)(command)

@@ -17,9 +17,10 @@ import click
 from vlm_runner.aws.session import AwsSession
 from vlm_runner.checkpoint import lease
 from vlm_runner.cli import console
-from vlm_runner.cli.options import Where, json_option, where_options
+from vlm_runner.cli.confirm import Consent
+from vlm_runner.cli.options import Where, doctor_option, json_option, where_options
 from vlm_runner.cli.resolve import duration, settings_for
-from vlm_runner.cli.start import confirm_plan
+from vlm_runner.cli.start import create
 from vlm_runner.cli.submit import note_local_dataset
 from vlm_runner.errors import AwsUnavailable, ConfigurationError, RunNotFound, UsageError
 from vlm_runner.runner import Runner
@@ -116,6 +117,7 @@ def upsert(*, as_json: bool, only_print: bool, **flags: Any) -> None:
 @click.option("--instance-type", help="Else as upserted.")
 @click.option("--role-arn", help="Under which the steps run; else as upserted.")
 @click.option("--selective", "steps", multiple=True, metavar="STEP", help="Run only this step again.")
+@doctor_option
 @json_option
 @where_options
 def start(spec_file: str, **flags: Any) -> None:
@@ -132,7 +134,8 @@ def start(spec_file: str, **flags: Any) -> None:
     spec = RunSpec.from_toml(Path(spec_file))
     settings = settings_for(where, spec_region=spec.aws.region)
     note_local_dataset(spec)
-    run, arn = anyio.run(partial(_start, settings, spec, flags))
+    consent = Consent(spec_file=spec_file, yes=flags["yes"], doctor=flags["doctor"], driven_here=False)
+    run, arn = anyio.run(partial(_start, settings, spec, flags, consent))
     console.say(f"Run {run.run_id} is execution {arn}. Wait for it: vlm-runner sagemaker wait {run.run_id}")
     if flags["as_json"]:
         console.result_json({"run_id": run.run_id, "execution": arn})
@@ -234,12 +237,13 @@ def _opened(settings: Settings) -> AbstractAsyncContextManager[SageMaker]:
     return opened()
 
 
-async def _start(settings: Settings, spec: RunSpec, flags: dict[str, Any]) -> tuple[Run, str]:
+async def _start(
+    settings: Settings, spec: RunSpec, flags: dict[str, Any], consent: Consent
+) -> tuple[Run, str]:
     async with Runner.open(settings) as runner:
-        created = await runner.prepare(spec, run_id=flags["run_id"])
-        if created is not None:
-            await runner.create(await confirm_plan(runner, created, yes=flags["yes"], lint=True))
-        checkpoint, _ = await lease.load(runner.store, await runner.id_of(spec, flags["run_id"]))
+        checkpoint, _ = await lease.load(
+            runner.store, await create(runner, settings, spec, flags["run_id"], consent)
+        )
     run = checkpoint.run
     given = {
         "INST_COUNT": flags["instances"],

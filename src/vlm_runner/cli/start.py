@@ -11,22 +11,24 @@ import anyio
 import click
 
 from vlm_runner.cli import console
+from vlm_runner.cli.confirm import Consent, confirm
 from vlm_runner.cli.detached import begin_detached
 from vlm_runner.cli.foreground import drive_to_end
-from vlm_runner.cli.lint import table
-from vlm_runner.cli.options import Where, json_option, verbosity_options, verify_option, where_options
-from vlm_runner.cli.plan import plan_of
+from vlm_runner.cli.options import (
+    Where,
+    doctor_option,
+    json_option,
+    verbosity_options,
+    verify_option,
+    where_options,
+)
 from vlm_runner.cli.resolve import duration, settings_for, verifying
 from vlm_runner.core.run import Phase
-from vlm_runner.errors import DataError, UsageError
-from vlm_runner.lint import Severity
-from vlm_runner.lint.rows import order
-from vlm_runner.plan import plan_text
+from vlm_runner.errors import UsageError
 from vlm_runner.runner import Runner
 from vlm_runner.spec import RunSpec
 
 if TYPE_CHECKING:
-    from vlm_runner.core.events import RunCreated
     from vlm_runner.json_output import DetachedRunJson
     from vlm_runner.runner import RunHandle
     from vlm_runner.settings import Settings
@@ -42,6 +44,7 @@ TIMEOUT_HELP = "Stop after, e.g., 90m; the run can be resumed."
     "-d", "--detach", is_flag=True, help="Drive the run in the background, and return once it runs."
 )
 @click.option("--lint/--no-lint", default=True, help="Check every row before anything is created.")
+@doctor_option
 @click.option("--timeout", metavar="TIME", callback=duration, help=TIMEOUT_HELP)
 @verify_option
 @json_option
@@ -54,6 +57,7 @@ def start(
     yes: bool,
     detach: bool,
     lint: bool,
+    doctor: bool,
     timeout: float | None,
     verify: bool,
     **flags: Any,
@@ -71,14 +75,12 @@ def start(
     spec = RunSpec.from_toml(Path(spec_file))
     settings = settings_for(where, spec_region=spec.aws.region, ask_profile=True)
     settings = verifying(settings, verify=verify)
+    consent = Consent(spec_file=spec_file, yes=yes, lint=lint, doctor=doctor)
     if detach:
-        sys.exit(start_detached(settings, spec, run_id, where, yes=yes, lint=lint, timeout=timeout, **voice))
+        sys.exit(start_detached(settings, spec, run_id, where, consent, timeout=timeout, **voice))
 
     async def begin(runner: Runner) -> RunHandle:
-        created = await runner.prepare(spec, run_id=run_id)
-        if created is not None:
-            await runner.create(await confirm_plan(runner, created, yes=yes, lint=lint))
-        return await runner.start(spec, run_id=run_id)
+        return await runner.resume(await create(runner, settings, spec, run_id, consent))
 
     sys.exit(drive_to_end(settings, begin, timeout=timeout, where=where, **voice))
 
@@ -149,46 +151,20 @@ def cancel(run_id: str, reason: str, *, detach: bool, **flags: Any) -> None:
     sys.exit(drive_to_end(settings, begin, where=where, **voice))
 
 
+async def create(
+    runner: Runner, settings: Settings, spec: RunSpec, run_id: str | None, consent: Consent
+) -> str:
+    """The id of the run of `spec`, which is created, if it does not exist, once a person agrees."""
+    created = await runner.prepare(spec, run_id=run_id)
+    for agreed in await confirm(runner, settings, [created] if created is not None else [], consent):
+        await runner.create(agreed)
+    return await runner.id_of(spec, run_id)
+
+
 def split_flags(flags: dict[str, Any]) -> tuple[Where, dict[str, Any]]:
     """Shared flags, by what they are about."""
     voice = {name: flags.pop(name) for name in ("as_json", "quiet", "verbose")}
     return Where(**flags), voice
-
-
-async def confirm_plan(runner: Runner, created: RunCreated, *, yes: bool, lint: bool) -> RunCreated:
-    """
-    Show the plan, and ask before money is spent; return what is to be created.
-
-    Raises:
-        DataError: lint has errors, and nothing was created.
-        UsageError: there is no terminal to ask for confirmation, or the answer was no.
-    """
-    terminal = sys.stdin.isatty() and sys.stderr.isatty()
-    if not (yes or terminal) and created.budget is None:
-        raise UsageError(
-            "This run costs money, and there is no terminal to ask for confirmation.",
-            hint="Confirm with: --yes, or set max_cost under [budget].",
-        )
-    if yes and not lint:
-        return created
-    preview = await runner.preview(created)
-    plan = plan_of(created, preview, runner.catalogue)
-    if terminal:
-        console.say(plan_text(plan, settings=False))
-    if plan.report.failed and lint:
-        if not terminal:
-            console.say(table(plan.report))
-        first = min(plan.report.findings, key=order)
-        raise DataError(
-            f"Lint has {plan.report.count(Severity.ERROR):,} errors, the first ({first.code}) of "
-            f"{first.where or 'the spec'}: {first.message}. Nothing was created.",
-            hint="See vlm-runner lint, and its --fix. To start anyway: --no-lint",
-        )
-    if yes or not terminal:
-        return preview.created
-    if not await confirmed("Start it?"):
-        raise UsageError("Nothing was started.")
-    return preview.created
 
 
 def start_detached(
@@ -196,9 +172,8 @@ def start_detached(
     spec: RunSpec,
     run_id: str | None,
     where: Where,
+    consent: Consent,
     *,
-    yes: bool,
-    lint: bool,
     timeout: float | None,
     as_json: bool,
     quiet: bool,
@@ -210,14 +185,11 @@ def start_detached(
     Returns the exit code once that process drives the run, or has ended without.
     """
 
-    async def create() -> str:
+    async def begin() -> str:
         async with Runner.open(settings) as runner:
-            created = await runner.prepare(spec, run_id=run_id)
-            if created is None:
-                return await runner.id_of(spec, run_id)
-            return await runner.create(await confirm_plan(runner, created, yes=yes, lint=lint))
+            return await create(runner, settings, spec, run_id, consent)
 
-    name = anyio.run(create)
+    name = anyio.run(begin)
     flags = where.repeated(settings)
     words = [*flags, *(["--verify"] if settings.upload.verify else [])]
     words += [*(["--quiet"] if quiet else []), *(["--verbose"] if verbose else [])]
@@ -236,14 +208,3 @@ def start_detached(
     else:
         console.result(name)
     return code
-
-
-async def confirmed(question: str) -> bool:
-    """
-    Whether the person at the terminal says yes; anything else is no.
-
-    Waits without a thread and without readline, which would keep Ctrl-C to itself.
-    """
-    click.echo(f"{question} [y/N]: ", nl=False, err=True)
-    await anyio.wait_readable(sys.stdin)
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}

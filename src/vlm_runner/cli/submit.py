@@ -13,9 +13,10 @@ import click
 from vlm_runner.aws.session import AwsSession
 from vlm_runner.checkpoint import lease
 from vlm_runner.cli import console
-from vlm_runner.cli.options import Where, json_option, where_options
+from vlm_runner.cli.confirm import Consent
+from vlm_runner.cli.options import Where, doctor_option, json_option, where_options
 from vlm_runner.cli.resolve import settings_for
-from vlm_runner.cli.start import confirm_plan
+from vlm_runner.cli.start import create
 from vlm_runner.errors import ConfigurationError
 from vlm_runner.runner import Runner
 from vlm_runner.spec import RunSpec
@@ -38,9 +39,19 @@ if TYPE_CHECKING:
     help="Stack of deploy/template.yaml.",
 )
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
+@doctor_option
 @json_option
 @where_options
-def submit(spec_file: str, run_id: str | None, *, stack: str, yes: bool, as_json: bool, **flags: Any) -> None:
+def submit(
+    spec_file: str,
+    run_id: str | None,
+    *,
+    stack: str,
+    yes: bool,
+    doctor: bool,
+    as_json: bool,
+    **flags: Any,
+) -> None:
     """Check SPEC, save the run, and drive it in an ECS task.
 
     Prints the run id.
@@ -57,7 +68,8 @@ def submit(spec_file: str, run_id: str | None, *, stack: str, yes: bool, as_json
     spec = RunSpec.from_toml(Path(spec_file))
     settings = settings_for(Where(**flags), spec_region=spec.aws.region)
     note_local_dataset(spec)
-    run, task, place = anyio.run(partial(_submit, settings, spec, run_id, stack, yes=yes))
+    consent = Consent(spec_file=spec_file, yes=yes, doctor=doctor, driven_here=False)
+    run, task, place = anyio.run(partial(_submit, settings, spec, run_id, stack, consent))
     console.say(f"Run {run.run_id} is driven by task {task}.")
     console.say(f"Follow it: vlm-runner events {run.run_id} -f --store {place.checkpoint_uri}")
     if as_json:
@@ -81,7 +93,7 @@ def note_local_dataset(spec: RunSpec) -> None:
 
 
 async def _submit(
-    settings: Settings, spec: RunSpec, run_id: str | None, stack: str, *, yes: bool
+    settings: Settings, spec: RunSpec, run_id: str | None, stack: str, consent: Consent
 ) -> tuple[Run, str, EcsTarget]:
     if settings.region is None:
         raise ConfigurationError("The stack's region is unknown.", hint="Give --region, or set AWS_REGION.")
@@ -90,13 +102,10 @@ async def _submit(
     ) as session:
         ecs = session.ecs()
         place = await ecs.place(stack)
-        async with Runner.open(
-            settings.model_copy(update={"checkpoint_uri": place.checkpoint_uri})
-        ) as runner:
-            created = await runner.prepare(spec, run_id=run_id)
-            if created is not None:
-                await runner.create(await confirm_plan(runner, created, yes=yes, lint=True))
-            checkpoint, _ = await lease.load(runner.store, await runner.id_of(spec, run_id))
+        settings = settings.model_copy(update={"checkpoint_uri": place.checkpoint_uri})
+        async with Runner.open(settings) as runner:
+            name = await create(runner, settings, spec, run_id, consent)
+            checkpoint, _ = await lease.load(runner.store, name)
         run = checkpoint.run
         task = await ecs.run_task(place, ["resume", run.run_id], token=token_of(run), run_id=run.run_id)
     return run, task, place

@@ -12,18 +12,20 @@ import anyio
 import click
 
 from vlm_runner.cli import console
-from vlm_runner.cli.options import Where, json_option, where_options
+from vlm_runner.cli.confirm import Consent, confirm
+from vlm_runner.cli.foreground import watchers
+from vlm_runner.cli.options import doctor_option, json_option, verbosity_options, where_options
 from vlm_runner.cli.resolve import settings_for
-from vlm_runner.cli.start import confirm_plan
+from vlm_runner.cli.start import split_flags
 from vlm_runner.errors import Stopped
 from vlm_runner.report.summary import may_bill
 from vlm_runner.runner import Runner
 from vlm_runner.sweep import table
 from vlm_runner.sweep.drive import SweepDriver
 from vlm_runner.sweep.plan import read_sweep
-from vlm_runner.watch.log import LogWatcher, configure_logging
 
 if TYPE_CHECKING:
+    from vlm_runner.bus import Watcher
     from vlm_runner.settings import Settings
     from vlm_runner.sweep.drive import Result
     from vlm_runner.sweep.plan import Sweep
@@ -33,13 +35,22 @@ if TYPE_CHECKING:
 @click.argument("sweep_file", metavar="SWEEP", type=click.Path(dir_okay=False))
 @click.option("-y", "--yes", is_flag=True, help="Spend without asking.")
 @click.option("--dry-run", is_flag=True, help="List the runs; touch nothing.")
+@doctor_option
 @json_option
+@verbosity_options
 @where_options
-def sweep(sweep_file: str, *, yes: bool, dry_run: bool, as_json: bool, **flags: Any) -> None:
+def sweep(
+    sweep_file: str,
+    *,
+    yes: bool,
+    dry_run: bool,
+    doctor: bool,
+    **flags: Any,
+) -> None:
     """Run every combination of SWEEP, and compare them.
 
-    Images are uploaded once; jobs and throughputs are taken in turn, as many at a time as the file says.
-    Starting the same sweep again resumes each of its runs.
+    Shows what all runs cost together, and asks once. Images are uploaded once; jobs and throughputs are taken
+    in turn, as many at a time as the file says. Starting the same sweep again resumes each of its runs.
 
     \b
     Example:
@@ -53,13 +64,16 @@ def sweep(sweep_file: str, *, yes: bool, dry_run: bool, as_json: bool, **flags: 
         "training.hyperparameters.learningRate" = [0.00001, 0.00005]
         "training.hyperparameters.epochCount" = [1, 2, 3]
     """
-    plan = read_sweep(Path(sweep_file))
+    where, voice = split_flags(flags)
+    plan, as_json = read_sweep(Path(sweep_file)), voice.pop("as_json")
     if dry_run:
-        for planned in plan.runs:
-            console.result(f"{planned.run_id}  {planned.values}")
+        console.result_json(table.planned_json(plan)) if as_json else console.result(table.planned_text(plan))
         return
-    settings = settings_for(Where(**flags), spec_region=plan.runs[0].spec.aws.region)
-    results = anyio.run(partial(_sweep, settings, plan, yes=yes))
+    settings = settings_for(where, spec_region=plan.runs[0].spec.aws.region)
+    labels = {planned.run_id: table.values_text(planned.values) for planned in plan.runs}
+    consent = Consent(spec_file=sweep_file, yes=yes, doctor=doctor, labels=labels)
+    with watchers(settings, **voice) as watching:
+        results = anyio.run(partial(_sweep, settings, plan, consent, watching))
     rows = table.rows(results)
     console.result_json(rows) if as_json else console.result(table.table_text(rows))
     for result in results:
@@ -78,22 +92,16 @@ def code_of(results: list[Result]) -> int:
     return 75 if unfinished else 100
 
 
-async def _sweep(settings: Settings, plan: Sweep, *, yes: bool) -> list[Result]:
-    configure_logging("text" if sys.stderr.isatty() else "json", "normal")
+async def _sweep(settings: Settings, plan: Sweep, consent: Consent, watching: list[Watcher]) -> list[Result]:
     results: list[Result] = []
 
     def print_result(result: Result) -> None:
         state = result.run.outcome if result.run is not None else None
         console.say(f"Run {result.planned.run_id}: {state or 'not finished'}.")
 
-    async with Runner.open(settings, watchers=[LogWatcher()]) as runner:
+    async with Runner.open(settings, watchers=watching) as runner:
         driver = SweepDriver(plan, runner)
-        created = await driver.prepare()
-        created = [
-            # The rows are the same for all: they are linted once.
-            await confirm_plan(runner, one, yes=yes, lint=number == 0)
-            for number, one in enumerate(created)
-        ]
+        created = await confirm(runner, settings, await driver.prepare(), consent)
         async with anyio.create_task_group() as group:
 
             async def obey() -> None:

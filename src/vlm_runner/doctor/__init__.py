@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vlm_runner.doctor.checks import Subject, run_checks
+from vlm_runner.doctor.checks import BEFORE_DRIVING, BEFORE_START, Subject, run_checks
 from vlm_runner.plan.check import Check, Status
 
-__all__ = ["Check", "Status", "Subject", "run_checks"]
+__all__ = ["BEFORE_DRIVING", "BEFORE_START", "Check", "Status", "Subject", "run_checks"]

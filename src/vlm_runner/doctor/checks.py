@@ -6,14 +6,16 @@ import json
 import os
 import secrets
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import anyio.to_thread
 
 from vlm_runner import preflight
+from vlm_runner.aws.ports import Caller
 from vlm_runner.checkpoint.probe import conformance_failure
 from vlm_runner.core.names import bucket_name
 from vlm_runner.doctor import documents
@@ -23,10 +25,10 @@ from vlm_runner.plan.check import Check, Status
 from vlm_runner.spec import ServingMode
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Sequence
 
     from vlm_runner.aws.inspection import AwsInspection, Role
-    from vlm_runner.aws.ports import Aws, Caller, Objects
+    from vlm_runner.aws.ports import Aws, Objects
     from vlm_runner.models import Catalogue, ModelProfile
     from vlm_runner.preflight import Problem
     from vlm_runner.spec import RunSpec
@@ -83,8 +85,12 @@ def scope_of(
     )
 
 
-async def run_checks(subject: Subject) -> list[Check]:
-    """All checks, in the order in which a person would fix what they find. Nothing is changed."""
+async def run_checks(subject: Subject, parts: Sequence[Part] | None = None) -> list[Check]:
+    """
+    All checks, or those of `parts`, in the order in which a person would fix what they find.
+
+    Nothing is changed, but for the probe object in an S3 checkpoint store.
+    """
     found: list[Check] = [check async for check in _region(subject)]
     try:
         caller = await subject.aws.account.caller()
@@ -93,7 +99,7 @@ async def run_checks(subject: Subject) -> list[Check]:
     except VlmRunnerError as error:
         return [*found, Check("C01", Status.UNKNOWN, "credentials", error.message, "Try again.")]
     found.append(Check("C01", Status.GOOD, "credentials", f"{caller.arn}"))
-    for part in (_spec, _clock, _model, _role, _bucket, _units, _jobs, _caller, _name, _store):
+    for part in ALL if parts is None else parts:
         try:
             async for check in part(subject, caller):
                 found.append(check)  # kept, even if the next question fails  # noqa: PERF401
@@ -414,6 +420,23 @@ async def _store(subject: Subject, _: Caller) -> AsyncIterator[Check]:
         said = f"the probe {key} could not be deleted: {error.message}"
         yield Check("C25", Status.DOUBTFUL, "checkpoints", said,
                     "Allow s3:DeleteObject there.")  # fmt: skip
+
+
+Part = Callable[[Subject, Caller], "AsyncIterator[Check]"]
+
+ALL: Final[tuple[Part, ...]] = (
+    _spec, _clock, _model, _role, _bucket, _units, _jobs, _caller, _name, _store,
+)  # fmt: skip
+
+BEFORE_START: Final[tuple[Part, ...]] = (_clock, _role, _bucket, _units)
+"""
+What would end a run after it has uploaded or trained; a few questions to AWS.
+
+`prepare` has asked for credentials, region and model. A full quota of jobs ends by itself.
+"""
+
+BEFORE_DRIVING: Final[tuple[Part, ...]] = (*BEFORE_START, _caller)
+"""Also whether the caller may do all that a run does, for a run that these credentials drive."""
 
 
 def _local_store(folder: Path) -> Check:

@@ -161,7 +161,14 @@ def _run_id(plan: Plan) -> str | None:
 def plan_text(plan: Plan, *, settings: bool = True) -> str:
     return "\n".join(
         line
-        for part in (_head(plan), _data(plan), _uploads(plan), _resources(plan), _money(plan), _checks(plan))
+        for part in (
+            _head(plan),
+            data_text(plan),
+            uploads_text(plan),
+            _resources(plan),
+            _money(plan),
+            checks_text(plan),
+        )
         for line in part
     ) + ("\n" + "\n".join(_settings(plan)) if settings and plan.origins else "")
 
@@ -175,7 +182,7 @@ def _head(plan: Plan) -> list[str]:
     return [f"Run {created.run_id} in account {created.account}, {created.region}: {plan.model}"]
 
 
-def _data(plan: Plan) -> list[str]:
+def data_text(plan: Plan) -> list[str]:
     errors, warnings = plan.report.count(Severity.ERROR), plan.report.count(Severity.WARNING)
     lines = ["", f"Data: {plan.spec.dataset.source}, {errors:,} errors and {warnings:,} warnings in lint"]
     for name, census in plan.report.census.items():
@@ -187,7 +194,7 @@ def _data(plan: Plan) -> list[str]:
     return lines
 
 
-def _uploads(plan: Plan) -> list[str]:
+def uploads_text(plan: Plan) -> list[str]:
     lines = ["", "Upload:"] if plan.uploads else []
     for upload in plan.uploads:
         there = f"; {upload.objects_there:,} are there already" if upload.rows_there else ""
@@ -244,7 +251,7 @@ def _money(plan: Plan) -> list[str]:
     return lines
 
 
-def _checks(plan: Plan) -> list[str]:
+def checks_text(plan: Plan) -> list[str]:
     lines = [f"  {check.line}" for check in plan.doctor if check.matters]
     head = ["", "Doctor:"] if lines else []
     refusal = ["", f"REFUSED: {plan.refusal}"] if plan.refusal else []

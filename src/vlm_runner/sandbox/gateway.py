@@ -120,6 +120,8 @@ class Gateway:
                 return reply
         if scope.service == "sagemaker":
             return await self._in_thread(self.pipelines.handle, scope.region, request)
+        if scope.service == "iam":
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._state.roles.create_first)
         if scope.service == "sqs" and operation_of(scope, request)[1] == "ReceiveMessage":
             return await self._long_poll(scope, request)
         return await self._in_thread(self._moto.handle, scope, request)

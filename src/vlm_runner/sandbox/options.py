@@ -22,3 +22,5 @@ class SandboxOptions:
     account: str = "123456789012"
     seed: int = 0
     prices: PriceList = field(default_factory=PriceList)
+    roles: tuple[str, ...] = ("bedrock-sft",)
+    """Names of roles that the account has from the start; each trusts Bedrock, for this account's jobs."""

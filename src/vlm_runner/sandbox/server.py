@@ -44,7 +44,10 @@ class Sandbox:
     def __init__(self, options: SandboxOptions | None = None) -> None:
         self._options = options or SandboxOptions()
         self.clock = SimulatedClock(self._options.as_of, self._options.speed)
-        self.state = SandboxState(self._options.account, self.clock, self._options.seed, self._options.prices)
+        options = self._options
+        self.state = SandboxState(
+            options.account, self.clock, options.seed, options.prices, roles=options.roles
+        )
         self._moto = Moto(self._options.account)
         self._gateway = Gateway(self.state, self._moto, self._options.seed)
         self._stopping = threading.Event()

@@ -23,13 +23,20 @@ _TAGS_PER_RESOURCE = 50  # Bedrock API reference, TooManyTagsException
 class SandboxState:
     """All reads and changes hold `lock`."""
 
-    def __init__(self, account: str, clock: SimulatedClock, seed: int, prices: PriceList) -> None:
+    def __init__(
+        self,
+        account: str,
+        clock: SimulatedClock,
+        seed: int,
+        prices: PriceList,
+        roles: tuple[str, ...] = (),
+    ) -> None:
         self.account = account
         self._prices = prices
         self.clock = clock
         self.lock = threading.RLock()
         self.objects: Objects = MotoObjects(account)
-        self.roles: Roles = MotoRoles(account)
+        self.roles: Roles = MotoRoles(account, roles)
         self.event_publisher = EventPublisher(account)
         self._seed = seed
         self.reset()
@@ -42,6 +49,7 @@ class SandboxState:
             self.checks: list[threading.Thread] = []
             self.ledger = Ledger(self._prices)
             self.event_publisher.reset()
+            self.roles.reset()
 
     def region(self, name: str) -> Region:
         return self.regions.setdefault(name, Region(name))

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 from vlm_runner.core import names
 from vlm_runner.core.events import Entry
 from vlm_runner.core.run import Run
-from vlm_runner.core.text import json_object
 from vlm_runner.errors import NotFound
 from vlm_runner.ingest import shards
 from vlm_runner.plan import Upload, estimate
-from vlm_runner.preflight import key_problems
 from vlm_runner.spec import ServingMode
 from vlm_runner.steps.prepare import lint_all, verified
-from vlm_runner.steps.stage import content_key, transform_of
+from vlm_runner.steps.stage import other_content, transform_of
 
 if TYPE_CHECKING:
     from vlm_runner.core.events import RunCreated
@@ -39,13 +37,18 @@ class RunPreview:
     """Another dataset under the same keys, which the run would refuse to overwrite."""
 
 
-async def preview_run(created: RunCreated, ports: Ports) -> RunPreview:
-    """Look at the dataset and at what S3 holds of it already."""
+async def preview_run(created: RunCreated, ports: Ports, *, like: RunCreated | None = None) -> RunPreview:
+    """
+    Look at the dataset and at what S3 holds of it already.
+
+    `like` is a run on the same data, which is then neither opened nor linted again.
+    """
+    uid = created.uid if like is None else like.uid
     run = Run.begin(Entry(sequence=1, at=ports.clock.now(), event=created))
     profile = ports.catalogue.find(created.spec.model.base)
     pinned = partial(ports.open_dataset, created.spec, created.dataset.revision)
-    opened = await ports.datasets.opened(created.uid, pinned)
-    report = await ports.datasets.report(created.uid, partial(lint_all, opened, created.spec, profile, ports))
+    opened = await ports.datasets.opened(uid, pinned)
+    report = await ports.datasets.report(uid, partial(lint_all, opened, created.spec, profile, ports))
     subsets = [opened.train, *([opened.validation] if opened.validation is not None else [])]
     bucket_there, uploads, conflict = True, [], None
     for subset in subsets:
@@ -88,12 +91,7 @@ async def _there(run: Run, subset: Subset, ports: Ports) -> tuple[int, Problem |
     listed = [item async for item in objects.list(folder)]
     done = shards.read_markers(folder, listed, plan)
     rows = sum(plan[number].rows for number in done)
-    key = content_key(run, subset.name)
-    stored = await objects.get(key)
-    if stored is None:
-        return rows, None
-    found = key_problems(f"s3://{objects.bucket}/{key}", json_object(stored.body) or {}, fingerprint)
-    return rows, next(found, None)
+    return rows, await other_content(run, subset.name, ports)
 
 
 def _resources(run: Run, *, bucket_there: bool) -> tuple[tuple[str, str, str], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from vlm_runner import preflight
 from vlm_runner.core.decide import StageImages, WriteRecords
 from vlm_runner.core.events import ImagesStaged, RecordsWritten, SubsetStaged
 from vlm_runner.core.text import json_object
-from vlm_runner.errors import DataError, RowError
+from vlm_runner.errors import DataError, NotFound, RowError
 from vlm_runner.ingest.images import limits_of
 from vlm_runner.ingest.pipeline import BadRows, SubsetStaging, Transform
 from vlm_runner.ingest.records import write_records
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from vlm_runner.core.run import Run
     from vlm_runner.dataset.rows import Opened, Row, Subset
     from vlm_runner.models import ModelProfile
+    from vlm_runner.preflight import Problem
     from vlm_runner.prompts.templates import Prompt, Rendered
     from vlm_runner.steps.ports import Ports
 
@@ -219,3 +221,35 @@ async def claim_keys(objects: Objects, run: Run, subset: str, fingerprint: str) 
     found = await objects.get(key)
     content = {} if found is None else json_object(found.body) or {}
     preflight.refuse(preflight.key_problems(f"s3://{objects.bucket}/{key}", content, fingerprint))
+
+
+async def other_content(run: Run, subset: str, ports: Ports) -> Problem | None:
+    """
+    What the keys of `subset` hold, if it is not what this run would put there. Reads only.
+
+    Raises:
+        NotFound: there is no bucket.
+    """
+    objects, key = ports.bucket_of(run), content_key(run, subset)
+    stored = await objects.get(key)
+    if stored is None:
+        return None
+    fingerprint = transform_of(run, ports.catalogue.find(run.spec.model.base), subset).fingerprint
+    content = json_object(stored.body) or {}
+    return next(preflight.key_problems(f"s3://{objects.bucket}/{key}", content, fingerprint), None)
+
+
+async def refuse_other_content(run: Run, ports: Ports) -> None:
+    """
+    Find out before a run exists what staging would find out after.
+
+    Raises:
+        ConfigurationError: the run's keys hold another dataset or prompt.
+    """
+    subsets = [train_subset(run)]
+    if run.dataset.validation_rows is not None:
+        subsets.append(validation_subset(run))
+    with contextlib.suppress(NotFound):
+        for subset in subsets:
+            if (problem := await other_content(run, subset, ports)) is not None:
+                raise problem.error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import itertools
 import json
 import tomllib
@@ -80,10 +79,10 @@ def plan(sweep: SweepSpec, base: dict[str, Any]) -> tuple[Planned, ...]:
     if len(variants) > MOST_RUNS:
         raise ConfigurationError(f"This sweep has {len(variants)} runs; {MOST_RUNS} is the most.")
     made = [(values, _spec_of(base, values)) for values in variants]
-    groups = {_content(spec) for _, spec in made}
+    groups = {spec.content for _, spec in made}
     planned: dict[str, Planned] = {}
     for values, bare in made:
-        group = _content(bare)
+        group = bare.content
         spec = bare if len(groups) == 1 else _apart(bare, group)
         name = slug(sweep.name, 40) or "sweep"
         run_id, former = f"{name}-{spec.fingerprint[:8]}", spec.former_fingerprint
@@ -104,12 +103,6 @@ def _spec_of(base: dict[str, Any], values: dict[str, Any]) -> RunSpec:
         place[last] = value
     named = ", ".join(f"{path} = {json.dumps(value)}" for path, value in values.items())
     return RunSpec.from_table(table, name=f"the spec with {named}" if named else "the spec")
-
-
-def _content(spec: RunSpec) -> str:
-    """What decides the staged objects: other data, prompts, images or models need keys of their own."""
-    parts = [spec.dataset, spec.prompt, spec.images, spec.model, spec.storage]
-    return hashlib.sha256("|".join(part.model_dump_json() for part in parts).encode()).hexdigest()[:8]
 
 
 def _apart(spec: RunSpec, group: str) -> RunSpec:

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from vlm_runner.json_output import SweepRowJson
+    from vlm_runner.json_output import PlannedRunJson, SweepRowJson
     from vlm_runner.sweep.drive import Result
+    from vlm_runner.sweep.plan import Sweep
+
+
+def values_text(values: Mapping[str, Any]) -> str:
+    """As the sweep's file has them: `training.hyperparameters.epochCount = 2, test.rows = 5`."""
+    return ", ".join(
+        f"{key} = {json.dumps(value, ensure_ascii=False, default=str)}" for key, value in values.items()
+    )
+
+
+def planned_text(sweep: Sweep) -> str:
+    """A line for each run that the file describes."""
+    wide = max(len(planned.run_id) for planned in sweep.runs)
+    return "\n".join(
+        f"{planned.run_id:<{wide}}  {values_text(planned.values)}".rstrip() for planned in sweep.runs
+    )
+
+
+def planned_json(sweep: Sweep) -> list[PlannedRunJson]:
+    return [
+        {"run_id": planned.run_id, "values": planned.values, "group": planned.group} for planned in sweep.runs
+    ]
 
 
 def rows(results: Sequence[Result]) -> list[SweepRowJson]:

@@ -1,0 +1,60 @@
+"""The plan of a sweep: its runs beside each other, with a total."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from vlm_runner.plan.cost import billed, money
+from vlm_runner.plan.plan import checks_text, data_text, uploads_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from vlm_runner.plan.cost import Cost
+    from vlm_runner.plan.plan import Plan
+
+
+def plan_of_several(plans: Sequence[Plan], labels: Mapping[str, str]) -> str:
+    """
+    Text for a person who is about to pay for all of them.
+
+    `labels` says of each run, by its id, what it differs in. Data and uploads are shown once for all runs
+    that share them.
+    """
+    first = plans[0]
+    shared = list({plan.spec.content: plan for plan in reversed(plans)}.values())[::-1]
+    expected = billed(total(plans, lambda cost: cost.expected))
+    worst = _worst(plans)
+    lines = [f"{len(plans)} runs: fine-tune {first.model}, expected {expected} in all, worst case {worst}."]
+    if first.created is not None:
+        lines.append(f"Account {first.created.account}, {first.created.region}.")
+    for plan in shared:
+        lines += [*data_text(plan), *uploads_text(plan)]
+    return "\n".join([*lines, "", *_table(plans, labels), *checks_text(first)])
+
+
+def total(plans: Iterable[Plan], part: Callable[[Cost], Decimal | None]) -> Decimal | None:
+    """None where one of them is not known."""
+    parts = [part(plan.cost) for plan in plans]
+    known = [one for one in parts if one is not None]
+    return sum(known, Decimal(0)) if len(known) == len(parts) else None
+
+
+def _worst(plans: Sequence[Plan]) -> str:
+    if any(plan.cost.rents and plan.cost.kept_hours is None for plan in plans):
+        return "no limit"
+    return money(total(plans, lambda cost: cost.worst))
+
+
+def _table(plans: Sequence[Plan], labels: Mapping[str, str]) -> list[str]:
+    rows = [("RUN", "VALUES", "EXPECTED", "WORST CASE")]
+    for plan in plans:
+        run_id = plan.created.run_id if plan.created is not None else ""
+        rows.append((run_id, labels.get(run_id, ""), billed(plan.cost.expected), _worst([plan])))
+    rows.append(("total", "", billed(total(plans, lambda cost: cost.expected)), _worst(plans)))
+    wide = [max(len(row[column]) for row in rows) for column in range(4)]
+    return [
+        f"  {run:<{wide[0]}}  {values:<{wide[1]}}  {expected:>{wide[2]}}  {worst:>{wide[3]}}"
+        for run, values, expected, worst in rows
+    ]
