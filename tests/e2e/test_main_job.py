@@ -69,7 +69,7 @@ def test_the_notebooks_own_settings_succeed_on_its_own_model(laptop_of_2025: Lap
     spec = laptop.spec(
         folder,
         model=f'base = "{LLAMA}"',
-        training=f'role_arn = "arn:aws:iam::{ACCOUNT}:role/sft"\n'
+        training=f'role_arn = "arn:aws:iam::{ACCOUNT}:role/bedrock-sft"\n'
         "hyperparameters = { epochCount = 2, batchSize = 1, learningRate = 0.00001 }",
         test='rows = 2\napi = "invoke"',
     )
