@@ -70,9 +70,9 @@ async def confirm(
     plans = await _plans_of(runner, created, checks)
     if terminal:
         console.say(_shown(plans, consent))
-    _refuse_bad(checks, consent)
     for plan in plans:
         _refuse(plan, consent, terminal=terminal)
+    _refuse_bad(checks, consent)
     runs = "it" if len(plans) == 1 else f"these {len(plans)} runs"
     if terminal and not consent.yes and not await _confirmed(f"Start {runs}?"):
         raise UsageError("Nothing was started.")
@@ -115,8 +115,6 @@ def _refuse_bad(checks: Sequence[Check], consent: Consent) -> None:
 
 
 def _refuse(plan: Plan, consent: Consent, *, terminal: bool) -> None:
-    if plan.refusal:
-        raise ConfigurationError(plan.refusal, hint=f"Nothing was created. Then: {_again(consent)}")
     if plan.report.failed and consent.lint:
         if not terminal:
             console.say(table(plan.report))
@@ -126,6 +124,8 @@ def _refuse(plan: Plan, consent: Consent, *, terminal: bool) -> None:
             f"{first.where or 'the spec'}: {first.message}. Nothing was created.",
             hint=f"See vlm-runner lint {consent.spec_file}, and its --fix. To start anyway: --no-lint",
         )
+    if plan.refusal:
+        raise ConfigurationError(plan.refusal, hint=f"Nothing was created. Then: {_again(consent)}")
 
 
 def _again(consent: Consent) -> str:
