@@ -150,6 +150,9 @@ class _Edit:
 
 def _walk(node: ast.AST, classes: tuple[str, ...] = (), function: str = "") -> Iterator[tuple[str, _Edit]]:
     """All edits below a node, each with its function. Annotations, decorators and imports are left alone."""
+    match node:
+        case ast.If(test=ast.Name("TYPE_CHECKING")) | ast.Assign(targets=[ast.Name("__all__")]):
+            return
     yield from ((function, edit) for edit in _edits_of(node))
     if not function and isinstance(node, ast.Assign | ast.AnnAssign):
         yield from ((function, edit) for edit in _shorter(node.value))
@@ -162,8 +165,6 @@ def _walk(node: ast.AST, classes: tuple[str, ...] = (), function: str = "") -> I
         case ast.ClassDef():
             for statement in node.body:
                 yield from _walk(statement, (*classes, node.name), function)
-        case ast.If(test=ast.Name("TYPE_CHECKING")) | ast.Assign(targets=[ast.Name("__all__")]):
-            pass
         case _:
             for child in ast.iter_child_nodes(node):
                 if child is not getattr(node, "annotation", None):
@@ -483,12 +484,16 @@ class Kept:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
-        self._map, self._verdicts = folder / "map.json", folder / "verdicts.jsonl"
+        self._folder, self._verdicts = folder, folder / "verdicts.jsonl"
         self._source = _digest(*_files("src"))
         self.state = _digest(self._source, *_files("tests"))
-        self._parts: dict[str, Any] = json.loads(self._map.read_text()) if self._map.exists() else {}
+        files = {part: self._map(part) for part in NEAR}
+        self._parts = {part: json.loads(file.read_text()) for part, file in files.items() if file.exists()}
         lines = self._verdicts.read_text().splitlines() if self._verdicts.exists() else []
         self.verdicts: dict[str, dict[str, Any]] = {one["key"]: one for one in map(json.loads, lines)}
+
+    def _map(self, part: str) -> Path:
+        return self._folder / f"{part.replace('/', '-')}.json"
 
     def unmapped(self) -> list[tuple[str]]:
         """The parts of NEAR whose tests must be traced, since they or the source have changed."""
@@ -499,7 +504,7 @@ class Kept:
 
     def learn(self, part: str, traced: dict[str, Any]) -> None:
         self._parts[part] = {"state": self._state_of(part), **traced}
-        self._map.write_text(json.dumps(self._parts))
+        self._map(part).write_text(json.dumps(self._parts[part]))
 
     def imports(self) -> list[str]:
         """Of the modules that tests import, those that are no part of vlm_runner."""
@@ -622,7 +627,7 @@ def report(drawn: Sequence[Mutant], kept: Kept) -> int:
     for mutant in drawn:
         verdict = kept.verdict(mutant) or {"fate": "not judged", "by": ""}
         fate = verdict["fate"]
-        if mutant.key in excused:
+        if mutant.key in excused and fate != "not judged":
             fate = "equivalent" if fate == "survived" else f"{fate}, though named as equivalent"
         for package in (mutant.package, "all"):
             counts[package][fate] += 1

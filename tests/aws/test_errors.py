@@ -30,9 +30,11 @@ ROWS: list[tuple[str, int, type[VlmRunnerError], type[VlmRunnerError]]] = [
     # code, status, what it is, what it is for a create
     ("InternalServerException", 500, AwsUnavailable, UncertainCreate),
     ("InternalError", 500, AwsUnavailable, UncertainCreate),
+    ("InternalFailure", 500, AwsUnavailable, UncertainCreate),
     ("ServiceUnavailableException", 503, AwsUnavailable, UncertainCreate),
     ("ServiceUnavailable", 503, AwsUnavailable, UncertainCreate),
     ("RequestTimeout", 400, AwsUnavailable, UncertainCreate),
+    ("RequestTimeoutException", 400, AwsUnavailable, UncertainCreate),
     ("ModelTimeoutException", 408, AwsUnavailable, UncertainCreate),
     ("ModelErrorException", 424, AwsUnavailable, UncertainCreate),
     ("OperationAborted", 409, AwsUnavailable, UncertainCreate),
@@ -48,21 +50,37 @@ ROWS: list[tuple[str, int, type[VlmRunnerError], type[VlmRunnerError]]] = [
     ("ServiceQuotaExceededException", 400, QuotaExceeded, QuotaExceeded),
     ("LimitExceededException", 400, QuotaExceeded, QuotaExceeded),
     ("TooManyBuckets", 400, QuotaExceeded, QuotaExceeded),
+    ("ResourceLimitExceeded", 400, QuotaExceeded, QuotaExceeded),
     ("ExpiredToken", 400, CredentialsError, CredentialsError),
     ("ExpiredTokenException", 403, CredentialsError, CredentialsError),
     ("InvalidClientTokenId", 403, CredentialsError, CredentialsError),
     ("UnrecognizedClientException", 403, CredentialsError, CredentialsError),
     ("SignatureDoesNotMatch", 403, CredentialsError, CredentialsError),
     ("RequestTimeTooSkewed", 403, CredentialsError, CredentialsError),
+    ("AuthFailure", 401, CredentialsError, CredentialsError),
+    ("IncompleteSignature", 400, CredentialsError, CredentialsError),
+    ("InvalidAccessKeyId", 403, CredentialsError, CredentialsError),
+    ("InvalidSignatureException", 403, CredentialsError, CredentialsError),
+    ("InvalidToken", 400, CredentialsError, CredentialsError),
+    ("RequestExpired", 400, CredentialsError, CredentialsError),
     ("AccessDenied", 403, AccessDenied, AccessDenied),
     ("AccessDeniedException", 403, AccessDenied, AccessDenied),
+    ("AllAccessDisabled", 403, AccessDenied, AccessDenied),
+    ("NotAuthorized", 400, AccessDenied, AccessDenied),
+    ("OptInRequired", 403, AccessDenied, AccessDenied),
+    ("UnauthorizedOperation", 403, AccessDenied, AccessDenied),
     ("ResourceNotFoundException", 404, NotFound, NotFound),
     ("NoSuchKey", 404, NotFound, NotFound),
     ("NoSuchBucket", 404, NotFound, NotFound),
     ("404", 404, NotFound, NotFound),
+    ("NoSuchUpload", 404, NotFound, NotFound),
+    ("ResourceNotFound", 400, NotFound, NotFound),
     ("ConflictException", 400, Conflict, Conflict),
     ("PreconditionFailed", 412, Conflict, Conflict),
     ("BucketAlreadyOwnedByYou", 409, Conflict, Conflict),
+    ("BucketAlreadyExists", 409, Conflict, Conflict),
+    ("ConditionalRequestConflict", 409, Conflict, Conflict),
+    ("ResourceInUseException", 400, Conflict, Conflict),
     ("ValidationException", 400, AwsRefused, AwsRefused),
     # Codes that nobody has heard of go by their status.
     ("Novel", 500, AwsUnavailable, UncertainCreate),
@@ -94,8 +112,29 @@ def test_a_code_and_a_status_have_one_meaning(
     assert plain.message == f"Operation: {code or status}: why."
 
 
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [(code, kind) for code, _, kind, _ in ROWS if code not in {"Novel", "", "ValidationException"}],
+)
+def test_a_known_code_decides_whatever_the_status(code: str, kind: type[VlmRunnerError]) -> None:
+    """S3 answers 200 and puts the error into the body; within a stream of events there is no status."""
+    assert kind_of(code, 200) is kind
+    assert type(answered({"Error": {"Code": code}}, "Operation", create=False)) is kind
+
+
+def test_an_answer_without_code_status_or_message_is_a_refusal_that_says_so() -> None:
+    refused = answered({}, "Operation", create=True)
+
+    assert type(refused) is AwsRefused
+    assert refused.message == "Operation: 0: no message."
+
+
+def test_rows_above_name_every_code_of_the_table() -> None:
+    assert KINDS.keys() <= {code for code, *_ in ROWS}
+
+
 def test_every_code_of_the_table_is_of_a_kind_that_its_name_says() -> None:
-    """Rows above are samples; all others agree with them in what a name tells."""
+    """A row above cannot hold a slip of the table that its name contradicts."""
     for code, kind in KINDS.items():
         if "Throttl" in code or code.startswith("TooManyRequests"):
             assert kind is Throttled, code

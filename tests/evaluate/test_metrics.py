@@ -153,8 +153,24 @@ def test_the_same_items_count_more_than_the_same_reason() -> None:
                 ("added", "stood"),
             ],
         ),
+        (
+            "red label for a cat",
+            "blue label for a dog",
+            [("missing", "red label for a cat"), ("added", "blue label for a dog")],
+        ),
+        (
+            "red labels for a cat",
+            "blue labels for a dog",
+            [
+                ("missing", "red"),
+                ("added", "blue"),
+                ("same", " labels for a "),
+                ("missing", "cat"),
+                ("added", "dog"),
+            ],
+        ),
     ],
-    ids=["a short word", "a phrase"],
+    ids=["a short word", "a phrase", "eleven characters", "twelve characters"],
 )
 def test_only_a_phrase_in_common_separates_two_changes(
     reference: str, answer: str, pieces: list[tuple[str, str]]
