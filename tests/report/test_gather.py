@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import json
+
 import pytest
 
+from vlm_runner.core.events import TestsAnswered
 from vlm_runner.core.transitions import fold
+from vlm_runner.evaluate import AnsweredRow, ModelAnswer, to_line
 from vlm_runner.report.charts import chart, thinned, ticks
 from vlm_runner.report.collect import collect, curve
 from vlm_runner.testing import FakeObjects, FakeS3
 
-from .runs import history
+from .runs import history, picture
 
 TRAINING = (
     "step_number,epoch_number,training_loss,perplexity\n0,0,2.0,7\n1,0,1.0,3\n1,0,3.0,3\n2,1,x,\n3,1,0.5,1\n"
@@ -76,3 +81,87 @@ def test_long_curves_keep_their_ends() -> None:
 
     assert len(found) <= 240
     assert (found[0], found[-1]) == (points[0], points[-1])
+
+
+ANSWERS = "runs/pages-1/answers.jsonl"
+
+
+def bucket() -> tuple[FakeS3, FakeObjects]:
+    s3 = FakeS3()
+    s3.make_bucket("bucket", "123456789012")
+    return s3, FakeObjects(s3, "bucket", "123456789012")
+
+
+def row(number: int, *images: str) -> AnsweredRow:
+    first, *more = images or ("",)
+    return AnsweredRow(row=number, image=first, more_images=tuple(more), tuned=ModelAnswer(answer="x"))
+
+
+async def test_a_line_that_is_no_answer_is_named_and_the_others_are_read() -> None:
+    s3, objects = bucket()
+    s3.put("bucket", ANSWERS, f"{to_line(row(3))}\nbroken\n{to_line(row(5))}\n".encode())
+
+    found = await collect(fold(history()), objects)
+
+    assert [one.row for one in found.rows] == [3, 5]
+    assert found.missing == ("Line 2 of s3://bucket/runs/pages-1/answers.jsonl is not an answer.",)
+    assert found.thumbnails == {}
+
+
+async def test_a_run_that_saved_no_answers_misses_none() -> None:
+    _, objects = bucket()
+    entries = history()
+    unsaved = [
+        entry.model_copy(update={"event": entry.event.model_copy(update={"uri": None})})
+        if isinstance(entry.event, TestsAnswered)
+        else entry
+        for entry in entries
+    ]
+
+    assert (await collect(fold(unsaved), objects)).missing == ()
+    assert (await collect(fold(history(until=9)), objects)).missing == ()
+
+
+async def test_thumbnails_are_those_that_were_saved_and_the_others_are_made() -> None:
+    """Of all images of a row; one that is elsewhere, or gone, has none."""
+    s3, objects = bucket()
+    s3.put("bucket", "a.png", picture(1, 40))
+    s3.put("bucket", "b.png", picture(2, 50))
+    rows = [row(0, "s3://bucket/a.png"), row(1, "s3://bucket/a.png", "s3://bucket/b.png")]
+    rows += [row(2, "s3://other/a.png"), row(3, "s3://bucket/gone.png")]
+    s3.put("bucket", ANSWERS, "\n".join(map(to_line, rows)).encode())
+    saved = [
+        {"row": 0, "webp": "AAAA", "more": ["BBBB"]},
+        {"row": 1, "webp": "not base64!"},
+        {"webp": "AAAA"},
+        3,
+    ]
+    s3.put("bucket", "runs/pages-1/thumbnails.jsonl", "\n".join(map(json.dumps, saved)).encode())
+
+    found = (await collect(fold(history()), objects)).thumbnails
+
+    assert found[0] == ("AAAA", "BBBB")
+    assert [base64.b64decode(text)[8:12] for text in found[1]] == [b"WEBP", b"WEBP"]
+    assert set(found) == {0, 1}
+
+
+async def test_the_jobs_own_metrics_are_taken_and_not_those_of_another_job() -> None:
+    s3, objects = bucket()
+    for job, loss in (("aaaaaaaaaaaa", 9.0), ("jobjobjobjob", 0.5)):
+        folder = f"runs/pages-1/output/model-customization-job-{job}"
+        key = f"{folder}/training_artifacts/step_wise_training_metrics.csv"
+        s3.put("bucket", key, f"step_number,epoch_number,training_loss\n1,0,{loss}\n".encode())
+
+    found = await collect(fold(history()), objects)
+
+    assert found.training.points == ((1.0, 0.5),)
+    assert found.validation.points == ()
+
+
+def test_steps_of_several_lines_are_their_mean_and_come_in_order() -> None:
+    text = "step_number,epoch_number,training_loss\n7,1,4\n5,0,1\n5,0,2\n5,0,6\n6,1,2\n"
+
+    found = curve(text, "training_loss")
+
+    assert found.points == ((5.0, 3.0), (6.0, 2.0), (7.0, 4.0))
+    assert found.epochs == (5.0, 6.0)

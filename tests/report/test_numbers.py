@@ -1,0 +1,332 @@
+"""What the numbers of a page look like, and which of its rows are shown first."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from vlm_runner.core.events import BudgetFacts, RunCreated, TestsAnswered
+from vlm_runner.core.transitions import fold
+from vlm_runner.evaluate import AnsweredRow, ModelAnswer
+from vlm_runner.models import find
+from vlm_runner.report import render
+from vlm_runner.report.assemble import RunReport, assemble
+from vlm_runner.report.collect import Curve, ReportInputs
+from vlm_runner.report.money import TRAINING_NOTE, money
+from vlm_runner.report.render import NONE, Cell, RowView
+from vlm_runner.report.summary import summary
+
+from .runs import LLAMA, NOW, history, report
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "unknown"),
+        (0, "$0.00"),
+        (0.0099, "$0.0099"),
+        (0.01, "$0.01"),
+        (0.5, "$0.50"),
+        (1234.5, "$1,234.50"),
+    ],
+)
+def test_money_below_a_cent_has_four_decimals(value: float | None, text: str) -> None:
+    assert render._usd(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "before", "cell"),
+    [
+        (None, 0.5, Cell(NONE, None)),
+        (0.5, None, Cell("0.500", 50.0)),
+        (0.0, None, Cell("0.000", 0.0)),
+        (1.0, None, Cell("1.000", 100.0)),
+        (1.5, None, Cell("1.500", None)),
+        (-0.5, None, Cell("-0.500", None)),
+        (0.75, 0.5, Cell("0.750", 75.0, "▲ +0.250", better=True)),
+        (0.25, 0.5, Cell("0.250", 25.0, "▼ \N{MINUS SIGN}0.250", better=False)),
+        (0.5, 0.5004, Cell("0.500", 50.0, "= 0")),
+        (0.5, 0.5006, Cell("0.500", 50.0, "▼ \N{MINUS SIGN}0.001", better=False)),
+    ],
+)
+def test_a_score_tells_its_change_and_has_a_bar_only_from_nought_to_one(
+    value: float | None, before: float | None, cell: Cell
+) -> None:
+    assert render._cell(value, before) == cell
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"a": 1, "b": None, "c": "x"}, "a = 1, c = x"),
+        ({"a": None}, NONE),
+        ([1, "two"], "1, two"),
+        ((), ""),
+        (True, "true"),
+        ("True", "True"),
+        (3, "3"),
+    ],
+)
+def test_a_value_of_a_spec_is_written_plainly(value: Any, text: str) -> None:
+    assert render._plain(value) == text
+
+
+def test_a_specs_section_shows_what_is_set() -> None:
+    table = {"dataset": {"source": "s", "name": None, "columns": {}, "rows": 0}, "empty": {"a": None}, "v": 1}
+
+    assert render._spec_lines(table) == [("dataset", [("source", "s"), ("rows", "0")]), ("v", [("", "1")])]
+
+
+def view(number: int, score: float | None, change: float | None = None) -> RowView:
+    return RowView(number, f"row-{number}", (), (), None, "", "", (), score, change)
+
+
+def test_few_rows_need_no_guide() -> None:
+    assert render._extremes([view(n, n / 10, -1.0) for n in range(5)] + [view(9, None)]) == {}
+
+
+def test_the_five_worst_the_five_best_and_the_five_that_lost_most_come_first() -> None:
+    changes = [0.0, -0.1, -0.6, 0.3, -0.2, -0.3, None, -0.5, -0.4]
+
+    found = render._extremes([view(n, n / 10, change) for n, change in enumerate(changes)])
+
+    assert {name: [row.number for row in rows] for name, rows in found.items()} == {
+        "Least like the reference": [0, 1, 2, 3, 4],
+        "Most like the reference": [8, 7, 6, 5, 4],
+        "Worse than the base model": [2, 7, 8, 5, 4],
+    }
+
+
+def test_where_no_row_became_worse_none_is_called_so() -> None:
+    found = render._extremes([view(n, n / 10, 0.0) for n in range(6)])
+
+    assert list(found) == ["Least like the reference", "Most like the reference"]
+
+
+def test_a_long_text_says_how_much_is_left_out() -> None:
+    assert render.cut("x" * 10, 10) == "x" * 10
+    assert render.cut("x" * 1244, 10) == "x" * 10 + "\n… (1,234 more characters in answers.jsonl)"
+
+
+def test_phases_fill_a_bar_of_a_thousand_in_their_proportions() -> None:
+    """Phases of an hour each, but the one with two events."""
+    shown = render._run_view(report())["phases"]
+    whole = sum(phase["seconds"] for phase in shown)
+
+    assert [phase["width"] for phase in shown] == [round(p["seconds"] * 1000 / whole, 1) for p in shown]
+    assert shown[0]["x"] == 0
+    assert [phase["x"] for phase in shown[1:]] == [
+        round(sum(p["seconds"] for p in shown[:n]) * 1000 / whole, 1) for n in range(1, len(shown))
+    ]
+    assert {p["phase"] for p in shown if p["longest"]} == {
+        p["phase"] for p in shown if p["seconds"] == max(each["seconds"] for each in shown)
+    }
+
+
+def test_the_headline_is_the_findings_of_both_models_else_their_likeness() -> None:
+    one = report()
+    plain = _measured(AnsweredRow(row=0, reference="cat", tuned=ModelAnswer(answer="cat")))
+
+    assert render._headline(one) == {
+        "name": "Findings: F1",
+        "explained": "precision and recall in one number",
+        "tuned": one.evaluation.models["tuned"]["scores"]["findings.f1"],
+        "base": 0.0,
+    }
+    assert render._headline(plain) == {
+        "name": "Answer: similarity",
+        "explained": "characters shared with the reference, 0 to 1 (rapidfuzz ratio)",
+        "tuned": 1.0,
+        "base": None,
+    }
+    assert render._headline(_measured(AnsweredRow(row=0, tuned=ModelAnswer(error="no")))) is None
+
+
+def _measured(*rows: AnsweredRow, missing: tuple[str, ...] = (), **named: Any) -> RunReport:
+    entries = history(**named)
+    return assemble(
+        fold(entries), entries, ReportInputs(rows=rows, missing=missing), find(LLAMA), entries[-1].at
+    )
+
+
+def test_effort_of_a_model_is_told_line_by_line() -> None:
+    answers = [
+        ModelAnswer(answer="ab", seconds=1.0, input_tokens=1000, output_tokens=3, stop_reason="max_tokens"),
+        ModelAnswer(answer="abcd", seconds=2.5, input_tokens=500),
+        ModelAnswer(error="refused"),
+    ]
+    one = _measured(*(AnsweredRow(row=n, tuned=reply) for n, reply in enumerate(answers)))
+
+    assert render._effort(render._columns([one])) == [
+        ("Rows answered", ["2"]),
+        ("Rows refused", ["1"]),
+        ("Cut off at max_tokens", ["1"]),
+        ("Characters, mean", ["3"]),
+        ("Seconds, median", ["1.75 s"]),
+        ("Seconds, longest", ["2.50 s"]),
+        ("Tokens in", ["1,500"]),
+        ("Tokens out", ["3"]),
+        ("Cost of the calls", ["not by the token"]),
+    ]
+    none = render._effort(render._columns([_measured(AnsweredRow(row=0, tuned=ModelAnswer(error="no")))]))
+    assert [line for line in none if line[1] == [NONE]] == [
+        (name, [NONE]) for name in ("Characters, mean", "Seconds, median", "Seconds, longest")
+    ]
+
+
+def test_columns_are_of_models_in_one_run_and_of_runs_in_several() -> None:
+    one, other = report(), report(run_id="pages-2", base=False)
+
+    assert [column.label for column in render._columns([one])] == ["Base model", "Tuned model"]
+    assert [column.label for column in render._columns([one, other])] == [
+        "pages-1: base",
+        "pages-1: tuned",
+        "pages-2: tuned",
+    ]
+
+
+def test_scores_stand_in_their_order_and_ones_own_metrics_after_them() -> None:
+    rows = render._metrics(render._columns([report()]))
+
+    assert [row.name for row in rows] == [name for name in render.NAMES.values() if "JSON" not in name]
+    assert [len(row.cells) for row in rows] == [2] * len(rows)
+    assert all(row.cells[0].change == "" for row in rows)
+    assert {row.name: row.cells[1].better for row in rows}["Findings: F1"] is True
+
+
+def test_several_runs_answers_to_one_question_are_one_row_and_the_base_answers_once() -> None:
+    one, other = report(2), report(2, run_id="pages-2")
+
+    alone, both = render._rows([one], 10**6), render._rows([one, other], 10**6)
+
+    assert [[view.label for view in row.answers] for row in alone] == [["Tuned model", "Base model"]] * 2
+    assert [[view.label for view in row.answers] for row in both] == [
+        ["pages-1", "pages-2", "Base model"]
+    ] * 2
+    tables = one.evaluation.rows
+    assert [row.score for row in alone] == [table["tuned"]["similarity"] for table in tables]
+    assert [row.change for row in alone] == [
+        table["tuned"]["similarity"] - table["base"]["similarity"] for table in tables
+    ]
+    assert [row.change for row in render._rows([report(2, base=False)], 10**6)] == [None, None]
+
+
+def test_equal_rows_of_one_run_stay_two() -> None:
+    rows = [AnsweredRow(row=n, prompt="?", reference="!", tuned=ModelAnswer(answer="!")) for n in range(2)]
+
+    assert [row.number for row in render._rows([_measured(*rows)], 10**6)] == [0, 1]
+
+
+def test_losses_of_several_runs_are_drawn_together_and_without_epochs() -> None:
+    one, other = report(), report(run_id="pages-2")
+
+    alone, both = render._loss([one]), render._loss([one, other])
+
+    assert alone is not None
+    assert both is not None
+    assert [line.name for line in alone["chart"].lines] == ["training", "validation"]
+    assert (alone["points"], both["points"]) == (62, 124)
+    assert len(alone["chart"].epochs) == 1
+    assert both["chart"].epochs == ()
+    assert [line.name for line in both["chart"].lines] == [
+        "pages-1 training", "pages-1 validation", "pages-2 training", "pages-2 validation",
+    ]  # fmt: skip
+    assert render._loss([_measured()]) is None
+
+
+def test_what_a_run_has_cost_line_by_line() -> None:
+    one = report(2, until=12)
+
+    assert one.facts["money"] == {
+        "lines": [
+            {
+                "item": "Training",
+                "detail": "98 records, 2 epochs",
+                "usd": None,
+                "note": f"{TRAINING_NOTE}; $3.50 a million",
+            },
+            {
+                "item": "Provisioned throughput",
+                "detail": "1 model unit for 3 h 00 min",
+                "usd": 69.0,
+                "note": "$23.00 an hour",
+            },
+            {
+                "item": "Calls of the base model",
+                "detail": "1,800 tokens in, 18 out",
+                "usd": None,
+                "note": "by the token",
+            },
+        ],
+        "known_usd": 69.0,
+        "complete": False,
+        "per_hour_usd": None,
+        "storage_per_month_usd": one.facts["money"]["storage_per_month_usd"],
+        "prices_from": f"{find(LLAMA).prices.source} ({find(LLAMA).prices.date})",
+    }
+
+
+def test_training_costs_what_was_estimated_before_the_start() -> None:
+    entries = history(until=5)
+    created = entries[0].event
+    assert isinstance(created, RunCreated)
+    budget = BudgetFacts(max_cost=100.0, training=12.5, calls=0.0, per_hour=23.0, rent_seconds=60.0)
+    entries[0] = entries[0].model_copy(update={"event": created.model_copy(update={"budget": budget})})
+
+    found = money(fold(entries), entries, find(LLAMA), NOW)
+
+    assert [(line["usd"], line["note"]) for line in found["lines"]] == [(12.5, "estimated before the start")]
+    assert (found["known_usd"], found["complete"]) == (12.5, True)
+
+
+def test_before_a_job_nothing_was_spent_and_without_a_profile_nothing_is_known() -> None:
+    before, without = history(until=4), history(until=10)
+
+    nothing = money(fold(before), before, find(LLAMA), NOW)
+    unknown = money(fold(without), without, None, without[-1].at + timedelta(hours=1))
+
+    assert (nothing["lines"], nothing["known_usd"], nothing["complete"]) == ([], 0, True)
+    assert [line["usd"] for line in unknown["lines"]] == [None, None]
+    assert [line["note"] for line in unknown["lines"]] == [TRAINING_NOTE, "price not in the catalogue"]
+    assert (unknown["per_hour_usd"], unknown["storage_per_month_usd"], unknown["prices_from"]) == (None,) * 3
+
+
+def test_a_metric_that_fails_and_a_base_that_cannot_be_called_are_told_as_missing() -> None:
+    def broken(*_: str) -> float:
+        raise ValueError("no")
+
+    entries = history()
+    for n, entry in enumerate(entries):
+        if isinstance(entry.event, TestsAnswered):
+            told = entry.event.model_copy(update={"base_error": "The base model said no."})
+            entries[n] = entry.model_copy(update={"event": told})
+    material = ReportInputs(rows=(AnsweredRow(row=0, tuned=ModelAnswer(answer="x")),), missing=("gone",))
+
+    found = assemble(fold(entries), entries, material, find(LLAMA), entries[-1].at, {"m:broken": broken})
+
+    assert found.facts["missing"] == [
+        "gone",
+        "The metric 'm:broken' failed: ValueError: no",
+        "The base model said no.",
+    ]
+    assert found.facts["losses"] == {"training": [], "validation": []}
+
+
+def test_losses_are_those_of_the_model_and_null_before_it_exists() -> None:
+    done, before = history(), history(until=5)
+
+    assert summary(fold(done))["training_loss"] == 0.4
+    assert summary(fold(done))["validation_loss"] is None
+    assert summary(fold(before))["validation_loss"] is None
+    assert summary(fold(before))["model_arn"] is None
+
+
+def test_a_curve_goes_into_the_report_point_by_point() -> None:
+    entries = history()
+    material = ReportInputs(training=Curve(((0.0, 2.0), (1.0, 1.5))), validation=Curve(((1.0, 1.7),)))
+
+    found = assemble(fold(entries), entries, material, find(LLAMA), entries[-1].at).facts["losses"]
+
+    assert found == {"training": [[0.0, 2.0], [1.0, 1.5]], "validation": [[1.0, 1.7]]}
