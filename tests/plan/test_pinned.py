@@ -38,7 +38,7 @@ def test_prompts_that_were_not_counted_cost_as_much_as_the_longest_that_was() ->
 
 
 def test_max_cost_covers_the_time_that_a_release_takes() -> None:
-    """To the cent: what is needed is enough, and a cent less is refused."""
+    """What is needed is enough, and a tenth of a cent less, which two seconds of rent cost, is refused."""
     profile = find(LLAMA)
     spec = spec_of(test={"rows": 1, "compare_base": False})
     cost = estimate(spec, profile, census(), None)
@@ -47,10 +47,12 @@ def test_max_cost_covers_the_time_that_a_release_takes() -> None:
     hours = cost.hours + Decimal(RELEASING // timedelta(seconds=1)) / 3600
     need = cost.training + (cost.calls or 0) + cost.per_hour * hours
 
-    enough = spec_of(test={"rows": 1, "compare_base": False}, budget={"max_cost": float(need) + 0.01})
-    less = spec_of(test={"rows": 1, "compare_base": False}, budget={"max_cost": float(need) - 0.01})
+    enough = spec_of(test={"rows": 1, "compare_base": False}, budget={"max_cost": float(need) + 0.001})
+    less = spec_of(test={"rows": 1, "compare_base": False}, budget={"max_cost": float(need) - 0.001})
 
-    assert within(enough, profile, cost) is not None
+    kept = within(enough, profile, cost)
+    assert kept is not None
+    assert (kept.training, kept.calls, kept.per_hour) == (float(cost.training), 0.0, float(cost.per_hour))
     with pytest.raises(ConfigurationError, match="The run needs"):
         within(less, profile, cost)
 

@@ -1,0 +1,253 @@
+"""What a person reads who is about to pay: whole texts, from sums by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from vlm_runner.core.events import BudgetFacts, DatasetFacts, Entry, RunCreated
+from vlm_runner.core.transitions import fold
+from vlm_runner.lint.finding import LintReport, Location, SubsetStats
+from vlm_runner.lint.rules import rule
+from vlm_runner.plan import Cost, Origin, Plan, Upload, plan_text
+from vlm_runner.plan.check import Check, Status
+from vlm_runner.plan.cost import billed, money
+from vlm_runner.plan.several import plan_of_several
+
+from .test_cost import spec_of
+
+RENTED = Cost(
+    tokens=1_500_000, epochs=2, training=Decimal("10.501"), per_hour=Decimal(23), rents=True,
+    hours=Decimal("1.5"), calls=Decimal("0.001"), storage_per_month=Decimal("1.95"), kept_hours=Decimal(2),
+    prices_from="a page, 2026-11-01",
+)  # fmt: skip
+LENT = replace(RENTED, per_hour=Decimal(0), rents=False, hours=Decimal(0), kept_hours=Decimal(0))
+
+
+def created(run_id: str) -> RunCreated:
+    spec = spec_of()
+    return RunCreated(
+        run_id=run_id, uid="0" * 32, spec=spec, spec_fingerprint=spec.fingerprint, account="123456789012",
+        region="us-west-2", bucket="b", dataset=DatasetFacts(fingerprint="f", rows=9, validation_rows=None),
+        version="1",
+    )  # fmt: skip
+
+
+def plan(cost: Cost = RENTED, mode: str = "provisioned", **facts: Any) -> Plan:
+    census = {
+        "train": SubsetStats(
+            rows=1_200,
+            usable=1_190,
+            images=1_100,
+            image_bytes=5_000_000,
+            converted=7,
+            text_tokens=1_000,
+            image_tokens=2_000,
+        )
+    }
+    findings = [
+        rule("I120").found("broken", Location("train", 3)),
+        rule("D405").found("twice", Location("train", 4)),
+    ]
+    return Plan(
+        spec=spec_of(serving={"mode": mode}, test={"rows": 5}),
+        model="Some Model",
+        report=LintReport("model", "x", findings, census),
+        cost=cost,
+        serving_reason=facts.pop("serving_reason", "as the spec says"),
+        origins=facts.pop("origins", ()),
+        **facts,
+    )
+
+
+def section(text: str, begins: str) -> list[str]:
+    lines = text.split("\n")
+    start = next(n for n, line in enumerate(lines) if line.startswith(begins))
+    end = next((n for n, line in enumerate(lines) if n > start and not line), len(lines))
+    return lines[start:end]
+
+
+def test_the_cost_of_a_rented_throughput() -> None:
+    assert section(plan_text(plan()), "Cost") == [
+        "Cost (US dollars; prices: a page, 2026-11-01; tokens are estimates):",
+        "  training          $10.50  1,500,000 tokens x 2 epochs",
+        "  throughput        $34.50  $23.00 an hour x about 1.50 hours",
+        "  test calls         $0.01  at most, for 5 rows",
+        "  expected          $45.00",
+        "  worst case        $91.01  if it is kept for all the time that the spec allows",
+        "  forgotten     $16,560.00  a month, until somebody deletes it",
+        "  storage            $1.95  a month for the custom model, which stays",
+    ]
+
+
+def test_the_cost_where_nothing_is_rented() -> None:
+    assert section(plan_text(plan(LENT, "on-demand")), "Cost")[1:] == [
+        "  training          $10.50  1,500,000 tokens x 2 epochs",
+        "  test calls         $0.01  at most, for 5 rows",
+        "  expected          $10.50",
+        "  storage            $1.95  a month for the custom model, which stays",
+    ]
+
+
+def test_a_price_that_is_not_known_and_a_throughput_that_is_kept_without_end() -> None:
+    cost = section(plan_text(plan(replace(RENTED, per_hour=None, kept_hours=None))), "Cost")
+
+    assert "  throughput       unknown  an unknown price an hour x about 1.50 hours" in cost
+    assert "  worst case      no limit  if it is kept for all the time that the spec allows" in cost
+    assert cost[-1].startswith("  Not known: throughput_per_unit_hour. ")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(5400.0, "; the throughput is released after 1.5 hours at the latest"), (None, "")],
+)
+def test_a_limit_holds_until_a_time(seconds: float | None, told: str) -> None:
+    budget = BudgetFacts(max_cost=1500.0, training=1.0, calls=0.0, per_hour=23.0, rent_seconds=seconds)
+
+    assert f"  max_cost    $   1,500.00  holds{told}" in section(plan_text(plan(budget=budget)), "Cost")
+
+
+def test_data_uploads_and_resources() -> None:
+    uploads = (
+        Upload("train", rows=1_000, rows_there=0, bytes=4_000_000, bytes_there=0, images_per_row=2.0),
+        Upload("validation", rows=30, rows_there=10, bytes=20, bytes_there=10),
+    )
+    text = plan_text(
+        plan(uploads=uploads, resources=(("bucket", "b", "create"), ("custom model", "m", "reuse")))
+    )
+
+    assert section(text, "Data") == [
+        "Data: x, 1 errors and 1 warnings in lint",
+        "  train: 1,200 rows, 1,100 images of 5,000,000 bytes (7 are converted), about 3,000 tokens",
+    ]
+    assert section(text, "Upload") == [
+        "Upload:",
+        "  train: 2,000 images, about 4,000,000 bytes",
+        "  validation: 20 images, about 20 bytes; 10 are there already",
+    ]
+    assert section(text, "Resources") == [
+        "Resources:",
+        "  create bucket                  b",
+        "  reuse  custom model            m",
+    ]
+    assert "Upload" not in plan_text(plan())
+    assert "Resources" not in plan_text(plan())
+
+
+def test_a_model_without_a_validation_set_is_told_with_the_data() -> None:
+    one = plan()
+    one.report.findings.append(rule("D413").found("It trains without one", Location("validation")))
+
+    assert section(plan_text(one), "Data")[-1] == "  It trains without one"
+
+
+@pytest.mark.parametrize(
+    ("mode", "other", "text"),
+    [
+        ("none", None, "none; the model is trained only"),
+        ("provisioned", None, "provisioned throughput, as the spec says"),
+        (
+            "provisioned",
+            LENT,
+            "provisioned throughput, as the spec says. With on-demand deployment the run would cost $10.50.",
+        ),
+        (
+            "on-demand",
+            RENTED,
+            "on-demand deployment, as the spec says. With provisioned throughput the run would cost $45.00 ($23.00 an hour).",
+        ),
+    ],
+)
+def test_how_it_is_served_and_what_the_other_way_would_cost(mode: str, other: Cost | None, text: str) -> None:
+    assert section(plan_text(plan(replace(LENT, other=other), mode)), "Serving") == [f"Serving: {text}"]
+
+
+def test_a_plan_begins_with_what_it_is_about() -> None:
+    new = created("cats")
+    old = fold([Entry(sequence=1, at=datetime(2026, 11, 1, tzinfo=UTC), event=new)])
+
+    assert plan_text(plan()).startswith("Plan for Some Model\n")
+    assert plan_text(plan(created=new)).startswith(
+        "Run cats in account 123456789012, us-west-2: Some Model\n"
+    )
+    assert plan_text(plan(existing=old)).startswith("Run cats exists, and goes on from phase staging.\n")
+
+
+def test_checks_that_matter_and_the_refusal_stand_at_the_end() -> None:
+    checks = (Check("C01", Status.GOOD, "a", "well"), Check("C02", Status.BAD, "b", "ill", "Mend it."))
+
+    text = plan_text(plan(doctor=checks, refusal="No."))
+
+    assert section(text, "Doctor") == [
+        "Doctor:",
+        "  bad       C02  b: ill",
+        "                  fix: Mend it.",
+    ]
+    assert text.endswith("\n\nREFUSED: No.")
+    assert "Doctor" not in plan_text(plan(doctor=checks[:1]))
+    assert "REFUSED" not in plan_text(plan())
+
+
+def test_settings_that_somebody_made_are_listed_and_defaults_counted() -> None:
+    origins = (
+        Origin("region", "us-west-2", "flag"),
+        Origin("model.base", "m", "file"),
+        Origin("a", "1", "default"),
+        Origin("b", "2", "default"),
+    )
+
+    assert section(plan_text(plan(origins=origins)), "Settings") == [
+        "Settings:",
+        "  region                      us-west-2  flag",
+        "  model.base                  m          file",
+        "  2 more are defaults; --json lists them",
+    ]
+    assert "Settings" not in plan_text(plan(origins=origins), settings=False)
+    assert "Settings" not in plan_text(plan())
+
+
+def test_several_runs_are_one_table_with_their_sum() -> None:
+    plans = [plan(created=created("cats")), plan(LENT, "on-demand", created=created("dogs-2"))]
+
+    text = plan_of_several(plans, {"cats": "epochs = 2", "dogs-2": "mode"})
+
+    assert text.startswith(
+        "2 runs: fine-tune Some Model, expected $55.50 in all, worst case $101.51.\n"
+        "Account 123456789012, us-west-2.\n\nData: x"
+    )
+    assert section(text, "  RUN") == [
+        "  RUN     VALUES      EXPECTED  WORST CASE",
+        "  cats    epochs = 2    $45.00      $91.01",
+        "  dogs-2  mode          $10.50      $10.51",
+        "  total                 $55.50     $101.51",
+    ]
+    assert text.count("Data: ") == 1
+
+
+def test_several_runs_of_which_one_has_no_end_or_no_price() -> None:
+    endless = [plan(), plan(replace(RENTED, kept_hours=None))]
+    unknown = [plan(), plan(replace(RENTED, training=None))]
+
+    assert "expected $90.00 in all, worst case no limit." in plan_of_several(endless, {})
+    assert "expected unknown in all, worst case unknown." in plan_of_several(unknown, {})
+    assert "Account" not in plan_of_several(endless, {})
+    assert "worst case $101.51." in plan_of_several([plan(), plan(replace(LENT, kept_hours=None))], {})
+
+
+@pytest.mark.parametrize(
+    ("value", "bound", "bill"),
+    [
+        (None, "unknown", "unknown"),
+        ("0", "$0.00", "$0.00"),
+        ("1234.005", "$1,234.01", "$1,234.01"),
+        ("0.001", "$0.01", "$0.00"),
+    ],
+)
+def test_a_bound_goes_up_and_a_bill_to_the_nearest_cent(value: str | None, bound: str, bill: str) -> None:
+    given = None if value is None else Decimal(value)
+
+    assert (money(given), billed(given)) == (bound, bill)
