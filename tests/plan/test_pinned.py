@@ -29,7 +29,8 @@ def test_the_rent_lasts_as_long_as_warming_and_all_calls() -> None:
 def test_prompts_that_were_not_counted_cost_as_much_as_the_longest_that_was() -> None:
     stats = SubsetStats(rows=9, usable=9, text_tokens=9, prompt_tokens=[100, 400])
     profile = find(NOVA)
-    spec = spec_of(NOVA, test={"rows": 5, "compare_base": True, "max_tokens": 10})
+    test = {"rows": 5, "compare_base": True, "max_tokens": 10}
+    spec = spec_of(NOVA, test=test, serving={"mode": "provisioned"})
 
     cost = estimate(spec, profile, stats, None)
 
