@@ -18,6 +18,7 @@ from vlm_runner.cancel_watch import CancelWatch
 from vlm_runner.checkpoint.lease import Claim
 from vlm_runner.core.budget import overdue
 from vlm_runner.core.decide import decide, due
+from vlm_runner.core.decide import release as release_command
 from vlm_runner.core.events import Entry, Event
 from vlm_runner.core.failure import (
     Failure,
@@ -32,9 +33,9 @@ from vlm_runner.core.retry import Failures
 from vlm_runner.core.run import Phase, Run
 from vlm_runner.core.signals import HeldElsewhere, Trouble
 from vlm_runner.core.transitions import evolve
-from vlm_runner.errors import Fenced, LeaseExpired, VlmRunnerError
+from vlm_runner.errors import Fenced, LeaseExpired, StillBilling, Unrecorded, VlmRunnerError
 from vlm_runner.steps.perform import perform
-from vlm_runner.steps.undo import undo_purchase
+from vlm_runner.steps.undo import release_unrecorded, undo_purchase
 from vlm_runner.task_groups import task_group
 
 if TYPE_CHECKING:
@@ -139,10 +140,44 @@ class Driver:
                 )
                 run = await self._advance(claim, until)
                 group.cancel_scope.cancel()
+        except Exception as error:
+            await self._release_unrecorded(claim, error)
+            raise
         finally:
             with anyio.CancelScope(shield=True):
                 await claim.release()
         return run
+
+    async def _release_unrecorded(self, claim: Claim, error: Exception) -> None:
+        """
+        Let go of what the run rents where its state cannot be saved: perhaps no process can ever resume it.
+
+        Raises:
+            Unrecorded: it was released; nothing says so but this error.
+        """
+        run = claim.run
+        # A stop leaves remote work running; a purchase that could not be undone was tried already.
+        if (
+            self._stopping
+            or not run.may_bill
+            or run.handed_over is not None
+            or isinstance(error, StillBilling)
+        ):
+            return
+        if not isinstance(error, VlmRunnerError):
+            log.error("run.driver_crashed", run_id=run.run_id, phase=run.phase.value, exc_info=error)
+        command = release_command(run, self._driving.quiet.total_seconds(), self._closed_for())
+        if await release_unrecorded(
+            claim.checkpoint,
+            command,
+            self._ports_of(run),
+            self._driving.store,
+            fenced=isinstance(error, Fenced),
+        ):
+            raise Unrecorded(
+                f"{error} What run {run.run_id} rented was released; its checkpoint does not say so.",
+                hint=f"Once the cause is fixed, resume with: vlm-runner resume {run.run_id}",
+            ) from error
 
     async def _advance(self, claim: Claim, until: Phase | None) -> Run:
         # First of all: what the previous process had in flight must be looked for, not bought again.
@@ -202,9 +237,16 @@ class Driver:
         # Before the judgement, which asks how long ago a create may last have been signed.
         if command.pays and may_have_created(error):
             self._last_chance_to_create = now
-        if not isinstance(error, VlmRunnerError):
-            log.error("run.step_crashed", run_id=run.run_id, phase=run.phase.value, exc_info=error)
         failures = self._failures = self._failures.another(now)
+        if not isinstance(error, VlmRunnerError):
+            # With a traceback the first time only: a release may meet the same error for hours.
+            log.error(
+                "run.step_crashed",
+                run_id=run.run_id,
+                phase=run.phase.value,
+                error=repr(error),
+                exc_info=error if failures.count == 1 else None,
+            )
         failure = Failure(
             error,
             pays=command.pays,
@@ -240,7 +282,7 @@ class Driver:
         self._bus.entry(after, entry)
 
     def _trouble(self, doing: str, error: Exception) -> None:
-        self._bus.signal(self._run_id, Trouble(doing=doing, message=str(error)))
+        self._bus.signal(self._run_id, Trouble(doing=doing, message=str(error) or repr(error)))
 
 
 def _left(run: Run, until: Phase | None) -> bool:

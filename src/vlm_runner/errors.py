@@ -150,6 +150,10 @@ class Unsaved(VlmRunnerError):
     """The store did not confirm a write for longer than the process can wait."""
 
 
+class Unrecorded(Unsaved):
+    """The run's state could no longer be saved; what it rented was released, which is not saved either."""
+
+
 class Stopped(VlmRunnerError):
     """The run was stopped, not cancelled: remote work continues, and so does the run with `resume`."""
 
@@ -164,3 +168,7 @@ class RunNotFound(VlmRunnerError):
 
 class CheckpointError(VlmRunnerError):
     """This version cannot read a checkpoint; the checkpoint is left untouched."""
+
+
+class NewerCheckpoint(CheckpointError):
+    """A newer version of vlm-runner has written it."""

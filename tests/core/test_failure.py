@@ -60,13 +60,31 @@ def test_where_something_bills_every_error_that_lasts_leads_to_its_release(
 @pytest.mark.parametrize(
     "phase",
     [
-        Phase.STAGING, Phase.RECORDING, Phase.SUBMITTING, Phase.TRAINING, Phase.REQUESTING,
-        Phase.RELEASING, Phase.REPORTING,
+        Phase.STAGING, Phase.RECORDING, Phase.SUBMITTING, Phase.TRAINING, Phase.REQUESTING, Phase.REPORTING,
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("error", [AwsUnavailable("x"), QuotaExceeded("x"), CredentialsError("x")])
 def test_where_nothing_bills_what_can_be_mended_halts(phase: Phase, error: Exception) -> None:
     assert reaction(at(phase), error) == Halt((), error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        AwsUnavailable("x"),
+        AwsRefused("x"),
+        KeyError("x"),
+        CredentialsError("x"),
+        DataError("x"),
+        MemoryError(),
+    ],
+)
+def test_a_release_is_ended_by_no_error(error: Exception) -> None:
+    """Nor by credentials that never worked in this process: it may be the last to know of the endpoint."""
+    found = reaction(at(Phase.RELEASING), error, worked=False)
+
+    assert isinstance(found, RetryAfter)
+    assert found.seconds <= 60
 
 
 def test_bad_data_ends_a_run() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import subprocess
 import sys
@@ -245,20 +246,50 @@ def test_events_of_our_jobs_and_no_others_reach_the_queue(laptop: Laptop, stack:
     assert pattern["detail"]["jobStatus"] == ["Completed", "Failed", "Stopped"]
 
 
-def test_a_task_that_exits_75_is_run_again_with_its_own_command(
-    laptop: Laptop, stack: dict[str, str]
-) -> None:
-    events = laptop.boto("events")
-    rule = next(rule for rule in events.list_rules()["Rules"] if "75" in rule["Description"])
-    (target,) = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
-    pattern = json.loads(rule["EventPattern"])
+AGENT = {"name": "aws-guardduty-agent-AbCdEf"}
+OURS = {"name": "runner", "command": ["resume", "cats"]}
 
-    assert pattern["detail"]["containers"] == {"exitCode": [75]}
-    assert target["EcsParameters"]["TaskDefinitionArn"] == stack["TaskDefinition"]
-    transform = target["InputTransformer"]
-    assert transform["InputPathsMap"] == {"command": "$.detail.overrides.containerOverrides[0].command"}
-    filled = transform["InputTemplate"].replace("<command>", json.dumps(["resume", "cats"]))
-    assert json.loads(filled)["containerOverrides"] == [{"name": "runner", "command": ["resume", "cats"]}]
+
+@pytest.mark.parametrize(
+    "overrides", [[OURS], [OURS, AGENT], [AGENT, OURS], [AGENT, AGENT, OURS]], ids=range(4)
+)
+def test_a_task_that_is_run_again_gets_its_own_command_wherever_ecs_lists_it(
+    overrides: list[dict[str, Any]],
+) -> None:
+    """ECS lists the overrides of containers that AWS injects (GuardDuty) too, in no promised order."""
+    rule = resources_of_template()["Restart"]["Properties"]
+    started = []
+    for target in rule["Targets"]:
+        (path,) = target["InputTransformer"]["InputPathsMap"].values()
+        place = int(path.partition("[")[2].partition("]")[0])
+        assert path == f"$.detail.overrides.containerOverrides[{place}].command"
+        command = overrides[place].get("command") if place < len(overrides) else None
+        # A variable whose path is not there is left out (EventBridge user guide, input transformation).
+        filled = target["InputTransformer"]["InputTemplate"].replace(
+            "<command>", "" if command is None else json.dumps(command)
+        )
+        with contextlib.suppress(ValueError):
+            started.append(json.loads(filled)["containerOverrides"])
+        assert target["EcsParameters"]["TaskDefinitionArn"] == {"Ref": "Task"}
+
+    assert started == [[OURS]]
+
+
+def test_an_invocation_that_fails_is_kept_and_alarms() -> None:
+    """Of the targets of a restart all but one fail as they must: more than that is a run that stays down."""
+    template = resources_of_template()
+    targets = [*template["Restart"]["Properties"]["Targets"], *template["Reap"]["Properties"]["Targets"]]
+    alarm = template["RestartFailed"]["Properties"]
+    counted = {one["Id"]: one for one in alarm["Metrics"]}
+
+    assert {json.dumps(one["DeadLetterConfig"]) for one in targets} == {
+        json.dumps({"Arn": {"Fn::GetAtt": ["DeadLetters", "Arn"]}})
+    }
+    assert counted["lost"]["Expression"] == "failed - 2 * triggered"
+    assert len(template["Restart"]["Properties"]["Targets"]) == 2 + 1
+    names = {one["MetricStat"]["Metric"]["MetricName"] for one in counted.values() if "MetricStat" in one}
+    assert names == {"FailedInvocations", "TriggeredRules"}
+    assert template["ReapFailed"]["Properties"]["MetricName"] == "FailedInvocations"
 
 
 STOPPED = {
@@ -278,16 +309,19 @@ STOPPED = {
         ({"stopCode": "SpotInterruption"}, True),
         ({"containers": [{"name": "sidecar", "exitCode": 0}, {"name": "runner", "exitCode": 75}]}, True),
         ({"stopCode": "UserInitiated"}, False),
-        *(({"containers": [{"name": "runner", "exitCode": code}]}, False) for code in (0, 5, 100, 104, 137)),
+        *(({"containers": [{"name": "runner", "exitCode": code}]}, True) for code in (104, 137, 139, 143)),
+        *(({"containers": [{"name": "runner", "exitCode": code}]}, False) for code in (0, 1, 4, 5, 100, 103)),
         ({"containers": [{"name": "runner"}]}, False),
         ({"lastStatus": "DEPROVISIONING"}, False),
         ({"group": "family:vlm-runner-reap"}, False),
         ({"group": "step-functions"}, False),
         ({"clusterArn": "another"}, False),
     ],
-    ids=range(14),
+    ids=range(19),
 )
-def test_only_a_task_that_says_it_can_go_on_is_run_again(change: dict[str, Any], again: bool) -> None:
+def test_a_task_that_was_killed_or_says_that_it_can_go_on_or_bills_is_run_again(
+    change: dict[str, Any], again: bool
+) -> None:
     pattern = resources_of_template()["Restart"]["Properties"]["EventPattern"]
     assert pattern["detail"]["clusterArn"] == [{"Fn::GetAtt": ["Cluster", "Arn"]}]
     assert pattern["detail"]["group"] == [{"Fn::Sub": "family:${AWS::StackName}-run"}]

@@ -181,9 +181,9 @@ async def model_never_answers() -> list[str]:
     world.bedrock.reply = away  # type: ignore[method-assign,assignment]
     try:
         await world.live()
-    except VlmRunnerError:
-        return [f"halted, and billing: {world.bedrock.alive}"] if world.bedrock.alive else []
-    return []
+    except VlmRunnerError as error:
+        return [f"halted while it rented: {error}"]
+    return [f"it bills on: {world.bedrock.alive}"] if world.bedrock.alive else []
 
 
 async def create_away_for_an_hour() -> list[str]:

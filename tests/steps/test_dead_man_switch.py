@@ -8,12 +8,14 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import anyio
 import pytest
 
 from vlm_runner.core.events import EndpointFailed
 from vlm_runner.core.names import NAME_PREFIX
 from vlm_runner.core.run import Phase
-from vlm_runner.errors import AccessDenied, AwsRefused, ConfigurationError, RoleNotAssumable, VlmRunnerError
+from vlm_runner.core.signals import Trouble
+from vlm_runner.errors import AccessDenied, AwsRefused, ConfigurationError, RoleNotAssumable
 from vlm_runner.spec import RunSpec
 from vlm_runner.steps.job import submit_job
 from vlm_runner.steps.serving import await_endpoint, request_serving
@@ -181,9 +183,10 @@ async def test_nothing_is_handed_over_while_its_switch_may_strike() -> None:
         raise AccessDenied("scheduler:DeleteSchedule is denied.")
 
     real, world.aws.scheduler.delete = world.aws.scheduler.delete, denied  # type: ignore[method-assign,assignment]
-    with pytest.raises(VlmRunnerError):
+    with anyio.move_on_after(7200):
         await world.live()
     assert (await world.outcome()).run.handed_over is None
+    assert any("DeleteSchedule" in one.message for one in world.signals if isinstance(one, Trouble))
     world.aws.scheduler.delete = real  # type: ignore[method-assign]
 
     run = await world.live()

@@ -12,7 +12,7 @@ from vlm_runner.aws.fence import set_fence
 from vlm_runner.core.decide import AwaitEndpoint, AwaitJob, Release
 from vlm_runner.core.events import EndpointFailed, EndpointReady, JobCompleted, JobFailed
 from vlm_runner.core.names import NEVER, TAG_EXPIRES, TAG_UID
-from vlm_runner.core.retry import CREDENTIALS_WHILE_WAITING
+from vlm_runner.core.retry import REFUSED_WHILE_WAITING
 from vlm_runner.core.run import Phase
 from vlm_runner.errors import (
     AccessDenied,
@@ -232,7 +232,7 @@ def test_each_error_of_aws_has_its_policy(code: str, status: int, kind: type) ->
 
 
 @pytest.mark.parametrize(
-    ("away", "kind"), [(CREDENTIALS_WHILE_WAITING.patience - 100, JobCompleted), (None, CredentialsError)]
+    ("away", "kind"), [(REFUSED_WHILE_WAITING.patience - 100, JobCompleted), (None, CredentialsError)]
 )
 async def test_credentials_may_be_expired_for_a_quarter_of_an_hour(
     monkeypatch: pytest.MonkeyPatch, away: float | None, kind: type

@@ -11,7 +11,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from vlm_runner.errors import CheckpointError
+from vlm_runner.errors import CheckpointError, NewerCheckpoint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +54,7 @@ def verified(body: bytes, *, where: str) -> dict[str, Any]:
         raise CheckpointError(f"{where} is not a vlm-runner checkpoint.")
     reader = table.get("min_reader")
     if not isinstance(reader, int) or reader > SCHEMA:
-        raise CheckpointError(
+        raise NewerCheckpoint(
             f"{where} was written by a newer version (schema {table['schema']}, this one reads {SCHEMA}).",
             hint="Upgrade vlm-runner; nothing was changed.",
         )

@@ -18,14 +18,16 @@ from vlm_runner.checkpoint.document import Checkpoint, Holder, from_bytes, to_by
 from vlm_runner.clock import SystemClock
 from vlm_runner.core.retry import LOAD, SAVE
 from vlm_runner.errors import (
+    AwsRefused,
     AwsUnavailable,
+    CheckpointError,
     CredentialsError,
     Fenced,
     LeaseExpired,
+    NewerCheckpoint,
     RunNotFound,
     StoreUnavailable,
     Unsaved,
-    VlmRunnerError,
 )
 from vlm_runner.path_segment import checked_run_id
 from vlm_runner.retry import attempts
@@ -47,6 +49,9 @@ RELEASE_SECONDS = 10.0
 UNANSWERED = (AwsUnavailable, CredentialsError)
 """What a store may raise that says nothing; credentials that expired may be renewed any minute."""
 
+REPAIRABLE = (*UNANSWERED, AwsRefused, CheckpointError)
+"""What may be mended while a run is driven: rights and buckets too, and a document that is damaged."""
+
 
 async def compare_and_swap(
     store: CheckpointStore,
@@ -56,6 +61,8 @@ async def compare_and_swap(
     clock: Clock,
     give_up_at: Callable[[], float],
     on_trouble: Callable[[Exception], None] = lambda _: None,
+    retried: tuple[type[Exception], ...] = UNANSWERED,
+    may_recreate: Callable[[], bool] = lambda: False,
 ) -> str:
     """
     Save `checkpoint` over version `replacing`, and find out for certain whether it was saved.
@@ -63,39 +70,50 @@ async def compare_and_swap(
     Every copy that is sent is the same bytes under the same condition, so at most one can take effect,
     however late it arrives; a copy of hours ago meets a version that never comes back.
 
+    A document that is absent was not replaced but deleted: it is created anew, which is a conditional write
+    too, as long as `may_recreate` says that no other process can have driven the run meanwhile.
+
     Raises:
         Fenced: another write came between.
-        Unsaved: `give_up_at` (`clock.elapsed`) passed without an answer.
+        Unsaved: `give_up_at` (`clock.elapsed`) passed without an answer, or the document was deleted.
     """
     body = to_bytes(checkpoint)
     run_id = checkpoint.run.run_id
     try:
-        async for attempt in attempts(clock, SAVE, *UNANSWERED, give_up_at=give_up_at, on_retry=on_trouble):
+        async for attempt in attempts(clock, SAVE, *retried, give_up_at=give_up_at, on_retry=on_trouble):
             with attempt:
                 doubt: Exception = StoreUnavailable("The store refused a write that another one overlapped.")
                 try:
                     return await store.write(run_id, body, replacing=replacing)
                 except Replaced:
                     pass
-                except UNANSWERED as error:
+                except retried as error:
                     doubt = error
                 # Read back before anything is concluded: the write, or a copy of it, may have landed.
                 found = await store.read(run_id)
-                if found is not None and _write_id(found) == checkpoint.write_id:
-                    return found.version
-                if (found.version if found is not None else None) != replacing:
+                if found is None and replacing is not None:
+                    if not may_recreate():
+                        raise Unsaved(f"The checkpoint of run {run_id} was deleted from {store.uri}.")
+                    replacing = None
+                    doubt = StoreUnavailable(f"The checkpoint of run {run_id} was deleted; it is recreated.")
+                elif found is not None and found.version != replacing:
+                    if _write_id(found, store.locate(run_id)) == checkpoint.write_id:
+                        return found.version
                     raise Fenced(f"Run {run_id} is driven by another process now.")
                 raise doubt
-    except UNANSWERED as error:
+    except retried as error:
         raise Unsaved(
-            f"The checkpoint of run {run_id} could not be saved in {store.uri}.",
+            f"The checkpoint of run {run_id} could not be saved in {store.uri}: {error}",
             hint=f"Once that is fixed, resume with: vlm-runner resume {run_id}",
         ) from error
     raise AssertionError("attempts ends only by an error")
 
 
-def _write_id(found: Stored) -> str:
-    return from_bytes(found.body, where="the checkpoint").write_id
+def _write_id(found: Stored, where: str) -> str | None:
+    try:
+        return from_bytes(found.body, where=where).write_id
+    except NewerCheckpoint:
+        return None  # a newer version drives the run
 
 
 async def load(store: CheckpointStore, run_id: str, *, clock: Clock | None = None) -> tuple[Checkpoint, str]:
@@ -157,8 +175,12 @@ class Fence:
 
         A process that was suspended must not buy, nor must tasks that it left behind.
         """
-        if self._clock.elapsed() >= self._until:
+        if not self.holds():
             raise LeaseExpired(f"The lease of run {self._run_id} ran out while this process was not looking.")
+
+    def holds(self) -> bool:
+        """Whether the lease certainly lasts."""
+        return self._clock.elapsed() < self._until
 
     def move(self, until: float) -> None:
         self._until = until
@@ -321,15 +343,16 @@ class Claim:
         """Release the run, so that a successor need not wait. A failure is harmless: the successor waits."""
         self.shorten_deadline(RELEASE_SECONDS)
         async with self._writing:
+            held = self.fence.holds()
             # Before the save: once a successor may drive, nothing of this process may buy.
             self.fence.close()
             try:
-                await self._save(_next(self._checkpoint, self._clock, holder=None))
-            except VlmRunnerError as error:
+                await self._save(_next(self._checkpoint, self._clock, holder=None), may_recreate=lambda: held)
+            except Exception as error:  # noqa: BLE001 - as above, and it must not hide what ended the drive
                 if not isinstance(error, Fenced):
                     self._on_trouble(error)
 
-    async def _save(self, checkpoint: Checkpoint) -> None:
+    async def _save(self, checkpoint: Checkpoint, *, may_recreate: Callable[[], bool] | None = None) -> None:
         began = self._clock.elapsed()
 
         def give_up_at() -> float:
@@ -345,6 +368,9 @@ class Claim:
                 clock=self._clock,
                 give_up_at=give_up_at,
                 on_trouble=self._on_trouble,
+                retried=REPAIRABLE,
+                # No successor takes over before the fence closes: what is absent then was deleted.
+                may_recreate=may_recreate or self.fence.holds,
             )
         self._checkpoint = checkpoint
         if checkpoint.holder is not None:

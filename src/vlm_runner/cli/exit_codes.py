@@ -9,6 +9,7 @@ from vlm_runner.core.outcome import Outcome
 
 if TYPE_CHECKING:
     from vlm_runner.cli.run_view import RunView
+    from vlm_runner.core.run import Run
 
 EXIT_CODES: Final[dict[int, str]] = {
     0: "succeeded",
@@ -28,6 +29,7 @@ EXIT_CODES: Final[dict[int, str]] = {
 
 STOPPED: Final = 75
 NOT_FINISHED: Final = 101
+STILL_BILLING: Final = 104
 
 _OF_ERRORS: Final[dict[type[BaseException], int]] = {
     errors.UsageError: 2,
@@ -41,7 +43,7 @@ _OF_ERRORS: Final[dict[type[BaseException], int]] = {
     errors.Unsaved: 75,
     errors.Stopped: 75,
     errors.RunNotFound: 102,
-    errors.StillBilling: 104,
+    errors.StillBilling: STILL_BILLING,
 }
 """A code also applies to subclasses that are not listed themselves."""
 
@@ -54,12 +56,26 @@ def exit_code(error: BaseException) -> int:
     return _of_class(type(error))
 
 
+def halted_exit_code(error: BaseException, run: Run) -> int:
+    """
+    For a command whose run was halted by this error, in this state.
+
+    An error must not hide that something bills. What is resumable says so (75) in either case: whoever obeys
+    it continues the run, and so its release.
+    """
+    code = exit_code(error)
+    if code == STOPPED or isinstance(error, errors.Unrecorded):
+        return code
+    billing = run.may_train or (run.may_bill and run.handed_over is None)
+    return STILL_BILLING if billing else code
+
+
 def run_exit_code(run: RunView) -> int:
     """For a run in its present state."""
     if run.outcome is None:
         return NOT_FINISHED
     if run.may_bill and not run.handed_over:
-        return 104
+        return STILL_BILLING
     if run.outcome is Outcome.CANCELLED:
         return 103
     if run.outcome is Outcome.SUCCEEDED:

@@ -19,10 +19,10 @@ import anyio
 
 from vlm_runner.cli import console
 from vlm_runner.cli.billing import billing_text
-from vlm_runner.cli.exit_codes import NOT_FINISHED, STOPPED, exit_code, run_exit_code
+from vlm_runner.cli.exit_codes import NOT_FINISHED, STOPPED, halted_exit_code, run_exit_code
 from vlm_runner.cli.exit_message import write_exit_message
 from vlm_runner.cli.run_view import RunView
-from vlm_runner.errors import ConfigurationError, Stopped
+from vlm_runner.errors import ConfigurationError, Stopped, Unrecorded
 from vlm_runner.models import load_catalogue
 from vlm_runner.report.summary import summary
 from vlm_runner.runner import Runner
@@ -202,12 +202,16 @@ def conclude(ended: DriveResult, settings: Settings, *, as_json: bool, flags: li
         console.result_json(shown)
     elif run.done:
         console.result(console.outcome_text(RunView.of(run), ended.checkpoint))
-    code = run_exit_code(RunView.of(run)) if ended.error is None else exit_code(ended.error)
+    code = run_exit_code(RunView.of(run)) if ended.error is None else halted_exit_code(ended.error, run)
     if ended.error is not None and not run.done:
         console.say(f"vlm-runner: {ended.error}")
         console.say(f"The run is in phase {run.phase}. {resume_line(run.run_id, flags)}")
         code = NOT_FINISHED if ended.timed_out else code
-    if warning := billing_text(run, settings):
+        if run.job is not None and run.may_train and not isinstance(ended.error, Stopped):
+            console.say(
+                f"The customization job goes on, and is paid, while nobody waits for it: {run.job.arn}"
+            )
+    if not isinstance(ended.error, Unrecorded) and (warning := billing_text(run, settings)):
         console.say(warning)
     if word := _text(ended.error) or run.reason:
         write_exit_message(word)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vlm_runner.core.events import CreateRefused, CreateUncertain, RunFailed
 from vlm_runner.core.pace import QUIET
-from vlm_runner.core.retry import DENIED_WHILE_RENTING, IN_DOUBT, ROLE_NOT_SEEN, STEP
+from vlm_runner.core.retry import DENIED_WHILE_RENTING, IN_DOUBT, RELEASE, ROLE_NOT_SEEN, STEP
 from vlm_runner.core.run import Phase, Run
 from vlm_runner.core.text import storable
 from vlm_runner.errors import (
@@ -106,6 +106,8 @@ def _policy(run: Run, failure: Failure, quiet: timedelta, *, uncertain: bool) ->
     by that very create. Then it is requested again until no earlier request can arrive any more.
     """
     error = failure.error
+    if run.phase is Phase.RELEASING:
+        return RELEASE
     if isinstance(error, AwsUnavailable):
         return STEP
     if isinstance(error, CredentialsError):
@@ -128,7 +130,7 @@ def _run_failed(run: Run, error: Exception, *, uncertain: bool) -> RunFailed | N
     run is pinned. Where something bills, or may, every error leads to its release.
     """
     if run.phase in {Phase.RELEASING, Phase.REPORTING}:
-        return None
+        return None  # a release is retried for as long as the process lives, and a report halts
     may_have_rented = run.phase is Phase.REQUESTING and uncertain and not isinstance(error, AwsRefused)
     if run.phase in {Phase.WARMING, Phase.TESTING} or may_have_rented or isinstance(error, DataError):
         return RunFailed(error=type(error).__name__, reason=storable(str(error) or repr(error)))

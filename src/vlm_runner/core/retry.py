@@ -114,17 +114,36 @@ UNAVAILABLE_WHILE_WAITING: Final = RetryPolicy(
     "steps.polling",
     longest=60.0,
 )
-CREDENTIALS_WHILE_WAITING: Final = RetryPolicy(
+REFUSED_WHILE_WAITING: Final = RetryPolicy(
     "the same",
-    "credentials refused: somebody may be renewing them",
+    "credentials refused, or the look itself: somebody may be renewing or granting them",
     "as for a step",
     "steps.polling",
     patience=900.0,
 )
+# Whatever the error is, ending the process would leave the endpoint billing.
+RELEASE: Final = RetryPolicy(
+    "releasing and handing over, as a step",
+    "every error, foreseen or not",
+    "as long as this process lives; stopped, it exits with 75 and says what may still bill",
+    "core.failure",
+    base=1.0,
+    longest=60.0,
+    until="until nothing bills, or this process is stopped",
+)
+RELEASE_UNSAVED: Final = RetryPolicy(
+    "releasing what a run rents whose state can no longer be saved",
+    "every error, foreseen or not",
+    "it ends too as soon as another process drives the run",
+    "steps.undo",
+    base=15.0,
+    longest=60.0,
+    until="until nothing bills, or this process is stopped",
+)
 SAVE: Final = RetryPolicy(
     "saving a checkpoint",
-    "the store unavailable; credentials refused",
-    "the process stops driving the run, and `resume` continues it; nothing is bought meanwhile",
+    "the store unavailable, unreadable or refusing; credentials refused",
+    "the process releases what the run rents and stops driving it; `resume` continues it",
     "checkpoint.lease",
     patience=900.0,
 )
@@ -209,7 +228,9 @@ POLICIES: Final = (
     ROLE_NOT_SEEN,
     IN_DOUBT,
     UNAVAILABLE_WHILE_WAITING,
-    CREDENTIALS_WHILE_WAITING,
+    REFUSED_WHILE_WAITING,
+    RELEASE,
+    RELEASE_UNSAVED,
     SAVE,
     LOAD,
     CANCEL_MARK,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from vlm_runner.core.pace import NOT_YET_VISIBLE, Unseen
-from vlm_runner.core.retry import CREDENTIALS_WHILE_WAITING, UNAVAILABLE_WHILE_WAITING, Failures
-from vlm_runner.errors import AwsUnavailable, CredentialsError
+from vlm_runner.core.retry import REFUSED_WHILE_WAITING, UNAVAILABLE_WHILE_WAITING, Failures
+from vlm_runner.errors import AwsRefused, AwsUnavailable, CredentialsError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -27,8 +27,7 @@ async def poll(
     AWS unavailable is reported and waited out, however long: it does not mean that the remote work failed.
 
     Raises:
-        CredentialsError: AWS has refused our credentials for as long as CREDENTIALS_WHILE_WAITING says.
-        AwsRefused: as `look` raises it.
+        CredentialsError, AwsRefused: for as long as REFUSED_WHILE_WAITING says.
     """
     looks = 0
     unavailable, refused = Failures(), Failures()
@@ -40,9 +39,10 @@ async def poll(
             if not UNAVAILABLE_WHILE_WAITING.again(unavailable.count, unavailable.lasting(now)):
                 raise
             ports.trouble(doing, error)
-        except CredentialsError as error:
+        except (CredentialsError, AwsRefused) as error:
+            # A look changes nothing, so asking again does no harm; to halt would leave the rest unwatched.
             refused = refused.another(now := ports.clock.elapsed())
-            if not CREDENTIALS_WHILE_WAITING.again(refused.count, refused.lasting(now)):
+            if not REFUSED_WHILE_WAITING.again(refused.count, refused.lasting(now)):
                 raise
             ports.trouble(doing, error)
         else:

@@ -57,4 +57,4 @@ class Ports:
         return self.aws.objects(run.bucket, owner=run.account)
 
     def trouble(self, doing: str, error: object) -> None:
-        self.signal(Trouble(doing=doing, message=str(error)))
+        self.signal(Trouble(doing=doing, message=str(error) or repr(error)))

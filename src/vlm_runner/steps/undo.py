@@ -1,4 +1,4 @@
-"""Undoing a purchase that may not be recorded, because another process drives the run now."""
+"""Undoing what was bought and can no longer be recorded: the run was taken over, or cannot be saved."""
 
 from __future__ import annotations
 
@@ -6,13 +6,22 @@ from typing import TYPE_CHECKING
 
 from vlm_runner.checkpoint.lease import load
 from vlm_runner.core.events import JobSubmitted, ServingRequested
-from vlm_runner.core.retry import UNDO, Failures
-from vlm_runner.errors import AwsRefused, AwsUnavailable, CredentialsError, StillBilling
+from vlm_runner.core.retry import RELEASE_UNSAVED, UNDO, Failures
+from vlm_runner.errors import (
+    AwsRefused,
+    AwsUnavailable,
+    CredentialsError,
+    RunNotFound,
+    StillBilling,
+)
+from vlm_runner.steps.release import release
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vlm_runner.checkpoint.base import CheckpointStore
+    from vlm_runner.checkpoint.document import Checkpoint
+    from vlm_runner.core.decide import Release
     from vlm_runner.core.events import Event
     from vlm_runner.core.run import Run
     from vlm_runner.steps.ports import Ports
@@ -62,3 +71,39 @@ async def _undone(
     except (AwsUnavailable, AwsRefused, CredentialsError) as error:
         ports.trouble("undoing a purchase that could not be recorded", error)
         return False
+
+
+async def release_unrecorded(
+    last: Checkpoint, command: Release, ports: Ports, store: CheckpointStore, *, fenced: bool
+) -> bool:
+    """
+    Release what a run rents whose state can no longer be saved; `last` is the state that was saved last.
+
+    Ends when nothing bills (True), or another process is seen to drive the run (False): it has what it needs
+    to release it. Nothing of it can be recorded, so the run's next driver finds its endpoint gone.
+
+    `fenced`: another write was seen. Then only a store without this run, or with another run under its id,
+    shows that nobody else can release it.
+    """
+    failures = Failures()
+    while not await _has_a_driver(last, store, ports, unreadable=fenced):
+        try:
+            await release(command, ports)
+        except Exception as error:  # noqa: BLE001 - whatever it is, what bills must go
+            ports.trouble("releasing a run whose state cannot be saved", error)
+            failures = failures.another(ports.clock.elapsed())
+            await ports.clock.sleep(RELEASE_UNSAVED.pause(failures.count, ports.clock.chance()))
+        else:
+            return True
+    return False
+
+
+async def _has_a_driver(last: Checkpoint, store: CheckpointStore, ports: Ports, *, unreadable: bool) -> bool:
+    """Whether the stored run is this one, and not ours to drive; `unreadable` if it cannot be read."""
+    try:
+        found, _ = await load(store, last.run.run_id, clock=ports.clock)
+    except RunNotFound:
+        return False
+    except Exception:  # noqa: BLE001 - nor does an error that nobody foresaw show a driver
+        return unreadable
+    return found.run.uid == last.run.uid and found.holder != last.holder
