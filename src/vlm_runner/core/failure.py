@@ -108,10 +108,8 @@ def _policy(run: Run, failure: Failure, quiet: timedelta, *, uncertain: bool) ->
     error = failure.error
     if run.phase is Phase.RELEASING:
         return RELEASE
-    if isinstance(error, AwsUnavailable):
+    if isinstance(error, AwsUnavailable) or (isinstance(error, CredentialsError) and failure.worked):
         return STEP
-    if isinstance(error, CredentialsError):
-        return STEP if failure.worked else None
     if isinstance(error, AccessDenied) and run.phase in {Phase.WARMING, Phase.TESTING}:
         return DENIED_WHILE_RENTING
     if isinstance(error, AwsRefused) and uncertain and failure.closed_for < quiet.total_seconds():
