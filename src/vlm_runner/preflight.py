@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vlm_runner.errors import ConfigurationError, DataError
-from vlm_runner.evaluate import load_metrics
+from vlm_runner.evaluate import check_metrics
 from vlm_runner.models import Lifecycle
 from vlm_runner.spec import ServingMode
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from vlm_runner.aws.ports import Caller, FoundationModel
     from vlm_runner.models import Catalogue, ModelProfile
@@ -57,8 +57,10 @@ def refuse(*found: Iterable[Problem]) -> None:
             raise problem.error
 
 
-def spec_problems(spec: RunSpec, profile: ModelProfile) -> Iterator[Problem]:
-    """What the spec alone shows."""
+def spec_problems(
+    spec: RunSpec, profile: ModelProfile, metric_modules: Collection[str] = ()
+) -> Iterator[Problem]:
+    """What the spec alone shows; `metric_modules` are the settings'."""
     for name, value in spec.training.hyperparameters.items():
         try:
             profile.check_hyperparameters({name: value})
@@ -81,7 +83,7 @@ def spec_problems(spec: RunSpec, profile: ModelProfile) -> Iterator[Problem]:
             profile.serving.source_of("modes"),
         )
     try:
-        load_metrics(spec.test.metrics)
+        check_metrics(spec.test.metrics, metric_modules)
     except ConfigurationError as error:
         yield Problem("S509", error.message.rstrip("."), error.hint, "test.metrics")
 

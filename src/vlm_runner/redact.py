@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any, Final
 
@@ -12,7 +13,13 @@ PATTERNS: Final = (
     re.compile(r"(?i)(aws_secret_access_key|aws_session_token|authorization)(\"?\s*[=:]\s*\"?)[^\s\"',;]+"),
     re.compile(r"(?i)(://[^/\s:@]+:)[^@\s/]+(?=@)"),
 )
-CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""
+What could steer a terminal, end a line or turn its direction, or cannot be written at all.
+
+Controls (C0 but line feed and tab, DEL, C1), line and paragraph separators, bidirectional controls (Unicode's
+Bidi_Control but the marks, which right-to-left text needs), and unpaired surrogates.
+"""
 
 
 def redacted(text: str) -> str:
@@ -36,6 +43,24 @@ def redacted_value(value: Any) -> Any:
 def printable(text: str) -> str:
     """`text` without what would steer a terminal; line feeds and tabs stay."""
     return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """`value` as JSON; what is not `printable` is escaped, so that it stays what it is and steers nothing."""
+    return escaped(
+        json.dumps(
+            value,
+            ensure_ascii=False,
+            indent=indent,
+            separators=None if indent else (",", ":"),
+            default=str,
+        )
+    )
+
+
+def escaped(document: str) -> str:
+    """A JSON document of the same meaning, whose text is `printable`."""
+    return CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
 
 
 def one_line(text: str, most: int) -> str:

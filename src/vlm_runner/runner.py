@@ -26,6 +26,7 @@ from vlm_runner.core.signals import Trouble
 from vlm_runner.data_source import open_for
 from vlm_runner.driver import Driver, Driving
 from vlm_runner.errors import RunExists, RunNotFound, Stopped
+from vlm_runner.evaluate import load_metrics
 from vlm_runner.heartbeat import beat
 from vlm_runner.ingest.pipeline import Share
 from vlm_runner.models import load_catalogue
@@ -300,7 +301,7 @@ class Runner:
             return None
         chosen = _chosen(spec, run_id)
         region = self._settings.region or spec.aws.region or ""
-        check_spec(spec, self._catalogue, region)
+        check_spec(spec, self._catalogue, region, self._settings.metric_modules)
         return await prepare(spec, chosen, uuid.uuid4().hex, VERSION, self._ports(region, chosen))
 
     async def existing(self, spec: RunSpec, *, run_id: str | None = None) -> Run | None:
@@ -332,9 +333,11 @@ class Runner:
         Save the run that `prepare` described, unless it exists; return its id.
 
         Raises:
-            ConfigurationError: the store of checkpoints cannot keep two processes from driving one run, or
-                the keys in S3 hold another dataset or prompt.
+            ConfigurationError: the store of checkpoints cannot keep two processes from driving one run, the
+                keys in S3 hold another dataset or prompt, or a metric cannot be loaded.
         """
+        # Found missing only now would be found missing after the training is paid.
+        load_metrics(created.spec.test.metrics, self._settings.metric_modules)
         first = Entry(sequence=1, at=self._clock.now(), event=created)
         run = Run.begin(first)
         await refuse_other_content(run, self._ports_of(run))
@@ -465,6 +468,7 @@ class Runner:
             signal=signal,
             datasets=self._datasets,
             metrics=self._metrics,
+            metric_modules=self._settings.metric_modules,
             wakeups=self._wakeups_of(region),
             poll=self._settings.poll,
             upload=self._settings.upload,

@@ -82,6 +82,8 @@ class Settings(Group, frozen=True):
     """Touched while this process lives and its event loop turns; `vlm-runner health` looks at its age."""
     catalogue: Path | None = None
     """Your model catalogue (TOML): it adds models, and overrides single values, such as prices."""
+    metric_modules: tuple[str, ...] = ()
+    """Modules whose functions a spec may name as metrics, besides installed entry points: their code runs."""
     log: Literal["auto", "json", "text"] = "auto"
     quiet_minutes: float = Field(default=15.0, ge=0)
     """For how long a create whose result is unknown is searched for; see `vlm_runner.core.pace.QUIET`."""

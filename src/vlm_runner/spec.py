@@ -213,7 +213,10 @@ class TestSpec(Section, frozen=True):
     concurrency: int = Field(default=4, ge=1, le=64)
     """Calls at once, at most; fewer where Bedrock throttles."""
     metrics: tuple[str, ...] = ()
-    """Of your own, as "package.module:function": called with reference and answer, it returns numbers."""
+    """
+    Of your own, as "package.module:function" or the name of an entry point: called with reference and answer,
+    it returns numbers. Only what is installed as an entry point, or allowed in the settings, is loaded.
+    """
 
 
 class StorageSpec(Section, frozen=True):

@@ -110,7 +110,7 @@ def test_a_line_of_the_first_version_is_read() -> None:
 @pytest.mark.parametrize("path", ["nowhere.at.all:f", "json:nothing", "json:__name__", "json"])
 def test_a_metric_that_cannot_be_loaded_is_named(path: str) -> None:
     with pytest.raises(ConfigurationError, match=path):
-        load_metrics([path])
+        load_metrics([path], ["nowhere", "json"])
 
 
 def answer_of(*items: tuple[str, str]) -> str:

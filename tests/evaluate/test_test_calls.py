@@ -166,6 +166,7 @@ async def test_a_model_that_answers_no_row_fails_the_run_and_is_released() -> No
 
 async def test_a_metric_of_ones_own_is_measured_and_a_broken_one_is_named() -> None:
     world, _ = world_of(2, answer, metrics=[f"{__name__}:letters", f"{__name__}:broken"])
+    world.settings = world.settings.model_copy(update={"metric_modules": (__name__,)})
 
     run = await world.live()
 

@@ -7,6 +7,7 @@ needs (options, console, exit codes) imports nothing heavy.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Final
@@ -74,6 +75,10 @@ def cli() -> None:
 
 def main() -> None:
     """The `vlm-runner` entry point."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal in Latin-1 cannot show every answer, which is no reason to end a run.
+            stream.reconfigure(errors="backslashreplace")
     try:
         cli.main(standalone_mode=False)
     except VlmRunnerError as error:
@@ -95,4 +100,6 @@ def main() -> None:
 
 
 def _say(text: str) -> None:
-    click.echo(f"vlm-runner: {printable(redacted(text))}", err=True)
+    shown = printable(redacted(text))
+    # Where stderr is a log, every line of it counts as one of ours.
+    click.echo(f"vlm-runner: {shown if sys.stderr.isatty() else ' '.join(shown.split())}", err=True)

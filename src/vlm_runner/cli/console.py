@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vlm_runner.redact import printable, redacted
+from vlm_runner.core.text import LONGEST_REASON
+from vlm_runner.redact import json_text, one_line, printable, redacted
 
 if TYPE_CHECKING:
     from vlm_runner.cli.run_view import RunView
@@ -24,7 +24,8 @@ def result(text: str) -> None:
 
 
 def result_json(value: Any) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+    """Print it as JSON, with escapes for what could steer a terminal."""
+    click.echo(json_text(value, indent=2))
 
 
 def outcome_text(run: RunView, checkpoint: str) -> str:
@@ -36,7 +37,7 @@ def outcome_text(run: RunView, checkpoint: str) -> str:
         "cancelled": "was cancelled",
     }[run.outcome.value if run.outcome is not None else None]
     rows: list[tuple[str, str | None]] = [
-        ("reason", run.reason),
+        ("reason", run.reason and one_line(run.reason, LONGEST_REASON)),
         ("base model", run.base_model),
         ("custom model", run.model_arn),
         ("training loss", _number(run.training_loss)),

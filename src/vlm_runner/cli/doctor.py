@@ -112,4 +112,5 @@ def subject_of(
         now=lambda: datetime.now(UTC),
         store=store,
         name_taken=name_taken,
+        metric_modules=settings.metric_modules,
     )

@@ -15,7 +15,9 @@ from vlm_runner.cli import console
 from vlm_runner.cli.options import Where, where_options
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.clock import SystemClock
+from vlm_runner.redact import json_text
 from vlm_runner.stores import opened_store
+from vlm_runner.watch.cloudevents import without_secrets
 from vlm_runner.watch.follow import entries
 
 if TYPE_CHECKING:
@@ -67,5 +69,5 @@ class _Position:
 
     def show(self, entry: Entry) -> None:
         if entry.sequence > self.sequence:
-            click.echo(entry.model_dump_json())
+            click.echo(json_text(without_secrets(entry)))
             self.sequence = entry.sequence

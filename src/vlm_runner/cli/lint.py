@@ -116,6 +116,7 @@ def lint_rows(spec: RunSpec, profile: ModelProfile, settings: Settings) -> LintR
             today=dt.datetime.now(dt.UTC).date(),
             catalogue=load_catalogue(settings.catalogue),
             region=settings.region,
+            metric_modules=settings.metric_modules,
             progress=progress,
         )
 

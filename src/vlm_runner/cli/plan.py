@@ -21,8 +21,9 @@ from vlm_runner.errors import ConfigurationError, VlmRunnerError
 from vlm_runner.models import load_catalogue
 from vlm_runner.models.settle import serving_reason, settled
 from vlm_runner.plan import Origin, Plan, estimate, plan_json, plan_text, within
+from vlm_runner.redact import without_path
 from vlm_runner.runner import Runner
-from vlm_runner.settings import Settings
+from vlm_runner.settings import EventSettings, Settings
 from vlm_runner.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def origins_of(spec: RunSpec, settings: Settings, where: Where) -> tuple[Origin,
     environment = Settings.from_environment().model_fields_set
     found = []
     for name in type(settings).model_fields:
-        value = str(getattr(settings, name))
+        value = _of_setting(getattr(settings, name))
         if flags.get(name) is not None:
             found.append(Origin(name, value, "flag"))
         elif name in environment:
@@ -160,11 +161,19 @@ def origins_of(spec: RunSpec, settings: Settings, where: Where) -> tuple[Origin,
     for section, table in spec:
         for name, value in table:
             given = section in spec.model_fields_set and name in table.model_fields_set
-            found.append(Origin(f"{section}.{name}", _shown(value), "file" if given else "default"))
+            found.append(Origin(f"{section}.{name}", _shown(name, value), "file" if given else "default"))
     return tuple(found)
 
 
-def _shown(value: object) -> str:
+def _of_setting(value: object) -> str:
+    if isinstance(value, EventSettings) and value.webhook is not None:
+        value = value.model_copy(update={"webhook": without_path(value.webhook)})
+    return str(value)
+
+
+def _shown(name: str, value: object) -> str:
+    if name == "webhook":
+        return str(value and without_path(str(value)))
     return (
         ", ".join(f"{key} = {each}" for key, each in value.items()) if isinstance(value, dict) else str(value)
     )

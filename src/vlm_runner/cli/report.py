@@ -60,7 +60,7 @@ def report(run_ids: tuple[str, ...], *, output: Path | None, as_json: bool, **fl
         return
     html = page(reports)
     if str(output) == "-":
-        click.echo(html)
+        click.echo(html.encode(errors="replace"))  # UTF-8, as it says itself, whatever the terminal takes
         return
     path = output or Path(f"{run_ids[0] if len(run_ids) == 1 else 'compared'}.html")
     save(html, path)

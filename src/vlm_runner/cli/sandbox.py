@@ -26,6 +26,13 @@ def sandbox() -> None:
 
 @sandbox.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--allow-host",
+    "hosts",
+    metavar="NAME",
+    multiple=True,
+    help="Also answer to this name, besides loopback names and addresses. May be repeated.",
+)
 @click.option("--port", default=4599, show_default=True, help="Port; 0 takes a free one.")
 @click.option(
     "--ready-file", type=click.Path(dir_okay=False), help="File to write the URL to once it listens."
@@ -43,7 +50,13 @@ def sandbox() -> None:
     help="Your prices, in the format of VLM_RUNNER_CATALOGUE; the ledger uses them.",
 )
 def serve(  # noqa: PLR0917 - an option each
-    host: str, port: int, ready_file: str | None, speed: float, as_of: str | None, prices: str | None
+    host: str,
+    hosts: tuple[str, ...],
+    port: int,
+    ready_file: str | None,
+    speed: float,
+    as_of: str | None,
+    prices: str | None,
 ) -> None:
     """Serve until SIGTERM. GET /_sandbox/ledger lists what AWS would bill.
 
@@ -71,6 +84,7 @@ def serve(  # noqa: PLR0917 - an option each
     run_server(
         SandboxOptions(
             host=host,
+            hosts=hosts,
             port=port,
             ready_file=Path(ready_file) if ready_file else None,
             speed=speed,

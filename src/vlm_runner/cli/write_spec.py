@@ -58,7 +58,7 @@ keep = false                     # true or "2h": hand it to you instead of delet
 rows = 5
 # compare_base = true            # ask the base model the same
 # concurrency = 4                # calls at once, at most; fewer where Bedrock throttles
-# metrics = ["my_package.metrics:closeness"]   # adds to the built-in: (reference, answer) -> number
+# metrics = ["my_package.metrics:closeness"]   # adds to the built-in; is code, see docs/security.md
 
 [storage]
 # bucket = "vlm-accessibility-{{account}}-{{region}}"

@@ -52,6 +52,8 @@ class Subject:
     """Of checkpoints: a folder, or a bucket and a prefix."""
     name_taken: Callable[[], Awaitable[str | None]] | None = None
     """Why the run's name cannot be used, or None."""
+    metric_modules: tuple[str, ...] = ()
+    """See Settings."""
 
     @property
     def region(self) -> str:
@@ -127,7 +129,7 @@ async def _region(subject: Subject) -> AsyncIterator[Check]:
 
 
 async def _spec(subject: Subject, _: Caller) -> AsyncIterator[Check]:
-    for problem in preflight.spec_problems(subject.spec, subject.profile):
+    for problem in preflight.spec_problems(subject.spec, subject.profile, subject.metric_modules):
         yield _bad("C27", problem.field or "spec", problem)
 
 

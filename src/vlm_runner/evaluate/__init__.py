@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from vlm_runner.evaluate.answers import AnsweredRow, ModelAnswer, from_line, to_line
 from vlm_runner.evaluate.evaluation import Evaluation, evaluate
-from vlm_runner.evaluate.metrics import Metric, load_metrics, scores
+from vlm_runner.evaluate.installed import check_metrics, load_metrics
+from vlm_runner.evaluate.metrics import Metric, scores
 
 __all__ = [
     "AnsweredRow",
     "Evaluation",
     "Metric",
     "ModelAnswer",
+    "check_metrics",
     "evaluate",
     "from_line",
     "load_metrics",

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from vlm_runner.json_output import ModelScoresJson
 
 WHO: Final = ("tuned", "base")
+LARGEST: Final = 1e300
+"""Of a stored score; the sum of many must still be a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +44,12 @@ def evaluate(
     answered: Sequence[AnsweredRow],
     metrics: Mapping[str, Metric] | None = None,
     costs: Mapping[str, Callable[[int, int], float | None]] | None = None,
+    stored: Mapping[int, Mapping[str, Mapping[str, float]]] | None = None,
 ) -> Evaluation:
     """
     Measure all answers. `costs` gives for each model the price of its calls, where they are billed.
+
+    `stored` are scores by row and model that were measured before, for what this process does not measure.
 
     A metric that fails for a row has no value there; nothing else is affected.
     """
@@ -55,8 +60,11 @@ def evaluate(
         for who in WHO:
             reply: ModelAnswer | None = getattr(row, who)
             if reply is not None:
+                before = (stored or {}).get(row.row, {}).get(who, {})
                 table[who] = (
-                    {} if reply.error else _scored(row.reference, reply.answer, metrics or {}, troubles)
+                    {}
+                    if reply.error
+                    else {**before, **_scored(row.reference, reply.answer, metrics or {}, troubles)}
                 )
         rows.append(table)
     models: dict[str, ModelScoresJson] = {}
@@ -85,6 +93,15 @@ def _scored(
         else:
             found |= {key: number for key, number in own.items() if math.isfinite(number)}
     return found
+
+
+def numbers(table: Mapping[str, Any]) -> dict[str, float]:
+    """What of `table`, from outside, is a score."""
+    return {
+        name: float(value)
+        for name, value in table.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
+    }
 
 
 def _whole(

@@ -7,7 +7,6 @@ averaged over rows; more is better.
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 from collections import Counter
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 from rapidfuzz import fuzz
 from rapidfuzz.distance import Indel
 
-from vlm_runner.errors import ConfigurationError
 from vlm_runner.prompts.parse import parse_answer
 
 if TYPE_CHECKING:
@@ -174,28 +172,3 @@ def _changed(before: str, after: str) -> list[tuple[str, str]]:
 
 def _words(text: str) -> list[str]:
     return _WORD.findall(text)
-
-
-def load_metrics(paths: Sequence[str]) -> dict[str, Metric]:
-    """
-    Import the callables named as `package.module:name` or `package.module.name`.
-
-    Raises:
-        ConfigurationError: the module or name does not exist, or is not callable.
-    """
-    return {path: _loaded(path) for path in paths}
-
-
-def _loaded(path: str) -> Metric:
-    module, _, name = path.partition(":") if ":" in path else path.rpartition(".")
-    try:
-        metric = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigurationError(
-            f"The metric '{path}' cannot be loaded: {error}.",
-            hint='Write it as "package.module:function" under test.metrics; it must be installed here.',
-        ) from error
-    if not callable(metric):
-        raise ConfigurationError(f"The metric '{path}' is not callable.")
-    found: Metric = metric
-    return found

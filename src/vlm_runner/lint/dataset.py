@@ -22,7 +22,7 @@ from vlm_runner.prompts.templates import RenderProblem, compile_prompt
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from vlm_runner.dataset.rows import Opened, Row, Subset
     from vlm_runner.ingest.images import ImageLimits
@@ -63,6 +63,7 @@ def lint_dataset(
     today: dt.date | None,
     catalogue: Catalogue | None = None,
     region: str | None = None,
+    metric_modules: Collection[str] = (),
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> LintReport:
@@ -71,6 +72,7 @@ def lint_dataset(
 
     `progress` is called with the number of rows done. `today` judges the model's lifecycle; None where
     Bedrock itself has been asked. `catalogue`: the one that `profile` is from; default: the package's.
+    `metric_modules`: see Settings.
 
     Raises:
         ConfigurationError: the templates do not parse.
@@ -78,7 +80,12 @@ def lint_dataset(
     prompt = compile_prompt(spec.prompt)
     report = LintReport(model=profile.base_id, source=spec.dataset.source)
     report.findings += check_spec(
-        spec, profile, today=today, region=region, catalogue=catalogue or load_catalogue()
+        spec,
+        profile,
+        today=today,
+        region=region,
+        catalogue=catalogue or load_catalogue(),
+        metric_modules=metric_modules,
     )
     relations, done = Relations(), 0
     skips = spec.dataset.on_bad_row == "skip"
@@ -144,10 +151,16 @@ def count(stats: SubsetStats, checked: Checked) -> None:
 
 
 def check_spec(
-    spec: RunSpec, profile: ModelProfile, *, today: dt.date | None, region: str | None, catalogue: Catalogue
+    spec: RunSpec,
+    profile: ModelProfile,
+    *,
+    today: dt.date | None,
+    region: str | None,
+    catalogue: Catalogue,
+    metric_modules: Collection[str] = (),
 ) -> Iterator[Finding]:
     """What the spec alone shows."""
-    problems = [*preflight.spec_problems(spec, profile)]
+    problems = [*preflight.spec_problems(spec, profile, metric_modules)]
     if today is not None:
         problems += preflight.lifecycle_problems(profile, catalogue, today)
     if region is not None:

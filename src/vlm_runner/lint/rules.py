@@ -230,7 +230,7 @@ _TABLE: tuple[tuple[str, Severity, str, str, str, str], ...] = (
     ("S507", E, "wrong region", "The model is fine-tuned elsewhere.", OURS, "Set region under [aws]."),
     ("S508", N, "more epochs than advised", "The documentation advises fewer for so many rows.", OURS,
      "Set epochCount under [training]."),
-    ("S509", E, "metric", "A metric is a callable that this process can import.", OURS,
+    ("S509", E, "metric", "A metric is an installed entry point, or of a module that the settings allow.", OURS,
      "Repair it under [test]."),
 )  # fmt: skip
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from vlm_runner.core.names import run_prefix
 from vlm_runner.core.run import Run
 from vlm_runner.core.transitions import evolve
-from vlm_runner.errors import ConfigurationError
-from vlm_runner.evaluate import Evaluation, Metric, evaluate, load_metrics
+from vlm_runner.evaluate import Evaluation, Metric, evaluate
 from vlm_runner.report.money import money
 from vlm_runner.report.summary import may_bill, summary
 from vlm_runner.spec import ServingMode
@@ -44,17 +43,17 @@ def assemble(  # noqa: PLR0917 - a report has so many sides
     now: datetime,
     metrics: Mapping[str, Metric] | None = None,
 ) -> RunReport:
-    """Measures all answers, which takes CPU time: call it in a worker thread."""
-    found, missing = dict(metrics or {}), list(material.missing)
-    for path in run.spec.test.metrics:
-        try:
-            found |= load_metrics([path])
-        except ConfigurationError as error:
-            missing.append(str(error))
+    """
+    Measures all answers, which takes CPU time: call it in a worker thread.
+
+    Loads no metric of the spec's: who only looks has their stored scores in `material`, and runs no code.
+    """
+    missing = list(material.missing)
+    missing += _unscored(run, material, metrics or {})
     costs = {"base": _price(profile)}
     if run.spec.serving.mode is ServingMode.ON_DEMAND:
         costs["tuned"] = _price(profile)
-    evaluation = evaluate(material.rows, found, costs)
+    evaluation = evaluate(material.rows, metrics, costs, material.scores)
     missing += evaluation.troubles
     if run.tests is not None and run.tests.base_error is not None:
         missing.append(run.tests.base_error)
@@ -75,6 +74,13 @@ def assemble(  # noqa: PLR0917 - a report has so many sides
         "version": run.created.version,
     }
     return RunReport(run, tuple(history), material, evaluation, facts)
+
+
+def _unscored(run: Run, material: ReportInputs, metrics: Mapping[str, Metric]) -> list[str]:
+    own = [path for path in run.spec.test.metrics if path not in metrics]
+    if not own or not material.rows or material.scores:
+        return []
+    return [f"Not measured yet, since a report runs no code of a spec's metrics: {', '.join(own)}."]
 
 
 def _price(profile: ModelProfile | None) -> Callable[[int, int], float | None]:

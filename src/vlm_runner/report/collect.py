@@ -14,11 +14,15 @@ import anyio
 from anyio import to_thread
 
 from vlm_runner.core.names import run_prefix
+from vlm_runner.core.text import json_object
 from vlm_runner.errors import VlmRunnerError
 from vlm_runner.evaluate import from_line
+from vlm_runner.evaluate.evaluation import WHO, numbers
 from vlm_runner.evaluate.thumbnail import budget, thumbnail
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from vlm_runner.aws.ports import Objects
     from vlm_runner.core.run import Run
     from vlm_runner.evaluate import AnsweredRow
@@ -26,6 +30,9 @@ if TYPE_CHECKING:
 TRAINING_CSV: Final = "training_artifacts/step_wise_training_metrics.csv"
 VALIDATION_CSV: Final = "validation_metrics.csv"
 """Found by their ends: samples of AWS show three layouts (user guide, model-customization-analyze)."""
+
+RESULTS: Final = "results.jsonl"
+"""Rows and their scores, as REPORTING stores them."""
 
 AT_ONCE: Final = 8
 LARGEST_CSV: Final = 50_000_000
@@ -47,6 +54,10 @@ class ReportInputs:
     """WebP in base64, by row; several where a row has several images."""
     training: Curve = Curve()
     validation: Curve = Curve()
+    scores: Mapping[int, Mapping[str, Mapping[str, float]]] = field(
+        default_factory=dict[int, "Mapping[str, Mapping[str, float]]"]
+    )
+    """By row and model, as the run that measured them stored them."""
     missing: tuple[str, ...] = ()
     """What could not be read, each in a sentence."""
 
@@ -56,14 +67,16 @@ async def collect(run: Run, objects: Objects) -> ReportInputs:
     missing: list[str] = []
     rows: tuple[AnsweredRow, ...] = ()
     small: dict[int, tuple[str, ...]] = {}
+    scores: dict[int, dict[str, dict[str, float]]] = {}
     training, validation = Curve(), Curve()
     try:
         rows = await _answers(run, objects, missing)
+        scores = await _scores(run, objects, rows)
         small = await _thumbnails(run, objects, rows)
         training, validation = await losses(run, objects)
     except VlmRunnerError as error:
         missing.append(f"S3 could not be read to the end: {error.message}")
-    return ReportInputs(rows, small, training, validation, tuple(missing))
+    return ReportInputs(rows, small, training, validation, scores, tuple(missing))
 
 
 async def losses(run: Run, objects: Objects) -> tuple[Curve, Curve]:
@@ -118,6 +131,20 @@ async def _answers(run: Run, objects: Objects, missing: list[str]) -> tuple[Answ
         except ValueError:
             missing.append(f"Line {number} of {run.tests.uri} is not an answer.")
     return tuple(rows)
+
+
+async def _scores(
+    run: Run, objects: Objects, rows: tuple[AnsweredRow, ...]
+) -> dict[int, dict[str, dict[str, float]]]:
+    if not rows or not run.spec.test.metrics:
+        return {}  # the others are measured anew, by this version
+    stored = await objects.get(f"{run_prefix(run.spec.storage.prefix, run.run_id)}{RESULTS}")
+    found: dict[int, dict[str, dict[str, float]]] = {}
+    for line in stored.body.splitlines() if stored is not None else ():
+        table = json_object(line) or {}
+        if isinstance(row := table.get("row"), int):
+            found[row] = {who: numbers(table[who]) for who in WHO if isinstance(table.get(who), dict)}
+    return found
 
 
 async def _thumbnails(

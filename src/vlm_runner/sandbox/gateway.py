@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -16,6 +16,7 @@ from vlm_runner.sandbox.admin import Admin
 from vlm_runner.sandbox.call_log import CallLog
 from vlm_runner.sandbox.errors import AwsError, error_reply, expired_token
 from vlm_runner.sandbox.faults import Fault, Faults
+from vlm_runner.sandbox.hosts import is_allowed
 from vlm_runner.sandbox.http import HttpReply, HttpRequest
 from vlm_runner.sandbox.moto_bridge import Moto
 from vlm_runner.sandbox.operations import operation_of
@@ -30,11 +31,12 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _POLL = 0.1
+_FOREIGN = b"The sandbox does not answer under this name; start it with --allow-host NAME.\n"
 
 
 class Gateway:
-    def __init__(self, state: SandboxState, moto: Moto, seed: int) -> None:
-        self._state, self._moto = state, moto
+    def __init__(self, state: SandboxState, moto: Moto, seed: int, hosts: Collection[str] = ()) -> None:
+        self._state, self._moto, self._hosts = state, moto, hosts
         self.faults, self.calls = Faults(seed), CallLog()
         self.pipelines = Pipelines(state.account)
         self._admin = Admin(state, self.faults, self.calls, moto, self.pipelines)
@@ -49,6 +51,9 @@ class Gateway:
         if body is None:
             return  # the client disconnected before sending the whole request
         request = _request(asgi, body)
+        if not is_allowed(request.headers.get("host"), self._hosts):
+            await _send(send, HttpReply(403, [("content-type", "text/plain")], _FOREIGN))
+            return
         if request.raw_path.startswith("/_sandbox/"):
             await _send(send, await self._in_thread(self._admin.handle, request))
             return

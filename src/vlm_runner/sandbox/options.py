@@ -24,3 +24,5 @@ class SandboxOptions:
     prices: PriceList = field(default_factory=PriceList)
     roles: tuple[str, ...] = ("bedrock-sft",)
     """Names of roles that the account has from the start; each trusts Bedrock, for this account's jobs."""
+    hosts: tuple[str, ...] = ()
+    """Names it also answers to, besides `host`, loopback names and addresses; see `sandbox.hosts`."""

@@ -49,7 +49,8 @@ class Sandbox:
             options.account, self.clock, options.seed, options.prices, roles=options.roles
         )
         self._moto = Moto(self._options.account)
-        self._gateway = Gateway(self.state, self._moto, self._options.seed)
+        hosts = (self._options.host, *self._options.hosts)
+        self._gateway = Gateway(self.state, self._moto, self._options.seed, hosts)
         self._stopping = threading.Event()
 
     @property

@@ -40,6 +40,8 @@ class Ports:
     """The run's history when the step begins."""
     metrics: Mapping[str, Metric] = field(default_factory=dict[str, "Metric"])
     """Metrics passed to Runner.open, in addition to spec.test.metrics."""
+    metric_modules: tuple[str, ...] = ()
+    """See Settings."""
     upload: UploadSettings = field(default_factory=UploadSettings)
     share: Share = field(default_factory=Share)
     """Of the images, where several machines stage one run."""

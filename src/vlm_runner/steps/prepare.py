@@ -17,6 +17,8 @@ from vlm_runner.plan.cost import estimate, within
 from vlm_runner.prompts.templates import compile_prompt
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from vlm_runner.dataset.rows import Opened
     from vlm_runner.lint import LintReport
     from vlm_runner.models import Catalogue, ModelProfile
@@ -24,17 +26,22 @@ if TYPE_CHECKING:
     from vlm_runner.steps.ports import Ports
 
 
-def check_spec(spec: RunSpec, catalogue: Catalogue, region: str) -> ModelProfile:
+def check_spec(
+    spec: RunSpec, catalogue: Catalogue, region: str, metric_modules: Collection[str] = ()
+) -> ModelProfile:
     """
     What can be known without asking anybody; returns the profile of the model.
 
     Raises:
         ConfigurationError: unknown model or hyperparameter, a value out of range, a serving mode that the
-            model lacks, a template that does not parse, no region, or one where the model is not fine-tuned.
+            model lacks, a template that does not parse, a metric that is not allowed, no region, or one where
+            the model is not fine-tuned.
     """
     profile = catalogue.find(spec.model.base)
     compile_prompt(spec.prompt)
-    preflight.refuse(preflight.spec_problems(spec, profile), preflight.region_problems(profile, region))
+    preflight.refuse(
+        preflight.spec_problems(spec, profile, metric_modules), preflight.region_problems(profile, region)
+    )
     return profile
 
 
@@ -47,7 +54,7 @@ async def prepare(spec: RunSpec, run_id: str, uid: str, version: str, ports: Por
         DataError: the dataset cannot be used.
     """
     region = ports.aws.region
-    profile, given = check_spec(spec, ports.catalogue, region), spec
+    profile, given = check_spec(spec, ports.catalogue, region, ports.metric_modules), spec
     spec = settled(given, profile)
     caller = await ports.aws.account.caller()
     preflight.refuse(preflight.role_problems(spec, caller))
@@ -104,4 +111,11 @@ def lint_all(opened: Opened, spec: RunSpec, profile: ModelProfile, ports: Ports)
 
     The catalogue's dates are left out: `prepare` has asked Bedrock itself.
     """
-    return lint_dataset(opened, spec, profile, today=None, region=ports.aws.region)
+    return lint_dataset(
+        opened,
+        spec,
+        profile,
+        today=None,
+        region=ports.aws.region,
+        metric_modules=ports.metric_modules,
+    )

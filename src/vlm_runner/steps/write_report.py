@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from anyio import to_thread
@@ -12,8 +13,9 @@ from vlm_runner.core.events import ReportWritten
 from vlm_runner.core.names import run_prefix
 from vlm_runner.core.run import Phase
 from vlm_runner.errors import AwsRefused, ConfigurationError
+from vlm_runner.evaluate import load_metrics
 from vlm_runner.report.assemble import RunReport, assemble
-from vlm_runner.report.collect import ReportInputs, collect
+from vlm_runner.report.collect import RESULTS, ReportInputs, collect
 from vlm_runner.report.render import page
 from vlm_runner.steps.registry import performs
 
@@ -42,12 +44,12 @@ async def write_report(run: Run, ports: Ports) -> ReportWritten:
         ports.trouble("writing the report", missing)
     report, html = await to_thread.run_sync(_made, run, material, ports)
     files = {
-        "results.jsonl": (_lines(report), "application/jsonl"),
+        RESULTS: (_lines(report), "application/jsonl"),
         "report.html": (html.encode(errors="replace"), "text/html; charset=utf-8"),
         "report.json": (_json(report), "application/json"),
     }
     if not report.evaluation.rows:
-        del files["results.jsonl"]
+        del files[RESULTS]
     try:
         for name, (body, content_type) in files.items():
             await objects.put(f"{folder}{name}", body, content_type=content_type)
@@ -63,7 +65,14 @@ async def write_report(run: Run, ports: Ports) -> ReportWritten:
 def _made(run: Run, material: ReportInputs, ports: Ports) -> tuple[RunReport, str]:
     # Nothing comes after this phase: what is told here is how the run ended.
     ended = run.model_copy(update={"phase": Phase.DONE})
-    report = assemble(ended, ports.history, material, _profile(run, ports), ports.clock.now(), ports.metrics)
+    metrics, missing = dict(ports.metrics), list(material.missing)
+    for path in run.spec.test.metrics:
+        try:
+            metrics |= load_metrics([path], ports.metric_modules)
+        except ConfigurationError as error:
+            missing.append(str(error))
+    material = replace(material, missing=tuple(missing))
+    report = assemble(ended, ports.history, material, _profile(run, ports), ports.clock.now(), metrics)
     return report, page([report])
 
 

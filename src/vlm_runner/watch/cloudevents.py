@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final
 
-from vlm_runner.redact import redacted_value, without_addresses
+from vlm_runner.redact import json_text, redacted_value, without_addresses
 
 if TYPE_CHECKING:
     from vlm_runner.core.events import Entry
@@ -23,9 +22,7 @@ def envelope(run: Run, entry: Entry) -> dict[str, Any]:
     `id` is unique for ever: who receives an event twice knows it by that. `sequence` is CloudEvents'
     extension of that name, as text that sorts like the number.
     """
-    event = entry.event.model_dump(mode="json")
-    if "spec" in event:
-        event["spec"] = without_addresses(event["spec"])
+    event = without_secrets(entry)["event"]
     return {
         "specversion": "1.0",
         "id": f"{run.uid}/{entry.sequence}",
@@ -35,16 +32,23 @@ def envelope(run: Run, entry: Entry) -> dict[str, Any]:
         "time": entry.at.isoformat().replace("+00:00", "Z"),
         "datacontenttype": "application/json",
         "sequence": f"{entry.sequence:08d}",
-        "data": redacted_value(
-            {
-                "runId": run.run_id,
-                "phase": run.phase.value,
-                "outcome": run.outcome.value if run.outcome is not None else None,
-                "mayBill": run.may_bill,
-                "event": event,
-            }
-        ),
+        "data": {
+            "runId": run.run_id,
+            "phase": run.phase.value,
+            "outcome": run.outcome.value if run.outcome is not None else None,
+            "mayBill": run.may_bill,
+            "event": event,
+        },
     }
+
+
+def without_secrets(entry: Entry) -> dict[str, Any]:
+    """An entry as plain values, as it may leave the process."""
+    table = entry.model_dump(mode="json")
+    if "spec" in table["event"]:
+        table["event"]["spec"] = without_addresses(table["event"]["spec"])
+    shown: dict[str, Any] = redacted_value(table)
+    return shown
 
 
 def type_of(kind: str) -> str:
@@ -55,4 +59,4 @@ def type_of(kind: str) -> str:
 
 def to_json(event: dict[str, Any]) -> str:
     """One line."""
-    return json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+    return json_text(event)

@@ -11,7 +11,7 @@ import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 
 from vlm_runner.core.signals import HeldElsewhere, RemoteStatusChanged, StagingProgress, TestAnswered, Trouble
-from vlm_runner.redact import redacted_value
+from vlm_runner.redact import json_text, printable, redacted_value
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -38,12 +38,13 @@ def configure_logging(
         [
             structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
             _redact,
-            structlog.processors.JSONRenderer(ensure_ascii=False),
+            structlog.processors.JSONRenderer(serializer=_json),
         ]
         if style == "json"
         else [
             structlog.processors.format_exc_info,
             _redact,
+            _in_one_line,
             structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
         ]
     )
@@ -62,6 +63,20 @@ def configure_logging(
 
 def _redact(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     return {key: redacted_value(value) for key, value in event.items()}
+
+
+def _json(event: Any, **_: Any) -> str:
+    return json_text(event)
+
+
+def _in_one_line(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """What others wrote must not look like further lines of the log; our own tracebacks may have several."""
+    return {
+        key: printable(value if key == "exception" else value.replace("\n", " "))
+        if isinstance(value, str)
+        else value
+        for key, value in event.items()
+    }
 
 
 @dataclass(slots=True)
