@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import builtins
 import compileall
 import contextlib
 import hashlib
@@ -52,8 +53,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from types import FrameType
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
 ROOT = Path(__file__).parents[1]
 SRC = Path("src") / "vlm_runner"
@@ -63,6 +63,7 @@ PACKAGES: Final = (
 NEAR: Final = (
     "tests/aws/test_errors.py", "tests/prompts", "tests/preflight", "tests/json_output",
     "tests/report/test_facts.py", "tests/report/test_gather.py", "tests/report/test_page.py",
+    "tests/report/test_charts.py", "tests/report/test_numbers.py",
     "tests/evaluate", "tests/dataset", "tests/doctor", "tests/plan", "tests/lint", "tests/ingest",
 )  # fmt: skip
 """Tests that call the packages in their own process."""
@@ -71,12 +72,15 @@ WIDER: Final = (
     "tests/e2e/test_main_job.py", "tests/e2e/test_several_images.py", "tests/report/test_demo.py",
 )  # fmt: skip
 """Only what survives the tests of NEAR meets these: they take minutes."""
+FIRST_SECONDS: Final = 20.0
+"""Of CPU, for the tests that a mutant meets first; with `--wider`, a survivor meets the rest of NEAR too."""
 SECONDS: Final = 600
 """For all tests of one mutant on a busy machine."""
 ONE_TEST_SECONDS: Final = 90
 """For one test, whose longest takes 10: a mutant that waits or counts for ever is noticed here."""
 EQUIVALENT = ROOT / "tests" / "mutants" / "equivalent.json"
 KEPT = ROOT / ".mutants"
+CALLED: Final = "called_by_this_test"
 FORK = multiprocessing.get_context("fork")
 
 COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
@@ -153,6 +157,8 @@ def _walk(node: ast.AST, classes: tuple[str, ...] = (), function: str = "") -> I
     match node:
         case ast.If(test=ast.Name("TYPE_CHECKING")) | ast.Assign(targets=[ast.Name("__all__")]):
             return
+        case _:
+            pass
     yield from ((function, edit) for edit in _edits_of(node))
     if not function and isinstance(node, ast.Assign | ast.AnnAssign):
         yield from ((function, edit) for edit in _shorter(node.value))
@@ -250,15 +256,18 @@ def sample(number: int, seed: int, only: str | None = None) -> list[Mutant]:
     """So many mutants, in proportion to what each package has, but ten of each at least."""
     every: dict[str, list[Mutant]] = {}
     for package in PACKAGES:
-        path = ROOT / SRC / package
-        files = [path] if path.is_file() else sorted(path.rglob("*.py"))
-        every[package] = [mutant for file in files for mutant in mutants_of(package, file)]
+        every[package] = [mutant for file in _files_of(ROOT, package) for mutant in mutants_of(package, file)]
     total = sum(map(len, every.values()))
     found: list[Mutant] = []
     for mutants in every.values():
         share = max(10, round(number * len(mutants) / total))
         found += sorted(mutants, key=lambda mutant: _digest(f"{seed} {mutant.key}"))[:share]
     return [mutant for mutant in found if only in {None, mutant.package}]
+
+
+def _files_of(root: Path, package: str) -> list[Path]:
+    path = root / SRC / package
+    return [path] if path.is_file() else sorted(path.rglob("*.py"))
 
 
 def _digest(*texts: str | bytes) -> str:
@@ -280,9 +289,8 @@ class _Chosen:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         if self._order is not None:
             order = self._order
-            items[:] = sorted(
-                (each for each in items if each.nodeid in order), key=lambda each: order[each.nodeid]
-            )
+            kept = [each for each in items if each.nodeid in order or each.nodeid.startswith(WIDER)]
+            items[:] = sorted(kept, key=lambda each: order.get(each.nodeid, len(order)))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
@@ -297,39 +305,77 @@ class _Chosen:
         self.why = self.why or report.longreprtext
 
 
-class _Traced:
+class _Called:
     """A plugin of pytest: for each test its seconds of CPU, and the functions of PACKAGES that it calls."""
 
-    def __init__(self, source: Path) -> None:
-        self._prefixes = tuple(str(source / SRC / package) for package in PACKAGES)
-        self._start = len(str(source)) + 1
-        self._called: set[str] = set()
-        self._known: dict[tuple[str, str], str] = {}
-        self.tests: dict[str, dict[str, Any]] = {}
+    def __init__(self) -> None:
+        self._tests: dict[str, tuple[float, set[str]]] = {}
+        self._shared: dict[str, set[str]] = {}
+
+    def tests(self) -> dict[str, dict[str, Any]]:
+        return {
+            test: {
+                "seconds": round(seconds, 2),
+                "calls": sorted(calls | self._shared.get(_file(test), set())),
+            }
+            for test, (seconds, calls) in self._tests.items()
+        }
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        self._called, began = set(), time.process_time()
-        threading.settrace(self._trace)
-        sys.settrace(self._trace)
-        try:
-            return (yield)
-        finally:
-            sys.settrace(None)
-            threading.settrace(None)
-            self.tests[item.nodeid] = {
-                "seconds": round(time.process_time() - began, 2),
-                "calls": sorted(self._called),
-            }
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        began = sum(os.times()[:4])
+        with _noted() as called:
+            found = yield
+        self._tests[item.nodeid] = sum(os.times()[:4]) - began, called
+        return found
 
-    def _trace(self, frame: FrameType, _event: str, _argument: Any) -> None:
-        file, function = frame.f_code.co_filename, frame.f_code.co_qualname
-        if (file, function) not in self._known:
-            # What is nested is told by the function around it, as `Mutant.function` does.
-            called = f"{file[self._start :]}:{function.partition('.<locals>')[0]}"
-            self._known[file, function] = called if file.startswith(self._prefixes) else ""
-        if place := self._known[file, function]:
-            self._called.add(place)
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: Any, request: Any) -> Generator[None, object, object]:
+        """What a fixture of a whole file calls, it calls for each test of the file."""
+        with _noted() as called:
+            found = yield
+        if fixturedef.scope != "function":
+            file = _file(request._pyfuncitem.nodeid)  # noqa: SLF001 - its own node may be the session
+            self._shared.setdefault(file, set()).update(called)
+        return found
+
+
+@contextlib.contextmanager
+def _noted() -> Iterator[set[str]]:
+    """The functions that are called inside."""
+    outside, called = getattr(builtins, CALLED, set[str]()), set[str]()
+    setattr(builtins, CALLED, called)
+    try:
+        yield called
+    finally:
+        outside |= called
+        setattr(builtins, CALLED, outside)
+
+
+class _Noting(ast.NodeTransformer):
+    """Each outermost function notes that it is called; `sys.settrace` would take three times as long."""
+
+    def __init__(self, file: str) -> None:
+        self._file, self._place = file, tuple[str, ...]()
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        outside, self._place = self._place, (*self._place, node.name)
+        self.generic_visit(node)
+        self._place = outside
+        return node
+
+    def visit_FunctionDef(self, node: Any) -> Any:
+        place = f"{self._file}:{'.'.join((*self._place, node.name))}"
+        # Another process has nobody to tell.
+        note = ast.parse(f"getattr(__import__('builtins'), {CALLED!r}, set()).add({place!r})")
+        node.body[:] = (
+            [*node.body[:1], *note.body, *node.body[1:]]
+            if ast.get_docstring(node)
+            else [*note.body, *node.body]
+        )
+        return node
+
+    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
 
 
 def _pytest(paths: Iterable[str], folder: Path, *plugins: object) -> int:
@@ -354,16 +400,19 @@ def _pytest(paths: Iterable[str], folder: Path, *plugins: object) -> int:
 
 def _traced(folder: Path, part: str) -> dict[str, Any]:
     """Run tests without a mutant: those that fail here would kill everything."""
-    traced, chosen = _Traced(folder), _Chosen(None)
-    code = _pytest([part], folder, traced, chosen)
+    for file in (file for package in PACKAGES for file in _files_of(folder, package)):
+        tree = _Noting(str(file.relative_to(folder))).visit(ast.parse(file.read_text()))
+        file.write_text(ast.unparse(tree))
+    called, chosen = _Called(), _Chosen(None)
+    code = _pytest([part], folder, called, chosen)
     ours = (str(folder), str(ROOT / "tests"))
     imports = [
         name
         for name, module in list(sys.modules.items())
-        if (file := getattr(module, "__file__", None)) and not file.startswith(ours)
+        if (origin := getattr(module, "__file__", None)) and not origin.startswith(ours)
     ]
     why = "" if code == pytest.ExitCode.OK else chosen.why or _last_words(folder)
-    return {"why": why, "tests": traced.tests, "imports": imports}
+    return {"why": why, "tests": called.tests(), "imports": imports}
 
 
 def _last_words(folder: Path) -> str:
@@ -372,10 +421,8 @@ def _last_words(folder: Path) -> str:
     return (folder / "output").read_text(errors="replace")[-500:]
 
 
-def _judged(
-    folder: Path, mutant: Mutant, paths: Sequence[str], tests: Sequence[str] | None
-) -> dict[str, Any]:
-    """Run the tests of these files against the mutant: those named, or all."""
+def _judged(folder: Path, mutant: Mutant, paths: Sequence[str], tests: Sequence[str]) -> dict[str, Any]:
+    """Run these tests, and all of WIDER if it is among the paths, against the mutant."""
     mutant.apply(folder / mutant.file)
     sys.path.insert(0, str(folder / "src"))
     try:
@@ -448,8 +495,7 @@ def _in_children(
         for child in [each for each in children if each.done in ready or each.is_late]:
             children.remove(child)
             result = child.result()
-            if isinstance(child.named, Mutant):
-                copies.restore(child.folder, child.named.file)
+            copies.restore(child.folder)
             free.append(child.folder)
             yield child.named, result
 
@@ -472,8 +518,10 @@ class Copies:
         for copy in self.folders:
             shutil.copytree(self._whole, copy)
 
-    def restore(self, folder: Path, file: str) -> None:
-        shutil.copy(self._whole / file, folder / file)
+    def restore(self, folder: Path) -> None:
+        for package in PACKAGES:
+            for file in _files_of(self._whole, package):
+                shutil.copy(file, folder / file.relative_to(self._whole))
 
 
 # --- what is kept from run to run ---
@@ -510,8 +558,12 @@ class Kept:
         """Of the modules that tests import, those that are no part of vlm_runner."""
         return list(dict.fromkeys(name for part in NEAR for name in self._parts[part]["imports"]))
 
-    def tests_for(self, mutant: Mutant) -> list[str]:
-        """What calls its function, else its package: first what killed it before, then the cheapest file."""
+    def tests_for(self, mutant: Mutant, *, wider: bool) -> list[str]:
+        """
+        What calls its function, else its package: first what killed it before, then the cheapest file.
+
+        As many as take FIRST_SECONDS; `wider`: the others.
+        """
         every = {test: facts for part in NEAR for test, facts in self._parts[part]["tests"].items()}
         place = f"{mutant.file}:{mutant.function}"
         tests = [test for test, facts in every.items() if place in facts["calls"]]
@@ -526,7 +578,10 @@ class Kept:
         for test in tests:
             cost[_file(test)] = cost.get(_file(test), 0.0) + every[test]["seconds"]
         old = self.verdicts.get(mutant.key, {}).get("by", "")
-        return sorted(tests, key=lambda test: (test != old, cost[_file(test)], _file(test)))
+        tests.sort(key=lambda test: (test != old, cost[_file(test)], _file(test)))
+        spent = itertools.accumulate(every[test]["seconds"] for test in tests)
+        first = sum(seconds <= FIRST_SECONDS for seconds in spent) or 1
+        return tests[first:] if wider else tests[:first]
 
     def verdict(self, mutant: Mutant) -> dict[str, Any] | None:
         found = self.verdicts.get(mutant.key)
@@ -609,10 +664,10 @@ def _warm(modules: Iterable[str]) -> None:
 
 
 def _judge(mutants: Iterable[Mutant], kept: Kept, copies: Copies, until: float, *, wider: bool) -> None:
-    def task(mutant: Mutant) -> tuple[Mutant, list[str], list[str] | None]:
-        tests = kept.tests_for(mutant)
-        files = list(dict.fromkeys(map(_file, tests)))
-        return (mutant, list(WIDER), None) if wider else (mutant, files, tests)
+    def task(mutant: Mutant) -> tuple[Mutant, list[str], list[str]]:
+        tests = kept.tests_for(mutant, wider=wider)
+        files = [*dict.fromkeys(map(_file, tests)), *(WIDER if wider else ())]
+        return mutant, files, tests
 
     for mutant, verdict in _in_children(_judged, map(task, mutants), copies, until):
         kept.judge(mutant, verdict, wider=wider)
