@@ -94,6 +94,27 @@ def test_columns_are_found_by_their_usual_names(columns: tuple[str, ...], layout
     assert choose(columns, Columns(), required=("html", "output"), where="x") == layout
 
 
+@pytest.mark.parametrize(
+    ("role", "name"),
+    [
+        (role, name)
+        for role, names in {
+            "image": "image screenshot img images picture image_path file_name",
+            "html": "html source code html_code source_code",
+            "output": "output outputs findings finding result results",
+        }.items()
+        for name in names.split()
+    ],
+)
+def test_each_usual_name_is_found(role: str, name: str) -> None:
+    """Datasets in the wild name them so; taking one off the list breaks a spec that names no columns."""
+    names = {"image": "image", "html": "html", "output": "output"} | {role: name}
+
+    chosen = choose(("id", *names.values()), Columns(), required=("html", "output"), where="x")
+
+    assert chosen == Layout(**names)
+
+
 def test_a_given_name_wins() -> None:
     chosen = choose(
         ("image", "photo", "html", "output"), Columns(image="photo"), required=("html", "output"), where="x"

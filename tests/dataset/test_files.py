@@ -37,6 +37,29 @@ def test_names_tell_the_split(path: str, split: str | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("word", "split"),
+    [
+        (word, split)
+        for split, words in {
+            "train": "train training",
+            "validation": "validation valid val dev",
+            "test": "test testing eval evaluation",
+        }.items()
+        for word in words.split()
+    ],
+)
+def test_each_word_for_a_split_is_known(word: str, split: str) -> None:
+    assert split_of(Path(f"{word}-00000-of-00001")) == split
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "PNG"])
+def test_a_folder_of_images_may_hold_them_in_any_format(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"a.{suffix}").write_bytes(b"x")
+
+    assert find_files(tmp_path).kind == "imagefolder"
+
+
+@pytest.mark.parametrize(
     ("names", "kind", "splits"),
     [
         (["a.parquet", "b.parquet"], "parquet", {"train": 2}),
