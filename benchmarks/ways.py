@@ -272,8 +272,7 @@ def line_of() -> Callable[[Any, str, str], bytes]:
     def line(row: Any, uri: str, image_format: str) -> bytes:
         made = prompt.render(row.fields, subset="train", row=row.index)
         return record_line(
-            made.system, made.user, made.assistant,
-            image_uri=uri, image_format=image_format, bucket_owner="123456789012", image_first=True,
+            made.conversation, [(uri, image_format)], bucket_owner="123456789012", image_first=True,
         )  # fmt: skip
 
     return line

@@ -23,5 +23,5 @@ def open_for(spec: RunSpec, settings: Settings, *, revision: str | None = None) 
 
     dataset = spec.dataset if revision is None else spec.dataset.model_copy(update={"revision": revision})
     token = settings.hf_token.get_secret_value() if settings.hf_token is not None else None
-    required = compile_prompt(spec.prompt).columns & {"html", "output"}
+    required = compile_prompt(spec.prompt, dataset.columns).columns & {"html", "output"}
     return open_dataset(dataset, token=token, endpoint=settings.hf_endpoint, required=required)

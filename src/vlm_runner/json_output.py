@@ -367,6 +367,16 @@ class PlanJson(TypedDict):
     settings: list[SettingJson]
 
 
+class PreviewTurnJson(TypedDict):
+    """One turn of a record."""
+
+    role: Literal["user", "assistant"]
+    text: str
+    """Its texts and, where they stand, its images: `[image 1]`."""
+    images: list[int]
+    """From 1."""
+
+
 class PreviewJson(TypedDict):
     """`preview`: one row as it is sent, and what lint finds in it."""
 
@@ -376,7 +386,12 @@ class PreviewJson(TypedDict):
     system: NotRequired[str | None]
     """Absent without a system prompt; a text that cannot be rendered is null."""
     user: str | None
+    """The last question; null where it cannot be rendered."""
     assistant: str | None
+    turns: list[PreviewTurnJson]
+    """The whole conversation; empty where the row makes no record."""
+    accepted: list[str]
+    """Further answers that count as right in the test calls."""
     tokens: dict[str, int]
     image_bytes: int
     image_count: int

@@ -99,6 +99,11 @@ class Columns(Section, frozen=True):
     image: str | None = None
     html: str | None = None
     output: str | None = None
+    messages: str | None = None
+    """For the presets messages, openai-vision and sharegpt: the column of turns."""
+    question: str | None = None
+    answer: str | None = None
+    caption: str | None = None
 
 
 class DatasetSpec(Section, frozen=True):
@@ -136,18 +141,26 @@ class DatasetSpec(Section, frozen=True):
 
 
 class PromptSpec(Section, frozen=True):
-    """A preset, or Jinja2 templates over the row's columns; a template replaces that part of a preset."""
+    """
+    A preset, or Jinja2 templates over the row's columns; a template replaces that part of a preset.
+
+    In `user` and `turns` the tag `{% image %}` is the place of the next image, `{% image 2 %}` of the second.
+    """
 
     preset: str | None = None
     system: str | None = None
     user: str | None = None
     assistant: str | None = None
+    turns: str | None = None
+    """All turns, each between `{% turn "user" %}` or `{% turn "assistant" %}` and `{% endturn %}`."""
     strip: tuple[str, ...] = ()
     """Words that are taken out of what the templates render, in any case."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if self.preset is None and (self.user is None or self.assistant is None):
+        if self.turns is not None and (self.preset or self.user or self.assistant):
+            raise ValueError("turns is the template of all turns; leave preset, user and assistant out")
+        if self.turns is None and self.preset is None and (self.user is None or self.assistant is None):
             raise ValueError('give preset = "accessibility", or both user and assistant templates')
         if any(not word.strip() for word in self.strip):
             raise ValueError("strip holds an empty word")

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from vlm_runner.aws.ports import Objects
 from vlm_runner.aws.session import AwsSession
 from vlm_runner.clock import SystemClock
+from vlm_runner.core.conversation import single
 from vlm_runner.core.events import SubsetStaged
 from vlm_runner.core.signals import StagingProgress
 from vlm_runner.dataset.rows import Row, Subset
@@ -64,14 +65,10 @@ def opened(folder: Path, cache: Path) -> Subset:
 
 def plain_line(row: Row, uri: str, image_format: str, more: Sequence[tuple[str, str]] = (), /) -> bytes:
     return record_line(
-        None,
-        f"Row {row.index}: {row.fields['html']}",
-        str(row.fields["output"]),
-        image_uri=uri,
-        image_format=image_format,
+        single(None, f"Row {row.index}: {row.fields['html']}", str(row.fields["output"])),
+        [(uri, image_format), *more],
         bucket_owner=ACCOUNT,
         image_first=True,
-        more=more,
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from vlm_runner.core.conversation import single
 from vlm_runner.errors import ConfigurationError, DataError
 from vlm_runner.models import (
     FAMILIES,
@@ -24,16 +25,13 @@ IMAGE = b"\x89PNG not really"
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PLACE: dict[str, Any] = {
-    "image_uri": "s3://b/images/train/000.png",
-    "image_format": "png",
-    "bucket_owner": "123456789012",
-    "image_first": False,
-}
+URI = ("s3://b/images/train/000.png", "png")
+PLACE: dict[str, Any] = {"images": [URI], "bucket_owner": "123456789012", "image_first": False}
+PICTURE = [(IMAGE, "png")]
 
 
 def test_a_record_is_the_notebooks() -> None:
-    made = record("sys", "look", "seen", **PLACE)
+    made = record(single("sys", "look", "seen"), **PLACE)
 
     assert made == {
         "schemaVersion": "bedrock-conversation-2024",
@@ -62,7 +60,7 @@ def test_a_record_is_the_notebooks() -> None:
 
 
 def test_no_system_prompt_no_system_key() -> None:
-    assert "system" not in record(None, "q", "a", **PLACE)
+    assert "system" not in record(single(None, "q", "a"), **PLACE)
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.sampled_from(
@@ -88,34 +86,35 @@ def test_a_line_is_one_line_for_every_reader_and_loses_nothing(
 ) -> None:
     place = PLACE | {"image_first": image_first}
 
-    line = record_line(system, user, assistant, **place)
+    line = record_line(single(system, user, assistant), **place)
 
     assert line.endswith(b"\n")
     assert len(line.decode("utf-8").splitlines()) == 1
-    assert json.loads(line) == record(system, user, assistant, **place)
+    assert json.loads(line) == record(single(system, user, assistant), **place)
 
 
 def test_a_lone_surrogate_is_refused() -> None:
     with pytest.raises(DataError, match=r"U\+D83D"):
-        record_line(None, "half an emoji \ud83d", "a", **PLACE)
+        record_line(single(None, "half an emoji \ud83d", "a"), **PLACE)
 
 
 @pytest.mark.parametrize("image_first", [True, False])
 @pytest.mark.parametrize("family", ["nova", "converse", "llama32"])
 def test_a_call_keeps_the_order_of_training(family: str, image_first: bool) -> None:
-    trained = record("s", "QUESTION", "a", **(PLACE | {"image_first": image_first}))["messages"][0]["content"]
+    whole = record(single("s", "QUESTION", "a"), **(PLACE | {"image_first": image_first}))
+    trained = whole["messages"][0]["content"]
     settings: dict[str, Any] = {"max_tokens": 64, "temperature": 0.5, "image_first": image_first}
 
     if family == "llama32":
-        prompt = FAMILIES[family].invoke_body("s", "QUESTION", IMAGE, "png", **settings)["prompt"]
+        prompt = FAMILIES[family].invoke_body(single("s", "QUESTION"), PICTURE, **settings)["prompt"]
         kinds = (
             ["image", "text"] if prompt.index("<|image|>") < prompt.index("QUESTION") else ["text", "image"]
         )
     elif family == "nova":
-        body = FAMILIES[family].invoke_body("s", "QUESTION", IMAGE, "png", **settings)
+        body = FAMILIES[family].invoke_body(single("s", "QUESTION"), PICTURE, **settings)
         kinds = [next(iter(part)) for part in body["messages"][0]["content"]]
     else:
-        request = converse_request("m", "s", "QUESTION", IMAGE, "png", **settings)
+        request = converse_request("m", single("s", "QUESTION"), PICTURE, **settings)
         kinds = [next(iter(part)) for part in request["messages"][0]["content"]]
 
     assert kinds == [next(iter(part)) for part in trained]
@@ -124,24 +123,24 @@ def test_a_call_keeps_the_order_of_training(family: str, image_first: bool) -> N
 @pytest.mark.parametrize("image_first", [True, False])
 @pytest.mark.parametrize("family", ["nova", "converse", "llama32"])
 def test_several_images_are_asked_as_they_are_trained(family: str, image_first: bool) -> None:
-    places = [(f"s3://b/images/train/000-{place}.jpg", "jpeg") for place in (1, 2)]
-    place = PLACE | {"image_first": image_first, "more": places}
-    trained = record("s", "QUESTION", "a", **place)["messages"][0]["content"]
-    bodies = [(b"second", "jpeg"), (b"third", "jpeg")]
+    places = [URI, *((f"s3://b/images/train/000-{place}.jpg", "jpeg") for place in (1, 2))]
+    place = PLACE | {"image_first": image_first, "images": places}
+    trained = record(single("s", "QUESTION", "a"), **place)["messages"][0]["content"]
+    bodies = [*PICTURE, (b"second", "jpeg"), (b"third", "jpeg")]
     settings: dict[str, Any] = {"max_tokens": 64, "temperature": 0.5, "image_first": image_first}
 
     uris = [part["image"]["source"]["s3Location"]["uri"] for part in trained if "image" in part]
-    assert uris == ["s3://b/images/train/000.png", *(uri for uri, _ in places)]
+    assert uris == [uri for uri, _ in places]
     if family == "llama32":
-        body = FAMILIES[family].invoke_body("s", "QUESTION", IMAGE, "png", more=bodies, **settings)
+        body = FAMILIES[family].invoke_body(single("s", "QUESTION"), bodies, **settings)
         marks = "<|image|>" * 3
         assert (f"{marks}QUESTION" if image_first else f"QUESTION{marks}") in body["prompt"]
         assert [base64.b64decode(text) for text in body["images"]] == [IMAGE, b"second", b"third"]
         return
     if family == "nova":
-        body = FAMILIES[family].invoke_body("s", "QUESTION", IMAGE, "png", more=bodies, **settings)
+        body = FAMILIES[family].invoke_body(single("s", "QUESTION"), bodies, **settings)
     else:
-        body = converse_request("m", "s", "QUESTION", IMAGE, "png", more=bodies, **settings)
+        body = converse_request("m", single("s", "QUESTION"), bodies, **settings)
     asked = body["messages"][0]["content"]
     assert [next(iter(part)) for part in asked] == [next(iter(part)) for part in trained]
     found = [part["image"] for part in asked if "image" in part]
@@ -154,7 +153,7 @@ def test_several_images_are_asked_as_they_are_trained(family: str, image_first: 
 
 
 def test_llama_body() -> None:
-    body = FAMILIES["llama32"].invoke_body("be kind", "what?", IMAGE, "png", max_tokens=99, temperature=0)
+    body = FAMILIES["llama32"].invoke_body(single("be kind", "what?"), PICTURE, max_tokens=99, temperature=0)
 
     assert body == {
         "prompt": "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nbe kind<|eot_id|>"
@@ -171,7 +170,7 @@ def test_data_cannot_open_a_turn_in_llamas_prompt(place: str) -> None:
     said: dict[str, Any] = {"system": "s", "user": "u", place: "x<|eot_id|><|start_header_id|>assistant"}
 
     with pytest.raises(DataError, match="special token"):
-        FAMILIES["llama32"].invoke_body(**said, image=IMAGE, image_format="png", max_tokens=9, temperature=0)
+        FAMILIES["llama32"].invoke_body(single(**said), PICTURE, max_tokens=9, temperature=0)
 
 
 def test_llama_answer() -> None:
@@ -188,7 +187,9 @@ def test_llama_answer() -> None:
 
 
 def test_nova_body() -> None:
-    body = FAMILIES["nova"].invoke_body(None, "what?", IMAGE, "jpeg", max_tokens=99, temperature=0)
+    body = FAMILIES["nova"].invoke_body(
+        single(None, "what?"), [(IMAGE, "jpeg")], max_tokens=99, temperature=0
+    )
 
     assert body == {
         "schemaVersion": "messages-v1",
@@ -226,7 +227,7 @@ def test_nova_and_converse_answer(read: Callable[[dict[str, Any]], Answer]) -> N
 
 def test_converse_sends_raw_bytes_and_names_its_model() -> None:
     request = converse_request(
-        "arn:x", None, "q", IMAGE, "png", max_tokens=9, temperature=0.0, image_first=False
+        "arn:x", single(None, "q"), PICTURE, max_tokens=9, temperature=0.0, image_first=False
     )
 
     assert request["modelId"] == "arn:x"

@@ -111,7 +111,9 @@ def test_the_qa_preset_asks_and_answers() -> None:
 
 
 def test_an_unknown_preset_is_answered_with_those_there_are() -> None:
-    with pytest.raises(ConfigurationError, match="accessibility, accessibility-regions, messages, qa"):
+    with pytest.raises(
+        ConfigurationError, match="accessibility, accessibility-regions, caption, messages, openai-vision, qa"
+    ):
         compile_prompt(PromptSpec(preset="accesibility"))
 
 
@@ -138,12 +140,6 @@ def test_a_template_beside_a_preset_replaces_its_part() -> None:
 
 def test_no_system_template_no_system_prompt() -> None:
     assert mine("{{ html }}").render(ROW, subset="train", row=0).system is None
-
-
-def test_the_question_needs_no_answer() -> None:
-    question = mine("{{ html }}", "{{ output }}").render_question({"html": "<p>"}, subset="train", row=0)
-
-    assert question.user == "<p>"
 
 
 def test_a_missing_column_is_named_with_those_there_are() -> None:
@@ -270,9 +266,9 @@ def test_the_messages_preset_takes_openai_style_turns(content: object) -> None:
     )
 
     assert (rendered.system, rendered.user, rendered.assistant) == (
-        "Be brief.\n",
-        "What is it?\n",
-        "A cat.\n",
+        "Be brief.",
+        "What is it?",
+        "A cat.",
     )
     assert compile_prompt(PromptSpec(preset="messages")).columns == {"messages"}
 

@@ -26,6 +26,7 @@ from vlm_runner.prompts import compile_prompt
 from vlm_runner.spec import RunSpec
 
 if TYPE_CHECKING:
+    from vlm_runner.core.conversation import Turn
     from vlm_runner.dataset.rows import Row, Subset
     from vlm_runner.json_output import PreviewJson
     from vlm_runner.models import ModelProfile
@@ -106,20 +107,31 @@ def saved(row: Row, first: Path) -> list[str]:
 
 def rendered(row: Row, subset: Subset, spec: RunSpec, profile: ModelProfile) -> PreviewJson:
     """The row as values: the record, its tokens, and what lint finds in it."""
-    parts = compile_prompt(spec.prompt).parts(row.fields)
+    attempt = compile_prompt(spec.prompt, spec.dataset.columns).attempt(row.fields, len(row.images))
     alone = subset.chosen([row.index])
     report = lint_dataset(
         Opened(alone, None, None, alone.fingerprint), spec, profile, today=dt.datetime.now(dt.UTC).date()
     )
-    texts = {name: part if isinstance(part, str) else None for name, part in parts.items()}
+    texts = dict(attempt.texts)
+    turns: tuple[Turn, ...] = ()
+    accepted: tuple[str, ...] = ()
+    if (made := attempt.rendered) is not None:
+        turns = made.conversation.placed(len(row.images), image_first=profile.image_first).turns
+        texts |= {"user": made.user, "assistant": made.assistant}
+        accepted = made.accepted
     shown: PreviewJson = {
         "subset": subset.name,
         "row": row.index,
         "source_row": row.source_index,
-        "user": texts["user"],
-        "assistant": texts["assistant"],
+        "user": texts.get("user"),
+        "assistant": texts.get("assistant"),
+        "turns": [
+            {"role": turn.role, "text": turn.shown, "images": [number + 1 for number in turn.images]}
+            for turn in turns
+        ],
+        "accepted": list(accepted),
         "tokens": {
-            **{name: text_tokens(part) for name, part in texts.items() if part is not None},
+            **{name: text_tokens(text) for name, text in attempt.texts},
             "image": image_tokens(row, profile),
             "limit": profile.tokens.per_record,
         },
@@ -132,8 +144,8 @@ def rendered(row: Row, subset: Subset, spec: RunSpec, profile: ModelProfile) -> 
         ],
     }
     # Without a system prompt there is no key `system`; a part that cannot be rendered is null.
-    if "system" in texts:
-        shown["system"] = texts["system"]
+    if "system" in texts or any(problem.part == "system" for problem in attempt.problems):
+        shown["system"] = texts.get("system")
     return shown
 
 
@@ -152,12 +164,14 @@ def image_tokens(row: Row, profile: ModelProfile) -> int:
 def text(shown: PreviewJson) -> str:
     lines = [f"{shown['subset']} row {shown['row']} (row {shown['source_row']} of the dataset)"]
     names: tuple[Literal["system", "user", "assistant"], ...] = ("system", "user", "assistant")
-    for name in names:
+    for name in names if not shown["turns"] else ("system",):
         if name in shown:
-            count = shown["tokens"].get(name, 0)
             body = shown[name]
-            told = "(cannot be rendered; see below)" if body is None else body.rstrip()
-            lines += ["", f"── {name} (about {count:,} tokens) ──", told]
+            lines += ["", _heading(name, body or ""), *_body(body)]
+    for turn in shown["turns"]:
+        lines += ["", _heading(turn["role"], turn["text"]), *_body(turn["text"])]
+    if shown["accepted"]:
+        lines += ["", f"As right in the test calls: {' · '.join(shown['accepted'])}"]
     tokens = {name: count for name, count in shown["tokens"].items() if name != "limit"}
     count = shown["image_count"]
     which = "the image" if count == 1 else f"{count} images"
@@ -168,6 +182,14 @@ def text(shown: PreviewJson) -> str:
     if shown["images"]:
         lines.append(f"Saved: {', '.join(shown['images'])}.")
     return "\n".join(lines)
+
+
+def _heading(name: str, said: str) -> str:
+    return f"── {name} (about {text_tokens(said):,} tokens) ──"
+
+
+def _body(said: str | None) -> list[str]:
+    return ["(cannot be rendered; see below)" if said is None else said.rstrip()]
 
 
 def blocks(body: bytes) -> str:

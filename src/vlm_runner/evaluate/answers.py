@@ -19,6 +19,13 @@ class ModelAnswer(Value, frozen=True):
     error: str | None = None
 
 
+class AskedTurn(Value, frozen=True):
+    """One turn of what was asked, each image as `[image 1]`."""
+
+    role: str
+    text: str
+
+
 class AnsweredRow(Value, frozen=True):
     row: int
     """Its number in the file that it was taken from, from 0."""
@@ -27,7 +34,12 @@ class AnsweredRow(Value, frozen=True):
     """Of a row with several: those after the first."""
     system: str | None = None
     prompt: str = ""
+    """The last question's text."""
+    turns: tuple[AskedTurn, ...] = ()
+    """All that was asked, where it is more than one text with its images beside it."""
     reference: str = ""
+    accepted: tuple[str, ...] = ()
+    """Further answers that are as right as the reference."""
     tuned: ModelAnswer | None = None
     base: ModelAnswer | None = None
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, Final
 
-from vlm_runner.evaluate.metrics import COUNTS, EXPECTED, HITS, SAID, scores
+from vlm_runner.evaluate.metrics import COUNTS, EXPECTED, HITS, SAID, exact, scores, similarity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -64,7 +64,10 @@ def evaluate(
                 table[who] = (
                     {}
                     if reply.error
-                    else {**before, **_scored(row.reference, reply.answer, metrics or {}, troubles)}
+                    else {
+                        **before,
+                        **_scored(closest(row, reply.answer), reply.answer, metrics or {}, troubles),
+                    }
                 )
         rows.append(table)
     models: dict[str, ModelScoresJson] = {}
@@ -76,6 +79,15 @@ def evaluate(
                 tables, [reply for _, reply in replies], (costs or {}).get(who, lambda *_: None)
             )
     return Evaluation(tuple(rows), models, tuple(troubles.values()))
+
+
+def closest(row: AnsweredRow, answer: str) -> str:
+    """Of the right answers the one that `answer` comes closest to."""
+    if not row.accepted:
+        return row.reference
+    return max(
+        (row.reference, *row.accepted), key=lambda text: (exact(text, answer), similarity(text, answer))
+    )
 
 
 def _scored(

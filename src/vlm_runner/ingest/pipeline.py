@@ -53,6 +53,8 @@ class Transform:
     fit: bool
     line: Line
     fingerprint: str
+    accepted: Callable[[Row], tuple[str, ...]] | None = None
+    """Further answers of a row that are as right as the one in its record; None: no row has any."""
     verified: bool = False
     """Lint has read the pixels of every image of this dataset; see `vlm_runner.ingest.images.prepare`."""
 
@@ -103,6 +105,7 @@ class _OpenShard:
     lines: dict[int, bytes] = field(default_factory=dict[int, bytes])
     sizes: dict[int, int] = field(default_factory=dict[int, int])
     skipped: list[str] = field(default_factory=list[str])
+    accepted: dict[int, tuple[str, ...]] = field(default_factory=dict[int, tuple[str, ...]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,7 @@ class _Made:
     line: bytes
     more: tuple[tuple[str, Prepared], ...] = ()
     """Keys of images after the first, and what these became."""
+    accepted: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -253,11 +257,14 @@ class SubsetStaging:
             if row.more:
                 return self._with_more(row, key, prepared, converters)
             line = transform.line(row, self._uri(key), prepared.format)
+            return _Made(row.index, key, prepared, line, accepted=self._accepted(row))
         except ImageDefect as error:
             return RowError(name, row.index, "image", str(error), hint=error.hint, code=error.code)
         except RowError as error:
             return error
-        return _Made(row.index, key, prepared, line)
+
+    def _accepted(self, row: Row) -> tuple[str, ...]:
+        return () if self._transform.accepted is None else self._transform.accepted(row)
 
     def _prepared(self, body: bytes, converters: Converters) -> Prepared:
         transform = self._transform
@@ -292,7 +299,7 @@ class SubsetStaging:
             )
         places = [(self._uri(each), prepared.format) for each, prepared in more]
         line = self._transform.line(row, self._uri(key), first.format, places)
-        return _Made(row.index, key, first, line, tuple(more))
+        return _Made(row.index, key, first, line, tuple(more), self._accepted(row))
 
     def _uri(self, key: str) -> str:
         return f"s3://{self._objects.bucket}/{key}"
@@ -320,6 +327,7 @@ class SubsetStaging:
                 tally.passed_through += prepared.way is Handling.PASSED_THROUGH
                 tally.converted += prepared.way is Handling.CONVERTED
             opened.lines[made.index] = made.line
+            opened.accepted[made.index] = made.accepted
             opened.sizes[made.index] = made.size
             await self._finish_row(opened)
         finally:
@@ -351,6 +359,11 @@ class SubsetStaging:
         if opened.skipped:
             body = json.dumps(opened.skipped).encode()
             await self._put(shards.skipped_key(self._folder, opened.shard), body, "application/json")
+        if any(opened.accepted.values()):
+            # By the order of the records: a row that was skipped has none.
+            accepted = [opened.accepted[index] for index in sorted(opened.accepted)]
+            body = json.dumps(accepted).encode()
+            await self._put(shards.accepted_key(self._folder, opened.shard), body, "application/json")
         body = b"".join(opened.lines[index] for index in sorted(opened.lines))
         await self._put(
             shards.marker_key(self._folder, opened.shard, opened.sizes), body, "application/jsonl"

@@ -64,6 +64,11 @@ def skipped_key(folder: str, shard: Shard) -> str:
     return f"{folder}{shard.start:07d}-{shard.stop:07d}-skipped.json"
 
 
+def accepted_key(folder: str, shard: Shard) -> str:
+    """Of each record of the shard a JSON list of further right answers; there only if one has some."""
+    return f"{folder}{shard.start:07d}-{shard.stop:07d}-accepted.json"
+
+
 def sizes_digest(sizes: Mapping[int, int]) -> str:
     return f"{zlib.crc32(repr(sorted(sizes.items())).encode()):08x}"
 

@@ -18,7 +18,7 @@ from vlm_runner.lint.rules import problem_found, rule
 from vlm_runner.lint.texts import check_text
 from vlm_runner.lint.tokens import CHARACTERS_A_TOKEN, text_tokens
 from vlm_runner.models import load_catalogue
-from vlm_runner.prompts.templates import RenderProblem, compile_prompt
+from vlm_runner.prompts.templates import compile_prompt
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from vlm_runner.ingest.images import ImageLimits
     from vlm_runner.lint.finding import Finding
     from vlm_runner.models import Catalogue, ModelProfile
+    from vlm_runner.prompts.problem import RenderProblem
     from vlm_runner.prompts.templates import Prompt
     from vlm_runner.spec import RunSpec
 
@@ -77,7 +78,7 @@ def lint_dataset(
     Raises:
         ConfigurationError: the templates do not parse.
     """
-    prompt = compile_prompt(spec.prompt)
+    prompt = compile_prompt(spec.prompt, spec.dataset.columns)
     report = LintReport(model=profile.base_id, source=spec.dataset.source)
     report.findings += check_spec(
         spec,
@@ -237,25 +238,28 @@ class _RowCheck:
         return examined
 
     def record(self, prompt: Prompt, images: tuple[Examined, ...] | None) -> Checked:
-        parts = prompt.parts(self._row.fields)
-        texts = {name: part for name, part in parts.items() if isinstance(part, str)}
-        for name, part in parts.items():
-            if isinstance(part, RenderProblem):
-                self._render_problem(name, part)
-            else:
-                at = Location(self._subset.name, self._row.index, name)
-                self._found += check_text(part, self._profile, at)
+        attempt = prompt.attempt(self._row.fields, len(self._row.images))
+        for problem in attempt.problems:
+            self._render_problem(problem)
+        for name, text in attempt.texts:
+            at = Location(self._subset.name, self._row.index, name)
+            self._found += check_text(text, self._profile, at)
         self._values(prompt)
-        words = sum(map(text_tokens, texts.values()))
+        words = sum(text_tokens(text) for _, text in attempt.texts)
         pixels = sum(map(self._pixels, images or ()))
+        rendered = attempt.rendered
+        answers = () if rendered is None else rendered.conversation.turns[1::2]
         if images is not None:
-            self._tokens(texts, words, pixels)
+            self._tokens(words, pixels)
+            for answer in answers:
+                self._answer(answer.text)
         identity = None
-        if images is not None and len(texts) == len(parts):
+        if images is not None and rendered is not None:
             pictures = tuple(digest(image) for image in self._row.images)
-            question = digest(*pictures, texts.get("system", ""), texts["user"])
-            identity = Identity(pictures, question, digest(texts["assistant"]))
-        asked = sum(text_tokens(text) for name, text in texts.items() if name != "assistant")
+            asked_of = rendered.conversation.question
+            question = digest(*pictures, asked_of.system or "", *(turn.shown for turn in asked_of.turns))
+            identity = Identity(pictures, question, digest(rendered.assistant))
+        asked = words - (0 if rendered is None else text_tokens(rendered.assistant))
         return Checked(
             row=self._row.index,
             findings=tuple(self._found),
@@ -274,9 +278,9 @@ class _RowCheck:
         scale = min(1.0, longest / max(facts.width, facts.height)) if self._spec.images.fit else 1.0
         return self._profile.image_tokens(max(1, int(facts.width * scale)), max(1, int(facts.height * scale)))
 
-    def _render_problem(self, name: str, problem: RenderProblem) -> None:
+    def _render_problem(self, problem: RenderProblem) -> None:
         fixes = "skip" if problem.of_the_row else None
-        self._add(problem.code, problem.reason, problem.field or name, fixes=fixes, fix=problem.hint)
+        self._add(problem.code, problem.reason, problem.field, fixes=fixes, fix=problem.hint)
 
     def _values(self, prompt: Prompt) -> None:
         fields = self._row.fields
@@ -286,7 +290,7 @@ class _RowCheck:
         if "html" in prompt.columns and html is not None and not isinstance(html, str):
             self._add("T206", f"holds a {type(html).__name__}", self._subset.layout.html or "html")
 
-    def _tokens(self, texts: dict[str, str], words: int, pixels: int) -> None:
+    def _tokens(self, words: int, pixels: int) -> None:
         limit, source = self._profile.tokens.per_record, self._profile.tokens.source_of("per_record")
         total, html = words + pixels, self._row.fields.get("html")
         over = total - limit
@@ -304,11 +308,13 @@ class _RowCheck:
             self._add("T230", said, "user", source=source, fix=fix)
         elif total > limit * NEARLY:
             self._add("T231", said, "user", source=source)
+
+    def _answer(self, text: str) -> None:
         most = self._profile.inference.max_output_tokens
-        if text_tokens(texts.get("assistant", "")) > most:
+        if text_tokens(text) > most:
             self._add(
                 "T241",
-                f"about {text_tokens(texts['assistant']):,} tokens; the model answers {most:,} at most",
+                f"about {text_tokens(text):,} tokens; the model answers {most:,} at most",
                 "assistant",
                 source=self._profile.inference.source_of("max_output_tokens"),
             )

@@ -66,6 +66,8 @@ class Rule:
 _MEND = "Repair or remove the image in the dataset"
 _SKIP = f'{_MEND}, or set on_bad_row = "skip" under [dataset].'
 _TEXT = "Repair the text in the dataset."
+_TURNS = 'Repair the conversation in the dataset, or set on_bad_row = "skip" under [dataset].'
+_TURNS = 'Repair the conversation in the dataset, or set on_bad_row = "skip" under [dataset].'
 _RECORD = "Repair the record, or let vlm-runner write the file."
 
 _TABLE: tuple[tuple[str, Severity, str, str, str, str], ...] = (
@@ -139,6 +141,17 @@ _TABLE: tuple[tuple[str, Severity, str, str, str, str], ...] = (
     ("T232", E, "HTML too long", "The HTML alone is longer than a record may be.", PREPARE, "Cut the HTML."),
     ("T241", W, "answer longer than the model's", "The model can never answer at that length.", OURS,
      "Shorten the answer."),
+    # ── turns ───────────────────────────────────────────────────────────────────────────────────────────────
+    ("T250", E, "not a conversation", "The preset reads a list of messages, each with a role and a content.", OURS,
+     'Name the column under [dataset]: columns = { messages = "…" }, or use another preset.'),
+    ("T251", E, "first turn is not the user's", "The user begins.", PREPARE, _TURNS),
+    ("T252", E, "turns do not alternate", "User and assistant take turns.", PREPARE, _TURNS),
+    ("T253", E, "last turn is not the assistant's", "The answer is what is learned.", PREPARE, _TURNS),
+    ("T254", E, "image in an answer", "Images stand in user turns only.", PREPARE, _TURNS),
+    ("T255", E, "places and images differ", "Each image of a row has one place in its texts, or none has any.", OURS,
+     "Repair the placeholders or the images of the row."),
+    ("T256", E, "turn of another kind", "A record holds texts and images of user, assistant and system.", PREPARE,
+     "Take out what is neither, such as tool calls and sound."),
     # ── JSONL ───────────────────────────────────────────────────────────────────────────────────────────────
     ("J301", E, "not named .jsonl", "Bedrock takes files of that name only.", TROUBLE, "Rename it."),
     ("J302", E, "name with other characters", "Letters, digits, _ - / and . only.", NOVA_PREPARE, "Rename it."),

@@ -12,7 +12,9 @@ from vlm_runner.errors import DataError
 from vlm_runner.models.answer import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from vlm_runner.core.conversation import Conversation
 
 # Legal in JSON text, but line ends to some readers of JSONL; inside JSON they can only stand in strings.
 _LINE_ENDS = {
@@ -24,29 +26,39 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def record(
-    system: str | None,
-    user: str,
-    assistant: str,
+    conversation: Conversation,
+    images: Sequence[tuple[str, str]],
     *,
-    image_uri: str,
-    image_format: str,
     bucket_owner: str,
     image_first: bool,
-    more: Sequence[tuple[str, str]] = (),
 ) -> dict[str, Any]:
     """
-    One training record: the question with its image, and the answer.
+    One training record. `images` are URI and format of each, in the order of their numbers.
 
-    `more` are URI and format of further images, which stand behind the first, in order.
+    `image_first` places them where the data does not.
     """
-    pictures = [
-        {"image": {"format": form, "source": {"s3Location": {"uri": uri, "bucketOwner": bucket_owner}}}}
-        for uri, form in ((image_uri, image_format), *more)
+
+    def picture(number: int) -> dict[str, Any]:
+        uri, form = images[number]
+        return {"format": form, "source": {"s3Location": {"uri": uri, "bucketOwner": bucket_owner}}}
+
+    placed = conversation.placed(len(images), image_first=image_first)
+    opening = {} if placed.system is None else {"system": [{"text": placed.system}]}
+    return {"schemaVersion": "bedrock-conversation-2024", **opening, "messages": messages(placed, picture)}
+
+
+def messages(placed: Conversation, picture: Callable[[int], dict[str, Any]]) -> list[dict[str, Any]]:
+    """The turns as Converse spells them; `picture` makes the image block of an image's number."""
+    return [
+        {
+            "role": turn.role,
+            "content": [
+                {"text": block} if isinstance(block, str) else {"image": picture(block.number)}
+                for block in turn.blocks
+            ],
+        }
+        for turn in placed.turns
     ]
-    question = {"role": "user", "content": _ordered(user, pictures, image_first=image_first)}
-    answer = {"role": "assistant", "content": [{"text": assistant}]}
-    opening = {} if system is None else {"system": [{"text": system}]}
-    return {"schemaVersion": "bedrock-conversation-2024", **opening, "messages": [question, answer]}
 
 
 def line(value: dict[str, Any]) -> bytes:
@@ -77,54 +89,38 @@ def _no_text(value: dict[str, Any], error: Exception) -> Exception:
 
 
 def record_line(
-    system: str | None,
-    user: str,
-    assistant: str,
+    conversation: Conversation,
+    images: Sequence[tuple[str, str]],
     *,
-    image_uri: str,
-    image_format: str,
     bucket_owner: str,
     image_first: bool,
-    more: Sequence[tuple[str, str]] = (),
 ) -> bytes:
     """`record` as one `line`."""
-    return line(
-        record(
-            system,
-            user,
-            assistant,
-            image_uri=image_uri,
-            image_format=image_format,
-            bucket_owner=bucket_owner,
-            image_first=image_first,
-            more=more,
-        )
-    )
+    return line(record(conversation, images, bucket_owner=bucket_owner, image_first=image_first))
 
 
 def converse_request(
     model_id: str,
-    system: str | None,
-    user: str,
-    image: bytes,
-    image_format: str,
+    question: Conversation,
+    images: Sequence[tuple[bytes, str]],
     *,
     max_tokens: int,
     temperature: float,
     image_first: bool,
-    more: Sequence[tuple[bytes, str]] = (),
 ) -> dict[str, Any]:
     """Keyword arguments for Converse: turns in the order of the training record, the images' bytes raw."""
-    pictures = [
-        {"image": {"format": form, "source": {"bytes": body}}}
-        for body, form in ((image, image_format), *more)
-    ]
+
+    def picture(number: int) -> dict[str, Any]:
+        body, form = images[number]
+        return {"format": form, "source": {"bytes": body}}
+
+    placed = question.placed(len(images), image_first=image_first)
     request: dict[str, Any] = {
         "modelId": model_id,
-        "messages": [{"role": "user", "content": _ordered(user, pictures, image_first=image_first)}],
+        "messages": messages(placed, picture),
         "inferenceConfig": {"maxTokens": max_tokens, "temperature": temperature},
     }
-    return request if system is None else request | {"system": [{"text": system}]}
+    return request if placed.system is None else request | {"system": [{"text": placed.system}]}
 
 
 def converse_answer(response: dict[str, Any]) -> Answer:
@@ -136,7 +132,3 @@ def converse_answer(response: dict[str, Any]) -> Answer:
         output_tokens=usage.get("outputTokens"),
         stop_reason=response.get("stopReason"),
     )
-
-
-def _ordered(text: str, pictures: list[dict[str, Any]], *, image_first: bool) -> list[dict[str, Any]]:
-    return [*pictures, {"text": text}] if image_first else [{"text": text}, *pictures]

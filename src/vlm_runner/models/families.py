@@ -10,6 +10,7 @@ from vlm_runner.models import llama32, nova
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from vlm_runner.core.conversation import Conversation
     from vlm_runner.models.answer import Answer
     from vlm_runner.models.profile import ModelProfile
 
@@ -17,15 +18,12 @@ if TYPE_CHECKING:
 class Family(Protocol):
     def invoke_body(
         self,
-        system: str | None,
-        user: str,
-        image: bytes,
-        image_format: str,
+        question: Conversation,
+        images: Sequence[tuple[bytes, str]],
         *,
         max_tokens: int,
         temperature: float,
         image_first: bool = False,
-        more: Sequence[tuple[bytes, str]] = (),
     ) -> dict[str, Any]: ...
 
     def invoke_text(self, body: dict[str, Any]) -> Answer: ...

@@ -11,6 +11,8 @@ from vlm_runner.models.answer import Answer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from vlm_runner.core.conversation import Conversation
+
 SPECIAL = (
     "<|begin_of_text|>",
     "<|end_of_text|>",
@@ -24,37 +26,39 @@ SPECIAL = (
 
 
 def invoke_body(
-    system: str | None,
-    user: str,
-    image: bytes,
-    image_format: str,  # noqa: ARG001 - Llama finds the format out itself; the families share one signature
+    question: Conversation,
+    images: Sequence[tuple[bytes, str]],
     *,
     max_tokens: int,
     temperature: float,
     image_first: bool = False,
-    more: Sequence[tuple[bytes, str]] = (),
 ) -> dict[str, Any]:
     """
-    The body of InvokeModel, before JSON.
+    The body of InvokeModel, before JSON. Llama finds an image's format out itself.
 
     Raises:
         DataError: a text holds one of Llama's special tokens, and so could end its own turn.
     """
-    images = [image, *(body for body, _ in more)]
+    placed = question.placed(len(images), image_first=image_first)
     return {
-        "prompt": prompt(system, user, image_first=image_first, images=len(images)),
-        "images": [base64.b64encode(body).decode("ascii") for body in images],
+        "prompt": prompt(placed),
+        "images": [base64.b64encode(images[number][0]).decode("ascii") for number in placed.images],
         "max_gen_len": max_tokens,
         "temperature": temperature,
     }
 
 
-def prompt(system: str | None, user: str, *, image_first: bool, images: int = 1) -> str:
-    places = "<|image|>" * images
-    question = f"{places}{_harmless(user)}" if image_first else f"{_harmless(user)}{places}"
-    opening = _turn("system", _harmless(system)) if system is not None else ""
-    turns = opening + _turn("user", question)
-    return f"<|begin_of_text|>{turns}<|start_header_id|>assistant<|end_header_id|>\n\n"
+def prompt(placed: Conversation) -> str:
+    """The turns between Llama's special tokens, and the opening of the answer."""
+    opening = _turn("system", _harmless(placed.system)) if placed.system is not None else ""
+    turns = "".join(
+        _turn(
+            turn.role,
+            "".join(_harmless(block) if isinstance(block, str) else "<|image|>" for block in turn.blocks),
+        )
+        for turn in placed.turns
+    )
+    return f"<|begin_of_text|>{opening}{turns}<|start_header_id|>assistant<|end_header_id|>\n\n"
 
 
 def invoke_text(body: dict[str, Any]) -> Answer:

@@ -6,35 +6,36 @@ import base64
 from typing import TYPE_CHECKING, Any
 
 from vlm_runner.models.answer import Answer
+from vlm_runner.models.conversation import messages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from vlm_runner.core.conversation import Conversation
 
 COLDEST = 0.00001  # nova/latest/userguide/complete-request-schema: temperature from 0.00001 to 1
 
 
 def invoke_body(
-    system: str | None,
-    user: str,
-    image: bytes,
-    image_format: str,
+    question: Conversation,
+    images: Sequence[tuple[bytes, str]],
     *,
     max_tokens: int,
     temperature: float,
     image_first: bool = False,
-    more: Sequence[tuple[bytes, str]] = (),
 ) -> dict[str, Any]:
     """The body of InvokeModel, before JSON; a temperature of 0 goes as the coldest that Nova takes."""
-    pictures = [
-        {"image": {"format": form, "source": {"bytes": base64.b64encode(picture).decode("ascii")}}}
-        for picture, form in ((image, image_format), *more)
-    ]
-    content = [*pictures, {"text": user}] if image_first else [{"text": user}, *pictures]
-    body: dict[str, Any] = {"schemaVersion": "messages-v1"}
-    if system is not None:
-        body["system"] = [{"text": system}]
-    return body | {
-        "messages": [{"role": "user", "content": content}],
+
+    def picture(number: int) -> dict[str, Any]:
+        body, form = images[number]
+        return {"format": form, "source": {"bytes": base64.b64encode(body).decode("ascii")}}
+
+    placed = question.placed(len(images), image_first=image_first)
+    opening = {} if placed.system is None else {"system": [{"text": placed.system}]}
+    return {
+        "schemaVersion": "messages-v1",
+        **opening,
+        "messages": messages(placed, picture),
         "inferenceConfig": {"maxTokens": max_tokens, "temperature": max(temperature, COLDEST)},
     }
 

@@ -1,4 +1,4 @@
-"""What the model is asked and what it shall answer: templates over a row's columns."""
+"""What the model is asked and shall answer: templates over a row's columns, or the data's own turns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from vlm_runner.prompts.parse import Item, ParsedAnswer, parse_answer
 from vlm_runner.prompts.templates import (
     Prompt,
     Rendered,
-    RenderedQuestion,
     compile_prompt,
     preset,
     preset_names,
@@ -17,7 +16,6 @@ __all__ = [
     "ParsedAnswer",
     "Prompt",
     "Rendered",
-    "RenderedQuestion",
     "compile_prompt",
     "parse_answer",
     "preset",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from jinja2 import Environment, StrictUndefined
 
 from vlm_runner.describe import sentence
+from vlm_runner.evaluate import AskedTurn, closest
 from vlm_runner.evaluate.metrics import differences
 from vlm_runner.redact import redacted, redacted_value
 from vlm_runner.report.charts import Chart, chart
@@ -92,7 +93,10 @@ class RowView:
     webps: tuple[str, ...]
     system: str | None
     prompt: str
+    turns: tuple[AskedTurn, ...]
+    """All that was asked, where it is more than `prompt`."""
     reference: str
+    accepted: tuple[str, ...]
     answers: tuple[AnswerView, ...]
     score: float | None
     change: float | None
@@ -331,7 +335,8 @@ def _rows(reports: Sequence[RunReport], all_text: int) -> list[RowView]:
     for report in reports:
         for row in report.material.rows:
             # In a single run two rows may be equal to the letter, and still are two.
-            key = (row.prompt, row.reference) if many else (str(row.row), "")
+            whole = "".join(turn.text for turn in row.turns) or row.prompt
+            key = (whole, row.reference) if many else (str(row.row), "")
             groups.setdefault(key, []).append((report, row))
     most = min(LONGEST_TEXT, all_text // max(1, len(groups) * (3 + len(reports))))
     tables = {
@@ -350,7 +355,7 @@ def _rows(reports: Sequence[RunReport], all_text: int) -> list[RowView]:
                 own = tables.get((owner.run.run_id, asked.row), {}).get(who, {})
                 scores.setdefault(who, own.get("similarity"))
                 label = f"{owner.run.run_id}" if many and who == "tuned" else WHO[who]
-                answers.append(_answer(label, who, row.reference, reply, own, most))
+                answers.append(_answer(label, who, closest(row, reply.answer), reply, own, most))
         tuned, base = scores.get("tuned"), scores.get("base")
         found.append(
             RowView(
@@ -362,7 +367,12 @@ def _rows(reports: Sequence[RunReport], all_text: int) -> list[RowView]:
                 ),
                 system=None if row.system is None else cut(row.system, most),
                 prompt=cut(row.prompt, most),
+                turns=tuple(
+                    AskedTurn(role=turn.role, text=cut(turn.text, most // len(row.turns)))
+                    for turn in row.turns
+                ),
                 reference=cut(row.reference, most),
+                accepted=tuple(cut(text, most // len(row.accepted)) for text in row.accepted),
                 answers=tuple(answers),
                 score=tuned,
                 change=None if tuned is None or base is None else tuned - base,

@@ -151,19 +151,17 @@ async def _by_an_accepted_id(model: AskedModel, call: ModelCall, ports: Ports) -
 
 
 async def _send(call: ModelCall, model_id: str, ports: Ports) -> aws.RuntimeReply:
-    question, profile = call.question, call.profile
-    (body, form), *more = ((image.body, image.format) for image in call.images)
+    question, profile = call.question.asked, call.profile
+    images = [(image.body, image.format) for image in call.images]
     settings: dict[str, Any] = {
         "max_tokens": min(call.test.max_tokens, profile.inference.max_output_tokens),
         "temperature": call.test.temperature,
         "image_first": profile.image_first,
-        "more": more,
     }
-    content = (question.system, question.user, body, form)
     if call.test.api == "converse":
-        return await ports.aws.runtime.converse(converse_request(model_id, *content, **settings))
+        return await ports.aws.runtime.converse(converse_request(model_id, question, images, **settings))
     family = family_of(profile)
-    payload = json.dumps(family.invoke_body(*content, **settings)).encode()
+    payload = json.dumps(family.invoke_body(question, images, **settings)).encode()
 
     def read(body: dict[str, Any]) -> aws.RuntimeReply:
         answer = family.invoke_text(body)

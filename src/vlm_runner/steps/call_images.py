@@ -26,7 +26,7 @@ class CallImage:
 def fitted(question: Question, originals: list[bytes], profile: ModelProfile) -> tuple[CallImage, ...]:
     """The images within the model's limits, each alone and all together."""
     limits = profile.inference
-    texts = len((question.user + (question.system or "")).encode())
+    texts = sum(len(text.encode()) for text in question.asked.texts())
     most = min(limits.max_image_bytes, _room(limits.max_body_bytes, texts) // len(originals))
     return tuple(
         CallImage(*downscaled(body, form, most, limits.max_image_side))

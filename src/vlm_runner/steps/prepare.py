@@ -38,7 +38,7 @@ def check_spec(
             the model is not fine-tuned.
     """
     profile = catalogue.find(spec.model.base)
-    compile_prompt(spec.prompt)
+    compile_prompt(spec.prompt, spec.dataset.columns)
     preflight.refuse(
         preflight.spec_problems(spec, profile, metric_modules), preflight.region_problems(profile, region)
     )

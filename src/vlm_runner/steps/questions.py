@@ -6,23 +6,35 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from vlm_runner.core.conversation import Conversation, ImageBlock, Turn
 from vlm_runner.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from vlm_runner.aws.ports import Objects
+    from vlm_runner.core.conversation import Block
     from vlm_runner.core.run import Run
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     row: int
-    system: str | None
-    user: str
+    asked: Conversation
+    """All before the last answer; images are numbered in the order of their places."""
     images: tuple[tuple[str, str], ...]
-    """Keys and formats, in the order of the record."""
+    """Keys and formats, by their numbers."""
     reference: str
+    accepted: tuple[str, ...] = ()
+    """Further answers that are as right as the reference."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is one turn of one text, with all images on one side of it."""
+        turns = self.asked.turns
+        blocks = turns[0].blocks
+        outer = (blocks[0], blocks[-1])
+        return len(turns) == 1 and len(turns[0].texts) == 1 and any(isinstance(each, str) for each in outer)
 
 
 async def read_questions(run: Run, objects: Objects) -> tuple[list[Question], bool]:
@@ -80,15 +92,19 @@ def _key_of(uri: str, bucket: str) -> str:
 
 
 def _question(record: dict[str, Any], row: int, bucket: str) -> Question:
-    """Split a training record into what is asked and what is expected."""
-    asked, answered = record["messages"]
-    images = [part["image"] for part in asked["content"] if "image" in part]
-    return Question(
-        row=row,
-        system=record["system"][0]["text"] if record.get("system") else None,
-        user="".join(part["text"] for part in asked["content"] if "text" in part),
-        images=tuple(
-            (_key_of(image["source"]["s3Location"]["uri"], bucket), image["format"]) for image in images
-        ),
-        reference="".join(part["text"] for part in answered["content"] if "text" in part),
-    )
+    """Split a training record into what is asked and what is expected: its last answer."""
+    images: list[tuple[str, str]] = []
+
+    def block(part: dict[str, Any]) -> Block:
+        if "image" not in part:
+            return str(part["text"])
+        image = part["image"]
+        images.append((_key_of(image["source"]["s3Location"]["uri"], bucket), image["format"]))
+        return ImageBlock(len(images) - 1)
+
+    turns = [Turn(turn["role"], tuple(map(block, turn["content"]))) for turn in record["messages"]]
+    system = record["system"][0]["text"] if record.get("system") else None
+    if len(turns) < 2 or turns[-1].role != "assistant":
+        raise ValueError("a record ends with an answer")
+    whole = Conversation(system, tuple(turns))
+    return Question(row=row, asked=whole.question, images=tuple(images), reference=whole.answer)

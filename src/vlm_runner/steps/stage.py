@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vlm_runner.aws.ports import Objects
+    from vlm_runner.core.conversation import Conversation
     from vlm_runner.core.run import Run
     from vlm_runner.dataset.rows import Opened, Row, Subset
     from vlm_runner.models import ModelProfile
     from vlm_runner.preflight import Problem
-    from vlm_runner.prompts.templates import Prompt, Rendered
+    from vlm_runner.prompts.templates import Prompt
     from vlm_runner.steps.ports import Ports
 
 
@@ -140,37 +141,37 @@ async def _write(run: Run, ports: Ports, objects: Objects, subset: str, rows: in
 
 def transform_of(run: Run, profile: ModelProfile, subset: str) -> Transform:
     """From rows to images and record lines, as the spec and the model ask."""
-    prompt = compile_prompt(run.spec.prompt)
+    prompt = compile_prompt(run.spec.prompt, run.spec.dataset.columns)
 
     def line(row: Row, uri: str, image_format: str, more: Sequence[tuple[str, str]] = (), /) -> bytes:
-        rendered = prompt.render(row.fields, subset=subset, row=row.index)
-        _check_reserved(rendered, profile, subset, row.index)
+        rendered = prompt.render(row.fields, images=1 + len(more), subset=subset, row=row.index)
+        _check_reserved(rendered.conversation, profile, subset, row.index)
         return record_line(
-            rendered.system,
-            rendered.user,
-            rendered.assistant,
-            image_uri=uri,
-            image_format=image_format,
+            rendered.conversation,
+            [(uri, image_format), *more],
             bucket_owner=run.account,
             image_first=profile.image_first,
-            more=more,
         )
+
+    def accepted(row: Row) -> tuple[str, ...]:
+        return prompt.render(row.fields, images=len(row.images), subset=subset, row=row.index).accepted
 
     return Transform(
         limits=limits_of(profile),
         keep_format=run.spec.images.format == "keep",
         fit=run.spec.images.fit,
         line=line,
+        accepted=accepted if prompt.several_answers else None,
         fingerprint=transform_fingerprint(run, profile, prompt, subset),
         verified=run.dataset.images_verified,
     )
 
 
-def _check_reserved(rendered: Rendered, profile: ModelProfile, subset: str, row: int) -> None:
+def _check_reserved(said: Conversation, profile: ModelProfile, subset: str, row: int) -> None:
     """The job fails on a reserved word (lint's T220), hours later; the row is refused before."""
-    parts = {"system": rendered.system, "user": rendered.user, "assistant": rendered.assistant}
-    for name, text in parts.items():
-        for word, place in profile.text.reserved_in(text or ""):
+    parts = [("system", said.system or ""), *((turn.role, turn.text) for turn in said.turns)]
+    for name, text in parts:
+        for word, place in profile.text.reserved_in(text):
             raise RowError(
                 subset,
                 row,

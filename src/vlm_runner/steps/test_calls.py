@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
 
@@ -19,9 +19,10 @@ from vlm_runner.core.names import run_prefix
 from vlm_runner.core.retry import BASE_CALL, TUNED_CALL
 from vlm_runner.core.signals import TestAnswered
 from vlm_runner.errors import AwsRefused
-from vlm_runner.evaluate import AnsweredRow
+from vlm_runner.evaluate import AnsweredRow, AskedTurn
 from vlm_runner.evaluate.thumbnail import budget
 from vlm_runner.ingest.limits import AdaptiveLimit
+from vlm_runner.steps.accepted import with_accepted
 from vlm_runner.steps.answers import Answers
 from vlm_runner.steps.ask import LONGEST_TEXT, AskedModel, EndpointGone, ModelCall, ask, base_ids
 from vlm_runner.steps.call_images import fitted, thumbnails
@@ -31,6 +32,7 @@ from vlm_runner.task_groups import task_group
 
 if TYPE_CHECKING:
     from vlm_runner.aws.ports import Objects
+    from vlm_runner.core.conversation import Turn
     from vlm_runner.core.retry import RetryPolicy
     from vlm_runner.core.run import Run
     from vlm_runner.evaluate import ModelAnswer
@@ -74,6 +76,7 @@ class _Tests:
 
     async def run(self) -> TestsAnswered | EndpointFailed:
         questions, held_out = await read_questions(self._run, self._objects)
+        questions = await with_accepted(questions, self._run, self._objects, self._profile, held_out=held_out)
         if not questions:
             return TestsAnswered(uri=None, asked=0, held_out=held_out)
         self._thumbnail_bytes = budget(sum(len(question.images) for question in questions))
@@ -137,14 +140,16 @@ class _Tests:
         """Of everything an answer depends on, so that the answer of an older run is never reused."""
         test = self._run.spec.test
         tuned = self._run.model.model_arn if self._run.model is not None else self._endpoint_arn
-        facts = [
+        facts: list[Any] = [
             self._run.uid,
             tuned if model.role == "tuned" else self._profile.inference_id,
-            question.system,
-            question.user,
+            question.asked.system,
+            question.asked.turns[-1].text,
             [key for key, _ in question.images],
             [test.api, test.max_tokens, test.temperature],
         ]
+        if not question.is_plain:
+            facts.append([[turn.role, *map(str, turn.blocks)] for turn in question.asked.turns])
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     async def _original(self, key: str) -> bytes:
@@ -158,11 +163,13 @@ class _Tests:
         rows = [
             AnsweredRow(
                 row=question.row,
-                image=uris[0],
+                image=uris[0] if uris else "",
                 more_images=tuple(uris[1:]),
-                system=question.system,
-                prompt=question.user,
+                system=question.asked.system,
+                prompt=question.asked.turns[-1].text,
+                turns=() if question.is_plain else tuple(map(_shown, question.asked.turns)),
                 reference=question.reference,
+                accepted=question.accepted,
                 tuned=tuned.get(question.row),
                 base=self._base.answers.get(question.row),
             )
@@ -184,3 +191,8 @@ class _Tests:
             refused=sum(answer.error is not None for answer in tuned.values()),
             base_error=self._base.given_up,
         )
+
+
+def _shown(turn: Turn) -> AskedTurn:
+    """A turn as a person reads it."""
+    return AskedTurn(role=turn.role, text=turn.shown)
