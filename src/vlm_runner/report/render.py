@@ -93,13 +93,13 @@ class RowView:
     webps: tuple[str, ...]
     system: str | None
     prompt: str
-    turns: tuple[AskedTurn, ...]
-    """All that was asked, where it is more than `prompt`."""
     reference: str
-    accepted: tuple[str, ...]
     answers: tuple[AnswerView, ...]
     score: float | None
     change: float | None
+    turns: tuple[AskedTurn, ...] = ()
+    """All that was asked, where it is more than `prompt`."""
+    accepted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
