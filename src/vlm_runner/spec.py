@@ -26,6 +26,7 @@ from pydantic import (
 
 from vlm_runner.errors import ConfigurationError
 from vlm_runner.path_segment import path_segment
+from vlm_runner.split_expression import plain_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,7 +95,11 @@ class Section(BaseModel):
 
 
 class Columns(Section, frozen=True):
-    """Which column of the dataset holds what; None: find it by its usual names."""
+    """
+    Which column of the dataset holds what; None: find it by its usual names.
+
+    Also a place within a column: `page.shot`, `pages[0].image`, `messages[].content[].image`.
+    """
 
     image: str | None = None
     html: str | None = None
@@ -109,7 +114,10 @@ class Columns(Section, frozen=True):
 class DatasetSpec(Section, frozen=True):
     source: str = Field(min_length=1)
     revision: str | None = None
+    config: str | None = None
+    """Of a dataset on the Hub that has several."""
     split: str = "train"
+    """A split, or an expression: `train[:10%]`, `train[100:200]`, `train+validation`."""
     validation_split: str | None = None
     validation_fraction: float | None = Field(default=None, gt=0, lt=1)
     validation_column: str | None = None
@@ -123,6 +131,12 @@ class DatasetSpec(Section, frozen=True):
     """Leave out rows whose image and columns are all as in an earlier row."""
     columns: Columns = Columns()
     max_rows: int | None = Field(default=None, ge=1)
+    """The first so many rows; with `shuffle_seed`, so many chosen by it, in the dataset's order."""
+    shuffle_seed: int | str | None = None
+    fetch_images: bool = False
+    """Fetch images whose column holds an http(s) address. The run is pinned to what they held."""
+    private_addresses: bool = False
+    """Let `fetch_images` reach private and loopback addresses, such as a server of your own network."""
     on_bad_row: Literal["fail", "skip"] = "fail"
     max_bad_rows: int | None = Field(default=None, ge=0)
 
@@ -133,11 +147,28 @@ class DatasetSpec(Section, frozen=True):
             raise ValueError("give one of validation_split, validation_fraction and validation_column")
         if self.group_column is not None and self.validation_fraction is None:
             raise ValueError("group_column keeps rows together in validation_fraction, which is not given")
+        if self.shuffle_seed is not None and self.max_rows is None:
+            raise ValueError("shuffle_seed chooses the rows of max_rows, which is not given")
         if self.validation_split == self.split:
             raise ValueError(
                 f"validation_split is '{self.split}' too; it must differ from the training split"
             )
         return self
+
+    @property
+    def train_name(self) -> str:
+        """What the training rows are called in keys: one plain word."""
+        return plain_name(self.split)
+
+    @property
+    def validation_name(self) -> str:
+        """As `train_name`, of the held-out rows, if there are any."""
+        if self.validation_split is None:
+            return "validation" if self.train_name != "validation" else "held-out"
+        name = plain_name(self.validation_split)
+        if name != self.train_name:
+            return name
+        return "validation" if name != "validation" else "held-out"
 
 
 class PromptSpec(Section, frozen=True):

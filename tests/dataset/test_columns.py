@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from vlm_runner.dataset import findings
 from vlm_runner.dataset.columns import KEYS, Layout, choose, output_value
+from vlm_runner.dataset.nested import ColumnPath, parse
 from vlm_runner.errors import DataError
 from vlm_runner.spec import Columns
 
@@ -81,17 +82,21 @@ def test_deep_json_is_no_trap() -> None:
     assert output_value("[" * 100_000) == "[" * 100_000
 
 
+def layout(*names: str | None) -> Layout:
+    return Layout(*(None if name is None else ColumnPath(name, name) for name in names))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
-    ("columns", "layout"),
+    ("columns", "expected"),
     [
-        (("image", "html", "output"), Layout("image", "html", "output")),
-        (("id", "screenshot", "source", "findings"), Layout("screenshot", "source", "findings")),
-        (("Image", "HTML", "Outputs"), Layout("Image", "HTML", "Outputs")),
-        (("images", "code", "image", "html", "output", "outputs"), Layout("image", "html", "output")),
+        (("image", "html", "output"), layout("image", "html", "output")),
+        (("id", "screenshot", "source", "findings"), layout("screenshot", "source", "findings")),
+        (("Image", "HTML", "Outputs"), layout("Image", "HTML", "Outputs")),
+        (("images", "code", "image", "html", "output", "outputs"), layout("image", "html", "output")),
     ],
 )
-def test_columns_are_found_by_their_usual_names(columns: tuple[str, ...], layout: Layout) -> None:
-    assert choose(columns, Columns(), required=("html", "output"), where="x") == layout
+def test_columns_are_found_by_their_usual_names(columns: tuple[str, ...], expected: Layout) -> None:
+    assert choose(columns, Columns(), required=("html", "output"), where="x") == expected
 
 
 @pytest.mark.parametrize(
@@ -112,7 +117,7 @@ def test_each_usual_name_is_found(role: str, name: str) -> None:
 
     chosen = choose(("id", *names.values()), Columns(), required=("html", "output"), where="x")
 
-    assert chosen == Layout(**names)
+    assert chosen == layout(*names.values())
 
 
 def test_a_given_name_wins() -> None:
@@ -120,11 +125,11 @@ def test_a_given_name_wins() -> None:
         ("image", "photo", "html", "output"), Columns(image="photo"), required=("html", "output"), where="x"
     )
 
-    assert chosen.image == "photo"
+    assert chosen.image.column == "photo"
 
 
 def test_what_is_not_required_may_be_missing() -> None:
-    assert choose(("image", "question"), Columns(), required=(), where="x") == Layout("image", None, None)
+    assert choose(("image", "question"), Columns(), required=(), where="x") == layout("image", None, None)
 
 
 @pytest.mark.parametrize(
@@ -146,4 +151,40 @@ def test_a_missing_column_is_named_with_those_there_are(columns: Any, given_ones
 
 def test_of_columns_that_differ_in_case_alone_the_first_is_taken() -> None:
     for columns in (("Image", "image"), ("image", "Image")):
-        assert choose(columns, Columns(), required=(), where="x").image == columns[0]
+        assert choose(columns, Columns(), required=(), where="x").image.column == columns[0]
+
+
+PAGE = {"shot": "a", "more": [{"image": "b"}, {"image": "c"}, {}], "dots.in": "d"}
+TURNS = [{"content": [{"image": "a"}, {"text": "x"}]}, {"content": "y"}, {"content": [{"image": "b"}]}]
+
+
+@pytest.mark.parametrize(
+    ("text", "cell", "found"),
+    [
+        ("page", PAGE, PAGE),
+        ("page.shot", PAGE, "a"),
+        ("page.more[0].image", PAGE, "b"),
+        ("page.more[9].image", PAGE, None),
+        ("page.more[].image", PAGE, ["b", "c"]),
+        ("page.none.at.all", PAGE, None),
+        ("page[0]", PAGE, None),
+        ("page[].content[].image", TURNS, ["a", "b"]),
+    ],
+)
+def test_a_place_within_a_column(text: str, cell: Any, found: Any) -> None:
+    path = parse(text, ("id", "page"))
+    assert path is not None
+
+    assert (path.column, path.of(cell)) == ("page", found)
+
+
+def test_a_column_with_dots_in_its_name_is_that_column() -> None:
+    path = parse("page.shot", ("page", "page.shot"))
+    assert path is not None
+
+    assert path.of("whole") == "whole"
+
+
+@pytest.mark.parametrize("text", ["other.shot", "page.", "page[x]", "page..shot", "page[0", ""])
+def test_what_is_no_place(text: str) -> None:
+    assert parse(text, ("page",)) is None

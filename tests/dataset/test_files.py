@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from vlm_runner.dataset.fingerprint import MISSING, FileDigests, digest_of_rows
-from vlm_runner.dataset.local import find_files, split_of
+from vlm_runner.dataset.local import describe_file, describe_local, split_of
 from vlm_runner.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 OLD = 1_000_000_000
 
@@ -33,7 +36,7 @@ def touch(folder: Path, *names: str) -> None:
     ],
 )
 def test_names_tell_the_split(path: str, split: str | None) -> None:
-    assert split_of(Path(path)) == split
+    assert split_of(path) == split
 
 
 @pytest.mark.parametrize(
@@ -49,14 +52,14 @@ def test_names_tell_the_split(path: str, split: str | None) -> None:
     ],
 )
 def test_each_word_for_a_split_is_known(word: str, split: str) -> None:
-    assert split_of(Path(f"{word}-00000-of-00001")) == split
+    assert split_of(f"{word}-00000-of-00001") == split
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "PNG"])
 def test_a_folder_of_images_may_hold_them_in_any_format(tmp_path: Path, suffix: str) -> None:
     (tmp_path / f"a.{suffix}").write_bytes(b"x")
 
-    assert find_files(tmp_path).kind == "imagefolder"
+    assert describe_local(tmp_path, None, tmp_path / "cache").kind == "imagefolder"
 
 
 @pytest.mark.parametrize(
@@ -66,6 +69,10 @@ def test_a_folder_of_images_may_hold_them_in_any_format(tmp_path: Path, suffix: 
         (["train-0.parquet", "val-0.parquet", "README.md"], "parquet", {"train": 1, "validation": 1}),
         (["train.jsonl", "images/0.png", "settings.json"], "json", {"train": 1}),
         (["rows.json"], "json", {"train": 1}),
+        (["train-0.jsonl.gz", "images/0.png"], "json", {"train": 1}),
+        (["rows.tsv", "images/0.png"], "csv", {"train": 1}),
+        (["train.csv.zst", "dev.csv.zst"], "csv", {"train": 1, "validation": 1}),
+        (["shard-000.tar", "shard-001.tar"], "webdataset", {"train": 2}),
         ([".cache/x.csv", "rows.csv"], "csv", {"train": 1}),
         (["train/metadata.jsonl", "train/0.png", "train/test.png"], "imagefolder", {"train": 3}),
         (["0.png", "1.jpg"], "imagefolder", {"train": 2}),
@@ -76,7 +83,7 @@ def test_a_folder_is_read_for_what_it_holds(
 ) -> None:
     touch(tmp_path, *names)
 
-    found = find_files(tmp_path)
+    found = describe_local(tmp_path, None, tmp_path / "cache")
 
     assert found.kind == kind
     assert {split: len(files) for split, files in found.splits.items()} == splits
@@ -88,21 +95,20 @@ def test_a_folder_is_read_for_what_it_holds(
         ([], "holds no rows"),
         (["rows.pkl"], "holds no rows"),
         (["a.parquet", "b.jsonl"], "several formats: json, parquet"),
+        (["train/0.png", "metadata.jsonl"], "metadata.jsonl in .* is in none of its splits"),
     ],
 )
 def test_a_folder_that_cannot_be_read_is_told_so(tmp_path: Path, names: list[str], said: str) -> None:
     touch(tmp_path, *names)
 
     with pytest.raises(DataError, match=said):
-        find_files(tmp_path)
+        describe_local(tmp_path, None, tmp_path / "cache")
 
 
-@pytest.mark.parametrize("name", ["rows.pkl", "rows.py", "rows.tar", "rows"])
-def test_only_plain_data_files_are_read(tmp_path: Path, name: str) -> None:
-    touch(tmp_path, name)
-
+@pytest.mark.parametrize("name", ["rows.pkl", "rows.py", "rows.zip", "rows", "rows.gz"])
+def test_only_plain_data_files_are_read(name: str) -> None:
     with pytest.raises(DataError, match="Unsupported dataset"):
-        find_files(tmp_path / name)
+        describe_file(name, None)
 
 
 def test_digests_are_remembered_until_a_file_changes(tmp_path: Path) -> None:

@@ -3,13 +3,12 @@
 import sys
 from pathlib import Path
 
-import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from vlm_runner.dataset import open_dataset
-from vlm_runner.dataset.pages import EVERY, MappedPages
+from vlm_runner.dataset.table import EVERY
 from vlm_runner.spec import DatasetSpec
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pages are given back on Linux only")
@@ -45,11 +44,3 @@ def test_what_was_read_does_not_stay_in_memory(tmp_path: Path) -> None:
 
     assert 0 < most <= EVERY + 4 * MB
     assert [row.image[:1] for row in subset.rows(0, 3)] == [b"\0", b"\1", b"\2"]
-
-
-def test_memory_that_is_no_file_is_left_alone() -> None:
-    table = datasets.Dataset.from_dict({"image": images(3)})
-    pages = MappedPages(table)
-    pages.give_back()
-
-    assert table["image"][:] == images(3)

@@ -212,6 +212,14 @@ WEBHOOK: Final = RetryPolicy(
     attempts=6,
     base=1.0,
 )
+FETCH: Final = RetryPolicy(
+    "fetching an image from its address (`dataset.fetch_images`)",
+    "HTTP 408, 425, 429 and 5xx; no or a broken connection; up to 30 seconds of a Retry-After are waited",
+    "the row cannot be used",
+    "dataset.addresses",
+    attempts=4,
+    longest=10.0,
+)
 SWEEP_QUOTA: Final = RetryPolicy(
     "a run of a sweep",
     "a service quota that is full",
@@ -241,6 +249,7 @@ POLICIES: Final = (
     DISARM,
     QUEUE,
     WEBHOOK,
+    FETCH,
     SWEEP_QUOTA,
 )
 

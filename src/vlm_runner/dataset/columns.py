@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
+from vlm_runner.dataset.nested import ColumnPath, parse
 from vlm_runner.errors import DataError
 
 if TYPE_CHECKING:
@@ -15,7 +15,19 @@ if TYPE_CHECKING:
     from vlm_runner.spec import Columns
 
 USUAL = {
-    "image": ("image", "screenshot", "img", "images", "picture", "image_path", "file_name"),
+    "image": (
+        "image",
+        "screenshot",
+        "img",
+        "images",
+        "picture",
+        "image_path",
+        "file_name",
+        "png",
+        "jpg",
+        "jpeg",
+        "webp",
+    ),
     "html": ("html", "source", "code", "html_code", "source_code"),
     "output": ("output", "outputs", "findings", "finding", "result", "results"),
 }
@@ -33,13 +45,12 @@ class Finding(TypedDict):
 KEYS = ("rationale", "eval_items", "eval_reason", "plan")
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """The columns by their names in the dataset; None: not there, and not needed."""
+class Layout(NamedTuple):
+    """Where a row has what; None: not there, and not needed."""
 
-    image: str
-    html: str | None
-    output: str | None
+    image: ColumnPath
+    html: ColumnPath | None
+    output: ColumnPath | None
 
 
 def choose(columns: Sequence[str], given: Columns, *, required: Collection[str], where: str) -> Layout:
@@ -56,16 +67,18 @@ def choose(columns: Sequence[str], given: Columns, *, required: Collection[str],
     return Layout(image, html, output)
 
 
-def _column(role: str, given: str | None, columns: Sequence[str], *, needed: bool, where: str) -> str | None:
+def _column(
+    role: str, given: str | None, columns: Sequence[str], *, needed: bool, where: str
+) -> ColumnPath | None:
     if given is not None:
-        if given in columns:
-            return given
+        if (path := parse(given, columns)) is not None:
+            return path
         raise _missing(role, f"column '{given}' for {role}", columns, where)
     by_lower = {name.lower(): name for name in reversed(columns)}
     found = next((by_lower[name] for name in USUAL[role] if name in by_lower), None)
     if found is None and needed:
         raise _missing(role, f"{role} column", columns, where)
-    return found
+    return None if found is None else ColumnPath(found, found)
 
 
 def _missing(role: str, what: str, columns: Sequence[str], where: str) -> DataError:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from vlm_runner.dataset.loading import SAFE, kind_of, prepare, reading, unreadable
+from vlm_runner.dataset.described import Description, describe, keep, kept
+from vlm_runner.dataset.fingerprint import digest_of
+from vlm_runner.dataset.loading import reading, unreadable
+from vlm_runner.dataset.places import HubPlace
 from vlm_runner.errors import ConfigurationError, DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -17,49 +22,50 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 class HubDataset:
     repo: str
     commit: str
-    kind: str
-    builder: Any
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        return tuple(self.builder.info.splits or ())
-
-    @property
-    def root(self) -> Path | None:
-        """Where an image folder's files were downloaded to; rows of other formats hold their images."""
-        from huggingface_hub.constants import HF_HUB_CACHE  # noqa: PLC0415 - heavy, and only the Hub needs it
-
-        folder = Path(HF_HUB_CACHE).absolute() / f"datasets--{self.repo.replace('/', '--')}"
-        return folder if self.kind == "imagefolder" else None
-
-    def open(self, split: str) -> Any:
-        with reading(f"Split '{split}' of {self.repo}"):
-            return self.builder.as_dataset(split)
+    description: Description
+    place: HubPlace
 
 
 def open_hub(
-    repo: str, revision: str | None, *, token: str | None, endpoint: str | None, cache: Path
+    repo: str,
+    revision: str | None,
+    config: str | None,
+    *,
+    token: str | None,
+    endpoint: str | None,
+    cache: Path,
 ) -> HubDataset:
     """
-    The dataset `repo` as of `revision`, downloaded, or taken from the cache if it is there.
+    The dataset `repo` as of `revision`: what it consists of. No rows are fetched.
 
     Raises:
-        ConfigurationError: no such dataset or revision, or no right to read it.
+        ConfigurationError: no such dataset, revision or config, or no right to read it.
         DataError: it cannot be reached, or holds what is not only data.
     """
     commit = resolve(repo, revision, token=token, endpoint=endpoint)
-    with reading(f"The dataset {repo}", endpoint=endpoint) as datasets:
-        builder = datasets.load_dataset_builder(repo, revision=commit, token=token, cache_dir=str(cache))
-        kind = kind_of(builder)
-        if builder.hash != commit:
-            raise _other_commit(repo, commit)
-        if kind not in SAFE | {"cache"}:
+    place = HubPlace(repo, commit, token=token, endpoint=endpoint)
+    described = cache / "vlm-runner" / "hub" / f"{digest_of(repo, commit, config)[:32]}.json"
+    description = kept(described)
+    if description is None:
+        name = f"The dataset {repo}"
+        if _is_offline():
             raise DataError(
-                f"The dataset {repo} is in the format '{kind}', which is not read.",
-                hint=f"Formats: {', '.join(sorted(SAFE))}.",
+                f"{name} at commit {commit} is not in the cache, which holds another commit or none of it.",
+                hint="Unset HF_HUB_OFFLINE, so that it can be downloaded.",
             )
-        prepare(builder)
-    return HubDataset(repo, commit, kind, builder)
+        root = f"hf://datasets/{repo}@{commit}"
+        with reading(name, endpoint=endpoint) as datasets:
+            description = describe(
+                datasets, repo, config, root=root, name=name, cache=cache, commit=commit, token=token
+            )
+        keep(description, described)
+    return HubDataset(repo, commit, description, place)
+
+
+def _is_offline() -> bool:
+    from huggingface_hub.constants import HF_HUB_OFFLINE  # noqa: PLC0415 - heavy, and only the Hub needs it
+
+    return bool(HF_HUB_OFFLINE)
 
 
 def resolve(repo: str, revision: str | None, *, token: str | None, endpoint: str | None) -> str:
@@ -116,11 +122,4 @@ def _offline(repo: str, revision: str | None) -> str:
     raise ConfigurationError(
         f"HF_HUB_OFFLINE is set, so the revision '{revision or 'main'}' of {repo} cannot be looked up.",
         hint="Set dataset.revision to the full commit that was downloaded before, or unset HF_HUB_OFFLINE.",
-    )
-
-
-def _other_commit(repo: str, commit: str) -> DataError:
-    return DataError(
-        f"The Hub does not give {repo} at commit {commit}, and the cache holds another commit.",
-        hint="Try again when the Hub can be reached.",
     )

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vlm_runner.dataset.rows import Table
-
-
-LONGEST_SHOWN = 100
+LONGEST_SHOWN: Final = 100
 """Characters of a path in a message."""
+LONGEST_PATH: Final = 4096
+"""Linux's PATH_MAX; longer texts name no file."""
+LEAST_BASE64: Final = 64
+"""Characters: the smallest PNG has 67 bytes."""
+_DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+)?((?:;[\w=.+-]+)*?)(;base64)?,", re.IGNORECASE)
+_BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]+={0,2}\s*")
+_ADDRESS = re.compile(r"https?://", re.IGNORECASE)
+_BEGINNINGS: Final = (
+    b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*", b"\0\0\1\0", b"\0\0\0\x0cjP",
+    b"P5", b"P6",
+)  # fmt: skip
+"""Of formats that are read; AVIF and HEIC have theirs at byte 4."""
 
 
 class NoImageError(Exception):
@@ -25,78 +37,160 @@ class NoImageError(Exception):
         self.code = code
 
 
-def images_of(value: object, root: Path | None) -> list[tuple[bytes, str | None]]:
+class Reader(Protocol):
+    """Where images lie that a row only names."""
+
+    def image(self, path: str) -> bytes:
+        """Of a file of the dataset. Raises NoImageError."""
+
+    def fetched(self, address: str) -> bytes:
+        """What an http(s) address holds. Raises NoImageError."""
+
+
+def images_of(value: object, reader: Reader) -> list[tuple[bytes, str | None]]:
     """
     A cell's images, in order: one, or a list of them. How many a record may have is the model's to say.
 
     Raises:
         NoImageError: there is none, or one of them lies where a dataset has no business.
     """
-    if not isinstance(value, list):
-        return [image_of(value, root)]
+    if not isinstance(value, list) or _are_bytes(value):
+        return [image_of(value, reader)]
     if len(value) < 2:
-        return [image_of(value[0] if value else None, root)]
+        return [image_of(value[0] if value else None, reader)]
     found = []
     for number, each in enumerate(value, 1):
         try:
-            found.append(image_of(each, root))
+            found.append(image_of(each, reader))
         except NoImageError as error:
             raise NoImageError(error.code, f"{error} (image {number} of {len(value)})") from None
     return found
 
 
-def image_of(value: object, root: Path | None) -> tuple[bytes, str | None]:
+def image_of(value: object, reader: Reader) -> tuple[bytes, str | None]:
     """
-    The bytes and the path of one image: bytes, `{bytes, path}`, or a path below `root`.
+    The bytes and the path of one image: bytes, `{bytes, path}`, or what a text stands for.
 
     Raises:
         NoImageError: there is none, or it lies where a dataset has no business.
     """
     data, path = _parts(value)
+    if isinstance(data, str):
+        data = _decoded(data, "the bytes")
     if data is None and path:
-        data = _read(path, root)
+        data, path = _of_text(path, reader)
     if not data:
         raise NoImageError("I101", "is missing") if value is None else NoImageError("I102", "is empty")
     return data, path
 
 
-def _parts(value: object) -> tuple[bytes | None, str | None]:
+def _of_text(text: str, reader: Reader) -> tuple[bytes, str | None]:
+    """A text is a data URI, an address, an image in base64, or the path of a file."""
+    if text[:5].lower() == "data:":
+        return _of_data_uri(text), None
+    if _ADDRESS.match(text):
+        return reader.fetched(text), text
+    if (image := embedded(text)) is not None:
+        return image, None
+    if len(text) > LONGEST_PATH:
+        raise NoImageError(
+            "I106", f"is a text of {len(text):,} characters, neither a path nor an image in base64"
+        )
+    return reader.image(text), text
+
+
+def _of_data_uri(text: str) -> bytes:
+    head = _DATA_URI.match(text[:200])
+    if head is None or head[3] is None:
+        raise NoImageError("I106", f"is not a data URI of an image in base64: '{text[:40]}…'")
+    return _decoded(text[head.end() :], "the data URI")
+
+
+def _decoded(text: str, what: str) -> bytes:
+    if text[:5].lower() == "data:":
+        return _of_data_uri(text)
+    try:
+        return base64.b64decode(_padded(text), validate=True)
+    except (binascii.Error, ValueError):
+        raise NoImageError(
+            "I106", f"is not an image: {what} are not base64".replace("URI are", "URI is")
+        ) from None
+
+
+def embedded(text: str) -> bytes | None:
+    """The image that `text` is in base64; None: it is none. No path looks like one, and is as long."""
+    if len(text) < LEAST_BASE64 or not _begins_image(text[:32]) or _BASE64.fullmatch(text) is None:
+        return None
+    try:
+        return base64.b64decode(_padded(text), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _padded(text: str) -> str:
+    plain = "".join(text.split()).replace("-", "+").replace("_", "/").rstrip("=")
+    return plain + "=" * (-len(plain) % 4)
+
+
+def _begins_image(text: str) -> bool:
+    try:
+        head = base64.b64decode(_padded(text)[: len(text) // 4 * 4])
+    except (binascii.Error, ValueError):
+        return False
+    return head.startswith(_BEGINNINGS) or head[4:8] == b"ftyp"
+
+
+def _are_bytes(value: object) -> bool:
+    """Some writers turn bytes into a list of numbers."""
+    return (
+        isinstance(value, list)
+        and len(value) >= 8
+        and all(type(item) is int and 0 <= item <= 255 for item in value)
+    )
+
+
+def _parts(value: object) -> tuple[bytes | str | None, str | None]:
+    path: Any = None
+    data: Any = None
     if isinstance(value, Mapping):
-        data, path = value.get("bytes"), value.get("path")
+        data, path = value.get("bytes"), value.get("path") or value.get("url")
     elif isinstance(value, str):
-        data, path = None, value
+        path = value
     else:
-        data, path = value, None
-    if data is not None and not isinstance(data, bytes):
+        data = value
+    if isinstance(data, list) and _are_bytes(data):
+        data = bytes(data)
+    if isinstance(data, bytearray | memoryview):
+        data = bytes(data)
+    if data is not None and not isinstance(data, bytes | str):
         raise NoImageError("I106", f"is a {type(data).__name__}, not the bytes of an image")
     if path is not None and not isinstance(path, str):
         raise NoImageError("I106", f"has a {type(path).__name__} for its path")
     return data, path
 
 
-def _read(path: str, root: Path | None) -> bytes:
-    file = locate(path, root)
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise NoImageError(
-            "I103", f"cannot be read from '{_short(path)}': {error.strerror or error}"
-        ) from None
+def unreadable_image(path: str, error: Exception) -> NoImageError:
+    said = getattr(error, "strerror", None) or str(error).split("\n", 1)[0]
+    return NoImageError("I103", f"cannot be read from '{_short(path)}': {said}")
 
 
 def locate(path: str, root: Path | None) -> Path:
     """
     The file that a row names. It must lie below the dataset's folder: data must not reach other files.
 
-    Links that the folder's owner has put there are followed.
+    Links that the folder's owner has put there are followed. A path as Windows writes it is understood.
     """
     if root is None:
         raise NoImageError(
             "I104", f"is only a path ('{_short(path)}'), and the dataset has no files beside its rows"
         )
+    if re.match(r"[A-Za-z]:[\\/]", path):
+        raise NoImageError("I104", f"is a path of a Windows machine: '{_short(path)}'; make it relative")
     try:
         file = Path(os.path.normpath(root / path))
-    except ValueError:
+        if "\\" in path and not file.exists():
+            file = Path(os.path.normpath(root / path.replace("\\", "/")))
+    except (ValueError, OSError):
         raise NoImageError("I104", f"is not a valid path: '{_short(path)}'") from None
     if "\0" in path or not file.is_relative_to(root):
         raise NoImageError("I104", f"lies outside the dataset's folder: '{_short(path)}'")
@@ -108,33 +202,25 @@ def _short(path: str) -> str:
     return path if len(path) <= LONGEST_SHOWN else f"{path[:LONGEST_SHOWN]}…"
 
 
-def named_files(table: Table, column: str, root: Path) -> Iterator[Path]:
-    """The files that `column` names instead of holding their bytes; no image is read."""
-    for chunk in table.with_format("arrow").data.column(column).chunks:
-        for path in _paths(chunk):
-            try:
-                yield locate(path, root)
-            except NoImageError:
-                continue
+def named_in(value: object) -> Iterator[str]:
+    """The paths and addresses that a cell names instead of holding their bytes."""
+    if isinstance(value, list) and not _are_bytes(value):
+        for item in value:
+            yield from named_in(item)
+        return
+    try:
+        data, path = _parts(value)
+    except NoImageError:
+        return
+    if (
+        data is None
+        and path
+        and len(path) <= LONGEST_PATH
+        and path[:5].lower() != "data:"
+        and not embedded(path)
+    ):
+        yield path
 
 
-def _paths(chunk: Any) -> list[str]:
-    import pyarrow as pa  # noqa: PLC0415 - heavy, and here a dataset is open already
-    import pyarrow.compute as pc  # noqa: PLC0415
-
-    if pa.types.is_list(chunk.type) or pa.types.is_large_list(chunk.type):
-        return _paths(chunk.flatten())
-    if pa.types.is_struct(chunk.type):
-        names = {field.name for field in chunk.type}
-        if "path" not in names:
-            return []
-        paths = pc.struct_field(chunk, "path")
-        held = (
-            pc.struct_field(chunk, "bytes").is_valid().to_pylist()
-            if "bytes" in names
-            else [False] * len(chunk)
-        )
-        return [path for path, has in zip(paths.to_pylist(), held, strict=True) if path and not has]
-    if pa.types.is_string(chunk.type) or pa.types.is_large_string(chunk.type):
-        return [path for path in chunk.to_pylist() if path]
-    return []
+def is_address(path: str) -> bool:
+    return _ADDRESS.match(path) is not None

@@ -13,10 +13,8 @@ from vlm_runner.errors import DataError, VlmRunnerError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vlm_runner.dataset.local import LocalFiles
-
-SAFE = frozenset({"parquet", "json", "csv", "imagefolder", "arrow"})
-"""Builders that read data only; `pandas` reads pickles, others unpack archives."""
+SAFE = frozenset({"parquet", "json", "csv", "imagefolder", "arrow", "webdataset"})
+"""Formats that are read, all of which hold data only; `pandas` reads pickles."""
 
 _lock = threading.Lock()
 
@@ -43,52 +41,31 @@ def reading(where: str, *, endpoint: str | None = None) -> Iterator[Any]:
         DataError: what goes wrong inside, in one sentence.
     """
     datasets = library()
-    with _lock, _quiet(datasets), _at(datasets, endpoint):
-        try:
-            yield datasets
-        except VlmRunnerError:
-            raise
-        except Exception as error:
-            # Its own errors, Arrow's and HTTP's share no base, and odd data makes it fail in any way.
-            raise unreadable(where, error) from error
+    with _lock, _quiet(datasets), _at(datasets, endpoint), translated(where):
+        yield datasets
+
+
+@contextmanager
+def translated(where: str) -> Iterator[None]:
+    """
+    What goes wrong inside, in one sentence.
+
+    Raises:
+        DataError
+    """
+    try:
+        yield
+    except VlmRunnerError:
+        raise
+    except Exception as error:
+        # The libraries' own errors, Arrow's and HTTP's share no base, and odd data fails in any way.
+        raise unreadable(where, error) from error
 
 
 def unreadable(where: str, error: BaseException) -> DataError:
     cause = error.__cause__ or error
     said = " ".join(str(cause).split("\n")[:2]).strip() or type(cause).__name__
     return DataError(f"{where} cannot be read: {said.rstrip('.')}.")
-
-
-def open_local(files: LocalFiles, split: str, cache: Path) -> Any:
-    """One split of local files, as a memory-mapped `datasets.Dataset`."""
-    where = f"Split '{split}' of {files.root}"
-    paths = files.splits[split]
-    with reading(where) as datasets:
-        if files.kind == "saved":
-            return datasets.load_from_disk(str(paths[0]))
-        if not any(_holds_rows(files.kind, path) for path in paths):
-            raise DataError(f"{where} is empty.", subset=split)
-        named = {split: [str(path) for path in paths]}
-        builder = datasets.load_dataset_builder(files.kind, data_files=named, cache_dir=str(cache))
-        prepare(builder)
-        return builder.as_dataset(split)
-
-
-def prepare(builder: Any) -> None:
-    """Let the library write its Arrow files; Arrow then gives back what that took, 130 MB and more."""
-    import pyarrow as pa  # noqa: PLC0415 - see `library`
-
-    builder.download_and_prepare()
-    pa.default_memory_pool().release_unused()
-
-
-def _holds_rows(kind: str, path: Path) -> bool:
-    # The library's readers fail on a file without rows, in words that do not say so.
-    if kind != "parquet" or not path.stat().st_size:
-        return path.stat().st_size > 0
-    import pyarrow.parquet as pq  # noqa: PLC0415 - see `library`
-
-    return bool(pq.read_metadata(path).num_rows)
 
 
 def kind_of(builder: Any) -> str:

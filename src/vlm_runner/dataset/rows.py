@@ -6,22 +6,20 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from vlm_runner.dataset.cells import without_bytes
 from vlm_runner.dataset.columns import Layout, output_value
 from vlm_runner.dataset.fingerprint import digest_of, digest_of_rows
-from vlm_runner.dataset.images import NoImageError, images_of
+from vlm_runner.dataset.images import NoImageError, images_of, named_in
 from vlm_runner.errors import RowError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
-    from vlm_runner.dataset.pages import MappedPages
+    from vlm_runner.dataset.images import Reader
+    from vlm_runner.dataset.table import Table
 
 BATCH = 16
 """Rows read at once: with images of the largest size that Bedrock takes, still a bounded memory."""
-
-Table = Any
-"""A `datasets.Dataset`, whose import takes too long to name its type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +61,12 @@ class Subset:
     columns: tuple[str, ...]
     layout: Layout
     split: str
-    """The dataset's own split that the rows come from."""
-    _images: Table
-    _texts: Table
-    _pages: MappedPages
+    """The dataset's own split that the rows come from, or the expression of several."""
+    texts: tuple[str, ...]
+    """The columns that templates can use: those that hold more than images."""
+    _table: Table
     _rows: Sequence[int]
-    _root: Path | None
+    _reader: Reader
 
     def rows(self, start: int = 0, stop: int | None = None) -> Iterator[Row]:
         """
@@ -92,29 +90,32 @@ class Subset:
 
     def _batch(self, indices: range) -> Iterator[Row | RowError]:
         sources = self._rows[indices.start : indices.stop]
-        at = slice(sources.start, sources.stop) if isinstance(sources, range) else list(sources)
-        images = self._images[at].column(0)
-        texts = self._texts[at] if self._texts.column_names else {}
-        for place, (index, source) in enumerate(zip(indices, sources, strict=True)):
+        image = self.layout.image
+        cells = self._table.read(sources, self.texts)
+        # One row's images in memory at a time.
+        values = cells.get(image.column) or (
+            self._table.read([source], [image.column])[image.column][0] for source in sources
+        )
+        for place, (index, source, value) in enumerate(zip(indices, sources, values, strict=True)):
             try:
-                (image, path), *more = images_of(images[place].as_py(), self._root)
+                (body, path), *more = images_of(image.of(value), self._reader)
             except NoImageError as error:
                 yield self._row_error(index, source, error)
                 continue
-            fields = {name: values[place] for name, values in texts.items()}
-            self._pages.count(
-                len(image)
+            fields = {name: without_bytes(cells[name][place]) for name in self.texts}
+            self._table.count_read(
+                len(body)
                 + sum(len(body) for body, _ in more)
-                + sum(len(text) for text in fields.values() if isinstance(text, str))
+                + sum(len(text) for text in fields.values() if isinstance(text, str)),
             )
             fields.setdefault("image_count", 1 + len(more))
-            yield Row(index, source, image, path, self._canonical(fields), tuple(more))
+            yield Row(index, source, body, path, self._canonical(fields), tuple(more))
 
     def _canonical(self, fields: dict[str, Any]) -> dict[str, Any]:
         if self.layout.html is not None:
-            fields["html"] = fields[self.layout.html]
+            fields["html"] = self.layout.html.of(fields[self.layout.html.column])
         if self.layout.output is not None:
-            fields["output"] = output_value(fields[self.layout.output])
+            fields["output"] = output_value(self.layout.output.of(fields[self.layout.output.column]))
         return fields
 
     def _row_error(self, index: int, source: int, error: NoImageError) -> RowError:
@@ -122,11 +123,11 @@ class Subset:
         if (self.name, index) != (self.split, source):
             reason = f"{reason} (row {source} of the dataset's split '{self.split}')"
         hint = 'Give the row its image, or set on_bad_row = "skip" under [dataset].'
-        return RowError(self.name, index, self.layout.image, reason, hint=hint, code=error.code)
+        return RowError(self.name, index, self.layout.image.text, reason, hint=hint, code=error.code)
 
     def narrowed(self, rows: Sequence[int], *, name: str | None = None) -> Subset:
         """Only these of the dataset's rows, under `name` or as before, with their own fingerprint."""
-        layout = [self.layout.image, self.layout.html, self.layout.output]
+        layout = [None if path is None else path.text for path in self.layout]
         fingerprint = digest_of(self.fingerprint, digest_of_rows(rows), layout)
         return replace(self, name=name or self.name, num_rows=len(rows), fingerprint=fingerprint, _rows=rows)
 
@@ -134,15 +135,22 @@ class Subset:
         """Only these of this subset's own rows."""
         return self.narrowed([self._rows[index] for index in indices], name=name)
 
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """The columns that hold no images."""
-        return tuple(self._texts.column_names)
+    def pinned(self, contents: Sequence[str]) -> Subset:
+        """The same rows, known by `contents` (digests) of what they name as well."""
+        if not contents:
+            return self
+        return replace(self, fingerprint=digest_of(self.fingerprint, "fetched", list(contents)))
+
+    def named(self) -> Iterator[str]:
+        """The files and addresses that rows name instead of holding their images."""
+        for first in range(0, self.num_rows, BATCH):
+            rows = self._rows[first : first + BATCH]
+            for cell in self._table.read(rows, [self.layout.image.column])[self.layout.image.column]:
+                yield from named_in(self.layout.image.of(cell))
 
     def cells(self, column: str) -> list[Any]:
         """One column of all rows, in order."""
-        at = slice(self._rows.start, self._rows.stop) if isinstance(self._rows, range) else list(self._rows)
-        return list(self._texts.select_columns([column])[at][column])
+        return self._table.read(self._rows, [column])[column]
 
     def keys(self) -> list[list[str]]:
         """Of each row digests of its images and of its HTML, by which two rows are known to hang together."""

@@ -5,26 +5,34 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from vlm_runner.dataset.columns import Layout, choose
+from vlm_runner.dataset.addresses import Addresses
+from vlm_runner.dataset.cells import has_text, labels_in
+from vlm_runner.dataset.columns import choose
 from vlm_runner.dataset.fingerprint import FileDigests, digest_of, relative
 from vlm_runner.dataset.hub import open_hub
-from vlm_runner.dataset.images import named_files
-from vlm_runner.dataset.loading import cache_folder, open_local
-from vlm_runner.dataset.local import FORMATS, LocalFiles, find_files
-from vlm_runner.dataset.pages import MappedPages
-from vlm_runner.dataset.rows import Opened, Row, Subset, Table
-from vlm_runner.dataset.split import divide
+from vlm_runner.dataset.images import NoImageError, is_address, locate
+from vlm_runner.dataset.loading import cache_folder, translated
+from vlm_runner.dataset.local import describe_file, describe_local, format_of, saved_splits
+from vlm_runner.dataset.places import LocalPlace
+from vlm_runner.dataset.rows import Opened, Row, Subset
+from vlm_runner.dataset.split import divide, sample
+from vlm_runner.dataset.table import Table, is_text
+from vlm_runner.dataset.tables import Files, saved_description
 from vlm_runner.errors import ConfigurationError, DataError
-from vlm_runner.path_segment import path_segment
+from vlm_runner.split_expression import parse_split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+    from vlm_runner.dataset.columns import Layout
+    from vlm_runner.dataset.places import Place
     from vlm_runner.spec import DatasetSpec
+    from vlm_runner.split_expression import Slice
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -35,11 +43,29 @@ class _Source:
 
     name: str
     splits: tuple[str, ...]
-    open: Callable[[str], Table]
+    table: Callable[[str, int | None], Table]
+    """Of a split, as far as its first so many rows need it; None: all of it."""
     identify: Callable[[str], str]
-    root: Path | None
+    place: Place
     revision: str | None
-    digests: FileDigests
+    digests: FileDigests | None = None
+    """Of files that rows name; None: the revision, or `identify`, says what they hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Images that rows only name."""
+
+    place: Place
+    addresses: Addresses | None
+
+    def image(self, path: str) -> bytes:
+        return self.place.image(path)
+
+    def fetched(self, address: str) -> bytes:
+        if self.addresses is None:
+            raise NoImageError("I107", "is an address, and dataset.fetch_images is not set")
+        return self.addresses.fetch(address)
 
 
 def open_dataset(
@@ -57,20 +83,29 @@ def open_dataset(
     the Hub's; None: as `huggingface_hub` finds them (HF_TOKEN, a login, HF_ENDPOINT).
 
     Raises:
-        ConfigurationError: no such source, split or revision, or no right to read it.
+        ConfigurationError: no such source, config, split or revision, or no right to read it.
         DataError: it is empty, cannot be read, or lacks a column.
     """
-    wanted = [spec.split, *([spec.validation_split] if spec.validation_split is not None else [])]
-    for split in wanted:
-        _check_split(split)
-    source = _find(spec, token=token, endpoint=endpoint, cache=cache_folder(cache_dir))
-    for split in wanted:
-        _check_there(split, source)
-    subsets = [_open_split(source, split, spec, required) for split in wanted]
+    wanted = [(_slices(spec.split, "split"), spec.train_name)]
+    if spec.validation_split is not None:
+        wanted.append((_slices(spec.validation_split, "validation_split"), spec.validation_name))
+    cache = cache_folder(cache_dir)
+    source = _find(spec, token=token, endpoint=endpoint, cache=cache)
+    for slices, _ in wanted:
+        for each in slices:
+            _check_there(each.split, source)
+    addresses = None
+    if spec.fetch_images:
+        addresses = Addresses(cache / "vlm-runner" / "fetched", private=spec.private_addresses)
+    reader = _Reader(source.place, addresses)
+    subsets = [
+        _open_split(source, slices, name, spec=spec, required=required, reader=reader)
+        for slices, name in wanted
+    ]
     if spec.drop_duplicates:
         subsets = [_unique(subset) for subset in subsets]
     if spec.validation_column is not None:
-        subsets = _held_by_column(subsets[0], spec.validation_column, spec.validation_values, source)
+        subsets = _held_by_column(subsets[0], spec, source)
     if spec.validation_fraction is not None:
         subsets = _held_back(subsets[0], spec, source)
     train, validation = subsets[0], subsets[1] if len(subsets) > 1 else None
@@ -78,14 +113,11 @@ def open_dataset(
     return Opened(train, validation, source.revision, fingerprint)
 
 
-def _check_split(split: str) -> None:
+def _slices(expression: str, setting: str) -> tuple[Slice, ...]:
     try:
-        path_segment(split)
-    except ValueError:
-        raise ConfigurationError(
-            f"'{split}' is not the name of a split; slices and sums of splits are not taken.",
-            hint="Name one split, and use dataset.max_rows or dataset.validation_fraction for a part of it.",
-        ) from None
+        return parse_split(expression)
+    except ValueError as error:
+        raise ConfigurationError(f"dataset.{setting}: {error}.") from None
 
 
 def _check_there(split: str, source: _Source) -> None:
@@ -104,8 +136,8 @@ def _find(spec: DatasetSpec, *, token: str | None, endpoint: str | None, cache: 
         )
     path = Path(spec.source).expanduser()
     if path.exists():
-        return _local(path, spec, cache)
-    if HUB_ID.fullmatch(spec.source) and path.suffix.lower() not in FORMATS:
+        return _local(path.absolute(), spec, cache)
+    if HUB_ID.fullmatch(spec.source) and format_of(spec.source) is None:
         return _hub(spec, token=token, endpoint=endpoint, cache=cache)
     raise ConfigurationError(
         f"File or folder not found: {path}.",
@@ -114,15 +146,16 @@ def _find(spec: DatasetSpec, *, token: str | None, endpoint: str | None, cache: 
 
 
 def _hub(spec: DatasetSpec, *, token: str | None, endpoint: str | None, cache: Path) -> _Source:
-    found = open_hub(spec.source, spec.revision, token=token, endpoint=endpoint, cache=cache)
+    found = open_hub(spec.source, spec.revision, spec.config, token=token, endpoint=endpoint, cache=cache)
+    config = [] if spec.config is None else [spec.config]
+    files = Files(f"the dataset {found.repo}", found.place, found.description, cache / "vlm-runner" / "parts")
     return _Source(
         name=f"The dataset {found.repo}",
-        splits=found.splits,
-        open=found.open,
-        identify=lambda split: digest_of("hub", found.commit, split),
-        root=found.root,
+        splits=tuple(found.description.splits),
+        table=files.table,
+        identify=lambda split: digest_of("hub", found.commit, split, *config),
+        place=found.place,
         revision=found.commit,
-        digests=FileDigests(cache / "vlm-runner" / "digests" / f"{found.commit}.json"),
     )
 
 
@@ -131,72 +164,166 @@ def _local(path: Path, spec: DatasetSpec, cache: Path) -> _Source:
         raise ConfigurationError(
             f"{path} is local, and has no revision '{spec.revision}'.", hint="Leave dataset.revision out."
         )
-    files = find_files(path)
+    root = path.parent if path.is_file() else path
     ours = cache / "vlm-runner"
-    digests = FileDigests(ours / "digests" / f"{digest_of(str(files.root))[:32]}.json")
+    digests = FileDigests(ours / "digests" / f"{digest_of(str(root))[:32]}.json")
+    place = LocalPlace(root, digests)
+    if path.is_dir() and (saved := saved_splits(path)):
+        return _saved(path, saved, place, ours / "parts")
+    if path.is_file():
+        description = describe_file(path.name, spec.config)
+    else:
+        description = describe_local(path, spec.config, cache)
+    files = Files(str(path), place, description, ours / "parts")
 
     def identify(split: str) -> str:
-        return _local_content(files, split, digests)
+        paths = [root / file for file in description.splits[split]]
+        digest = digests.of(paths)
+        folder = description.kind == "imagefolder"
+        return digest_of(
+            "files", split, [[relative(path, root) if folder else "", digest[path]] for path in paths]
+        )
 
-    def opened(split: str) -> Table:
-        # By content, so that a changed file is never answered from what it held before.
-        return open_local(files, split, ours / "tables" / identify(split)[:32])
-
-    return _Source(f"{path}", tuple(files.splits), opened, identify, files.root, None, digests)
-
-
-def _local_content(files: LocalFiles, split: str, digests: FileDigests) -> str:
-    paths = files.splits[split]
-    if files.kind == "saved":
-        paths = tuple(sorted(paths[0].glob("*.arrow")))
-    digest = digests.of(paths)
-    root = files.splits[split][0] if files.kind == "saved" else files.root
-    names = [relative(path, root) for path in paths] if files.kind == "imagefolder" else [""] * len(paths)
-    return digest_of("files", split, [[name, digest[path]] for name, path in zip(names, paths, strict=True)])
+    return _Source(f"{path}", tuple(description.splits), files.table, identify, place, None, digests)
 
 
-def _open_split(source: _Source, split: str, spec: DatasetSpec, required: Collection[str]) -> Subset:
-    where = f"Split '{split}' of {source.name}"
-    table = source.open(split)
-    if len(table) == 0:
-        raise DataError(f"{where} is empty.", subset=split)
-    columns = tuple(table.column_names)
-    layout = choose(columns, spec.columns, required=required, where=where)
-    texts = [name for name, feature in table.features.items() if _is_plain(feature) and name != layout.image]
-    _check_plain(layout, texts, where)
+def _saved(path: Path, splits: Mapping[str, Path], place: LocalPlace, cache: Path) -> _Source:
+    """A dataset that `save_to_disk` has written."""
+
+    def identify(split: str) -> str:
+        paths = sorted(splits[split].glob("*.arrow"))
+        digest = place.digests.of(paths)
+        return digest_of("files", split, [["", digest[each]] for each in paths])
+
+    def table(split: str, at_most: int | None) -> Table:
+        with translated(f"Split '{split}' of {path}"):
+            description = saved_description(splits[split], split, root=path)
+        return Files(str(path), place, description, cache).table(split, at_most)
+
+    return _Source(f"{path}", tuple(splits), table, identify, place, None, place.digests)
+
+
+def _open_split(
+    source: _Source,
+    slices: tuple[Slice, ...],
+    name: str,
+    *,
+    spec: DatasetSpec,
+    required: Collection[str],
+    reader: _Reader,
+) -> Subset:
+    where = f"Split '{slices[0].split}' of {source.name}"
+    table, rows = _rows(source, slices, spec, where)
+    layout = choose(table.columns, spec.columns, required=required, where=where)
+    texts = tuple(
+        column
+        for column, feature in table.features.items()
+        if (is_text(feature) or has_text(feature)) and (column != layout.image.column or layout.image.steps)
+    )
+    _check_plain(layout, table, where)
+    split = slices[0].split if len(slices) == 1 else "+".join(each.split for each in slices)
     whole = Subset(
-        name=split,
+        name=name,
         num_rows=len(table),
-        fingerprint=digest_of(source.identify(split), _beside(source, table, layout)),
+        fingerprint=_identity(source, slices, table, layout, texts),
         revision=source.revision,
-        columns=columns,
+        columns=table.columns,
         layout=layout,
         split=split,
-        _images=table.select_columns([layout.image]).with_format("arrow"),
-        _texts=table.select_columns(texts).with_format(None),
-        _pages=MappedPages(table),
+        texts=texts,
+        _table=table,
         _rows=(),
-        _root=source.root,
+        _reader=reader,
     )
-    return whole.narrowed(range(min(spec.max_rows or len(table), len(table))))
+    subset = whole.narrowed(rows)
+    if reader.addresses is None:
+        return subset
+    return subset.pinned(reader.addresses.digests(_addresses(subset)))
 
 
-def _check_plain(layout: Layout, texts: list[str], where: str) -> None:
-    for role, column in (("html", layout.html), ("output", layout.output)):
-        if column is not None and column not in texts:
+def _addresses(subset: Subset) -> Iterator[str]:
+    return (path for path in subset.named() if is_address(path))
+
+
+def _rows(
+    source: _Source, slices: tuple[Slice, ...], spec: DatasetSpec, where: str
+) -> tuple[Table, Sequence[int]]:
+    """The table of the splits, one after another, and which of its rows are meant."""
+    tables: dict[str, Table] = {}
+    for each in slices:
+        if each.split not in tables:
+            tables[each.split] = source.table(each.split, _needed(slices, each.split, spec))
+            if len(tables[each.split]) == 0:
+                raise DataError(f"Split '{each.split}' of {source.name} is empty.", subset=each.split)
+    table = Table.joined(list(tables.values()))
+    starts, at = {}, 0
+    for split, part in tables.items():
+        starts[split] = at
+        at += len(part)
+    ranges = []
+    for each in slices:
+        try:
+            rows = each.rows(len(tables[each.split]))
+        except ValueError as error:
+            raise DataError(f"{source.name}: {error}.", hint="Ask for fewer in dataset.split.") from None
+        ranges.append(range(starts[each.split] + rows.start, starts[each.split] + rows.stop))
+    chosen: Sequence[int] = ranges[0] if len(ranges) == 1 else [row for rows in ranges for row in rows]
+    if not chosen:
+        raise DataError(f"{where}: no row is asked for.", hint="Widen the slice in dataset.split.")
+    most = min(spec.max_rows or len(chosen), len(chosen))
+    if spec.shuffle_seed is not None and most < len(chosen):
+        return table, [chosen[place] for place in sample(len(chosen), most, str(spec.shuffle_seed))]
+    return table, chosen[:most]
+
+
+def _needed(slices: tuple[Slice, ...], split: str, spec: DatasetSpec) -> int | None:
+    """How many rows of `split` must be known; None: all of them."""
+    of_split = [each for each in slices if each.split == split]
+    if all(each.at_most is not None for each in of_split):
+        return max(each.at_most or 0 for each in of_split)
+    if spec.max_rows is not None and spec.shuffle_seed is None and len(slices) == 1 and slices[0].is_whole:
+        return spec.max_rows
+    return None
+
+
+def _check_plain(layout: Layout, table: Table, where: str) -> None:
+    for role, path in (("html", layout.html), ("output", layout.output)):
+        if path is None:
+            continue
+        feature = table.features[path.column]
+        if not (is_text(feature) or (path.steps and has_text(feature))):
             raise DataError(
-                f"{where}: column '{column}' holds no text.",
+                f"{where}: column '{path.column}' holds no text.",
                 hint=f'Name another in the spec, under [dataset]: columns = {{ {role} = "…" }}.',
                 field=role,
             )
 
 
+def _identity(
+    source: _Source, slices: tuple[Slice, ...], table: Table, layout: Layout, texts: Collection[str]
+) -> str:
+    """Of all that the rows can come from, and of how it is read."""
+    splits = list(dict.fromkeys(each.split for each in slices))
+    identities = [source.identify(split) for split in splits]
+    labels = {name: labels_in(table.features[name]) for name in texts if labels_in(table.features[name])}
+    retyped = sorted(table.retyped.intersection(texts))
+    # What was read as something else before has another identity than it had before.
+    told = [{"labels": labels, "as written": retyped}] if labels or retyped else []
+    beside = _beside(source, table, layout)
+    return digest_of(identities[0] if len(splits) == 1 else identities, beside, *told)
+
+
 def _beside(source: _Source, table: Table, layout: Layout) -> list[list[str]]:
     """Name and digest of each file that rows name instead of holding it; a commit identifies its own."""
-    if source.root is None or source.revision is not None:
+    if source.digests is None or not isinstance(source.place, LocalPlace):
         return []
-    digests = source.digests.of(named_files(table, layout.image, source.root))
-    return sorted([relative(path, source.root), digest] for path, digest in digests.items())
+    root, files = source.place.root, set()
+    for path in table.named(layout.image):
+        if not is_address(path):
+            with suppress(NoImageError):
+                files.add(locate(path, root))
+    digests = source.digests.of(files)
+    return sorted([relative(path, root), digest] for path, digest in digests.items())
 
 
 def _unique(whole: Subset) -> Subset:
@@ -217,7 +344,8 @@ def _unique(whole: Subset) -> Subset:
     return whole if len(kept) == whole.num_rows else whole.chosen(kept)
 
 
-def _held_by_column(whole: Subset, column: str, values: Collection[str], source: _Source) -> list[Subset]:
+def _held_by_column(whole: Subset, spec: DatasetSpec, source: _Source) -> list[Subset]:
+    column, values = spec.validation_column or "", spec.validation_values
     cells = _cells(whole, column, "validation_column", source)
     held = [row for row, cell in enumerate(cells) if str(cell) in values]
     if not held or len(held) == len(cells):
@@ -230,7 +358,7 @@ def _held_by_column(whole: Subset, column: str, values: Collection[str], source:
         )
     apart = set(held)
     kept = [row for row in range(len(cells)) if row not in apart]
-    return [whole.chosen(kept), whole.chosen(held, name=_held_out_name(whole))]
+    return [whole.chosen(kept), whole.chosen(held, name=spec.validation_name)]
 
 
 def _held_back(whole: Subset, spec: DatasetSpec, source: _Source) -> list[Subset]:
@@ -245,11 +373,7 @@ def _held_back(whole: Subset, spec: DatasetSpec, source: _Source) -> list[Subset
             "group.",
             hint="Leave dataset.validation_fraction out, or give dataset.validation_split.",
         )
-    return [whole.chosen(parts[0]), whole.chosen(parts[1], name=_held_out_name(whole))]
-
-
-def _held_out_name(whole: Subset) -> str:
-    return "validation" if whole.name != "validation" else "held-out"
+    return [whole.chosen(parts[0]), whole.chosen(parts[1], name=spec.validation_name)]
 
 
 def _cells(whole: Subset, column: str, setting: str, source: _Source) -> list[object]:
@@ -261,14 +385,3 @@ def _cells(whole: Subset, column: str, setting: str, source: _Source) -> list[ob
             hint=f"Name another in dataset.{setting}.",
         )
     return whole.cells(column)
-
-
-def _is_plain(feature: Any) -> bool:
-    if isinstance(feature, dict):
-        return all(_is_plain(child) for child in feature.values())
-    if isinstance(feature, list):
-        return all(_is_plain(child) for child in feature)
-    kind = type(feature).__name__
-    if kind in {"List", "LargeList", "Sequence"}:
-        return _is_plain(feature.feature)
-    return kind in {"Json", "ClassLabel"} or (kind == "Value" and "binary" not in feature.dtype)

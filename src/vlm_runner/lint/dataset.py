@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from vlm_runner import preflight
 from vlm_runner.errors import RowError
@@ -206,9 +206,13 @@ class _RowCheck:
             rule(code).found(message, Location(self._subset.name, self._row.index, field), **more)
         )
 
+    def _column(self, role: Literal["html", "output"]) -> str:
+        path = getattr(self._subset.layout, role)
+        return role if path is None else path.text
+
     def images(self) -> tuple[Examined, ...] | None:
         """What staging will do with its images; None where one of them cannot be used."""
-        row, column, most = self._row, self._subset.layout.image, self._profile.images.per_record
+        row, column, most = self._row, self._subset.layout.image.text, self._profile.images.per_record
         if len(row.images) > most:
             self._add(
                 "I105",
@@ -285,10 +289,10 @@ class _RowCheck:
     def _values(self, prompt: Prompt) -> None:
         fields = self._row.fields
         if "output" in prompt.columns and fields.get("output") == []:
-            self._add("T205", "the list of findings is empty", self._subset.layout.output or "output")
+            self._add("T205", "the list of findings is empty", self._column("output"))
         html = fields.get("html")
         if "html" in prompt.columns and html is not None and not isinstance(html, str):
-            self._add("T206", f"holds a {type(html).__name__}", self._subset.layout.html or "html")
+            self._add("T206", f"holds a {type(html).__name__}", self._column("html"))
 
     def _tokens(self, words: int, pixels: int) -> None:
         limit, source = self._profile.tokens.per_record, self._profile.tokens.source_of("per_record")
@@ -303,7 +307,7 @@ class _RowCheck:
             alone = f"the HTML alone has about {text_tokens(html):,} tokens; the limit is {limit:,}"
             room = max(0, limit - (total - text_tokens(html))) * CHARACTERS_A_TOKEN
             shorter = f"Write {{{{ html[:{room}] }}}} in the user template."
-            self._add("T232", alone, self._subset.layout.html or "html", source=source, fix=shorter)
+            self._add("T232", alone, self._column("html"), source=source, fix=shorter)
         elif over > 0:
             self._add("T230", said, "user", source=source, fix=fix)
         elif total > limit * NEARLY:

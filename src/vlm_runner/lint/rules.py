@@ -79,6 +79,9 @@ _TABLE: tuple[tuple[str, Severity, str, str, str, str], ...] = (
     ("I105", E, "several images", "The model limits the images of a record.", PREPARE,
      'Leave images out of the row, choose a model that takes them, or set on_bad_row = "skip".'),
     ("I106", E, "no image value", "The column holds a value that is not an image.", OURS, _SKIP),
+    ("I107", E, "image address", "The column holds an address, and addresses are not fetched unasked.", OURS,
+     "Set fetch_images = true under [dataset], or download the images beside the rows."),
+    ("I108", E, "image not fetched", "Its address holds no image, or may not be reached.", OURS, _SKIP),
     # ── images: whether they are images ─────────────────────────────────────────────────────────────────────
     ("I110", E, "not an image", "Bedrock decodes every image before it trains.", PREPARE, _SKIP),
     ("I111", E, "SVG", "Models take pixels; an SVG has none.", PREPARE, "Draw it as PNG in the dataset."),

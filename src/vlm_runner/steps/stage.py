@@ -85,11 +85,11 @@ async def write_all_records(run: Run, ports: Ports) -> RecordsWritten:
 
 
 def train_subset(run: Run) -> str:
-    return run.spec.dataset.split
+    return run.spec.dataset.train_name
 
 
 def validation_subset(run: Run) -> str:
-    return run.spec.dataset.validation_split or "validation"
+    return run.spec.dataset.validation_name
 
 
 async def reopen(run: Run, ports: Ports) -> Opened:

@@ -1,0 +1,214 @@
+"""Where a source's files lie: on this machine or on the Hub. A file is named by its path from the root."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from vlm_runner.dataset.fingerprint import FileDigests, digest_of
+from vlm_runner.dataset.images import NoImageError, locate, unreadable_image
+from vlm_runner.dataset.table import writing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BLOCK: Final = 8 * 1024 * 1024
+"""Bytes that one request for a part of a remote file asks for at most."""
+
+
+class Place(Protocol):
+    @property
+    def remote(self) -> bool:
+        """Whether reading it takes a network."""
+
+    def fetch(self, path: str) -> Path:
+        """The whole file, on this machine. Raises DataError or OSError where that cannot be."""
+
+    def size(self, path: str) -> int: ...
+
+    def identity(self, path: str) -> str:
+        """Another one for another content."""
+
+    def read(self, path: str, start: int, stop: int) -> bytes:
+        """A range of the file's bytes."""
+
+    def image(self, path: str) -> bytes:
+        """
+        A file that a row names.
+
+        Raises:
+            NoImageError: it is not there, or not of this place.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class LocalPlace:
+    root: Path
+    digests: FileDigests
+    remote: bool = field(default=False, init=False)
+
+    def fetch(self, path: str) -> Path:
+        return self.root / path
+
+    def size(self, path: str) -> int:
+        return (self.root / path).stat().st_size
+
+    def identity(self, path: str) -> str:
+        file = self.root / path
+        return self.digests.of([file])[file]
+
+    def read(self, path: str, start: int, stop: int) -> bytes:
+        with (self.root / path).open("rb") as file:
+            file.seek(start)
+            return file.read(stop - start)
+
+    def image(self, path: str) -> bytes:
+        file = locate(path, self.root)
+        try:
+            return file.read_bytes()
+        except OSError as error:
+            raise unreadable_image(path, error) from None
+
+
+class HubPlace:
+    """A commit of a dataset repository; what is fetched whole lies in the Hub's own cache."""
+
+    remote = True
+
+    def __init__(self, repo: str, commit: str, *, token: str | None, endpoint: str | None) -> None:
+        self._repo, self._commit = repo, commit
+        self._token, self._endpoint = token, endpoint
+        self._sizes: dict[str, int] = {}
+        self._system: Any = None
+
+    def fetch(self, path: str) -> Path:
+        from huggingface_hub import hf_hub_download  # noqa: PLC0415 - heavy, and only the Hub needs it
+
+        return Path(
+            hf_hub_download(
+                self._repo,
+                path,
+                repo_type="dataset",
+                revision=self._commit,
+                token=self._token,
+                endpoint=self._endpoint,
+            )
+        )
+
+    def size(self, path: str) -> int:
+        if path not in self._sizes:
+            self._sizes[path] = int(self._files().info(self._url(path), expand_info=False)["size"])
+        return self._sizes[path]
+
+    def identity(self, path: str) -> str:
+        return digest_of("hub", self._repo, self._commit, path)
+
+    def read(self, path: str, start: int, stop: int) -> bytes:
+        # Without a cache: exactly these bytes are asked for.
+        with self._files().open(self._url(path), "rb", cache_type="none", block_size=BLOCK) as file:
+            file.seek(start)
+            return bytes(file.read(stop - start))
+
+    def image(self, path: str) -> bytes:
+        from huggingface_hub.errors import EntryNotFoundError  # noqa: PLC0415 - see above
+
+        inside = os.path.normpath(path).replace(os.sep, "/")
+        if inside.startswith(("/", "..")) or "\0" in path:
+            raise NoImageError("I104", f"lies outside the dataset's folder: '{path[:100]}'")
+        try:
+            return self.fetch(inside).read_bytes()
+        except (EntryNotFoundError, OSError) as error:
+            raise unreadable_image(path, error) from None
+
+    def _url(self, path: str) -> str:
+        return f"datasets/{self._repo}@{self._commit}/{path}"
+
+    def _files(self) -> Any:
+        if self._system is None:
+            from huggingface_hub import HfFileSystem  # noqa: PLC0415 - see above
+
+            self._system = HfFileSystem(endpoint=self._endpoint, token=self._token)
+        return self._system
+
+
+class RangeFile(io.RawIOBase):
+    """A file of a place, read as a file object, a range at a time."""
+
+    def __init__(self, place: Place, path: str) -> None:
+        self._place, self._path = place, path
+        self._size = place.size(path)
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def size(self) -> int:
+        return self._size
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = base + offset
+        return self._at
+
+    def read(self, size: int | None = -1) -> bytes:
+        stop = self._size if size is None or size < 0 else min(self._size, self._at + size)
+        if stop <= self._at:
+            return b""
+        body = self._place.read(self._path, self._at, stop)
+        self._at += len(body)
+        return body
+
+    def readinto(self, buffer: Any) -> int:
+        body = self.read(len(buffer))
+        buffer[: len(body)] = body
+        return len(body)
+
+
+def blocks(start: int, stop: int) -> Iterator[tuple[int, int]]:
+    while start < stop:
+        yield start, min(start + BLOCK, stop)
+        start += BLOCK
+
+
+def unpacked(place: Place, path: str, cache: Path) -> Path:
+    """The file without its compression, by its name's ending: in `cache` if it has one."""
+    kind = compression(path)
+    if kind is None:
+        return place.fetch(path)
+    made = cache / f"{digest_of('unpacked', place.identity(path))[:32]}"
+    if not made.exists():
+        import shutil  # noqa: PLC0415
+
+        with writing(made) as temporary, decompressed(place, path) as source, temporary.open("wb") as sink:
+            shutil.copyfileobj(source, sink, BLOCK)
+    return made
+
+
+COMPRESSIONS: Final = {".gz": "gzip", ".zst": "zstd"}
+
+
+def compression(path: str) -> str | None:
+    return next((kind for ending, kind in COMPRESSIONS.items() if path.lower().endswith(ending)), None)
+
+
+def decompressed(place: Place, path: str) -> io.BufferedReader:
+    """The file's bytes as a stream, without its compression."""
+    kind = compression(path)
+    if kind == "gzip":
+        import gzip  # noqa: PLC0415
+
+        return io.BufferedReader(gzip.open(place.fetch(path)))
+    if kind == "zstd":
+        import pyarrow as pa  # noqa: PLC0415 - heavy, and here a dataset is open already
+
+        return io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(place.fetch(path))), "zstd"))
+    return io.BufferedReader(io.FileIO(place.fetch(path)))
