@@ -22,6 +22,7 @@ WHAT = {
     "doctor": "`doctor --json`",
     "plan": "`plan --json`",
     "preview": "`preview --json`",
+    "prices": "`prices --json`",
     "iam": "`iam`: policy documents, by role",
     "reap": "`reap --json`",
     "submit": "`submit --json`",

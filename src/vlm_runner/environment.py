@@ -39,3 +39,14 @@ def state_home() -> Path:
     """The user's folder for application state (XDG Base Directory Specification)."""
     state = os.environ.get("XDG_STATE_HOME")
     return Path(state) if state else Path.home() / ".local" / "state"
+
+
+def cache_home() -> Path:
+    """The user's folder for what can be had again (XDG Base Directory Specification)."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return Path(cache) if cache else Path.home() / ".cache"
+
+
+def pricing_endpoint() -> str | None:
+    """Where botocore looks for AWS's price list, if the environment says so."""
+    return os.environ.get("AWS_ENDPOINT_URL_PRICING") or os.environ.get("AWS_ENDPOINT_URL") or None

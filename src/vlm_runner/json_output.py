@@ -46,6 +46,8 @@ class RecordsJson(TypedDict):
     train_records: int
     validation_uri: str | None
     validation_records: int
+    validation_in_job: bool
+    """Whether the job got the held-out records too; some models take no validation set."""
 
 
 class FirstAnswerJson(TypedDict):
@@ -322,6 +324,11 @@ class CostJson(TypedDict):
     per_month_if_forgotten: float | None
     storage_per_month: float | None
     unknown: list[str]
+    """Prices that are needed and not known."""
+    about: list[str]
+    """Prices that only one source tells, which is not AWS itself."""
+    price_troubles: list[str]
+    """Why prices are not those that AWS lists today."""
     prices_from: str | None
 
 
@@ -375,6 +382,24 @@ class PreviewTurnJson(TypedDict):
     """Its texts and, where they stand, its images: `[image 1]`."""
     images: list[int]
     """From 1."""
+
+
+class PriceJson(TypedDict):
+    name: str
+    """As the model catalogue calls it."""
+    usd: float | None
+    source: str | None
+    date: str | None
+    about: bool
+    """Only one source tells it, which is not AWS itself."""
+
+
+class ModelPricesJson(TypedDict):
+    """One model of `prices`."""
+
+    model: str
+    currency: Literal["USD"]
+    prices: list[PriceJson]
 
 
 class PreviewJson(TypedDict):
@@ -498,6 +523,7 @@ OUTPUTS: Final[dict[str, Any]] = {
     "doctor": list[CheckJson],
     "plan": PlanJson,
     "preview": PreviewJson,
+    "prices": list[ModelPricesJson],
     "iam": dict[str, Any],
     "reap": list[RentedJson],
     "submit": SubmittedJson,

@@ -29,8 +29,8 @@ from vlm_runner.errors import RunExists, RunNotFound, Stopped
 from vlm_runner.evaluate import load_metrics
 from vlm_runner.heartbeat import beat
 from vlm_runner.ingest.pipeline import Share
-from vlm_runner.models import load_catalogue
 from vlm_runner.path_segment import checked_run_id
+from vlm_runner.prices import look_up, priced_catalogue
 from vlm_runner.steps.datasets import OpenDatasets
 from vlm_runner.steps.job_wakeups import JobWakeups
 from vlm_runner.steps.ports import Ports
@@ -56,7 +56,8 @@ if TYPE_CHECKING:
     from vlm_runner.core.signals import Signal
     from vlm_runner.dataset.rows import Opened
     from vlm_runner.evaluate import Metric
-    from vlm_runner.models import Catalogue
+    from vlm_runner.models import Catalogue, ModelProfile
+    from vlm_runner.prices.stored import Listed
     from vlm_runner.settings import Settings
     from vlm_runner.spec import RunSpec
 
@@ -198,7 +199,9 @@ class Runner:
         self._open_dataset = open_dataset
         self._datasets = OpenDatasets()
         self._group = group
-        self._catalogue = load_catalogue(settings.catalogue)
+        self._catalogue = priced_catalogue(settings)
+        self._listed: dict[str, Listed] = {}
+        self._price_troubles: dict[str, tuple[str, ...]] = {}
         self._handles: dict[str, RunHandle] = {}
         self._bus = Bus([*watchers, _Handles(self._handles)])
         self._wakeups_of = wakeups_of
@@ -301,8 +304,21 @@ class Runner:
             return None
         chosen = _chosen(spec, run_id)
         region = self._settings.region or spec.aws.region or ""
-        check_spec(spec, self._catalogue, region, self._settings.metric_modules)
+        profile = check_spec(spec, self._catalogue, region, self._settings.metric_modules)
+        await self._look_up_prices(profile, region)
         return await prepare(spec, chosen, uuid.uuid4().hex, VERSION, self._ports(region, chosen))
+
+    async def _look_up_prices(self, profile: ModelProfile, region: str) -> None:
+        if profile.base_id in self._listed:
+            return
+        looked = await look_up(profile, self._connect(region).prices, now=self._clock.now())
+        self._listed[profile.base_id] = looked.prices
+        self._price_troubles[profile.base_id] = looked.troubles
+        self._catalogue = priced_catalogue(self._settings, self._listed)
+
+    def price_troubles(self, spec: RunSpec) -> tuple[str, ...]:
+        """Why prices of the spec's model are not AWS's of today, in a sentence each."""
+        return self._price_troubles.get(spec.model.base, ())
 
     async def existing(self, spec: RunSpec, *, run_id: str | None = None) -> Run | None:
         """

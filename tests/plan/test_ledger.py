@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from vlm_runner.steps.preview import RunPreview
 
 LLAMA = "meta.llama3-2-11b-instruct-v1:0:128k"
+NOVA_PRO = "amazon.nova-pro-v1:0:300k"
 NOVA_2 = "amazon.nova-2-lite-v1:0:256k"
 NOVA = "amazon.nova-lite-v1:0:300k"
 ROLE = "arn:aws:iam::123456789012:role/sft"
@@ -182,6 +183,8 @@ throughput_per_unit_hour = 61.5
 storage_per_month = 1.95
 input_per_million_tokens = 60
 output_per_million_tokens = 240
+custom_input_per_million_tokens = 90
+custom_output_per_million_tokens = 360
 """
 """High ones, of nobody: the sample is small, and a cent must tell."""
 
@@ -216,6 +219,32 @@ async def test_the_plan_of_the_sample_is_what_the_ledger_bills_to_the_cent(mode:
     assert ("provisioned_throughput" in bill) == (mode == "provisioned")
     assert survey.cost.unknown == ()
     assert {entry["price_source"] for entry in bill.values()} == {"prices.toml, the price file given"}
+
+
+@pytest.mark.parametrize("mode", ["provisioned", "on-demand", "none"])
+@pytest.mark.parametrize("base", [NOVA, NOVA_PRO, NOVA_2])
+async def test_the_plan_by_the_price_list_is_what_the_ledger_bills_to_the_cent(
+    base: str, mode: str, today: Sandbox, tmp_path: Path
+) -> None:
+    """
+    Nobody gave a price: all come from GetProducts over HTTP, and the sandbox bills by the same ones.
+    """
+    source = times_the_sample(tmp_path / "data", 10)
+    today.state.change_scenario({"no_commitment_units": 1})
+    spec = spec_of(
+        source,
+        base,
+        "us-east-1",
+        dataset={"source": str(source), "validation_split": "validation"},
+        serving={"mode": mode},
+        test={"rows": 2, "compare_base": mode != "none"},
+    )
+
+    survey, run = await planned_and_run(spec, settings_for(today, "us-east-1", tmp_path))
+
+    check_bill(survey, run, ledger(today))
+    assert survey.cost.unknown == survey.cost.about == ()
+    assert survey.cost.prices_from.startswith(f"the price list of {today.url}, ")
 
 
 async def test_a_nova_2_lite_run_with_held_out_rows_succeeds(today: Sandbox, tmp_path: Path) -> None:
@@ -257,8 +286,7 @@ async def test_the_plan_of_the_sample_counts_the_tokens_that_are_billed(
 
     assert run.outcome == "succeeded", run.reason
     assert bill["customization_job"]["tokens_trained"] == survey.cost.tokens_trained > 0
-    assert survey.cost.training is None
-    assert bill["customization_job"]["cost_usd"] is None
+    assert survey.cost.training == Decimal(str(bill["customization_job"]["cost_usd"]))
     assert [(upload.objects, upload.rows_there) for upload in survey.uploads] == [(20, 0), (5, 0)]
     async with Runner.open(settings_for(today, "us-east-1", tmp_path)) as runner:
         created = await runner.prepare(spec, run_id="second")

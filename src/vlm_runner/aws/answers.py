@@ -162,6 +162,26 @@ class AwsAnswer:
             raise self.malformed("a list", member, value)
         return tuple(AwsAnswer(self._operation, {member: item}).name(member) for item in value)
 
+    def documents(self, member: str) -> list[AwsAnswer]:
+        """A list of JSON objects, each given as a text."""
+        value = self._members.get(member)
+        if not isinstance(value, list):
+            raise self.malformed("a list", member, value)
+        found = []
+        for item in value:
+            document = json_object(item) if isinstance(item, str) and len(item) <= LONGEST_TEXT else None
+            if document is None:
+                raise self.malformed("a JSON object", member, item)
+            found.append(AwsAnswer(self._operation, document))
+        return found
+
+    def values(self, member: str) -> list[AwsAnswer]:
+        """The structures of a map, whatever their keys."""
+        value = self._members.get(member)
+        if not isinstance(value, dict):
+            raise self.malformed("a map", member, value)
+        return [AwsAnswer(self._operation, item) for item in value.values()]
+
     def policy(self, member: str) -> dict[str, Any]:
         """A policy. botocore gives it parsed; some endpoints give it as text, percent-encoded."""
         value = self._members.get(member)

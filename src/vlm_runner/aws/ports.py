@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from datetime import datetime
+    from decimal import Decimal
 
     from vlm_runner.spec import ServingMode
 
@@ -212,6 +213,31 @@ class ModelRuntime(Protocol):
         """What `read` makes of the model's own JSON; AwsUnavailable where it stumbles over it."""
 
 
+@dataclass(frozen=True, slots=True)
+class ListedPrice:
+    """A price as AWS's price list has it: per what is for the record to say."""
+
+    usage_type: str
+    unit: str
+    """Such as "1K tokens", "1M tokens", "hour", "Model/month"."""
+    usd: Decimal
+
+
+class PriceList(Protocol):
+    """AWS's price list: free, and the same for every account (discounts are not in it)."""
+
+    async def source(self) -> str:
+        """Whose price list it is: its URL."""
+
+    async def find(self, region: str, usage_type: str) -> ListedPrice | None:
+        """
+        None where nothing is listed for it.
+
+        Raises:
+            AwsUnavailable: what is listed is not one price in US dollars.
+        """
+
+
 class Aws(Protocol):
     """All of it, for one account and region; many runs share one."""
 
@@ -230,6 +256,9 @@ class Aws(Protocol):
     @property
     def scheduler(self) -> Scheduler: ...
 
+    @property
+    def prices(self) -> PriceList: ...
+
     def objects(self, bucket: str, *, owner: str | None) -> Objects: ...
 
 
@@ -244,8 +273,10 @@ __all__: Sequence[str] = (
     "FoundationModel",
     "Job",
     "ListedObject",
+    "ListedPrice",
     "ModelRuntime",
     "Objects",
+    "PriceList",
     "RuntimeReply",
     "Scheduler",
     "StoredObject",

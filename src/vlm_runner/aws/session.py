@@ -23,6 +23,7 @@ from vlm_runner.aws.limiter import limiter_of
 from vlm_runner.aws.notifications import AwsNotifier
 from vlm_runner.aws.objects import S3Objects
 from vlm_runner.aws.objects_obstore import ObstoreObjects
+from vlm_runner.aws.price_list import AwsPriceList
 from vlm_runner.aws.queue import SqsQueue
 from vlm_runner.aws.runtime import BedrockRuntime
 from vlm_runner.aws.sagemaker import SageMaker
@@ -58,6 +59,9 @@ Attempts, and seconds to connect and to wait for an answer.
 `pay` does not repeat, since it does not ask what became of the first; `bulk` because its caller repeats.
 """
 
+HOMES: Final = {"pricing": "us-east-1"}
+"""Services that have an endpoint in a few regions only, whatever region is worked in."""
+
 INVOKE_SECONDS = 3600
 """Bedrock's inference can take up to an hour (Nova user guide: set the read timeout to 3600 seconds)."""
 
@@ -89,6 +93,7 @@ class AwsSession:
         self.bedrock = BedrockControl(self._service("bedrock"), self._service("bedrock", "pay"))
         self.runtime = BedrockRuntime(self._service("bedrock-runtime"))
         self.scheduler = EventBridgeScheduler(self._service("scheduler"))
+        self.prices = AwsPriceList(self._service("pricing"))
         self.inspection = AwsInspection(
             *(self._service(service) for service in ("iam", "service-quotas", "s3", "bedrock", "sts"))
         )
@@ -179,7 +184,12 @@ class AwsSession:
             agent = UserAgentString.from_environment().with_client_config(config).to_string()
             config = config.merge(Config(user_agent=agent))
         client = await self._open.enter_async_context(
-            self._session.client(service, endpoint_url=self._endpoint_url, config=config)
+            self._session.client(
+                service,
+                region_name=HOMES.get(service, self._region),
+                endpoint_url=self._endpoint_url,
+                config=config,
+            )
         )
         if service == "bedrock":
             self._pace(client.meta.events)

@@ -34,6 +34,7 @@ COMMANDS: Final = {
         ("list", "list_runs:list_runs", "List the runs of a store: state, phase, cost, and what may bill."),
         ("plan", "plan:plan", "Show what SPEC would create, upload and cost; runs lint and doctor."),
         ("preview", "preview:preview", "Show one row as the model will see it, with its lint findings."),
+        ("prices", "prices:prices", "Show what MODEL costs, with source and date."),
         ("reap", "reap:reap", "Delete endpoints of vlm-runner that outlived their run."),
         ("report", "report:report", "Write an HTML page about RUN, or compare several runs."),
         ("resume", "start:resume", "Continue RUN from where it is, on any machine with its checkpoint."),

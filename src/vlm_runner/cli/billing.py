@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vlm_runner.models import load_catalogue
+from vlm_runner.prices import priced_catalogue
 from vlm_runner.report.money import hourly
 from vlm_runner.report.summary import may_bill
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def known_profile(run: Run, settings: Settings) -> ModelProfile | None:
     """None for a model that the catalogue does not have, or no longer has."""
-    return load_catalogue(settings.catalogue).known(run.spec.model.base)
+    return priced_catalogue(settings).known(run.spec.model.base)
 
 
 def billing_text(run: Run, settings: Settings) -> str | None:

@@ -92,7 +92,7 @@ async def _plans_of(runner: Runner, created: Sequence[RunCreated], checks: Seque
     for one in created:
         first = seen.setdefault(one.spec.content, one)
         preview = await runner.preview(one, like=None if first is one else first)
-        plans.append(plan_of(preview.created, preview, runner.catalogue))
+        plans.append(plan_of(preview.created, preview, runner))
     return [replace(plans[0], doctor=tuple(checks)), *plans[1:]]
 
 

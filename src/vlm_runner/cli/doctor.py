@@ -16,10 +16,10 @@ from vlm_runner.cli.options import Where, json_option, where_options
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.doctor import Status, Subject, run_checks
 from vlm_runner.errors import RunExists
-from vlm_runner.models import load_catalogue
 from vlm_runner.models.settle import settled
 from vlm_runner.paths import default_checkpoint_folder
 from vlm_runner.preflight import refuse, region_problems
+from vlm_runner.prices import priced_catalogue
 from vlm_runner.runner import Runner
 from vlm_runner.spec import RunSpec
 
@@ -53,7 +53,7 @@ def doctor(spec_file: str, run_id: str | None, *, as_json: bool, **flags: Any) -
     """
     spec = RunSpec.from_toml(Path(spec_file))
     settings = settings_for(Where(**flags), spec_region=spec.aws.region, ask_profile=True)
-    found = anyio.run(run_doctor, spec, settings, load_catalogue(settings.catalogue), run_id)
+    found = anyio.run(run_doctor, spec, settings, priced_catalogue(settings), run_id)
     if as_json:
         console.result_json([check.as_json() for check in found])
     else:

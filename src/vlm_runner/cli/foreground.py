@@ -23,7 +23,7 @@ from vlm_runner.cli.exit_codes import NOT_FINISHED, STOPPED, halted_exit_code, r
 from vlm_runner.cli.exit_message import write_exit_message
 from vlm_runner.cli.run_view import RunView
 from vlm_runner.errors import ConfigurationError, Stopped, Unrecorded
-from vlm_runner.models import load_catalogue
+from vlm_runner.prices import priced_catalogue
 from vlm_runner.report.summary import summary
 from vlm_runner.runner import Runner
 from vlm_runner.watch.log import LogWatcher, configure_logging
@@ -56,7 +56,7 @@ def watchers(settings: Settings, *, quiet: bool, verbose: bool) -> Iterator[list
     with ExitStack() as stack:
         found: list[Watcher] = [stack.enter_context(_traces())] if settings.events.otel else []
         if not quiet and terminal and settings.log == "auto":
-            found.append(stack.enter_context(ProgressWatcher(catalogue=load_catalogue(settings.catalogue))))
+            found.append(stack.enter_context(ProgressWatcher(catalogue=priced_catalogue(settings))))
         elif not quiet:
             found.append(LogWatcher())
         yield found

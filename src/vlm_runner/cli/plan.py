@@ -18,9 +18,9 @@ from vlm_runner.cli.options import Where, json_option, where_options
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.doctor import Status
 from vlm_runner.errors import ConfigurationError, VlmRunnerError
-from vlm_runner.models import load_catalogue
 from vlm_runner.models.settle import serving_reason, settled
 from vlm_runner.plan import Origin, Plan, estimate, plan_json, plan_text, within
+from vlm_runner.prices import priced_catalogue
 from vlm_runner.redact import without_path
 from vlm_runner.runner import Runner
 from vlm_runner.settings import EventSettings, Settings
@@ -59,7 +59,7 @@ def plan(spec_file: str, run_id: str | None, *, offline: bool, as_json: bool, **
     settings = settings_for(where, spec_region=spec.aws.region, ask_profile=not offline)
     origins = origins_of(spec, settings, where)
     if offline:
-        made = _offline(spec, settings, load_catalogue(settings.catalogue), origins)
+        made = _offline(spec, settings, priced_catalogue(settings), origins)
     else:
         made = anyio.run(_asked, spec, settings, run_id, origins)
     if as_json:
@@ -107,7 +107,7 @@ async def _asked(spec: RunSpec, settings: Settings, run_id: str | None, origins:
             existing = await runner.existing(spec, run_id=run_id)
             created = None if existing is not None else await runner.prepare(spec, run_id=run_id)
             if created is not None:
-                made = plan_of(created, await runner.preview(created), runner.catalogue)
+                made = plan_of(created, await runner.preview(created), runner)
                 # The last part of each name is the run's own, and chosen when it is created.
                 resources = tuple(
                     (kind, name if kind == "bucket" else f"{name.rpartition('-')[0]}-…", action)
@@ -121,11 +121,11 @@ async def _asked(spec: RunSpec, settings: Settings, run_id: str | None, origins:
         return replace(made, doctor=checks, existing=existing)
 
 
-def plan_of(created: RunCreated, preview: RunPreview, catalogue: Catalogue) -> Plan:
+def plan_of(created: RunCreated, preview: RunPreview, runner: Runner) -> Plan:
     """The plan of a run that does not exist yet."""
     return Plan(
         spec=created.spec,
-        model=catalogue.find(created.spec.model.base).name,
+        model=runner.catalogue.find(created.spec.model.base).name,
         report=preview.report,
         cost=preview.cost,
         serving_reason=created.serving_reason,
@@ -134,6 +134,7 @@ def plan_of(created: RunCreated, preview: RunPreview, catalogue: Catalogue) -> P
         resources=preview.resources,
         uploads=preview.uploads,
         budget=created.budget,
+        price_troubles=runner.price_troubles(created.spec),
         refusal=str(preview.conflict.error) if preview.conflict is not None else None,
     )
 

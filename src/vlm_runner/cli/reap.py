@@ -15,7 +15,7 @@ from vlm_runner.cli.options import Where, json_option, where_options
 from vlm_runner.cli.resolve import duration, settings_for
 from vlm_runner.clock import SystemClock
 from vlm_runner.errors import ConfigurationError
-from vlm_runner.models import load_catalogue
+from vlm_runner.prices import priced_catalogue
 from vlm_runner.reap import find_rented, may_still_bill
 from vlm_runner.reap import reap as delete
 from vlm_runner.stores import opened_store
@@ -76,7 +76,7 @@ async def _reap(settings: Settings, older_than: timedelta | None, yes: bool) -> 
             region=settings.region, profile=settings.profile, endpoint_url=settings.endpoint_url
         ) as aws,
     ):
-        catalogue = load_catalogue(settings.catalogue)
+        catalogue = priced_catalogue(settings)
         found = await find_rented(aws, store, SystemClock(), catalogue, older_than=older_than)
         return await delete(aws, found) if yes else found
 

@@ -16,7 +16,7 @@ from vlm_runner.cli import console
 from vlm_runner.cli.options import Where, json_option, where_options
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.errors import ConfigurationError, UsageError, VlmRunnerError
-from vlm_runner.models import load_catalogue
+from vlm_runner.prices import priced_catalogue
 from vlm_runner.report.assemble import assemble
 from vlm_runner.report.collect import ReportInputs, collect
 from vlm_runner.report.render import page
@@ -108,7 +108,7 @@ async def _report(settings: Settings, checkpoint: Checkpoint) -> RunReport:
 def assembled(settings: Settings, checkpoint: Checkpoint, material: Any) -> RunReport:
     run = checkpoint.run
     try:
-        profile = load_catalogue(settings.catalogue).find(run.spec.model.base)
+        profile = priced_catalogue(settings).find(run.spec.model.base)
     except ConfigurationError:
         profile = None
     return assemble(run, checkpoint.history, material, profile, datetime.now(UTC))

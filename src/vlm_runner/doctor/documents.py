@@ -114,6 +114,8 @@ def caller_policy(scope: Scope) -> Document:
                 "bedrock:ListCustomModelDeployments",
                 "servicequotas:GetServiceQuota",
                 "servicequotas:ListServiceQuotas",
+                "servicequotas:GetAWSDefaultServiceQuota",
+                "pricing:GetProducts",
             ],
             "*",
         ),

@@ -60,18 +60,21 @@ class Catalogue:
         return tuple(other for other in self.living(day) if other.base_id != profile.base_id)
 
 
-def load_catalogue(extra: Path | None = None) -> Catalogue:
+def load_catalogue(extra: Path | None = None, live: Table | None = None) -> Catalogue:
     """
     The package's catalogue; `extra` is a file of the same form that adds models and replaces single values.
+
+    `live` holds prices as AWS lists them, in the same form: over the package's own, and below the user's.
 
     Raises:
         ConfigurationError: `extra` cannot be read, or a model in it is not complete.
     """
-    return (
-        _packaged()
-        if extra is None
-        else _catalogue(_complete(merge(_packaged_table(), _extra_table(extra)), extra), str(extra))
-    )
+    if extra is None and not live:
+        return _packaged()
+    table = merge(_packaged_table(), live or {})
+    if extra is None:
+        return _catalogue(table, "the catalogue with AWS's prices")
+    return _catalogue(_complete(merge(table, _extra_table(extra)), extra), str(extra))
 
 
 def find(base_id: str) -> ModelProfile:
@@ -147,7 +150,9 @@ def merge(base: Table, over: Table) -> Table:
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)
-        merged[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        # A number with its own source replaces the other with its source, whole.
+        deeper = isinstance(value, dict) and "value" not in value
+        merged[key] = merge(old, value) if deeper and isinstance(old, dict) else value
     return merged
 
 
@@ -178,5 +183,7 @@ def _profile(base_id: str, own: Table, family: Table) -> ModelProfile:
 def _flat(section: Table) -> Table:
     """`{ value, source, date }` as its value, with its source kept aside."""
     single = {key: value for key, value in section.items() if isinstance(value, dict) and "value" in value}
-    sources = {key: {"source": value["source"], "date": value["date"]} for key, value in single.items()}
+    sources = {
+        key: {name: told for name, told in value.items() if name != "value"} for key, value in single.items()
+    }
     return section | {key: value["value"] for key, value in single.items()} | {"sources": sources}

@@ -38,6 +38,8 @@ class Frozen(BaseModel):
 class Source(Frozen, frozen=True):
     source: str
     date: dt.date
+    about: bool = False
+    """Only one source, and not AWS itself, tells this: it is shown as "about"."""
 
 
 class Sourced(Source, frozen=True):
@@ -48,7 +50,7 @@ class Sourced(Source, frozen=True):
 
     def source_of(self, field: str) -> Source:
         """Where the value of `field` comes from, and when that was read."""
-        return self.sources.get(field) or Source(source=self.source, date=self.date)
+        return self.sources.get(field) or Source(source=self.source, date=self.date, about=self.about)
 
 
 class LifecycleDates(Sourced, frozen=True):
@@ -226,6 +228,10 @@ class Prices(Sourced, frozen=True):
     throughput_per_unit_hour_six_months: Price = None
     input_per_million_tokens: Price = None
     output_per_million_tokens: Price = None
+    """Of the base model on demand; by its inference profile where it has no other way."""
+    custom_input_per_million_tokens: Price = None
+    custom_output_per_million_tokens: Price = None
+    """Of a custom model on demand."""
 
 
 class ModelProfile(Frozen, frozen=True):
@@ -241,6 +247,8 @@ class ModelProfile(Frozen, frozen=True):
     image_first: bool
     """Whether the image stands before the text, in training records and test calls alike."""
     records_quota_code: str | None = None
+    usage_family: str | None = None
+    """The model's name within AWS's usage types, by which its prices are listed; None: not known."""
     lifecycle: LifecycleDates
     records: Records
     tokens: Tokens
@@ -291,11 +299,29 @@ class ModelProfile(Frozen, frozen=True):
         return self.prices.storage_per_month
 
     def call_cost(self, input_tokens: int, output_tokens: int) -> Decimal | None:
-        """US dollars for a call on demand; None where no price is known."""
-        price_in, price_out = self.prices.input_per_million_tokens, self.prices.output_per_million_tokens
-        if price_in is None or price_out is None:
-            return None
-        return (price_in * input_tokens + price_out * output_tokens) / 1_000_000
+        """US dollars for a call of the base model on demand; None where no price is known."""
+        prices = self.prices
+        return _tokens_cost(
+            prices.input_per_million_tokens, prices.output_per_million_tokens, input_tokens, output_tokens
+        )
+
+    def custom_call_cost(self, input_tokens: int, output_tokens: int) -> Decimal | None:
+        """The same of a custom model."""
+        prices = self.prices
+        return _tokens_cost(
+            prices.custom_input_per_million_tokens,
+            prices.custom_output_per_million_tokens,
+            input_tokens,
+            output_tokens,
+        )
+
+
+def _tokens_cost(
+    price_in: Decimal | None, price_out: Decimal | None, input_tokens: int, output_tokens: int
+) -> Decimal | None:
+    if price_in is None or price_out is None:
+        return None
+    return (price_in * input_tokens + price_out * output_tokens) / 1_000_000
 
 
 def plain(number: Decimal) -> str:

@@ -46,6 +46,10 @@ class Cost:
     storage_per_month: Decimal | None
     kept_hours: Decimal | None
     """For how long the endpoint is kept after the run; None: without end."""
+    unknown: tuple[str, ...]
+    """The prices that are needed and not known, by their names in the catalogue."""
+    about: tuple[str, ...]
+    """Those that only one source tells, which is not AWS itself."""
     prices_from: str
     other: Cost | None = None
     """Of the same run served the other way, where the model can be: on demand, or provisioned."""
@@ -73,16 +77,6 @@ class Cost:
     @property
     def per_month_if_forgotten(self) -> Decimal | None:
         return None if self.per_hour is None else self.per_hour * MONTH_HOURS
-
-    @property
-    def unknown(self) -> tuple[str, ...]:
-        """The prices that are needed and not known, by their names in the catalogue."""
-        named = {
-            "training_per_million_tokens": self.training,
-            "throughput_per_unit_hour": self.per_hour,
-            "input_per_million_tokens and output_per_million_tokens": self.calls,
-        }
-        return tuple(name for name, value in named.items() if value is None)
 
 
 def _sum(*parts: Decimal | None) -> Decimal | None:
@@ -116,7 +110,8 @@ def _estimate(
     rents = spec.serving.mode is ServingMode.PROVISIONED
     served = spec.serving.mode is not ServingMode.NONE
     asked = (validation or train).prompt_tokens[: spec.test.rows] if served else []
-    source = profile.prices.source_of("training_per_million_tokens")
+    used = _used(spec)
+    sources = [profile.prices.source_of(name) for name in used if getattr(profile.prices, name) is not None]
     return Cost(
         tokens=train.tokens,
         epochs=epochs,
@@ -127,8 +122,22 @@ def _estimate(
         calls=_calls(spec, profile, asked, rows=spec.test.rows if served else 0),
         storage_per_month=profile.storage_price(),
         kept_hours=_kept(spec),
-        prices_from=f"{source.source}, {source.date}",
+        unknown=tuple(name for name in used if getattr(profile.prices, name) is None),
+        about=tuple(name for name in used if profile.prices.source_of(name).about),
+        prices_from="; ".join(dict.fromkeys(f"{each.source}, {each.date}" for each in sources)),
     )
+
+
+def _used(spec: RunSpec) -> list[str]:
+    """The prices, by their names in the catalogue, on which the run's bill rests."""
+    mode, asks = spec.serving.mode, spec.test.rows > 0 and spec.serving.mode is not ServingMode.NONE
+    used = ["training_per_million_tokens", "storage_per_month"]
+    used += ["throughput_per_unit_hour"] if mode is ServingMode.PROVISIONED else []
+    if asks and mode is ServingMode.ON_DEMAND:
+        used += ["custom_input_per_million_tokens", "custom_output_per_million_tokens"]
+    if asks and spec.test.compare_base:
+        used += ["input_per_million_tokens", "output_per_million_tokens"]
+    return used
 
 
 def _hours(spec: RunSpec) -> Decimal:
@@ -145,13 +154,13 @@ def _kept(spec: RunSpec) -> Decimal | None:
 
 def _calls(spec: RunSpec, profile: ModelProfile, asked: list[int], *, rows: int) -> Decimal | None:
     """A throughput's own calls cost nothing beyond its hours; the base model's are billed by the token."""
-    times = (spec.serving.mode is ServingMode.ON_DEMAND) + spec.test.compare_base
-    if not times or not rows or spec.serving.mode is ServingMode.NONE:
+    ways = [profile.custom_call_cost] if spec.serving.mode is ServingMode.ON_DEMAND else []
+    ways += [profile.call_cost] if spec.test.compare_base else []
+    if not ways or not rows or spec.serving.mode is ServingMode.NONE:
         return Decimal(0)
     prompts = sum(asked) + (rows - len(asked)) * max(asked, default=profile.tokens.per_record)
     answers = rows * min(spec.test.max_tokens, profile.inference.max_output_tokens)
-    cost = profile.call_cost(prompts, answers)
-    return None if cost is None else cost * times
+    return _sum(*(cost(prompts, answers) for cost in ways))
 
 
 def within(spec: RunSpec, profile: ModelProfile, cost: Cost) -> BudgetFacts | None:

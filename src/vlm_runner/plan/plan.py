@@ -69,6 +69,8 @@ class Plan:
     uploads: tuple[Upload, ...] = ()
     doctor: tuple[Check, ...] = ()
     budget: BudgetFacts | None = None
+    price_troubles: tuple[str, ...] = ()
+    """Why prices are not AWS's of today, in a sentence each."""
     refusal: str | None = None
     """Why the run would be refused, if it would."""
 
@@ -100,6 +102,8 @@ def plan_json(plan: Plan) -> PlanJson:
             "per_month_if_forgotten": _number(cost.per_month_if_forgotten),
             "storage_per_month": _number(cost.storage_per_month),
             "unknown": list(cost.unknown),
+            "about": list(cost.about),
+            "price_troubles": list(plan.price_troubles),
             "prices_from": cost.prices_from,
         },
         "budget": _budget_json(plan.budget),
@@ -222,7 +226,8 @@ def _serving(plan: Plan) -> str:
 def _money(plan: Plan) -> list[str]:
     cost, spec = plan.cost, plan.spec
     trained = f"{cost.tokens:,} tokens x {cost.epochs} epochs"
-    lines = ["", f"Cost (US dollars; prices: {cost.prices_from}; tokens are estimates):"]
+    source = cost.prices_from or "none known"
+    lines = ["", f"Cost (US dollars; prices: {source}; tokens are estimates):"]
     lines.append(f"  training    {billed(cost.training):>12}  {trained}")
     if cost.rents:
         per_hour = "an unknown price" if cost.per_hour is None else billed(cost.per_hour)
@@ -244,11 +249,13 @@ def _money(plan: Plan) -> list[str]:
         until = plan.budget.rent_seconds
         rent = f"; the throughput is released after {until / 3600:.1f} hours at the latest" if until else ""
         lines.append(f"  max_cost    ${plan.budget.max_cost:>11,.2f}  holds{rent}")
+    if cost.about:
+        lines.append(f"  About, by one source that is not AWS: {', '.join(cost.about)}.")
     if cost.unknown:
         lines.append(
             f"  Not known: {', '.join(cost.unknown)}. See vlm-runner plan --help for how to set them."
         )
-    return lines
+    return [*lines, *(f"  {trouble}" for trouble in plan.price_troubles if cost.unknown or cost.about)]
 
 
 def checks_text(plan: Plan) -> list[str]:

@@ -16,6 +16,7 @@ from vlm_runner.spec import ServingMode
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
+    from decimal import Decimal
 
     from vlm_runner.core.events import Entry
     from vlm_runner.json_output import PhaseJson, RemainsJson, ReportJson
@@ -50,9 +51,9 @@ def assemble(  # noqa: PLR0917 - a report has so many sides
     """
     missing = list(material.missing)
     missing += _unscored(run, material, metrics or {})
-    costs = {"base": _price(profile)}
+    costs = {"base": _cost(profile.call_cost if profile is not None else None)}
     if run.spec.serving.mode is ServingMode.ON_DEMAND:
-        costs["tuned"] = _price(profile)
+        costs["tuned"] = _cost(profile.custom_call_cost if profile is not None else None)
     evaluation = evaluate(material.rows, metrics, costs, material.scores)
     missing += evaluation.troubles
     if run.tests is not None and run.tests.base_error is not None:
@@ -83,9 +84,9 @@ def _unscored(run: Run, material: ReportInputs, metrics: Mapping[str, Metric]) -
     return [f"Not measured yet, since a report runs no code of a spec's metrics: {', '.join(own)}."]
 
 
-def _price(profile: ModelProfile | None) -> Callable[[int, int], float | None]:
+def _cost(of: Callable[[int, int], Decimal | None] | None) -> Callable[[int, int], float | None]:
     def cost(tokens_in: int, tokens_out: int) -> float | None:
-        found = None if profile is None else profile.call_cost(tokens_in, tokens_out)
+        found = None if of is None else of(tokens_in, tokens_out)
         return None if found is None else float(found)
 
     return cost

@@ -34,6 +34,8 @@ class Prices(_Frozen):
     unit_hour: dict[str, float] = {}
     input_per_million: float | None = None
     output_per_million: float | None = None
+    custom_input_per_million: float | None = None
+    custom_output_per_million: float | None = None
 
 
 class FoundationModel(_Frozen):
@@ -43,6 +45,8 @@ class FoundationModel(_Frozen):
     provider: str
     family: Literal["llama", "nova"]
     region: str
+    usage_family: str | None = None
+    """Its name within usage types; None where AWS's is not known, so that it is not listed."""
     tokens_per_record: int
     on_demand_base: bool
     legacy_at: datetime | None = None

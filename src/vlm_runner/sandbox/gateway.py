@@ -21,6 +21,7 @@ from vlm_runner.sandbox.http import HttpReply, HttpRequest
 from vlm_runner.sandbox.moto_bridge import Moto
 from vlm_runner.sandbox.operations import operation_of
 from vlm_runner.sandbox.pipelines import Pipelines
+from vlm_runner.sandbox.pricing import handle_pricing
 from vlm_runner.sandbox.quotas import handle_quotas
 from vlm_runner.sandbox.service_api import service_api
 from vlm_runner.sandbox.signature import Scope, scope_of
@@ -119,10 +120,8 @@ class Gateway:
             return replace(refusal, body=b"") if request.method == "HEAD" else refusal
         if scope.service == "bedrock":
             return await self._in_thread(bedrock.handle, self._state, scope.region, request)
-        if scope.service == "servicequotas":
-            scenario = self._state.scenario
-            if reply := handle_quotas(request, scope.region, self._state.account, scenario):
-                return reply
+        if reply := self._at_once(scope, request):
+            return reply
         if scope.service == "sagemaker":
             return await self._in_thread(self.pipelines.handle, scope.region, request)
         if scope.service == "iam":
@@ -130,6 +129,15 @@ class Gateway:
         if scope.service == "sqs" and operation_of(scope, request)[1] == "ReceiveMessage":
             return await self._long_poll(scope, request)
         return await self._in_thread(self._moto.handle, scope, request)
+
+    def _at_once(self, scope: Scope, request: HttpRequest) -> HttpReply | None:
+        """The reply of services that moto lacks and that need no waiting."""
+        state = self._state
+        if scope.service == "servicequotas":
+            return handle_quotas(request, scope.region, state.account, state.scenario)
+        if scope.service == "pricing":
+            return handle_pricing(request, scope.region, state.prices)
+        return None
 
     async def _long_poll(self, scope: Scope, request: HttpRequest) -> HttpReply:
         """Wait here rather than in moto, where a waiting thread would hold up the shutdown."""

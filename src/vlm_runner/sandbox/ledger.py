@@ -34,6 +34,8 @@ class Entry:
     input_tokens: int = 0
     output_tokens: int = 0
     invocations: int = 0
+    custom: bool = False
+    """Whether the invocations are of a custom model, which has prices of its own."""
     tags: dict[str, str] = field(default_factory=dict)
 
     def as_json(self, now: datetime, price_list: PriceList) -> dict[str, Any]:
@@ -87,11 +89,12 @@ class Entry:
                 return self._tokens_cost(prices)
 
     def _tokens_cost(self, prices: Prices) -> float | None:
-        if prices.input_per_million is None or prices.output_per_million is None:
+        price_in, price_out = prices.input_per_million, prices.output_per_million
+        if self.custom:
+            price_in, price_out = prices.custom_input_per_million, prices.custom_output_per_million
+        if price_in is None or price_out is None:
             return None
-        return (
-            self.input_tokens * prices.input_per_million + self.output_tokens * prices.output_per_million
-        ) / 1e6
+        return (self.input_tokens * price_in + self.output_tokens * price_out) / 1e6
 
 
 def _times(price: float | None, amount: float) -> float | None:

@@ -12,12 +12,14 @@ from typing import Any
 
 from vlm_runner.sandbox.catalogue import FoundationModel, Prices
 
-AS_SHIPPED = "aws.amazon.com/bedrock/pricing, as of May 2026"
+AS_SHIPPED = "the sandbox's own list: AWS's where a source gives it, else invented (sandbox/catalogue.toml)"
 _PLAIN = {
     "training_per_million_tokens": "training_per_million",
     "storage_per_month": "storage_per_month",
     "input_per_million_tokens": "input_per_million",
     "output_per_million_tokens": "output_per_million",
+    "custom_input_per_million_tokens": "custom_input_per_million",
+    "custom_output_per_million_tokens": "custom_output_per_million",
 }
 _UNIT_HOURS = {
     "throughput_per_unit_hour": "none",

@@ -185,6 +185,7 @@ def _bill(state: SandboxState, region_name: str, target: Target, answer: Answer)
         now = state.now()
         name = str(target.billed_as).rpartition("/")[2]
         fresh = Entry("on_demand_invocations", name, arn, region_name, now, target.model, lambda _: "Metered")
+        fresh.custom = ":custom-model-deployment/" in arn
         entry = state.ledger.open(fresh)
         entry.input_tokens += answer.input_tokens
         entry.output_tokens += answer.output_tokens

@@ -32,7 +32,7 @@ class SandboxState:
         roles: tuple[str, ...] = (),
     ) -> None:
         self.account = account
-        self._prices = prices
+        self.prices = prices
         self.clock = clock
         self.lock = threading.RLock()
         self.objects: Objects = MotoObjects(account)
@@ -47,7 +47,7 @@ class SandboxState:
             self.scenario = Scenario()
             self.regions: dict[str, Region] = {}
             self.checks: list[threading.Thread] = []
-            self.ledger = Ledger(self._prices)
+            self.ledger = Ledger(self.prices)
             self.event_publisher.reset()
             self.roles.reset()
 

@@ -230,6 +230,8 @@ class ProcessAws:
         self.bedrock = process.wrap(aws.bedrock, "bedrock")
         self.runtime = process.wrap(aws.runtime, "runtime")
         self.scheduler = process.wrap(aws.scheduler, "scheduler")
+        # Prices decide nothing that a crash could lose.
+        self.prices = aws.prices
 
     def objects(self, bucket: str, *, owner: str | None) -> Any:
         return self._process.wrap(self._aws.objects(bucket, owner=owner), "objects")

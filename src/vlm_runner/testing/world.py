@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 from anyio.lowlevel import checkpoint
 
-from vlm_runner.aws.ports import Caller
+from vlm_runner.aws.ports import Caller, ListedPrice
 from vlm_runner.checkpoint.document import from_bytes
 from vlm_runner.checkpoint.s3 import S3Store
 from vlm_runner.checkpoint.timing import LeaseSettings
@@ -54,6 +54,16 @@ class FakeAccount:
         return new
 
 
+class FakePriceList:
+    """Lists nothing, so that the catalogue's own prices count."""
+
+    async def source(self) -> str:
+        return "memory:"
+
+    async def find(self, region: str, usage_type: str) -> ListedPrice | None:  # noqa: ARG002
+        return None
+
+
 class FakeRuntime:
     def __init__(self, bedrock: FakeBedrock) -> None:
         self._bedrock = bedrock
@@ -80,6 +90,7 @@ class FakeAws:
         self.bedrock = bedrock or FakeBedrock()
         self.runtime = FakeRuntime(self.bedrock)
         self.account = FakeAccount(self.s3)
+        self.prices = FakePriceList()
         self.scheduler = FakeScheduler(self.bedrock.delete_by_name)
         self.bedrock.before_each = self.scheduler.settle
 
