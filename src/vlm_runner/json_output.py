@@ -175,6 +175,9 @@ class MoneyJson(TypedDict):
     per_hour_usd: float | None
     storage_per_month_usd: float | None
     prices_from: str | None
+    planned_usd: float | None
+    """What the plan expected, by the prices of that day; null if nobody looked at the rows before."""
+    planned_at_most_usd: float | None
 
 
 class ModelScoresJson(TypedDict):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def url() -> Iterator[str]:
-    with Sandbox(SandboxOptions()) as sandbox:
+    with Sandbox(SandboxOptions(model_units=2)) as sandbox:
         yield sandbox.url
 
 

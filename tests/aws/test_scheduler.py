@@ -27,7 +27,7 @@ DELETION = Deletion(
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with Sandbox(SandboxOptions()) as sandbox:
+    with Sandbox(SandboxOptions(model_units=2)) as sandbox:
         yield sandbox.url
 
 

@@ -37,7 +37,7 @@ ROLE = f"arn:aws:iam::{ACCOUNT}:role/sft"
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(SandboxOptions(as_of=datetime(2026, 11, 22, tzinfo=UTC))) as running:
+    with Sandbox(SandboxOptions(as_of=datetime(2026, 11, 22, tzinfo=UTC), model_units=2)) as running:
         yield running
 
 
@@ -138,7 +138,7 @@ async def test_where_all_is_well_nothing_is_bad(world: World) -> None:
 
     assert [check for check in found if check.status is Status.BAD] == []
     unknown = {check.code for check in found if check.status is Status.UNKNOWN}
-    assert unknown == {"C13", "C18", "C21"}, "moto simulates no policies, and has no quota of that name"
+    assert unknown == {"C13", "C21"}, "moto simulates no policies"
     assert all(check.fix for check in found if check.matters)
 
 
@@ -168,7 +168,7 @@ async def test_a_model_past_its_end(world: World) -> None:
 
 
 async def test_a_legacy_model(tmp_path: Path, world: World) -> None:
-    with Sandbox(SandboxOptions(as_of=datetime(2026, 3, 1, tzinfo=UTC))) as past:
+    with Sandbox(SandboxOptions(as_of=datetime(2026, 3, 1, tzinfo=UTC), model_units=2)) as past:
         check = await World(past, tmp_path).only("C03", region="us-west-2", model={"base": LLAMA})
 
     assert "LEGACY" in check.message
@@ -459,13 +459,28 @@ async def test_a_quota_that_cannot_be_read(world: World, monkeypatch: pytest.Mon
     assert "servicequotas:GetServiceQuota" in (check.fix or "")
 
 
-async def test_too_few_units_of_this_model(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    quota = ("L-0000TEST", "Model units per provisioned model for Amazon Nova Lite", 0.0)
-    answers(monkeypatch, "quota_named", answer=quota)
+@pytest.mark.parametrize(
+    ("base", "fix"),
+    [
+        (NOVA, "--quota-code L-127FC9D0"),
+        ("amazon.nova-pro-v1:0:300k", "--quota-code L-E48B7984"),
+        ("amazon.nova-2-lite-v1:0:256k", 'Set mode = "on-demand"'),
+    ],
+)
+async def test_too_few_units_of_this_model(world: World, base: str, fix: str) -> None:
+    """
+    No value was applied, so AWS's default counts, which is 0; that of the 24k variants is not asked for.
+    """
+    world.sandbox.state.change_scenario({"no_commitment_units": 0})
+    try:
+        check = await world.only("C18", model={"base": base})
+    finally:
+        world.sandbox.state.change_scenario({"no_commitment_units": 2})
 
-    check = await world.only("C18")
-
-    assert "--quota-code L-0000TEST" in (check.fix or "")
+    assert fix in (check.fix or "")
+    assert "24k" not in check.message
+    raises = "does not raise" in check.message
+    assert raises == (base == "amazon.nova-2-lite-v1:0:256k")
 
 
 async def test_an_answer_without_a_date(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,7 @@ class Laptop:
         home.mkdir(parents=True, exist_ok=True)
         ready = home / "ready"
         command = [sys.executable, "-m", "vlm_runner", "sandbox", "serve", "--port", "0"]
+        command += ["--model-units", "2"]
         command += ["--ready-file", str(ready), "--speed", str(speed)]
         command += ["--as-of", as_of] if as_of else []
         with (home / "sandbox.log").open("wb") as log:

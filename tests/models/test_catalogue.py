@@ -202,8 +202,25 @@ def test_what_is_known_of_prices_is_exact_and_the_rest_is_none() -> None:
     assert llama.storage_price() == Decimal("1.95")
     assert llama.call_cost(1, 1) is None
     assert nova.training_cost(1_000_000, 1) is None
-    assert nova.throughput_price() is None
     assert nova.call_cost(1_000_000, 1_000_000) == Decimal("0.30")
+    assert find(NOVA_PRO).throughput_price() is None
+
+
+def test_a_custom_model_has_token_prices_of_its_own() -> None:
+    nova_2 = find(NOVA_2)
+
+    assert nova_2.call_cost(1_000_000, 1_000_000) == Decimal("3.08")
+    assert nova_2.custom_call_cost(1_000_000, 1_000_000) == Decimal("2.80")
+
+
+def test_what_one_source_alone_tells_is_called_about() -> None:
+    nova, nova_2 = find(NOVA), find(NOVA_2)
+
+    assert nova.throughput_price() == Decimal("108.15")
+    assert nova.prices.source_of("throughput_per_unit_hour").about
+    assert nova_2.prices.source_of("training_per_million_tokens").about
+    assert not nova_2.prices.source_of("custom_input_per_million_tokens").about
+    assert not nova_2.prices.source_of("input_per_million_tokens").about
 
 
 def test_only_nova_is_served_on_demand() -> None:

@@ -44,7 +44,9 @@ storage_per_month = 1.95
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(SandboxOptions(as_of=datetime(2026, 11, 22, tzinfo=UTC), speed=3600)) as running:
+    with Sandbox(
+        SandboxOptions(as_of=datetime(2026, 11, 22, tzinfo=UTC), speed=3600, model_units=2)
+    ) as running:
         yield running
 
 
@@ -132,7 +134,7 @@ def test_a_limit_that_is_too_low_is_a_refusal_in_the_plan(spec: Path, prices: No
     result = run("plan", spec, "--offline")
 
     assert result.exit_code == 4
-    assert "REFUSED: The run needs $" in result.stdout
+    assert "REFUSED: The run needs up to $" in result.stdout
 
 
 def test_start_asks_nobody_and_starts_nothing_without_yes(
@@ -168,11 +170,17 @@ def test_start_needs_no_yes_where_max_cost_holds(
 
 def test_start_refuses_max_cost_without_prices(sandbox: Sandbox, spec: Path, tmp_path: Path) -> None:
     spec.write_text(spec.read_text() + "[budget]\nmax_cost = 500.0\n")
+    no = {"operation": "GetProducts", "kind": "error", "code": "AccessDeniedException", "status": 400}
+    sandbox.faults.add([no | {"times": None}])
 
-    result = run("start", spec, "--yes", "--endpoint-url", sandbox.url, "--store", tmp_path / "runs", "-q")
+    try:
+        result = run("start", spec, "--yes", "--endpoint-url", sandbox.url, "--store", tmp_path / "runs")
+    finally:
+        sandbox.faults.clear()
 
     assert isinstance(result.exception, ConfigurationError)
-    assert "VLM_RUNNER_CATALOGUE" in str(result.exception)
+    assert "training_per_million_tokens" in str(result.exception)
+    assert "vlm-runner prices" in str(result.exception)
 
 
 def test_start_creates_nothing_where_lint_has_errors(sandbox: Sandbox, spec: Path, tmp_path: Path) -> None:

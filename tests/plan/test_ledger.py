@@ -58,13 +58,17 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def of_2025() -> Iterator[Sandbox]:
-    with Sandbox(SandboxOptions(as_of=datetime(2025, 6, 1, tzinfo=UTC), speed=36_000)) as running:
+    with Sandbox(
+        SandboxOptions(as_of=datetime(2025, 6, 1, tzinfo=UTC), speed=36_000, model_units=2)
+    ) as running:
         yield running
 
 
 @pytest.fixture
 def today() -> Iterator[Sandbox]:
-    with Sandbox(SandboxOptions(as_of=datetime(2026, 11, 22, tzinfo=UTC), speed=36_000)) as running:
+    with Sandbox(
+        SandboxOptions(as_of=datetime(2026, 11, 22, tzinfo=UTC), speed=36_000, model_units=2)
+    ) as running:
         yield running
 
 
@@ -206,7 +210,7 @@ async def test_the_plan_of_the_sample_is_what_the_ledger_bills_to_the_cent(mode:
     )
 
     options = SandboxOptions(
-        as_of=datetime(2026, 11, 22, tzinfo=UTC), speed=36_000, prices=read_prices(prices)
+        as_of=datetime(2026, 11, 22, tzinfo=UTC), speed=36_000, prices=read_prices(prices), model_units=2
     )
     with Sandbox(options) as sandbox:
         settings = settings_for(sandbox, "us-east-1", tmp_path, catalogue=prices)
@@ -230,7 +234,6 @@ async def test_the_plan_by_the_price_list_is_what_the_ledger_bills_to_the_cent(
     Nobody gave a price: all come from GetProducts over HTTP, and the sandbox bills by the same ones.
     """
     source = times_the_sample(tmp_path / "data", 10)
-    today.state.change_scenario({"no_commitment_units": 1})
     spec = spec_of(
         source,
         base,

@@ -46,24 +46,30 @@ def test_max_cost_covers_the_time_that_a_release_takes() -> None:
     assert cost.training is not None
     assert cost.per_hour is not None
     hours = cost.hours + Decimal(RELEASING // timedelta(seconds=1)) / 3600
-    need = cost.training + (cost.calls or 0) + cost.per_hour * hours
+    need = cost.training + (cost.calls or 0) + cost.per_hour * hours + Decimal("1.95")
+    assert cost.worst is not None
+    assert abs(cost.worst - need) < Decimal("1e-20"), "a plan's worst case is what max_cost is held against"
 
     enough = spec_of(test={"rows": 1, "compare_base": False}, budget={"max_cost": float(need) + 0.001})
     less = spec_of(test={"rows": 1, "compare_base": False}, budget={"max_cost": float(need) - 0.001})
 
     kept = within(enough, profile, cost)
     assert kept is not None
-    assert (kept.training, kept.calls, kept.per_hour) == (float(cost.training), 0.0, float(cost.per_hour))
-    with pytest.raises(ConfigurationError, match="The run needs"):
+    assert (kept.training, kept.calls, kept.storage) == (float(cost.training), 0.0, 1.95)
+    assert kept.per_hour == float(cost.per_hour)
+    with pytest.raises(ConfigurationError, match="The run needs up to"):
         within(less, profile, cost)
 
 
 @pytest.mark.parametrize(("keep", "hours"), [(False, 0), ("2h", 2), ("90m", Decimal("1.5"))])
-def test_the_worst_case_is_what_is_expected_and_all_the_time_that_it_is_kept(
+def test_the_worst_case_has_all_the_time_that_it_is_kept_its_release_and_a_month_of_storage(
     keep: bool | str, hours: Decimal
 ) -> None:
     cost = estimate(spec_of(serving={"keep": keep}), find(LLAMA), census(), None)
 
     assert cost.expected is not None
     assert cost.per_hour is not None
-    assert cost.worst == cost.expected + cost.per_hour * hours
+    releasing = Decimal(RELEASING // timedelta(seconds=1)) / 3600
+    bound = cost.expected + cost.per_hour * (hours + releasing) + Decimal("1.95")
+    assert cost.worst is not None
+    assert abs(cost.worst - bound) < Decimal("1e-20")

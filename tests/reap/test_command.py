@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    with Sandbox(SandboxOptions()) as sandbox:
+    with Sandbox(SandboxOptions(model_units=2)) as sandbox:
         yield sandbox.url
 
 

@@ -12,7 +12,7 @@ from .desk import Desk
 
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(SandboxOptions(as_of=datetime(2026, 11, 22, tzinfo=UTC))) as running:
+    with Sandbox(SandboxOptions(as_of=datetime(2026, 11, 22, tzinfo=UTC), model_units=2)) as running:
         yield running
 
 
@@ -26,5 +26,5 @@ def desk(sandbox: Sandbox) -> Desk:
 @pytest.fixture
 def desk_of_2025() -> Iterator[Desk]:
     """A sandbox in which Llama 3.2 is still alive, in its only Region."""
-    with Sandbox(SandboxOptions(as_of=datetime(2025, 11, 1, tzinfo=UTC))) as running:
+    with Sandbox(SandboxOptions(as_of=datetime(2025, 11, 1, tzinfo=UTC), model_units=2)) as running:
         yield Desk(running, "us-west-2")

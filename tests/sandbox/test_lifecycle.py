@@ -15,7 +15,7 @@ DAY = 86400
 
 @pytest.fixture
 def desk_before_legacy() -> Iterator[Desk]:
-    with Sandbox(SandboxOptions(as_of=datetime(2026, 1, 6, tzinfo=UTC))) as running:
+    with Sandbox(SandboxOptions(as_of=datetime(2026, 1, 6, tzinfo=UTC), model_units=2)) as running:
         yield Desk(running, "us-west-2")
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from vlm_runner.aws.answers import AwsService
+    from vlm_runner.aws.answers import AwsAnswer, AwsService
 
 Document = dict[str, Any]
 
@@ -34,6 +34,17 @@ class BucketFacts:
     """All four of its public access blocks are on; None: could not be asked."""
     public: bool | None = None
     """Its policy makes it public."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    code: str
+    name: str
+    value: float
+
+
+def _quota_of(answer: AwsAnswer) -> Quota:
+    return Quota(answer.name("QuotaCode"), answer.message("QuotaName") or "", answer.number("Value"))
 
 
 class AwsInspection:
@@ -129,26 +140,38 @@ class AwsInspection:
         except (AwsRefused, AwsUnavailable):
             return None
 
-    async def quota(self, code: str) -> float | None:
-        """The account's value of one of Bedrock's quotas; None where it cannot be told."""
+    async def quota(self, code: str) -> Quota | None:
+        """
+        One of Bedrock's quotas: the account's value, or AWS's default where none was ever applied.
+
+        None where it cannot be read.
+        """
         try:
-            answer = await self._quotas.call(
-                "GetServiceQuota", about=code, ServiceCode="bedrock", QuotaCode=code
-            )
-            return answer.part("Quota").number("Value")
+            return await self._quota("GetServiceQuota", code)
+        except AwsRefused as error:
+            if error.code != "NoSuchResourceException":
+                return None
+        except AwsUnavailable:
+            return None
+        try:
+            return await self._quota("GetAWSDefaultServiceQuota", code)
         except (AwsRefused, AwsUnavailable):
             return None
 
-    async def quota_named(self, *words: str) -> tuple[str, str, float] | None:
-        """Code, name and value of the first quota of Bedrock whose name holds all `words`."""
-        try:
-            async for page in self._quotas.pages("ListServiceQuotas", ServiceCode="bedrock"):
-                for quota in page.parts("Quotas"):
-                    name = quota.message("QuotaName") or ""
-                    if all(word.lower() in name.lower() for word in words):
-                        return quota.name("QuotaCode"), name, quota.number("Value")
-        except (AwsRefused, AwsUnavailable):
-            return None
+    async def _quota(self, operation: str, code: str) -> Quota:
+        answer = await self._quotas.call(operation, about=code, ServiceCode="bedrock", QuotaCode=code)
+        return _quota_of(answer.part("Quota"))
+
+    async def quota_named(self, wanted: str) -> Quota | None:
+        """The quota of Bedrock whose name ends so, where its code is not published; None: not read."""
+        for operation in ("ListServiceQuotas", "ListAWSDefaultServiceQuotas"):
+            try:
+                async for page in self._quotas.pages(operation, ServiceCode="bedrock"):
+                    for quota in page.parts("Quotas"):
+                        if (quota.message("QuotaName") or "").lower().endswith(wanted.lower()):
+                            return _quota_of(quota)
+            except (AwsRefused, AwsUnavailable):
+                continue
         return None
 
     async def running_jobs(self) -> int:

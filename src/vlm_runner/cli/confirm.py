@@ -64,6 +64,9 @@ async def confirm(
             hint="Confirm with: --yes, or set max_cost under [budget].",
         )
     checks = await _examined(runner, settings, created[0], consent) if consent.doctor else []
+    for check in checks:
+        if check.code in {"C17", "C18"} and check.status is Status.UNKNOWN and not terminal:
+            console.say(f"vlm-runner: {check.about}: {check.message}")
     if consent.yes and not consent.lint:
         _refuse_bad(checks, consent)
         return list(created)

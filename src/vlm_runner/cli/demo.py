@@ -19,9 +19,11 @@ import click
 from vlm_runner.cli import console
 from vlm_runner.cli.foreground import drive_to_end
 from vlm_runner.cli.options import Where
+from vlm_runner.cli.plan import plan_of
 from vlm_runner.cli.report import load_reports, save
 from vlm_runner.cli.write_spec import TEMPLATE
 from vlm_runner.errors import VlmRunnerError
+from vlm_runner.plan import plan_text
 from vlm_runner.report.render import page
 from vlm_runner.sample import sample_folder
 from vlm_runner.settings import PollSettings, Settings
@@ -71,7 +73,11 @@ def demo(folder: str, *, quiet: bool) -> None:
         run_id = f"demo-{secrets.token_hex(3)}"
 
         async def begin(runner: Any) -> Any:
-            return await runner.start(spec, run_id=run_id)
+            created = await runner.prepare(spec, run_id=run_id)
+            preview = await runner.preview(created)
+            console.say(plan_text(plan_of(preview.created, preview, runner), settings=False))
+            await runner.create(preview.created)
+            return await runner.resume(run_id)
 
         code = drive_to_end(
             settings, begin, as_json=False, quiet=quiet, where=Where(None, None, None, str(home))
@@ -144,7 +150,7 @@ def ledger_text(url: str) -> str:
     lines += [
         f"  {entry['kind']:<26}{entry['name']:<42}{_state(entry)}"
         for entry in entries
-        if entry["kind"] in {"customization_job", "provisioned_throughput", "custom_model_deployment"}
+        if entry["kind"] != "custom_model_deployment"
     ]
     billing = sum(1 for entry in entries if entry["still_billing"] and entry["kind"] != "custom_model")
     lines.append(f"  still billing by the hour: {billing}")
@@ -152,5 +158,8 @@ def ledger_text(url: str) -> str:
 
 
 def _state(entry: dict[str, Any]) -> str:
-    cost = "price unknown" if entry["cost_usd"] is None else f"${entry['cost_usd']:.2f}"
+    usd = entry["cost_usd"]
+    cost = "price unknown" if usd is None else f"${usd:.2f}" if usd >= 0.01 or not usd else "under a cent"
+    if entry["kind"] == "custom_model":
+        return f"stays, by the month; so far {cost}"
     return f"{'BILLING' if entry['still_billing'] else 'ended'}, {cost}"

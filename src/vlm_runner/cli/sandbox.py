@@ -49,6 +49,12 @@ def sandbox() -> None:
     type=click.Path(dir_okay=False),
     help="Your prices, in the format of VLM_RUNNER_CATALOGUE; the ledger uses them.",
 )
+@click.option(
+    "--model-units",
+    default=0,
+    show_default=True,
+    help="Quota of model units for provisioned throughput; AWS's default is 0.",
+)
 def serve(  # noqa: PLR0917 - an option each
     host: str,
     hosts: tuple[str, ...],
@@ -57,6 +63,7 @@ def serve(  # noqa: PLR0917 - an option each
     speed: float,
     as_of: str | None,
     prices: str | None,
+    model_units: int,
 ) -> None:
     """Serve until SIGTERM. GET /_sandbox/ledger lists what AWS would bill.
 
@@ -90,5 +97,6 @@ def serve(  # noqa: PLR0917 - an option each
             speed=speed,
             as_of=begins,
             prices=own,
+            model_units=model_units,
         )
     )

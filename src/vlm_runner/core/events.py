@@ -38,10 +38,27 @@ class BudgetFacts(Value, frozen=True):
     max_cost: float
     training: float
     calls: float
+    storage: float = 0.0
+    """Of the custom model, for a month."""
     per_hour: float | None = None
     """Price of the endpoint; None if nothing bills by the hour."""
     rent_seconds: float | None = None
     """How long it may rent before it must release; see `vlm_runner.core.budget`."""
+
+
+class PlannedCost(Value, frozen=True):
+    """What the plan said that the run costs, by the prices of that day; US dollars, None where not known."""
+
+    tokens_trained: int
+    """An estimate: Bedrock bills them, and reports no number."""
+    training: float | None = None
+    throughput: float | None = None
+    calls: float | None = None
+    """At most."""
+    expected: float | None = None
+    worst: float | None = None
+    """With the release, and with the model's storage for a month; None also if nothing limits it."""
+    storage_per_month: float | None = None
 
 
 class RunCreated(Value, frozen=True):
@@ -61,6 +78,8 @@ class RunCreated(Value, frozen=True):
     bucket: str
     dataset: DatasetFacts
     budget: BudgetFacts | None = None
+    planned: PlannedCost | None = None
+    """None if nobody looked at the rows before the run was created."""
     serving_reason: str = "as the spec says"
     """Why it is served as `spec.serving.mode` says: the spec that was given may have left it open."""
     version: str

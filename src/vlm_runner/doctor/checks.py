@@ -27,7 +27,7 @@ from vlm_runner.spec import ServingMode
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Sequence
 
-    from vlm_runner.aws.inspection import AwsInspection, Role
+    from vlm_runner.aws.inspection import AwsInspection, Quota, Role
     from vlm_runner.aws.ports import Aws, Objects
     from vlm_runner.models import Catalogue, ModelProfile
     from vlm_runner.preflight import Problem
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 SKEW = timedelta(minutes=4)
 """AWS refuses signatures that are five minutes off (IAM user guide, signing)."""
-QUOTAS = "https://console.aws.amazon.com/servicequotas/home/services/bedrock/quotas"
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,38 +288,42 @@ async def _bucket(subject: Subject, caller: Caller) -> AsyncIterator[Check]:
 
 
 async def _units(subject: Subject, _: Caller) -> AsyncIterator[Check]:
+    """Before money: a throughput is asked for only after the training is paid, and refused without units."""
     if subject.spec.serving.mode is not ServingMode.PROVISIONED:
         return
-    wanted, quotas = subject.spec.serving.model_units, subject.profile.quotas
-    value = await subject.inspection.quota(quotas.provisioned_units_code)
+    quotas, inspection = subject.profile.quotas, subject.inspection
+    if quotas.model_units_adjustable:
+        everywhere = await inspection.quota(quotas.provisioned_units_code)
+        yield _enough("C17", "model units", subject, everywhere, quotas.provisioned_units_code)
+    own = None
+    if quotas.model_units_code is not None:
+        own = await inspection.quota(quotas.model_units_code)
+    elif quotas.model_units_name is not None:
+        own = await inspection.quota_named(quotas.model_units_name)
+    asked = quotas.model_units_code or quotas.model_units_name
+    if asked is not None:
+        yield _enough("C18", "units of this model", subject, own, asked)
+
+
+def _enough(code: str, about: str, subject: Subject, quota: Quota | None, asked: str) -> Check:
+    """Whether `quota` has as many units as the run rents; None: it could not be read."""
+    wanted = subject.spec.serving.model_units
     on_demand = ' Or set mode = "on-demand" under [serving].' if subject.profile.serving.on_demand else ""
-    if value is None:
-        said = f"{quotas.provisioned_units_code} could not be read; in many accounts it is 0"
-        yield Check(
-            "C17", Status.UNKNOWN, "model units", said, "Allow servicequotas:GetServiceQuota." + on_demand
-        )
-    elif value < wanted:
-        said = f"{wanted} wanted, and the account's quota of units without commitment is {value:.0f}"
-        ask = (
-            "aws service-quotas request-service-quota-increase --service-code bedrock "
-            f"--quota-code {quotas.provisioned_units_code} --desired-value {wanted} --region {subject.region}"
-        )
-        yield Check("C17", Status.BAD, "model units", said, ask + on_demand)
-    else:
-        yield Check("C17", Status.GOOD, "model units", f"{value:.0f} without commitment")
-    own = await subject.inspection.quota_named("model units per provisioned model", subject.profile.name)
-    if own is None:
-        said = f"no quota 'Model units per provisioned model for {subject.profile.name}' was found"
-        yield Check("C18", Status.UNKNOWN, "units of this model", said, f"Look for it: {QUOTAS}")
-    elif own[2] < wanted:
-        said = f"{own[1]} is {own[2]:.0f}, and {wanted} wanted"
-        ask = (
-            "aws service-quotas request-service-quota-increase --service-code bedrock "
-            f"--quota-code {own[0]} --desired-value {wanted} --region {subject.region}"
-        )
-        yield Check("C18", Status.BAD, "units of this model", said, ask)
-    else:
-        yield Check("C18", Status.GOOD, "units of this model", f"{own[2]:.0f}")
+    if quota is None:
+        said = f"the quota {asked} could not be read; in many accounts it is 0"
+        rights = "Allow servicequotas:GetServiceQuota, GetAWSDefaultServiceQuota and ListServiceQuotas."
+        return Check(code, Status.UNKNOWN, about, said, rights + on_demand)
+    if quota.value >= wanted:
+        return Check(code, Status.GOOD, about, f"{quota.value:.0f} without commitment")
+    said = f"{wanted} wanted, and the account has {quota.value:.0f} by its quota '{quota.name}'"
+    if not subject.profile.quotas.model_units_adjustable:
+        other = 'Set mode = "on-demand" under [serving].' if on_demand else "Choose another model."
+        return Check(code, Status.BAD, about, f"{said}, which AWS does not raise", other)
+    ask = (
+        "aws service-quotas request-service-quota-increase --service-code bedrock "
+        f"--quota-code {quota.code} --desired-value {wanted} --region {subject.region}"
+    )
+    return Check(code, Status.BAD, about, said, ask + on_demand)
 
 
 async def _jobs(subject: Subject, _: Caller) -> AsyncIterator[Check]:

@@ -195,7 +195,12 @@ class Serving(Sourced, frozen=True):
 class Quotas(Sourced, frozen=True):
     scheduled_jobs: int
     provisioned_units_code: str
+    """Of all model units without commitment in the account."""
     provisioned_units_default: int
+    model_units_code: str | None = None
+    """Of this model's own units; None where the code is not known, but the name."""
+    model_units_name: str | None = None
+    model_units_adjustable: bool = True
 
 
 class Advice(Sourced, frozen=True):

@@ -7,7 +7,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from vlm_runner.core.budget import RELEASING, rent_seconds
-from vlm_runner.core.events import BudgetFacts
+from vlm_runner.core.events import BudgetFacts, PlannedCost
+from vlm_runner.core.run import known
 from vlm_runner.errors import ConfigurationError
 from vlm_runner.models.settle import settled
 from vlm_runner.spec import ServingMode, seconds_of
@@ -21,6 +22,8 @@ WARMING_HOURS = Decimal("0.5")
 """Until a throughput is InService: AWS's samples report 15 to 30 minutes."""
 CALL_SECONDS = 20
 """For one test call; generous, since a throughput bills while it thinks."""
+RELEASE_HOURS = Decimal(str(RELEASING.total_seconds())) / 3600
+"""In which a throughput is deleted, and still bills."""
 MONTH_HOURS = 24 * 30
 OTHER: Final = {
     ServingMode.ON_DEMAND: ServingMode.PROVISIONED,
@@ -69,14 +72,42 @@ class Cost:
 
     @property
     def worst(self) -> Decimal | None:
-        """If it is kept for all the time that the spec allows; None: unknown, or without end."""
-        if self.kept_hours is None or self.per_hour is None:
-            return None if self.rents else self.expected
-        return _sum(self.expected, self.per_hour * self.kept_hours)
+        """
+        The most that the spec allows: with the release, what is kept, and the model's storage for a month.
+
+        What `max_cost` is held against. None: a price is unknown, or nothing limits it.
+        """
+        return _sum(self.training, self.calls, self.rent_at_most, self.storage_per_month)
+
+    @property
+    def rent_at_most(self) -> Decimal | None:
+        """Of the throughput; None: unknown, or without end."""
+        if not self.rents:
+            return Decimal(0)
+        if self.per_hour is None or self.kept_hours is None:
+            return None
+        return self.per_hour * (self.hours + RELEASE_HOURS + self.kept_hours)
+
+    @property
+    def facts(self) -> PlannedCost:
+        """As a run keeps it."""
+        return PlannedCost(
+            tokens_trained=self.tokens_trained,
+            training=_number(self.training),
+            throughput=_number(self.throughput),
+            calls=_number(self.calls),
+            expected=_number(self.expected),
+            worst=_number(self.worst),
+            storage_per_month=_number(self.storage_per_month),
+        )
 
     @property
     def per_month_if_forgotten(self) -> Decimal | None:
         return None if self.per_hour is None else self.per_hour * MONTH_HOURS
+
+
+def _number(value: Decimal | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def _sum(*parts: Decimal | None) -> Decimal | None:
@@ -176,36 +207,35 @@ def within(spec: RunSpec, profile: ModelProfile, cost: Cost) -> BudgetFacts | No
     if cost.unknown:
         raise ConfigurationError(
             f"Unknown price for {profile.name}'s {', '.join(cost.unknown)}, so max_cost cannot be kept.",
-            hint="Write the prices of your account into a file, and name it in VLM_RUNNER_CATALOGUE: "
-            f'[models."{profile.base_id}".prices] with those keys. Or leave max_cost out.',
+            hint=f"Read AWS's prices: vlm-runner prices {profile.base_id} --refresh. "
+            "Or write yours into a file that VLM_RUNNER_CATALOGUE names: "
+            f'[models."{profile.base_id}".prices] with those keys.',
         )
     if spec.serving.keep is not False and cost.rents:
         raise ConfigurationError(
             "max_cost cannot be kept together with serving.keep: nobody holds a kept endpoint to a limit.",
             hint="Set keep = false under [serving], or leave max_cost out.",
         )
-    training, calls, per_hour = (
-        cost.training or Decimal(0),
-        cost.calls or Decimal(0),
-        cost.per_hour or Decimal(0),
-    )
-    least = training + calls
-    if cost.rents:
-        least += per_hour * (cost.hours + Decimal(str(RELEASING.total_seconds())) / 3600)
-    if least > limit:
+    worst = known(cost.worst)
+    if worst > limit:
         raise ConfigurationError(
-            f"The run needs {money(least)}, and max_cost is {money(limit)}: training {money(training)}, "
-            f"test calls {money(calls)}, throughput {money(least - training - calls)}.",
+            f"The run needs up to {money(worst)}, and max_cost is {money(limit)}: "
+            f"training {money(cost.training)}, test calls {money(cost.calls)}, "
+            f"throughput {money(cost.rent_at_most)}, "
+            f"storage of the model for a month {money(cost.storage_per_month)}.",
             hint="Raise max_cost, or use fewer rows, epochs or test rows"
             + (', or set mode = "none" under [serving].' if cost.rents else "."),
         )
+    fixed = [float(known(part)) for part in (cost.training, cost.calls, cost.storage_per_month)]
+    per_hour = float(known(cost.per_hour))
     bills = cost.rents and per_hour > 0
     return BudgetFacts(
         max_cost=float(limit),
-        training=float(training),
-        calls=float(calls),
-        per_hour=float(per_hour) if bills else None,
-        rent_seconds=rent_seconds(float(limit), float(training + calls), float(per_hour)) if bills else None,
+        training=fixed[0],
+        calls=fixed[1],
+        storage=fixed[2],
+        per_hour=per_hour if bills else None,
+        rent_seconds=rent_seconds(float(limit), sum(fixed), per_hour) if bills else None,
     )
 
 

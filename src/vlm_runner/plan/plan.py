@@ -167,6 +167,7 @@ def plan_text(plan: Plan, *, settings: bool = True) -> str:
         line
         for part in (
             _head(plan),
+            [headline(plan.cost)],
             data_text(plan),
             uploads_text(plan),
             _resources(plan),
@@ -184,6 +185,18 @@ def _head(plan: Plan) -> list[str]:
         return [f"Plan for {plan.model}"]
     created = plan.created
     return [f"Run {created.run_id} in account {created.account}, {created.region}: {plan.model}"]
+
+
+def headline(cost: Cost) -> str:
+    """What it will cost, in one line."""
+    if cost.unknown:
+        return f"It costs an unknown sum: no price is known for {', '.join(cost.unknown)}."
+    about = "about " if cost.about else ""
+    most = "with no limit" if cost.worst is None else f"at most {money(cost.worst)}"
+    left = f"{billed(cost.storage_per_month)} a month while the model exists"
+    if cost.rents:
+        left += f", and {money(cost.per_month_if_forgotten)} if its throughput were forgotten"
+    return f"It costs {about}{billed(cost.expected)}, {most}; then {left}."
 
 
 def data_text(plan: Plan) -> list[str]:
@@ -235,10 +248,12 @@ def _money(plan: Plan) -> list[str]:
         lines.append(f"  throughput  {billed(cost.throughput):>12}  {hours}")
     lines.append(f"  test calls  {money(cost.calls):>12}  at most, for {spec.test.rows} rows")
     lines.append(f"  expected    {billed(cost.expected):>12}")
+    endless = cost.rents and cost.kept_hours is None
+    worst = "no limit" if endless else money(cost.worst)
+    kept = "for all the time that it may be kept, " if cost.rents and cost.kept_hours else ""
+    release = "with its release and " if cost.rents else "with "
+    lines.append(f"  worst case  {worst:>12}  {kept}{release}the model's storage for a month")
     if cost.rents:
-        endless = cost.kept_hours is None
-        worst = "no limit" if endless else money(cost.worst)
-        lines.append(f"  worst case  {worst:>12}  if it is kept for all the time that the spec allows")
         lines.append(
             f"  forgotten   {money(cost.per_month_if_forgotten):>12}  a month, until somebody deletes it"
         )

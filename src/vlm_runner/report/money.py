@@ -30,8 +30,8 @@ def money(
     """
     lines = _lines(run, history, profile, now, models or {})
     known = [line["usd"] for line in lines if line["usd"] is not None]
-    price = None if profile is None else profile.prices
-    source = None if price is None else f"{price.source} ({price.date})"
+    source = None if profile is None else _sources(profile)
+    planned = run.created.planned
     return {
         "lines": lines,
         "known_usd": round(sum(known), 4),
@@ -39,7 +39,17 @@ def money(
         "per_hour_usd": hourly(run, profile),
         "storage_per_month_usd": _float(profile.storage_price()) if profile and run.model else None,
         "prices_from": source,
+        "planned_usd": None if planned is None else planned.expected,
+        "planned_at_most_usd": None if planned is None else planned.worst,
     }
+
+
+def _sources(profile: ModelProfile) -> str:
+    named = ("training_per_million_tokens", "custom_input_per_million_tokens", "throughput_per_unit_hour")
+    found = [
+        profile.prices.source_of(name) for name in named if getattr(profile.prices, name) is not None
+    ] or [profile.prices]
+    return "; ".join(dict.fromkeys(f"{each.source} ({each.date})" for each in found))
 
 
 def hourly(run: Run, profile: ModelProfile | None) -> float | None:
@@ -91,8 +101,10 @@ def _lines(
 
 def _training(run: Run, profile: ModelProfile | None) -> MoneyLineJson:
     price = None if profile is None else _float(profile.prices.training_per_million_tokens)
-    budget = run.created.budget
+    budget, planned = run.created.budget, run.created.planned
     estimate = None if budget is None else budget.training
+    if planned is not None:
+        estimate = planned.training
     note = TRAINING_NOTE if price is None else f"{TRAINING_NOTE}; ${price:,.2f} a million"
     epochs = run.spec.training.hyperparameters.get("epochCount")
     records = run.records.train_records if run.records is not None else 0
@@ -100,8 +112,12 @@ def _training(run: Run, profile: ModelProfile | None) -> MoneyLineJson:
         "item": "Training",
         "detail": f"{records:,} records" + (f", {epochs} epochs" if epochs else ""),
         "usd": estimate,
-        "note": note if estimate is None else "estimated before the start",
+        "note": note if estimate is None or planned is None else _estimated(planned.tokens_trained),
     }
+
+
+def _estimated(tokens: int) -> str:
+    return f"estimated before the start: {tokens:,} tokens; Bedrock bills by them, and does not report them"
 
 
 def _provisioned(run: Run) -> bool:

@@ -14,6 +14,7 @@ def main() -> None:
     parser.add_argument("--as-of", type=datetime.fromisoformat, help="where simulated time begins")
     parser.add_argument("--account", default="123456789012")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--model-units", type=int, default=0, help="quota of provisioned throughput")
     parser.add_argument(
         "--allow-host", dest="hosts", action="append", default=[], help="a name that it also answers to"
     )

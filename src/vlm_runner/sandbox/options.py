@@ -22,6 +22,8 @@ class SandboxOptions:
     account: str = "123456789012"
     seed: int = 0
     prices: PriceList = field(default_factory=PriceList)
+    model_units: int = 0
+    """The quota of model units without commitment; with AWS's default there is no throughput."""
     roles: tuple[str, ...] = ("bedrock-sft",)
     """Names of roles that the account has from the start; each trusts Bedrock, for this account's jobs."""
     hosts: tuple[str, ...] = ()

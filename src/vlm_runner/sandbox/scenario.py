@@ -8,7 +8,7 @@ class Scenario(BaseModel):
     Durations are simulated seconds.
 
     The quotas are those of a small account: Amazon Bedrock endpoints and quotas lists 10 scheduled jobs;
-    2 running jobs, 2 units and 2 deployments in progress are values seen in accounts.
+    2 running jobs and 2 deployments in progress are values seen in accounts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -31,7 +31,8 @@ class Scenario(BaseModel):
 
     running_jobs: int = 2
     scheduled_jobs: int = 10
-    no_commitment_units: int = 2
+    no_commitment_units: int = 0
+    """Of every model, and of all together; the default is AWS's."""
     deployments_in_progress: int = 2
 
     expired_access_keys: tuple[str, ...] = ()

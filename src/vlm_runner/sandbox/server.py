@@ -46,7 +46,12 @@ class Sandbox:
         self.clock = SimulatedClock(self._options.as_of, self._options.speed)
         options = self._options
         self.state = SandboxState(
-            options.account, self.clock, options.seed, options.prices, roles=options.roles
+            options.account,
+            self.clock,
+            options.seed,
+            options.prices,
+            roles=options.roles,
+            model_units=options.model_units,
         )
         self._moto = Moto(self._options.account)
         hosts = (self._options.host, *self._options.hosts)

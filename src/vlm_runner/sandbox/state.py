@@ -29,8 +29,11 @@ class SandboxState:
         clock: SimulatedClock,
         seed: int,
         prices: PriceList,
+        *,
         roles: tuple[str, ...] = (),
+        model_units: int = 0,
     ) -> None:
+        self._model_units = model_units
         self.account = account
         self.prices = prices
         self.clock = clock
@@ -44,7 +47,7 @@ class SandboxState:
     def reset(self) -> None:
         with self.lock:
             self.random = random.Random(self._seed)  # noqa: S311 -- reproducible, not secret
-            self.scenario = Scenario()
+            self.scenario = Scenario(no_commitment_units=self._model_units)
             self.regions: dict[str, Region] = {}
             self.checks: list[threading.Thread] = []
             self.ledger = Ledger(self.prices)

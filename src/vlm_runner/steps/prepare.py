@@ -65,7 +65,7 @@ async def prepare(spec: RunSpec, run_id: str, uid: str, version: str, ports: Por
     validation = opened.validation.num_rows if opened.validation is not None else 0
     skips = spec.dataset.on_bad_row == "skip"
     preflight.refuse(preflight.count_problems(profile, opened.train.num_rows, validation, at_most=skips))
-    budget, report = None, None
+    budget, report, planned = None, None, None
     if spec.budget.max_cost is not None:
         report = await to_thread.run_sync(lint_all, opened, spec, profile, ports)
         cost = estimate(
@@ -74,7 +74,7 @@ async def prepare(spec: RunSpec, run_id: str, uid: str, version: str, ports: Por
             report.census[opened.train.name],
             report.census[opened.validation.name] if opened.validation is not None else None,
         )
-        budget = within(spec, profile, cost)
+        budget, planned = within(spec, profile, cost), cost.facts
     created = RunCreated(
         run_id=run_id,
         uid=uid,
@@ -92,6 +92,7 @@ async def prepare(spec: RunSpec, run_id: str, uid: str, version: str, ports: Por
             columns=tuple(opened.train.columns),
         ),
         budget=budget,
+        planned=planned,
         serving_reason=serving_reason(given, profile),
         version=version,
     )

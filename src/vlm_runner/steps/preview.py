@@ -59,10 +59,11 @@ async def preview_run(created: RunCreated, ports: Ports, *, like: RunCreated | N
         conflict = conflict or other
         uploads.append(_upload(report, subset.name, subset.num_rows, there))
     validation = report.census[subsets[1].name] if len(subsets) > 1 else None
+    cost = estimate(created.spec, profile, report.census[subsets[0].name], validation)
     return RunPreview(
-        created=verified(created, report),
+        created=verified(created, report).model_copy(update={"planned": cost.facts}),
         report=report,
-        cost=estimate(created.spec, profile, report.census[subsets[0].name], validation),
+        cost=cost,
         uploads=tuple(uploads),
         resources=_resources(run, bucket_there=bucket_there),
         conflict=conflict,
