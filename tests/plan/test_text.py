@@ -78,7 +78,7 @@ def test_the_cost_of_a_rented_throughput() -> None:
         "  throughput        $34.50  $23.00 an hour x about 1.50 hours",
         "  test calls         $0.01  at most, for 5 rows",
         "  expected          $45.00",
-        "  worst case        $91.01  if it is kept for all the time that the spec allows",
+        "  worst case        $98.71  for all the time that it may be kept, with its release and the model's storage for a month",
         "  forgotten     $16,560.00  a month, until somebody deletes it",
         "  storage            $1.95  a month for the custom model, which stays",
     ]
@@ -89,15 +89,21 @@ def test_the_cost_where_nothing_is_rented() -> None:
         "  training          $10.50  1,500,000 tokens x 2 epochs",
         "  test calls         $0.01  at most, for 5 rows",
         "  expected          $10.50",
+        "  worst case        $12.46  with the model's storage for a month",
         "  storage            $1.95  a month for the custom model, which stays",
     ]
 
 
 def test_a_price_that_is_not_known_and_a_throughput_that_is_kept_without_end() -> None:
-    cost = section(plan_text(plan(replace(RENTED, per_hour=None, kept_hours=None))), "Cost")
+    cost = section(
+        plan_text(
+            plan(replace(RENTED, per_hour=None, kept_hours=None, unknown=("throughput_per_unit_hour",)))
+        ),
+        "Cost",
+    )
 
     assert "  throughput       unknown  an unknown price an hour x about 1.50 hours" in cost
-    assert "  worst case      no limit  if it is kept for all the time that the spec allows" in cost
+    assert "  worst case      no limit  with its release and the model's storage for a month" in cost
     assert cost[-1].startswith("  Not known: throughput_per_unit_hour. ")
 
 
@@ -166,6 +172,26 @@ def test_how_it_is_served_and_what_the_other_way_would_cost(mode: str, other: Co
     assert section(plan_text(plan(replace(LENT, other=other), mode)), "Serving") == [f"Serving: {text}"]
 
 
+@pytest.mark.parametrize(
+    ("cost", "told"),
+    [
+        (LENT, "It costs $10.50, at most $12.46; then $1.95 a month while the model exists."),
+        (replace(LENT, about=("storage_per_month",)), "It costs about $10.50, at most $12.46; then"),
+        (
+            RENTED,
+            "It costs $45.00, at most $98.71; then $1.95 a month while the model exists, and $16,560.00 if",
+        ),
+        (replace(RENTED, kept_hours=None), "It costs $45.00, with no limit; then"),
+        (
+            replace(LENT, training=None, unknown=("training_per_million_tokens",)),
+            "It costs an unknown sum: no price is known for training_per_million_tokens.",
+        ),
+    ],
+)
+def test_the_second_line_is_what_it_costs(cost: Cost, told: str) -> None:
+    assert plan_text(plan(cost)).split("\n")[1].startswith(told)
+
+
 def test_a_plan_begins_with_what_it_is_about() -> None:
     new = created("cats")
     old = fold([Entry(sequence=1, at=datetime(2026, 11, 1, tzinfo=UTC), event=new)])
@@ -216,14 +242,14 @@ def test_several_runs_are_one_table_with_their_sum() -> None:
     text = plan_of_several(plans, {"cats": "epochs = 2", "dogs-2": "mode"})
 
     assert text.startswith(
-        "2 runs: fine-tune Some Model, expected $55.50 in all, worst case $101.51.\n"
+        "2 runs: fine-tune Some Model, expected $55.50 in all, worst case $111.16.\n"
         "Account 123456789012, us-west-2.\n\nData: x"
     )
     assert section(text, "  RUN") == [
         "  RUN     VALUES      EXPECTED  WORST CASE",
-        "  cats    epochs = 2    $45.00      $91.01",
-        "  dogs-2  mode          $10.50      $10.51",
-        "  total                 $55.50     $101.51",
+        "  cats    epochs = 2    $45.00      $98.71",
+        "  dogs-2  mode          $10.50      $12.46",
+        "  total                 $55.50     $111.16",
     ]
     assert text.count("Data: ") == 1
 
@@ -235,7 +261,7 @@ def test_several_runs_of_which_one_has_no_end_or_no_price() -> None:
     assert "expected $90.00 in all, worst case no limit." in plan_of_several(endless, {})
     assert "expected unknown in all, worst case unknown." in plan_of_several(unknown, {})
     assert "Account" not in plan_of_several(endless, {})
-    assert "worst case $101.51." in plan_of_several([plan(), plan(replace(LENT, kept_hours=None))], {})
+    assert "worst case $111.16." in plan_of_several([plan(), plan(replace(LENT, kept_hours=None))], {})
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from vlm_runner.core.events import BudgetFacts, RunCreated, TestsAnswered
+from vlm_runner.core.events import BudgetFacts, PlannedCost, RunCreated, TestsAnswered
 from vlm_runner.core.transitions import fold
 from vlm_runner.evaluate import AnsweredRow, ModelAnswer
 from vlm_runner.models import find
@@ -265,7 +265,23 @@ def test_what_a_run_has_cost_line_by_line() -> None:
         "per_hour_usd": None,
         "storage_per_month_usd": one.facts["money"]["storage_per_month_usd"],
         "prices_from": f"{find(LLAMA).prices.source} ({find(LLAMA).prices.date})",
+        "planned_usd": None,
+        "planned_at_most_usd": None,
     }
+
+
+def test_what_was_planned_stands_beside_what_it_came_to() -> None:
+    entries = history(until=5)
+    created = entries[0].event
+    assert isinstance(created, RunCreated)
+    planned = PlannedCost(tokens_trained=1_200, training=3.5, expected=9.0, worst=12.25)
+    entries[0] = entries[0].model_copy(update={"event": created.model_copy(update={"planned": planned})})
+
+    found = money(fold(entries), entries, find(LLAMA), NOW)
+
+    assert (found["planned_usd"], found["planned_at_most_usd"]) == (9.0, 12.25)
+    assert found["lines"][0]["usd"] == 3.5
+    assert "1,200 tokens" in (found["lines"][0]["note"] or "")
 
 
 def test_training_costs_what_was_estimated_before_the_start() -> None:

@@ -49,11 +49,11 @@ class Cost:
     storage_per_month: Decimal | None
     kept_hours: Decimal | None
     """For how long the endpoint is kept after the run; None: without end."""
-    unknown: tuple[str, ...]
-    """The prices that are needed and not known, by their names in the catalogue."""
-    about: tuple[str, ...]
-    """Those that only one source tells, which is not AWS itself."""
     prices_from: str
+    unknown: tuple[str, ...] = ()
+    """The prices that are needed and not known, by their names in the catalogue."""
+    about: tuple[str, ...] = ()
+    """Those that only one source tells, which is not AWS itself."""
     other: Cost | None = None
     """Of the same run served the other way, where the model can be: on demand, or provisioned."""
 

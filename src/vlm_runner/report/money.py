@@ -10,7 +10,7 @@ from vlm_runner.spec import ServingMode
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from vlm_runner.core.events import Entry
+    from vlm_runner.core.events import Entry, PlannedCost
     from vlm_runner.core.run import Run
     from vlm_runner.json_output import ModelScoresJson, MoneyJson, MoneyLineJson
     from vlm_runner.models import ModelProfile
@@ -112,12 +112,14 @@ def _training(run: Run, profile: ModelProfile | None) -> MoneyLineJson:
         "item": "Training",
         "detail": f"{records:,} records" + (f", {epochs} epochs" if epochs else ""),
         "usd": estimate,
-        "note": note if estimate is None or planned is None else _estimated(planned.tokens_trained),
+        "note": note if estimate is None else _estimated(planned),
     }
 
 
-def _estimated(tokens: int) -> str:
-    return f"estimated before the start: {tokens:,} tokens; Bedrock bills by them, and does not report them"
+def _estimated(planned: PlannedCost | None) -> str:
+    if planned is None:
+        return "estimated before the start"
+    return f"estimated before the start: {planned.tokens_trained:,} tokens, which Bedrock does not report"
 
 
 def _provisioned(run: Run) -> bool:
