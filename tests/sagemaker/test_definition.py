@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from botocore.validate import ParamValidator
 
 from tests.sagemaker.definition_schema import DEFINITION
 from vlm_runner.errors import ConfigurationError
-from vlm_runner.sagemaker.definition import STEPS, Blueprint, definition
+from vlm_runner.sagemaker.definition import STEPS, Blueprint, definition, display_name
 from vlm_runner.sagemaker.hosts import part_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ BLUEPRINT = Blueprint("repo/vlm-runner:1", "s3://bucket/checkpoints", ROLE, inst
 IN_A_VPC = replace(
     BLUEPRINT, environment={"AWS_REGION": "us-east-1"}, subnets=("subnet-1",), security_groups=("sg-1",)
 )
-VALUES = {"RUN_ID": "cats", "ROLE_ARN": ROLE, "INST_TYPE": "ml.t3.xlarge", "INST_COUNT": 4}
+VALUES = {"RUN_ID": "cats", "ROLE_ARN": ROLE, "INST_TYPE": "ml.t3.large", "INST_COUNT": 4}
 
 
 def filled(value: Any) -> Any:
@@ -129,3 +130,37 @@ def test_a_broken_resource_configuration_is_refused(tmp_path: Path, text: str) -
 
     with pytest.raises(ConfigurationError, match=r"resourceconfig\.json"):
         part_of(path)
+
+
+def test_the_defaults_fit_the_quotas_of_a_new_account() -> None:
+    """AWS General Reference: 432,000 s for a processing job; 4 of ml.t3.large, 2 of ml.t3.xlarge."""
+    steps = definition(Blueprint("image", "s3://bucket/checkpoints", ROLE))["Steps"]
+
+    assert max(step["Arguments"]["StoppingCondition"]["MaxRuntimeInSeconds"] for step in steps) == 432_000
+    assert (
+        filled(steps[0]["Arguments"])["ProcessingResources"]["ClusterConfig"]["InstanceType"] == "ml.t3.large"
+    )
+
+
+def test_only_the_step_that_waits_for_training_may_take_longer() -> None:
+    steps = definition(replace(BLUEPRINT, train_days=9))["Steps"]
+
+    assert [step["Arguments"]["StoppingCondition"]["MaxRuntimeInSeconds"] // 86_400 for step in steps] == [
+        1,
+        1,
+        9,
+        1,
+    ]
+
+
+@pytest.mark.parametrize("run_id", ["cats", "my_run.1", "My..Run__2", "a" * 96, "x--y", "v1.2-", "-", "9"])
+def test_an_execution_of_any_run_has_a_name_that_sagemaker_takes(run_id: str) -> None:
+    name = display_name(run_id)
+
+    assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,81}", name)
+    assert name == display_name(run_id)
+    assert (name == run_id) == bool(re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,81}", run_id))
+
+
+def test_runs_whose_ids_look_alike_have_different_names() -> None:
+    assert len({display_name(one) for one in ("my_run", "my.run", "my-run", "my run")}) == 4

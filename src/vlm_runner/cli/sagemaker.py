@@ -24,7 +24,14 @@ from vlm_runner.cli.start import create
 from vlm_runner.cli.submit import note_local_dataset
 from vlm_runner.errors import AwsUnavailable, ConfigurationError, RunNotFound, UsageError
 from vlm_runner.runner import Runner
-from vlm_runner.sagemaker.definition import Blueprint, definition
+from vlm_runner.sagemaker.definition import (
+    INSTANCE_TYPE,
+    MOST_TRAIN_DAYS,
+    TRAIN_DAYS,
+    Blueprint,
+    definition,
+    display_name,
+)
 from vlm_runner.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -60,8 +67,15 @@ def sagemaker() -> None:
 @name_option
 @click.option("--image", required=True, help="Of deploy/Dockerfile, in ECR.")
 @click.option("--role-arn", required=True, help="Under which the steps run.")
-@click.option("--instance-type", default="ml.t3.xlarge", show_default=True)
+@click.option("--instance-type", default=INSTANCE_TYPE, show_default=True)
 @click.option("--instances", default=1, show_default=True, help="That upload images side by side.")
+@click.option(
+    "--train-days",
+    type=click.IntRange(1, MOST_TRAIN_DAYS),
+    default=TRAIN_DAYS,
+    show_default=True,
+    help="Days that the step which waits for training may take; more than 5 needs a higher quota.",
+)
 @click.option("--env", multiple=True, metavar="NAME=VALUE", help="For every step; no secrets.")
 @click.option("--subnet", multiple=True, help="To run in a VPC.")
 @click.option("--security-group", multiple=True)
@@ -89,6 +103,7 @@ def upsert(*, as_json: bool, only_print: bool, **flags: Any) -> None:
             role_arn=flags["role_arn"],
             instance_type=flags["instance_type"],
             instances=flags["instances"],
+            train_days=flags["train_days"],
             environment=environment,
             subnets=flags["subnet"],
             security_groups=flags["security_group"],
@@ -264,18 +279,20 @@ async def _execution_of(
     Its token derives from how many have ended: two hands that start it at once start one, and after a
     failure it is another one.
     """
-    known = await service.executions(name, label=run.run_id)
+    known = await service.executions(name, label=display_name(run.run_id))
     if under_way := [one for one in known if not one.ended]:
         return under_way[0].arn
     if steps and not known:
         raise UsageError("--selective goes on from an earlier execution, and there is none.")
     selective = (known[0].arn, steps) if steps else None
     token = _token("start", run.uid, str(len(known)), *steps)
-    return await service.start(name, parameters, token=token, label=run.run_id, selective=selective)
+    return await service.start(
+        name, parameters, token=token, label=display_name(run.run_id), selective=selective
+    )
 
 
 async def _newest(service: SageMaker, name: str, run_id: str) -> Execution:
-    known = await service.executions(name, label=run_id)
+    known = await service.executions(name, label=display_name(run_id))
     if not known:
         raise RunNotFound(
             f"Pipeline {name} has no execution of run {run_id}.",
@@ -328,7 +345,7 @@ def _show(execution: Execution, *, as_json: bool) -> None:
 def _pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise UsageError(f"'{text}' is no NAME=VALUE.")
+        raise UsageError(f"'{text}' is not NAME=VALUE.")
     return name, value
 
 

@@ -8,8 +8,12 @@ what releases.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
+
+from vlm_runner.core.names import slug
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,8 +28,17 @@ SERVE: Final = "ServeTestRelease"
 STEPS: Final = (UPLOAD_IMAGES, UPLOAD_RECORDS, TRAIN, SERVE)
 
 DAY: Final = 24 * 3600
-RUNTIMES: Final[Mapping[str, int]] = {UPLOAD_IMAGES: DAY, UPLOAD_RECORDS: DAY, TRAIN: 9 * DAY, SERVE: DAY}
-"""Seconds; a Processing job takes at most nine days (SageMaker API reference, StoppingCondition)."""
+RUNTIMES: Final[Mapping[str, int]] = {UPLOAD_IMAGES: DAY, UPLOAD_RECORDS: DAY, SERVE: DAY}
+"""Seconds, of the steps that do not wait for training."""
+TRAIN_DAYS: Final = 5
+"""
+An account's quota by default: "Longest run time for a processing job", 432,000 s, L-EA47BDD3 (AWS General
+Reference, Amazon SageMaker AI endpoints and quotas).
+"""
+MOST_TRAIN_DAYS: Final = 9
+"""SageMaker API reference, ProcessingStoppingCondition: 777,600 s."""
+INSTANCE_TYPE: Final = "ml.t3.large"
+"""Four of them for processing jobs are an account's quota by default; of ml.t3.xlarge two (the same page)."""
 
 VOLUME_GB: Final = 100
 
@@ -38,9 +51,11 @@ class Blueprint:
     checkpoint_uri: str
     role_arn: str
     """Under which the steps run, by default."""
-    instance_type: str = "ml.t3.xlarge"
+    instance_type: str = INSTANCE_TYPE
     instances: int = 1
     """For uploading images; all other steps have one."""
+    train_days: int = TRAIN_DAYS
+    """The step only waits; one that ends too early is started again, and goes on."""
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     subnets: tuple[str, ...] = ()
     security_groups: tuple[str, ...] = ()
@@ -67,9 +82,22 @@ def definition(blueprint: Blueprint) -> dict[str, Any]:
     }
 
 
+def display_name(run_id: str) -> str:
+    """
+    Of RUN's executions: the run id where SageMaker takes it, else a name that derives from it.
+
+    PipelineExecutionDisplayName has letters, digits and single or repeated hyphens between them, at most 82
+    characters (SageMaker API reference, StartPipelineExecution).
+    """
+    if re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,81}", run_id):
+        return run_id
+    return f"{slug(run_id, 60) or 'run'}-{hashlib.sha256(run_id.encode()).hexdigest()[:12]}"
+
+
 def _step(
     blueprint: Blueprint, name: str, words: list[Any], *, after: str | None = None, count: Any = 1
 ) -> dict[str, Any]:
+    seconds = blueprint.train_days * DAY if name == TRAIN else RUNTIMES[name]
     arguments: dict[str, Any] = {
         "ProcessingResources": {
             "ClusterConfig": {
@@ -89,7 +117,7 @@ def _step(
             "VLM_RUNNER_LOG": "json",
             **blueprint.environment,
         },
-        "StoppingCondition": {"MaxRuntimeInSeconds": RUNTIMES[name]},
+        "StoppingCondition": {"MaxRuntimeInSeconds": seconds},
     }
     if blueprint.subnets:
         vpc = {"Subnets": list(blueprint.subnets), "SecurityGroupIds": list(blueprint.security_groups)}

@@ -46,6 +46,11 @@ _OPERATIONS = frozenset(
         "DescribeProcessingJob",
     }
 )
+# AWS General Reference, Amazon SageMaker AI endpoints and quotas: L-EA47BDD3, L-F311B08F, and the quota of
+# each type. Of types that are not listed here many accounts have none.
+_LONGEST = 432_000
+_ALL_INSTANCES = 4
+_INSTANCES = {"ml.t3.medium": 4, "ml.t3.large": 4, "ml.t3.xlarge": 2}
 _STEP_NAME = re.compile(r"[A-Za-z0-9\-_]{1,64}")
 
 
@@ -80,6 +85,24 @@ class _Execution:
     steps: dict[str, _Step] = field(default_factory=dict)
     instances: list[_Instance] = field(default_factory=list)
     stopping: bool = False
+
+
+def _over_quota(cluster: Mapping[str, Any], arguments: Mapping[str, Any]) -> str | None:
+    """Why CreateProcessingJob is refused with the default quotas of an account, or None."""
+    kind, count = cluster["InstanceType"], int(cluster["InstanceCount"])
+    seconds = int(arguments.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 86_400))
+    for title, most, wanted, unit in (
+        ("Longest run time for a processing job", _LONGEST, seconds, "Seconds"),
+        (f"{kind} for processing job usage", _INSTANCES.get(kind, 0), count, "Instances"),
+        ("Number of instances across processing jobs", _ALL_INSTANCES, count, "Instances"),
+    ):
+        if wanted > most:
+            return (
+                f"ResourceLimitExceeded: The account-level service limit '{title}' is {most} {unit}, with "
+                f"current utilization of 0 {unit} and a request delta of {wanted} {unit}. Please use AWS "
+                "Service Quotas to request an increase for this quota."
+            )
+    return None
 
 
 @cache
@@ -299,6 +322,10 @@ class Pipelines:
     def _run_step(self, execution: _Execution, step: _Step, arguments: Mapping[str, Any]) -> None:
         cluster = arguments["ProcessingResources"]["ClusterConfig"]
         hosts = [f"algo-{number + 1}" for number in range(int(cluster["InstanceCount"]))]
+        if (refusal := _over_quota(cluster, arguments)) is not None:
+            with self._lock:
+                step.status, step.reason, step.ended = "Failed", refusal, time.time()
+            return
         name = f"pipelines-{execution.arn[-12:]}-{step.name[:20]}-{uuid.uuid4().hex[:8]}"
         region = execution.arn.split(":")[3]
         step.job = f"arn:aws:sagemaker:{region}:{self._account}:processing-job/{name}"
