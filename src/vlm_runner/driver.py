@@ -25,6 +25,7 @@ from vlm_runner.core.failure import (
     Halt,
     Reaction,
     RetryAfter,
+    foreseen,
     may_have_created,
     on_failure,
     uncertain_create,
@@ -220,7 +221,7 @@ class Driver:
             await claim.renew()
             return None
         except Exception as error:  # noqa: BLE001 - judged, and raised again unless it is retried
-            reaction = self._judge(run, command, error)
+            reaction = self._judge(run, command, error if command.pays else foreseen(error))
             for each in reaction.events:
                 await self._record(claim, each)
             return reaction

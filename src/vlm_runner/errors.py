@@ -122,6 +122,10 @@ class ModelNotReady(AwsUnavailable):
     """The endpoint is warming up."""
 
 
+class OutOfResources(VlmRunnerError):
+    """This machine gives no more processes, threads, files or memory; `resume` continues."""
+
+
 class StoreUnavailable(AwsUnavailable):
     """The checkpoint store did not accept a write (a full disk, for example). The old content is intact."""
 

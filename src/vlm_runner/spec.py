@@ -59,6 +59,13 @@ def _role_arn(text: str) -> str:
     return text
 
 
+def _kms_key_arn(text: str) -> str:
+    # Not an alias, which a policy's Resource cannot name (KMS developer guide, "alias").
+    if not re.fullmatch(r"arn:aws(-[^:]+)?:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+", text):
+        raise ValueError("a KMS key's ARN looks like arn:aws:kms:us-east-1:123456789012:key/1234abcd-…")
+    return text
+
+
 def _web_address(text: str) -> str:
     if not re.fullmatch(r"https?://[^\s/]+\S*", text):
         raise ValueError("a webhook's address begins with https:// (or http://)")
@@ -266,6 +273,24 @@ class TestSpec(Section, frozen=True):
 class StorageSpec(Section, frozen=True):
     bucket: str = "vlm-accessibility-{account}-{region}"
     prefix: KeyPrefix = ""
+    encryption: Literal["AES256", "aws:kms"] | None = None
+    """
+    The server-side encryption that every upload asks for, as some bucket policies demand; None: what the
+    bucket does by default.
+    """
+    kms_key: Annotated[str, AfterValidator(_kms_key_arn)] | None = None
+    """ARN of the KMS key of `encryption = "aws:kms"`, which it implies; None: the account's key for S3."""
+
+    @model_validator(mode="after")
+    def _one_algorithm(self) -> Self:
+        if self.kms_key is not None and self.encryption == "AES256":
+            raise ValueError('kms_key belongs to encryption = "aws:kms", and encryption is "AES256"')
+        return self
+
+    @property
+    def sse(self) -> str | None:
+        """The algorithm, as S3 names it; None: the bucket's default."""
+        return self.encryption or ("aws:kms" if self.kms_key is not None else None)
 
 
 class AwsSpec(Section, frozen=True):

@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from botocore.session import get_session
 
+from vlm_runner.aws.credentials import check_authorities
 from vlm_runner.aws.session import AwsSession
 from vlm_runner.errors import ConfigurationError, CredentialsError
 
@@ -21,6 +23,7 @@ CONFIG = {
     "profiles in a circle": "role_arn = arn:aws:iam::123456789012:role/r\nsource_profile = other",
     "a CA bundle that is not there": "aws_access_key_id = AK\naws_secret_access_key = SK\n"
     "ca_bundle = ~/nowhere.pem",
+    "a profile of aws login": "login_session = arn:aws:iam::123456789012:user/me",
     "none at all": "region = us-east-1",
 }
 OTHERS = """
@@ -73,3 +76,22 @@ async def test_a_profile_that_is_not_there_is_a_mistake_in_the_settings(tmp_path
     (tmp_path / "config").write_text("")
     with pytest.raises(ConfigurationError, match="bad"):
         await caller("http://127.0.0.1:9")
+
+
+async def test_a_profile_of_aws_login_is_told_how_to_hand_on_its_credentials(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("[profile bad]\nlogin_session = arn:aws:iam::123456789012:user/me\n")
+    with pytest.raises(CredentialsError) as caught:
+        await caller("http://127.0.0.1:9")
+
+    assert "aws configure export-credentials --profile bad" in str(caught.value.hint)
+
+
+def test_a_ca_bundle_below_the_home_folder_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "authorities.pem").touch()
+    monkeypatch.setenv("AWS_CA_BUNDLE", "~/authorities.pem")
+    session = get_session()
+
+    check_authorities(session)
+
+    assert session.get_config_variable("ca_bundle") == str(tmp_path / "authorities.pem")

@@ -32,6 +32,7 @@ CODES: dict[str, int] = {
     "Throttled": 75,
     "ModelNotReady": 75,
     "StoreUnavailable": 75,
+    "OutOfResources": 75,
     "UncertainCreate": 75,
     "RunTaken": 75,
     "Fenced": 75,

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.histories import after, event_of
 from vlm_runner.core.events import CreateRefused, CreateUncertain, RunFailed
-from vlm_runner.core.failure import Failure, Halt, Proceed, Reaction, RetryAfter, on_failure, uncertain_create
+from vlm_runner.core.failure import (
+    Failure,
+    Halt,
+    Proceed,
+    Reaction,
+    RetryAfter,
+    foreseen,
+    on_failure,
+    uncertain_create,
+)
 from vlm_runner.core.run import Phase, Run
 from vlm_runner.core.text import storable
 from vlm_runner.errors import (
@@ -17,6 +28,7 @@ from vlm_runner.errors import (
     AwsUnavailable,
     CredentialsError,
     DataError,
+    OutOfResources,
     QuotaExceeded,
     RoleNotAssumable,
     UncertainCreate,
@@ -198,3 +210,31 @@ def test_any_reason_fits_a_checkpoint(text: str) -> None:
 
     assert len(reason) <= 2000
     reason.encode()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("can't start new thread"),
+        OSError(errno.EAGAIN, "x"),
+        OSError(errno.EMFILE, "x"),
+        MemoryError(),
+    ],
+    ids=repr,
+)
+def test_a_machine_that_has_no_more_to_give_is_waited_for_and_then_halts_the_run(error: Exception) -> None:
+    run = at(Phase.STAGING)
+    found = foreseen(error)
+    assert isinstance(found, OutOfResources)
+
+    soon = on_failure(run, Failure(found, pays=False))
+    at_last = on_failure(run, Failure(found, pays=False, count=1000, failing_for=86400.0))
+
+    assert isinstance(soon, RetryAfter)
+    assert isinstance(at_last, Halt)
+    assert at_last.events == ()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("x"), OSError(errno.ENOENT, "x"), ValueError()], ids=repr)
+def test_other_errors_stay_what_they_are(error: Exception) -> None:
+    assert foreseen(error) is error

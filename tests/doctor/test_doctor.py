@@ -154,6 +154,17 @@ async def test_no_credentials(world: World, monkeypatch: pytest.MonkeyPatch) -> 
     assert "aws sts get-caller-identity" in (check.fix or "")
 
 
+async def test_a_profile_that_does_not_exist(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Nothing else can be checked then: it is bad, and not merely unknown, so that doctor exits with 4.
+    """
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+
+    check = await world.only("C01")
+
+    assert "nobody" in check.message
+
+
 async def test_the_wrong_region(world: World) -> None:
     check = await world.only("C02", region="us-west-2")
 

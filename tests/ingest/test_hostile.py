@@ -1,5 +1,6 @@
 """Images that are broken on purpose, and decoders that break of them."""
 
+import errno
 import os
 import random
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from vlm_runner.errors import VlmRunnerError
+from vlm_runner.errors import OutOfResources, VlmRunnerError
 from vlm_runner.ingest.converters import KEEP_SHARED, Converters
 from vlm_runner.ingest.images import prepare
 from vlm_runner.ingest.inspect import ImageDefect
@@ -239,3 +240,26 @@ def test_says_so_if_decoders_do_not_start_at_all() -> None:
         pytest.raises(VlmRunnerError, match="exit code 3"),
     ):
         convert(converters, SOURCES["jpeg"])
+
+
+def test_decoders_killed_at_their_start_are_the_machines_fault_and_the_run_can_be_resumed() -> None:
+    with (
+        Converters(prelude="import os, signal; os.kill(os.getpid(), signal.SIGKILL)") as converters,
+        pytest.raises(OutOfResources, match="SIGKILL"),
+    ):
+        convert(converters, SOURCES["jpeg"])
+
+
+def test_no_more_processes_are_the_machines_fault_and_leave_no_file_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    before = len([*Path("/proc/self/fd").iterdir()])
+    monkeypatch.setattr("subprocess.Popen", refuse)
+
+    with Converters() as converters, pytest.raises(OutOfResources, match="temporarily unavailable"):
+        convert(converters, SOURCES["jpeg"])
+
+    assert len([*Path("/proc/self/fd").iterdir()]) == before

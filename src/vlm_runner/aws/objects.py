@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from vlm_runner.aws.answers import AwsAnswer, AwsService
+    from vlm_runner.aws.ports import Encryption
 
 PART_BYTES = 5 * 1024 * 1024
 """The least for all parts of an upload but the last (user guide, multipart limits)."""
@@ -25,11 +26,19 @@ PARTS_AT_ONCE = 4
 class S3Objects:
     """`service` may repeat a request, `once` does not."""
 
-    def __init__(self, service: AwsService, once: AwsService, bucket: str, owner: str | None) -> None:
+    def __init__(
+        self,
+        service: AwsService,
+        once: AwsService,
+        bucket: str,
+        owner: str | None,
+        encryption: Encryption | None = None,
+    ) -> None:
         self._service = service
         self._once = once
         self._bucket = bucket
         self._where: dict[str, Any] = {"Bucket": bucket} | ({"ExpectedBucketOwner": owner} if owner else {})
+        self._encryption = encrypted(encryption)
 
     @property
     def bucket(self) -> str:
@@ -52,6 +61,7 @@ class S3Objects:
             Key=key,
             Body=BytesIO(body),  # aiohttp warns about raw bytes over 1 MiB
             ContentType=content_type,
+            **self._encryption,
             **condition,
         )
         return answer.name("ETag")
@@ -85,6 +95,7 @@ class S3Objects:
             Key=key,
             ContentType=content_type,
             ChecksumAlgorithm="CRC32",
+            **self._encryption,  # for all parts: those name none (S3 API reference, CreateMultipartUpload)
         )
         upload = {**self._where, "Key": key, "UploadId": made.name("UploadId")}
         try:
@@ -176,6 +187,14 @@ class S3Objects:
 
     async def delete(self, key: str) -> None:
         await self._service.call("DeleteObject", about=self._uri(key), **self._where, Key=key)
+
+
+def encrypted(encryption: Encryption | None) -> dict[str, Any]:
+    """The members of a request that ask for it."""
+    if encryption is None:
+        return {}
+    key = {"SSEKMSKeyId": encryption.kms_key} if encryption.kms_key is not None else {}
+    return {"ServerSideEncryption": encryption.algorithm, **key}
 
 
 def _part(number: int, answer: AwsAnswer) -> dict[str, Any]:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from vlm_runner.aws.answers import AwsService
+    from vlm_runner.aws.ports import Encryption
 
 Engine = Literal["auto", "aioboto3", "obstore"]
 
@@ -57,8 +58,10 @@ class ObstoreObjects(S3Objects):
         owner: str | None,
         *,
         engine: Engine,
+        encryption: Encryption | None = None,
     ) -> None:
-        super().__init__(service, once, bucket, owner)
+        super().__init__(service, once, bucket, owner, encryption)
+        self._asked = encryption
         self._session = session
         self._owner = owner
         self._engine = engine
@@ -128,6 +131,11 @@ class ObstoreObjects(S3Objects):
         authorities = session.get_config_variable("ca_bundle")
         if authorities and endpoint.startswith("https:"):
             options["root_certificate"] = await to_thread.run_sync(Path(authorities).read_bytes)
+        encryption: Any = {}
+        if self._asked is not None:
+            encryption["server_side_encryption"] = self._asked.algorithm
+            if self._asked.kms_key is not None:
+                encryption["sse_kms_key_id"] = self._asked.kms_key
         with translated("reading credentials"):
             await _credentials(session)
         return S3Store(
@@ -138,6 +146,7 @@ class ObstoreObjects(S3Objects):
             client_options=options,
             retry_config={"max_retries": 0},
             credential_provider=lambda: _credentials(session),
+            **encryption,
             **addressed(endpoint, self.bucket),
         )
 

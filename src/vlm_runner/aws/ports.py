@@ -21,6 +21,14 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
+class Encryption:
+    """Server-side encryption in S3: "AES256" or "aws:kms", and for that a key's ARN (None: the account's)."""
+
+    algorithm: str
+    kms_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ListedObject:
     key: str
     size: int
@@ -259,7 +267,9 @@ class Aws(Protocol):
     @property
     def prices(self) -> PriceList: ...
 
-    def objects(self, bucket: str, *, owner: str | None) -> Objects: ...
+    def objects(self, bucket: str, *, owner: str | None, encryption: Encryption | None = None) -> Objects:
+        """`encryption` is what every object written asks for; None: the bucket's default."""
+        ...
 
 
 __all__: Sequence[str] = (

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from vlm_runner.aws.objects_obstore import Engine
-    from vlm_runner.aws.ports import Objects
+    from vlm_runner.aws.ports import Encryption, Objects
     from vlm_runner.aws.queue import Queue
 
 PAYING: Final = (
@@ -102,16 +102,20 @@ class AwsSession:
     def region(self) -> str:
         return self._region
 
-    def objects(self, bucket: str, *, owner: str | None) -> Objects:
+    def objects(self, bucket: str, *, owner: str | None, encryption: Encryption | None = None) -> Objects:
         client, once = self._service("s3"), self._service("s3", "bulk")
         if self._engine == "aioboto3":
-            return S3Objects(client, once, bucket, owner)
-        return ObstoreObjects(client, once, self._core_session, bucket, owner, engine=self._engine)
+            return S3Objects(client, once, bucket, owner, encryption)
+        return ObstoreObjects(
+            client, once, self._core_session, bucket, owner, engine=self._engine, encryption=encryption
+        )
 
-    def state_objects(self, bucket: str, *, owner: str | None = None) -> Objects:
+    def state_objects(
+        self, bucket: str, *, owner: str | None = None, encryption: Encryption | None = None
+    ) -> Objects:
         """For checkpoints: nothing is repeated below the compare-and-swap."""
         once = self._service("s3", "pay")
-        return S3Objects(once, once, bucket, owner)
+        return S3Objects(once, once, bucket, owner, encryption)
 
     async def __aenter__(self) -> Self:
         return self

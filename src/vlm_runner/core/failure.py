@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vlm_runner.core.events import CreateRefused, CreateUncertain, RunFailed
 from vlm_runner.core.pace import QUIET
@@ -17,6 +18,7 @@ from vlm_runner.errors import (
     ConfigurationError,
     CredentialsError,
     DataError,
+    OutOfResources,
     RoleNotAssumable,
     UncertainCreate,
     VlmRunnerError,
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
 
     from vlm_runner.core.events import Event
     from vlm_runner.core.retry import RetryPolicy
+
+
+EXHAUSTED: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+"""What fork, clone and open answer then (their manual pages)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,27 @@ class Halt(Reaction):
     error: Exception
 
 
+def foreseen(error: Exception) -> Exception:
+    """
+    `error`, or OutOfResources for what the system says when it has no more to give.
+
+    Not for a command that pays: whether its create was sent is then unknown, as after any other crash.
+    """
+    exhausted = (
+        isinstance(error, MemoryError)
+        or (isinstance(error, RuntimeError) and str(error) == "can't start new thread")
+        or (isinstance(error, OSError) and error.errno in EXHAUSTED)
+    )
+    if not exhausted:
+        return error
+    found = OutOfResources(
+        f"This machine has no more to give: {str(error) or type(error).__name__}.",
+        hint="Stop other processes or raise their limits (memory, ulimit -u, ulimit -n); then resume.",
+    )
+    found.__cause__ = error
+    return found
+
+
 def may_have_created(error: Exception) -> bool:
     """Whether a create that raised this may have been done: an unforeseen error says nothing."""
     return isinstance(error, UncertainCreate) or not isinstance(error, VlmRunnerError)
@@ -108,7 +135,9 @@ def _policy(run: Run, failure: Failure, quiet: timedelta, *, uncertain: bool) ->
     error = failure.error
     if run.phase is Phase.RELEASING:
         return RELEASE
-    if isinstance(error, AwsUnavailable) or (isinstance(error, CredentialsError) and failure.worked):
+    if isinstance(error, AwsUnavailable | OutOfResources) or (
+        isinstance(error, CredentialsError) and failure.worked
+    ):
         return STEP
     if isinstance(error, AccessDenied) and run.phase in {Phase.WARMING, Phase.TESTING}:
         return DENIED_WHILE_RENTING

@@ -7,6 +7,7 @@ import binascii
 import os
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -176,9 +177,9 @@ def unreadable_image(path: str, error: Exception) -> NoImageError:
 
 def locate(path: str, root: Path | None) -> Path:
     """
-    The file that a row names. It must lie below the dataset's folder: data must not reach other files.
+    The file that a row names. It must lie in the dataset: data must not reach other files, by no link either.
 
-    Links that the folder's owner has put there are followed. A path as Windows writes it is understood.
+    A path as Windows writes it is understood.
     """
     if root is None:
         raise NoImageError(
@@ -194,7 +195,31 @@ def locate(path: str, root: Path | None) -> Path:
         raise NoImageError("I104", f"is not a valid path: '{_short(path)}'") from None
     if "\0" in path or not file.is_relative_to(root):
         raise NoImageError("I104", f"lies outside the dataset's folder: '{_short(path)}'")
+    if not holds(root, file):
+        raise NoImageError("I104", f"is a link out of the dataset's folder: '{_short(path)}'")
     return file
+
+
+def holds(root: Path, file: Path) -> bool:
+    """
+    Whether `file`, all links followed, lies in the dataset at `root`.
+
+    A snapshot in the Hub's cache consists of links into the repository's `blobs`, which belong to it
+    (huggingface_hub, "Understand caching").
+    """
+    home = _home(root)
+    try:
+        return os.path.realpath(file).startswith(home)
+    except (OSError, ValueError):
+        return False
+
+
+@lru_cache(maxsize=8)
+def _home(root: Path) -> str:
+    real = Path(os.path.realpath(root))
+    if real.parent.name == "snapshots" and (real.parent.parent / "blobs").is_dir():
+        real = real.parent.parent
+    return os.path.join(real, "")  # noqa: PTH118 - with the separator that ends a folder's name
 
 
 def _short(path: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from vlm_runner.dataset.described import Description, describe
 from vlm_runner.dataset.folders import is_image, is_metadata
+from vlm_runner.dataset.images import holds
 from vlm_runner.dataset.loading import reading
 from vlm_runner.errors import ConfigurationError, DataError
 
@@ -182,6 +183,21 @@ def _imagefolder(name: str, files: Sequence[str]) -> Description:
             hint="Put each split's metadata into its own folder, with file_name relative to it.",
         )
     return Description("imagefolder", splits)
+
+
+def refuse_links(path: Path) -> None:
+    """
+    Images are judged row by row; a file of rows is not a row's to lose.
+
+    Raises:
+        DataError: one is a link out of the folder `path`.
+    """
+    for file in _visible(path):
+        if not is_image(file.name) and not holds(path, file):
+            raise DataError(
+                f"{file} is a link out of the dataset's folder.",
+                hint="Put the file itself there; data must not reach other files of the machine.",
+            )
 
 
 def _visible(path: Path) -> Iterable[Path]:

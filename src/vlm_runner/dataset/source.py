@@ -17,7 +17,7 @@ from vlm_runner.dataset.fingerprint import FileDigests, digest_of, relative
 from vlm_runner.dataset.hub import open_hub
 from vlm_runner.dataset.images import NoImageError, is_address, locate
 from vlm_runner.dataset.loading import cache_folder, translated
-from vlm_runner.dataset.local import describe_file, describe_local, format_of, saved_splits
+from vlm_runner.dataset.local import describe_file, describe_local, format_of, refuse_links, saved_splits
 from vlm_runner.dataset.places import LocalPlace
 from vlm_runner.dataset.rows import Opened, Row, Subset
 from vlm_runner.dataset.split import divide, sample
@@ -168,6 +168,8 @@ def _local(path: Path, spec: DatasetSpec, cache: Path) -> _Source:
     ours = cache / "vlm-runner"
     digests = FileDigests(ours / "digests" / f"{digest_of(str(root))[:32]}.json")
     place = LocalPlace(root, digests)
+    if path.is_dir():
+        refuse_links(path)
     if path.is_dir() and (saved := saved_splits(path)):
         return _saved(path, saved, place, ours / "parts")
     if path.is_file():

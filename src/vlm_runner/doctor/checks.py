@@ -20,7 +20,7 @@ from vlm_runner.checkpoint.probe import conformance_failure
 from vlm_runner.core.names import bucket_name
 from vlm_runner.doctor import documents
 from vlm_runner.doctor.policy import condition_values, fits, listed, trusts
-from vlm_runner.errors import AccessDenied, CredentialsError, VlmRunnerError
+from vlm_runner.errors import AccessDenied, ConfigurationError, VlmRunnerError
 from vlm_runner.plan.check import Check, Status
 from vlm_runner.spec import ServingMode
 
@@ -80,6 +80,7 @@ def scope_of(
         base_model=profile.base_id,
         inference_model=profile.inference_id,
         prefix=spec.storage.prefix,
+        kms_key=spec.storage.kms_key,
         store=store,
         partition=partition,
         dead_man_role_arn=switch.role_arn if switch is not None else None,
@@ -95,7 +96,7 @@ async def run_checks(subject: Subject, parts: Sequence[Part] | None = None) -> l
     found: list[Check] = [check async for check in _region(subject)]
     try:
         caller = await subject.aws.account.caller()
-    except CredentialsError as error:
+    except ConfigurationError as error:  # no usable credentials, or no such profile
         return [*found, Check("C01", Status.BAD, "credentials", error.message, error.hint)]
     except VlmRunnerError as error:
         return [*found, Check("C01", Status.UNKNOWN, "credentials", error.message, "Try again.")]

@@ -30,6 +30,8 @@ class Scope:
     partition: str = "aws"
     dead_man_role_arn: str | None = None
     """Of `serving.dead_man_switch`, if the spec has one."""
+    kms_key: str | None = None
+    """ARN of `storage.kms_key`, if the spec has one."""
 
     @property
     def bucket_arn(self) -> str:
@@ -86,6 +88,7 @@ def role_policy(scope: Scope) -> Document:
             ours,
         ),
         _allow("Write", ["s3:PutObject"], [f"{scope.bucket_arn}/{scope.prefix}runs/*/output/*"], ours),
+        *_key(scope),
     )
 
 
@@ -232,6 +235,7 @@ def _storage(scope: Scope) -> list[Document]:
         ),
         _allow("Objects", ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"], folders, ours),
     ]
+    statements += _key(scope)
     if scope.store is not None:
         bucket, _, prefix = scope.store.partition("/")
         inside = f"{prefix.strip('/')}/*".removeprefix("/")
@@ -243,6 +247,17 @@ def _storage(scope: Scope) -> list[Document]:
             ),
         ]
     return statements
+
+
+def _key(scope: Scope) -> list[Document]:
+    """
+    Only through S3: read and write objects under the key (S3 user guide, UsingKMSEncryption: a multipart
+    upload needs Decrypt too).
+    """
+    if scope.kms_key is None:
+        return []
+    through = {"StringEquals": {"kms:ViaService": f"s3.{scope.region}.amazonaws.com"}}
+    return [_allow("Key", ["kms:GenerateDataKey", "kms:Decrypt"], scope.kms_key, through)]
 
 
 def ecs_trust(scope: Scope) -> Document:

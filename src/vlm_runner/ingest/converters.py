@@ -20,7 +20,7 @@ from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from vlm_runner.errors import VlmRunnerError
+from vlm_runner.errors import OutOfResources, VlmRunnerError
 from vlm_runner.ingest import decoder
 from vlm_runner.ingest.images import Handling, ImageLimits, Prepared
 from vlm_runner.ingest.inspect import MAX_SOURCE_BYTES, ImageDefect
@@ -35,6 +35,7 @@ KEEP_SHARED: Final = 4 * 1024 * 1024
 """Bytes that one process shares with us between two images; what a larger image took is given back."""
 KEEP_MEMORY: Final = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "67108864"}
 """glibc shall not give an image's memory back and fetch it anew: measured 14 ms an image instead of 21."""
+MAKE_ROOM: Final = "Stop other processes or raise their limits (memory, ulimit -u, ulimit -n); then resume."
 INHERITED: Final = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TZ")
 
 
@@ -110,17 +111,31 @@ class _Process:
         self._shared = _memory()
         with theirs:
             passed = [theirs.fileno(), self._shared]
-            self._process = subprocess.Popen(  # noqa: S603 - ourselves
-                [sys.executable, "-c", f"{prelude}\nfrom {decoder.__name__} import serve; serve(*{passed})"],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=passed,
-                env=_environment(),
-            )
+            code = f"{prelude}\nfrom {decoder.__name__} import serve; serve(*{passed})"
+            try:
+                self._process = subprocess.Popen(  # noqa: S603 - ourselves
+                    [sys.executable, "-c", code],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    pass_fds=passed,
+                    env=_environment(),
+                )
+            except OSError as error:
+                self._channel.close()
+                os.close(self._shared)
+                raise OutOfResources(
+                    f"The process that decodes images cannot be started: {error.strerror}.", hint=MAKE_ROOM
+                ) from error
         if not self._ready():
+            how = self.kill()
+            if self._process.returncode < 0:
+                # The system kills what it has no memory for; or the process hung, and was killed by us.
+                raise OutOfResources(
+                    f"The process that decodes images was killed at its start ({how}).", hint=MAKE_ROOM
+                )
             raise VlmRunnerError(
-                f"The process that decodes images does not start ({self.kill()}).",
+                f"The process that decodes images does not start ({how}).",
                 hint=f"See why: {sys.executable} -c 'import {decoder.__name__}, PIL.Image, numpy'",
             )
 

@@ -6,6 +6,7 @@ import traceback
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from vlm_runner.sandbox.bucket_policy import JUDGED, check_policy, without_conditional_denials
 from vlm_runner.sandbox.errors import AwsError, error_reply
 from vlm_runner.sandbox.http import HttpReply, HttpRequest
 from vlm_runner.sandbox.operations import operation_of
@@ -52,8 +53,10 @@ class Moto:
 
     def _s3(self, scope: Scope, request: HttpRequest) -> HttpReply:
         bucket, _, key = request.path.lstrip("/").partition("/")
-        if bucket and self._bucket(bucket) is not None:
+        if bucket and (found := self._bucket(bucket)) is not None:
             check_owner(request, self._account)
+            if found.policy:
+                self._enforce(found, scope, request, f"arn:aws:s3:::{bucket}/{key}")
         check_digests(request)
         if request.method in {"GET", "HEAD"}:
             return self._call(request)
@@ -61,6 +64,14 @@ class Moto:
             if operation_of(scope, request)[1] in _CONDITIONAL and self._bucket(bucket) is not None:
                 check_conditions(request, self._etag(bucket, key))
             return self._call(request)
+
+    def _enforce(self, bucket: Any, scope: Scope, request: HttpRequest, resource: str) -> None:
+        from moto.iam.access_control import IAMPolicy  # noqa: PLC0415
+
+        judged = IAMPolicy(without_conditional_denials(bucket.policy))
+        bucket.get_permission = judged.is_action_permitted
+        if operation_of(scope, request)[1] in JUDGED:
+            check_policy(request, bucket.policy, resource)
 
     def _bucket(self, name: str) -> Any:
         from moto.s3.models import s3_backends  # noqa: PLC0415

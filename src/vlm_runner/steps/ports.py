@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from vlm_runner.aws.ports import Encryption
 from vlm_runner.core.pace import PollPace
 from vlm_runner.core.signals import Trouble
 from vlm_runner.ingest.pipeline import Share
@@ -56,7 +57,9 @@ class Ports:
         return False
 
     def bucket_of(self, run: Run) -> Objects:
-        return self.aws.objects(run.bucket, owner=run.account)
+        storage = run.spec.storage
+        asked = Encryption(storage.sse, storage.kms_key) if storage.sse is not None else None
+        return self.aws.objects(run.bucket, owner=run.account, encryption=asked)
 
     def trouble(self, doing: str, error: object) -> None:
         self.signal(Trouble(doing=doing, message=str(error) or repr(error)))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
     from datetime import datetime
 
-    from vlm_runner.aws.ports import Aws
+    from vlm_runner.aws.ports import Aws, Encryption
     from vlm_runner.checkpoint.base import CheckpointStore
 
 CREATES = frozenset({"create_job", "create_endpoint"})
@@ -233,8 +233,9 @@ class ProcessAws:
         # Prices decide nothing that a crash could lose.
         self.prices = aws.prices
 
-    def objects(self, bucket: str, *, owner: str | None) -> Any:
-        return self._process.wrap(self._aws.objects(bucket, owner=owner), "objects")
+    def objects(self, bucket: str, *, owner: str | None, encryption: Encryption | None = None) -> Any:
+        objects = self._aws.objects(bucket, owner=owner, encryption=encryption)
+        return self._process.wrap(objects, "objects")
 
 
 def store_of(process: Process, store: CheckpointStore) -> Any:

@@ -26,7 +26,7 @@ from vlm_runner.testing.store import MemoryStore
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
-    from vlm_runner.aws.ports import Objects, RuntimeReply
+    from vlm_runner.aws.ports import Encryption, Objects, RuntimeReply
     from vlm_runner.checkpoint.base import CheckpointStore
     from vlm_runner.checkpoint.document import Checkpoint
     from vlm_runner.core.events import Entry
@@ -94,7 +94,13 @@ class FakeAws:
         self.scheduler = FakeScheduler(self.bedrock.delete_by_name)
         self.bedrock.before_each = self.scheduler.settle
 
-    def objects(self, bucket: str, *, owner: str | None) -> Objects:
+    def objects(
+        self,
+        bucket: str,
+        *,
+        owner: str | None,
+        encryption: Encryption | None = None,  # noqa: ARG002 - nothing here shows it
+    ) -> Objects:
         return FakeObjects(self.s3, bucket, owner)
 
 
