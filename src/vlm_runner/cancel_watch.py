@@ -57,16 +57,22 @@ class CancelWatch:
     async def watch(self, overdue: Callable[[], bool]) -> None:
         """Look until there is a mark; end what is within `may_interrupt` too once the run is `overdue`."""
         while True:
-            try:
-                self.reason = await self._store.cancel_reason(self._run_id)
-            except Exception as error:  # noqa: BLE001 - a mark that cannot be read must not end a release
-                self._on_trouble("looking for a cancel mark", error)
+            await self.look()
             if self.reason is not None:
                 self.interrupt()
                 return
             if overdue():
                 self.interrupt()
             await self._sleep()
+
+    async def look(self) -> None:
+        """Read the mark now. A store that does not answer is reported: it says nothing about a cancel."""
+        if self.reason is not None:
+            return
+        try:
+            self.reason = await self._store.cancel_reason(self._run_id)
+        except Exception as error:  # noqa: BLE001 - a mark that cannot be read must not end a release
+            self._on_trouble("looking for a cancel mark", error)
 
     async def _sleep(self) -> None:
         async with anyio.create_task_group() as group:

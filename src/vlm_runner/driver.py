@@ -7,6 +7,7 @@ It has no effects of its own but saving, and chooses nothing: `core.decide` says
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from vlm_runner.core.failure import (
     RetryAfter,
     foreseen,
     may_have_created,
+    may_have_sent,
     on_failure,
     uncertain_create,
 )
@@ -34,7 +36,7 @@ from vlm_runner.core.retry import Failures
 from vlm_runner.core.run import Phase, Run
 from vlm_runner.core.signals import HeldElsewhere, Trouble
 from vlm_runner.core.transitions import evolve
-from vlm_runner.errors import Fenced, LeaseExpired, StillBilling, Unrecorded, VlmRunnerError
+from vlm_runner.errors import CheckpointFull, Fenced, LeaseExpired, StillBilling, Unrecorded, VlmRunnerError
 from vlm_runner.steps.perform import perform
 from vlm_runner.steps.undo import release_unrecorded, undo_purchase
 from vlm_runner.task_groups import task_group
@@ -130,10 +132,13 @@ class Driver:
         try:
             if self._stopping:
                 claim.shorten_deadline(STOPPING_SECONDS)
-            self._last_chance_to_create = driving.clock.elapsed()
+            sent = claim.inherited or may_have_sent(claim.run)
+            self._last_chance_to_create = driving.clock.elapsed() if sent else -math.inf
             on_claimed(claim.checkpoint)
             # Before any task is started: the fence holds for this task and those that it starts.
             set_fence(claim.fence.check)
+            # Before the first step: a run that was cancelled while nobody drove it buys nothing more.
+            await self._cancel.look()
             async with task_group() as group:
                 group.start_soon(claim.keep_renewing, name=f"lease of {self._run_id}")
                 group.start_soon(
@@ -195,6 +200,11 @@ class Driver:
             await self._record(claim, first)
             return
         command = decide(run, quiet=self._driving.quiet, closed_for=self._closed_for())
+        if command.pays:
+            # The watch looks from time to time only, and what is bought after a cancel is paid for.
+            await self._cancel.look()
+            if self._cancel.reason is not None:
+                return
         # A command that pays is carried to its recorded end even while this task is being cancelled.
         with anyio.CancelScope(shield=not command.interruptible):
             reaction = await self._perform(claim, command)
@@ -221,16 +231,22 @@ class Driver:
             await claim.renew()
             return None
         except Exception as error:  # noqa: BLE001 - judged, and raised again unless it is retried
-            reaction = self._judge(run, command, error if command.pays else foreseen(error))
-            for each in reaction.events:
-                await self._record(claim, each)
-            return reaction
+            return await self._react(claim, command, error if command.pays else foreseen(error))
         if command.pays:
             self._last_chance_to_create = self._driving.clock.elapsed()
         if event is not None:
-            await self._record_outcome(claim, command, event, ports)
+            try:
+                await self._record_outcome(claim, command, event, ports)
+            except CheckpointFull as error:
+                return await self._react(claim, command, error)
             self._failures, self._worked = Failures(), True
         return None
+
+    async def _react(self, claim: Claim, command: Command, error: Exception) -> Reaction:
+        reaction = self._judge(claim.run, command, error)
+        for each in reaction.events:
+            await self._record(claim, each)
+        return reaction
 
     def _judge(self, run: Run, command: Command, error: Exception) -> Reaction:
         clock = self._driving.clock

@@ -71,6 +71,10 @@ class RowError(DataError):
         """Of the rule of lint that says so."""
 
 
+class CheckpointFull(DataError):
+    """What would have to be saved is more than a checkpoint can hold. Nothing was saved of it."""
+
+
 class ConfigurationError(VlmRunnerError):
     """Settings, spec, region or credentials are missing or wrong."""
 

@@ -18,6 +18,7 @@ CODES: dict[str, int] = {
     "RunExists": 2,
     "DataError": 3,
     "RowError": 3,
+    "CheckpointFull": 3,
     "ConfigurationError": 4,
     "CredentialsError": 4,
     "CheckpointError": 4,

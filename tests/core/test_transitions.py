@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.histories import AT, after, begun, entry, event_of, happy_runs
-from vlm_runner.core.decide import Record, RequestServing, SubmitJob, decide
+from vlm_runner.core.decide import IntendServing, RequestServing, SubmitJob, decide
 from vlm_runner.core.events import Entry, Event
 from vlm_runner.core.phases import TRANSITIONS, WITHOUT_SERVING, Table
 from vlm_runner.core.run import Phase, Run
@@ -178,7 +178,7 @@ def test_a_refused_create_is_intended_anew() -> None:
     refused = after(run, event_of("create_refused", run))
 
     assert isinstance(decide(run), RequestServing)
-    assert isinstance(decide(refused), Record)
+    assert isinstance(decide(refused), IntendServing)
 
 
 def test_every_phase_is_met_on_the_happy_path() -> None:

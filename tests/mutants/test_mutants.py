@@ -71,8 +71,9 @@ MUTANTS = [
     ),
     Mutant(
         "the intent is saved before the effect", decide, "decide",
-        "return Record(intend_serving(run))",
-        "return RequestServing(intend_serving(run), run.uid)", ("late rent, then cancel",),
+        "return IntendServing(run)",
+        "return RequestServing(__import__('vlm_runner').core.intents.intend_serving(run), run.uid)",
+        ("late rent, then cancel",),
     ),
     Mutant(
         "a doubtful save is read back", lease, "compare_and_swap",

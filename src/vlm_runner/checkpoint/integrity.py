@@ -20,6 +20,20 @@ SCHEMA: Final = 1
 """What this version writes. It reads every older one, and a newer one whose `min_reader` allows it."""
 
 MAX_BYTES: Final = 4 * 1024 * 1024
+"""No reader takes more, so no writer saves more."""
+
+KEPT_FREE: Final = {
+    "run_created": 1024 * 1024,
+    "images_staged": 1024 * 1024,
+    "records_written": 1024 * 1024,
+    "job_intended": 1024 * 1024,
+    "serving_intended": 512 * 1024,
+}
+"""
+Bytes that a save of these events leaves free for what follows: what is bought must be recorded and released.
+
+Every text of an event is cut (`vlm_runner.core.text`), so that all that can follow fits; a test adds it up.
+"""
 
 SEAL: Final = re.compile(rb',"sha256":"([0-9a-f]{64})"\}\s*$')
 """The end of a document that this version wrote."""

@@ -15,12 +15,14 @@ import anyio
 
 from vlm_runner.checkpoint.base import CheckpointStore, Replaced, Stored
 from vlm_runner.checkpoint.document import Checkpoint, Holder, from_bytes, to_bytes
+from vlm_runner.checkpoint.integrity import KEPT_FREE, MAX_BYTES
 from vlm_runner.clock import SystemClock
 from vlm_runner.core.retry import LOAD, SAVE
 from vlm_runner.errors import (
     AwsRefused,
     AwsUnavailable,
     CheckpointError,
+    CheckpointFull,
     CredentialsError,
     Fenced,
     LeaseExpired,
@@ -63,6 +65,7 @@ async def compare_and_swap(
     on_trouble: Callable[[Exception], None] = lambda _: None,
     retried: tuple[type[Exception], ...] = UNANSWERED,
     may_recreate: Callable[[], bool] = lambda: False,
+    kept_free: int = 0,
 ) -> str:
     """
     Save `checkpoint` over version `replacing`, and find out for certain whether it was saved.
@@ -74,10 +77,17 @@ async def compare_and_swap(
     too, as long as `may_recreate` says that no other process can have driven the run meanwhile.
 
     Raises:
+        CheckpointFull: it is too large, or leaves less than `kept_free` bytes; nothing was sent.
         Fenced: another write came between.
         Unsaved: `give_up_at` (`clock.elapsed`) passed without an answer, or the document was deleted.
     """
     body = to_bytes(checkpoint)
+    if len(body) > MAX_BYTES - kept_free:
+        raise CheckpointFull(
+            f"The state of run {checkpoint.run.run_id} would be {len(body):,} bytes; "
+            f"at this point a checkpoint holds at most {MAX_BYTES - kept_free:,}.",
+            hint="Shorten the prompt, or leave out the rows with the longest texts.",
+        )
     run_id = checkpoint.run.run_id
     try:
         async for attempt in attempts(clock, SAVE, *retried, give_up_at=give_up_at, on_retry=on_trouble):
@@ -145,12 +155,20 @@ async def create(store: CheckpointStore, first: Entry, run: Run, *, clock: Clock
     Save a run's first checkpoint, without a holder; False if the run exists already.
 
     Raises:
+        CheckpointFull: the spec is too large.
         Unsaved: the store did not answer for a minute.
     """
     checkpoint = Checkpoint(write_id=uuid.uuid4().hex, run=run, history=(first,))
     give_up_at = clock.elapsed() + 60
     try:
-        await compare_and_swap(store, checkpoint, None, clock=clock, give_up_at=lambda: give_up_at)
+        await compare_and_swap(
+            store,
+            checkpoint,
+            None,
+            clock=clock,
+            give_up_at=lambda: give_up_at,
+            kept_free=KEPT_FREE[first.event.kind],
+        )
     except Fenced:
         return False
     return True
@@ -220,6 +238,7 @@ class Claim:
         self.fence = Fence(checkpoint.run.run_id, clock, deadline)
         self._on_trouble = on_trouble
         self._deadline: float | None = None
+        self._lost_an_entry = False
         self._writing = anyio.Lock()
 
     @classmethod
@@ -322,10 +341,25 @@ class Claim:
         self._deadline = self._clock.elapsed() + seconds
 
     async def commit(self, run: Run, entry: Entry) -> None:
-        """Save the run after `entry`. Raises Fenced, and then nothing was saved; Unsaved, and it may be."""
+        """
+        Save the run after `entry`.
+
+        Raises:
+            CheckpointFull, Fenced: nothing was saved.
+            Unsaved: it may be.
+        """
         async with self._writing:
             history = (*self._checkpoint.history, entry)
-            await self._save(_next(self._checkpoint, self._clock, run=run, history=history))
+            try:
+                await self._save(
+                    _next(self._checkpoint, self._clock, run=run, history=history),
+                    kept_free=KEPT_FREE.get(entry.event.kind, 0),
+                )
+            except CheckpointFull:
+                raise  # nothing was sent, and something else may be saved
+            except BaseException:
+                self._lost_an_entry = True
+                raise
 
     async def renew(self) -> None:
         """Show that this process is alive. Raises Fenced, Unsaved."""
@@ -340,19 +374,32 @@ class Claim:
             await self.renew()
 
     async def release(self) -> None:
-        """Release the run, so that a successor need not wait. A failure is harmless: the successor waits."""
+        """
+        Release the run, so that a successor need not wait. A failure is harmless: the successor waits.
+
+        One that could not save what happened does not let go: its successor must take over, and so doubt
+        what this process may have bought.
+        """
         self.shorten_deadline(RELEASE_SECONDS)
         async with self._writing:
             held = self.fence.holds()
             # Before the save: once a successor may drive, nothing of this process may buy.
             self.fence.close()
+            if self._lost_an_entry:
+                return
             try:
                 await self._save(_next(self._checkpoint, self._clock, holder=None), may_recreate=lambda: held)
             except Exception as error:  # noqa: BLE001 - as above, and it must not hide what ended the drive
                 if not isinstance(error, Fenced):
                     self._on_trouble(error)
 
-    async def _save(self, checkpoint: Checkpoint, *, may_recreate: Callable[[], bool] | None = None) -> None:
+    async def _save(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        may_recreate: Callable[[], bool] | None = None,
+        kept_free: int = 0,
+    ) -> None:
         began = self._clock.elapsed()
 
         def give_up_at() -> float:
@@ -371,6 +418,7 @@ class Claim:
                 retried=REPAIRABLE,
                 # No successor takes over before the fence closes: what is absent then was deleted.
                 may_recreate=may_recreate or self.fence.holds,
+                kept_free=kept_free,
             )
         self._checkpoint = checkpoint
         if checkpoint.holder is not None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from math import isfinite
 from typing import TYPE_CHECKING, ClassVar, assert_never
 
 from vlm_runner.core import names
 from vlm_runner.core.budget import overdue
 from vlm_runner.core.events import CancelRequested
-from vlm_runner.core.intents import endpoint_kind, intend_job, intend_serving
+from vlm_runner.core.intents import endpoint_kind, intend_job
 from vlm_runner.core.pace import NOT_YET_VISIBLE, QUIET
 from vlm_runner.core.run import Phase, Run, known
 from vlm_runner.core.text import storable
@@ -87,6 +88,13 @@ class DeadManSwitch:
 
 
 @dataclass(frozen=True, slots=True)
+class IntendServing(Command):
+    """Save the intent to rent, if the tests that it is for can be asked."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
 class RequestServing(Command):
     intent: ServingIntended
     uid: str
@@ -124,6 +132,8 @@ class Release(Command):
     """Seconds for which a create of unknown fate may still arrive: look again, and delete again."""
     unseen_for: float = 0.0
     """Seconds for which what was created may not be visible yet, so that not found is not gone."""
+    job_expected: bool = True
+    """False: no create of the job was sent, so one look that does not find it is enough."""
     switch: DeadManSwitch | None = None
     cancellable: ClassVar[bool] = False
 
@@ -151,7 +161,7 @@ def decide(run: Run, *, quiet: timedelta = QUIET, closed_for: float = 0.0) -> Co
     The next command.
 
     `closed_for` is the number of seconds, by this process's own clock, since the last moment in which
-    any process may have signed a create of this run.
+    any process may have signed a create of this run whose fate is not known; infinite if none was signed.
 
     Raises:
         ValueError: the run is DONE.
@@ -171,7 +181,7 @@ def decide(run: Run, *, quiet: timedelta = QUIET, closed_for: float = 0.0) -> Co
         case Phase.REQUESTING:
             # As above; and again after a refusal, so that a later create is looked for as well.
             if run.serving_intent is None or run.refused_serving is not None:
-                return Record(intend_serving(run))
+                return IntendServing(run)
             return RequestServing(run.serving_intent, run.uid, dead_man_switch(run))
         case Phase.WARMING:
             serving = known(run.serving)
@@ -266,5 +276,6 @@ def release(run: Run, quiet: float, closed_for: float) -> Release:
         # Time that has passed since the last possible create need not be waited for again.
         sweep_for=max(0.0, quiet - closed_for) if unsure_job or unsure_serving else 0.0,
         unseen_for=max(0.0, NOT_YET_VISIBLE - closed_for) if unseen else 0.0,
+        job_expected=run.job is not None or isfinite(closed_for),
         switch=dead_man_switch(run),
     )

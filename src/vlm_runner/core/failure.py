@@ -107,6 +107,17 @@ def may_have_created(error: Exception) -> bool:
     return isinstance(error, UncertainCreate) or not isinstance(error, VlmRunnerError)
 
 
+def may_have_sent(run: Run) -> bool:
+    """
+    Whether a create of this run may be on its way, or too new to be seen, when a process lets the run go.
+
+    One that lets go has recorded what came of each create that it sent. So an intent alone, without doubt,
+    answer or refusal, was never sent.
+    """
+    unseen = (run.job is not None and run.may_train) or run.serving is not None
+    return unseen or run.uncertain_job is not None or run.uncertain_serving is not None
+
+
 def on_failure(run: Run, failure: Failure, *, quiet: timedelta = QUIET) -> Reaction:
     """The one decision about an error of a step: whether to retry, how long, and what it ends in."""
     error = failure.error

@@ -106,7 +106,8 @@ async def _stop_job(command: Release, ports: Ports, seen: _Seen) -> None:
     async for job in poll(ports, "stopping the job", _refusals_retried(look, "stopping the job")):
         if job is None:
             unseen = unseen.another(now := ports.clock.elapsed())
-            if unseen.is_gone(now, ports.poll.gone_after):
+            expected = command.job_expected or seen.anything
+            if not expected or unseen.is_gone(now, ports.poll.gone_after):
                 break
             continue
         unseen = Unseen()
@@ -121,11 +122,16 @@ async def _delete_endpoints(command: Release, ports: Ports, seen: _Seen) -> None
     mode, name = command.mode, command.endpoint_name
 
     async def look() -> list[Endpoint]:
+        # First of all what is known to be ours: under throttling each further look may fail, and what is not
+        # deleted bills meanwhile.
+        known = command.endpoint_arn
+        if known is not None and await _may_be_there(mode, known, ports):
+            await _delete(mode, known, ports, seen)
         there = await _find_all(mode, name, command, ports)
         for endpoint in there:
-            gone = await ports.aws.bedrock.delete_endpoint(mode, endpoint.arn)
-            seen.anything = True
-            seen.deleted.extend([endpoint.arn] if gone else [])
+            ports.signal(RemoteStatusChanged(what="endpoint", arn=endpoint.arn, status=endpoint.status))
+            if endpoint.arn != known:
+                await _delete(mode, endpoint.arn, ports, seen)
         return there
 
     doing, unseen = "deleting the endpoint", Unseen()
@@ -134,8 +140,6 @@ async def _delete_endpoints(command: Release, ports: Ports, seen: _Seen) -> None
             if not there:
                 break
             unseen = Unseen()
-            for endpoint in there:
-                ports.signal(RemoteStatusChanged(what="endpoint", arn=endpoint.arn, status=endpoint.status))
         unseen = unseen.another(now := ports.clock.elapsed())
         expected = command.endpoint_arn is not None or seen.anything
         # One round of stale reads must not end the release of something that is known to have been there.
@@ -144,11 +148,25 @@ async def _delete_endpoints(command: Release, ports: Ports, seen: _Seen) -> None
         await ports.clock.sleep(ports.poll.gone_after / (LOOKS_UNTIL_GONE - 1))
 
 
+async def _may_be_there(mode: ServingMode, arn: str, ports: Ports) -> bool:
+    try:
+        return await ports.aws.bedrock.find_endpoint(mode, arn) is not None
+    except AwsUnavailable as error:
+        ports.trouble("looking for the endpoint", error)
+        return True
+
+
+async def _delete(mode: ServingMode, arn: str, ports: Ports, seen: _Seen) -> None:
+    accepted = await ports.aws.bedrock.delete_endpoint(mode, arn)
+    seen.anything = True
+    seen.deleted.extend([arn] if accepted else [])
+
+
 async def _find_all(mode: ServingMode, name: str, command: Release, ports: Ports) -> list[Endpoint]:
     """By ARN, by name and by listing; each is checked to be ours before anything is deleted."""
     bedrock = ports.aws.bedrock
-    known = [await bedrock.find_endpoint(mode, key) for key in (command.endpoint_arn, name) if key]
-    found = {endpoint.arn: endpoint for endpoint in known if endpoint is not None}
+    looked_up = [await bedrock.find_endpoint(mode, key) for key in (command.endpoint_arn, name) if key]
+    found = {endpoint.arn: endpoint for endpoint in looked_up if endpoint is not None}
     # That a name is unique among throughputs is nowhere promised.
     found |= {endpoint.arn: endpoint async for endpoint in bedrock.list_endpoints(mode, name)}
     return [

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vlm_runner.core.decide import AwaitEndpoint, RequestServing
-from vlm_runner.core.events import EndpointFailed, EndpointReady, ServingRequested
+from vlm_runner.core.decide import AwaitEndpoint, IntendServing, RequestServing
+from vlm_runner.core.events import EndpointFailed, EndpointReady, ServingIntended, ServingRequested
+from vlm_runner.core.intents import intend_serving
 from vlm_runner.core.names import TAG_UID
 from vlm_runner.core.pace import Unseen
 from vlm_runner.core.signals import RemoteStatusChanged
@@ -13,6 +14,7 @@ from vlm_runner.core.text import storable
 from vlm_runner.errors import AwsRefused
 from vlm_runner.steps.dead_man_switch import arm, deletion_time
 from vlm_runner.steps.polling import counts_as_gone, poll
+from vlm_runner.steps.questions import read_questions
 from vlm_runner.steps.registry import performs
 
 if TYPE_CHECKING:
@@ -22,6 +24,20 @@ if TYPE_CHECKING:
 
 READY = frozenset({"InService", "Active"})
 WARMING = frozenset({"Creating", "Updating"})
+
+
+@performs(IntendServing)
+async def intend(command: IntendServing, ports: Ports) -> ServingIntended:
+    """
+    What is to be rented, once the questions that it is rented for have been read.
+
+    Raises:
+        DataError: the records in S3 are not this run's any more.
+        AwsRefused, AwsUnavailable: they cannot be read.
+    """
+    run = command.run
+    await read_questions(run, ports.bucket_of(run))
+    return intend_serving(run)
 
 
 @performs(RequestServing)
