@@ -9,10 +9,11 @@ import resource
 import signal
 import socket
 import time
+from functools import cache
 from typing import Any, Final
 
 from vlm_runner.ingest.images import ImageLimits, convert_here
-from vlm_runner.ingest.inspect import MAX_SOURCE_BYTES, ImageDefect
+from vlm_runner.ingest.inspect import MAX_SOURCE_BYTES, READABLE, ImageDefect
 
 READY: Final = "ready"
 LONGEST_MESSAGE: Final = 64 * 1024
@@ -46,7 +47,7 @@ def _answer(asked: dict[str, Any], shared: int) -> dict[str, object]:
     keep_format, fit = asked.pop("keep_format"), asked.pop("fit")
     limits = ImageLimits(**asked)
     try:
-        made = convert_here(body, limits, keep_format=keep_format, fit=fit)
+        made = convert_here(body, limits, keep_format=keep_format, fit=fit, formats=_formats())
     except ImageDefect as error:
         return {"code": error.code, "reason": str(error), "hint": error.hint}
     if made.body is not body:
@@ -58,6 +59,20 @@ def _answer(asked: dict[str, Any], shared: int) -> dict[str, object]:
         "way": made.way,
         "size": len(made.body),
     }
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """What this process decodes, and no other: those formats too that are only read to be converted."""
+    from PIL import AvifImagePlugin, IcoImagePlugin, Jpeg2KImagePlugin, TiffImagePlugin  # noqa: F401, PLC0415
+
+    formats = (*READABLE, "BMP", "TIFF", "AVIF", "JPEG2000", "ICO", "PPM")
+    try:
+        import pillow_heif  # noqa: PLC0415 - an extra
+    except ImportError:
+        return formats
+    pillow_heif.register_heif_opener(thumbnails=False, decode_threads=1)
+    return (*formats, "HEIF")
 
 
 def send(channel: socket.socket, message: dict[str, object]) -> None:

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
 from vlm_runner.ingest.inspect import (
+    CONVERT,
     DAMAGED,
     DOWNSCALE,
     MAX_PIXELS,
@@ -22,6 +23,7 @@ from vlm_runner.ingest.inspect import (
     ImageDefect,
     ImageFacts,
     check_png_pixels,
+    converted_kind,
     inspect,
     kind_of,
     not_an_image,
@@ -132,9 +134,14 @@ def prepare(
     return (convert or convert_here)(body, limits, keep_format=keep_format, fit=fit)
 
 
-def examine(body: bytes, limits: ImageLimits, *, keep_format: bool, fit: bool) -> Examined:
+def examine(
+    body: bytes, limits: ImageLimits, *, keep_format: bool, fit: bool, convert: Convert | None = None
+) -> Examined:
     """
     What `prepare` makes of the image, found out without writing it wherever that is possible.
+
+    `convert`, in a process of its own, is for formats that are not decoded in this one; without it they are
+    refused.
 
     Raises:
         ImageDefect: `prepare` refuses it, for the same reason.
@@ -145,7 +152,11 @@ def examine(body: bytes, limits: ImageLimits, *, keep_format: bool, fit: bool) -
         surplus = check_png_pixels(body, facts)
         if surplus is None:
             return Examined(facts, Handling.PASSED_THROUGH)
-    examined, image = _decoded(body, facts, limits, keep_format=keep_format, fit=fit)
+    if convert is not None and (kind := converted_kind(body)) is not None:
+        made = convert(body, limits, keep_format=keep_format, fit=fit)
+        known = ImageFacts(kind.lower(), made.width, made.height, certain=False)
+        return Examined(known, Handling.CONVERTED)
+    examined, image = _decoded(body, facts, limits, READABLE, keep_format=keep_format, fit=fit)
     # Only a large image can be too large when it is written; what is written is not kept.
     if (
         image is not None
@@ -199,9 +210,16 @@ def _may_pass(image_format: str, limits: ImageLimits, *, keep_format: bool) -> b
     return image_format == "png" or (keep_format and image_format in limits.formats)
 
 
-def convert_here(body: bytes, limits: ImageLimits, *, keep_format: bool, fit: bool) -> Prepared:
+def convert_here(
+    body: bytes,
+    limits: ImageLimits,
+    *,
+    keep_format: bool,
+    fit: bool,
+    formats: tuple[str, ...] = READABLE,
+) -> Prepared:
     """Decode the image, and write it as PNG unless it can stay as it is; see `prepare`."""
-    examined, image = _decoded(body, inspect(body), limits, keep_format=keep_format, fit=fit)
+    examined, image = _decoded(body, inspect(body), limits, formats, keep_format=keep_format, fit=fit)
     if image is None:
         facts = examined.facts
         return Prepared(body, facts.format, facts.width, facts.height, examined.way)
@@ -209,17 +227,25 @@ def convert_here(body: bytes, limits: ImageLimits, *, keep_format: bool, fit: bo
 
 
 def _decoded(
-    body: bytes, container: ImageFacts | None, limits: ImageLimits, *, keep_format: bool, fit: bool
+    body: bytes,
+    container: ImageFacts | None,
+    limits: ImageLimits,
+    formats: tuple[str, ...],
+    *,
+    keep_format: bool,
+    fit: bool,
 ) -> tuple[Examined, Image | None]:
     """What it is, and its pixels as they are to be written; None where it stays as it is."""
     from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - only where something must be decoded
 
-    known = kind_of(body)
+    known = kind_of(body) or converted_kind(body)
+    if known is not None and known not in formats:
+        raise _not_read(known, body)
     try:
         with warnings.catch_warnings():
             # Of damaged metadata, which decide nothing; of large images, which are measured below.
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(body), formats=READABLE) as image:
+            with Image.open(io.BytesIO(body), formats=formats) as image:
                 return _rendered(image, body, container, limits, keep_format=keep_format, fit=fit)
     except ImageDefect:
         raise
@@ -227,14 +253,16 @@ def _decoded(
         raise ImageDefect("I134", str(error), DOWNSCALE) from None
     except UnidentifiedImageError:
         raise (
-            ImageDefect(DAMAGED[known], f"the {known}'s header is damaged") if known else not_an_image(body)
+            ImageDefect(DAMAGED.get(known, "I129"), f"the {known}'s header is damaged")
+            if known
+            else not_an_image(body)
         ) from None
     except MemoryError:
         raise ImageDefect("I134", "decoding the image takes too much memory", DOWNSCALE) from None
     # On damaged files Pillow raises far more than it documents (SyntaxError, TypeError, struct.error, ...).
     except Exception as error:
         said = " ".join(str(error).split())[:200]
-        code = "I137" if "too large" in said.lower() else DAMAGED.get(known or "", "I110")
+        code = "I137" if "too large" in said.lower() else DAMAGED.get(known, "I129") if known else "I110"
         raise ImageDefect(code, f"the image cannot be decoded ({type(error).__name__}: {said})") from error
 
 
@@ -255,6 +283,8 @@ def _rendered(
     oversize = max(image.size) > limits.max_side or len(body) > limits.max_bytes
     original, frames = (image.format or "").lower(), getattr(image, "n_frames", 1)
     image.load()
+    if image.width * image.height > MAX_PIXELS:  # an ICO's header may say less than the image in it
+        raise too_many_pixels(*image.size)
     turn = _orientation(image)
     facts = ImageFacts(
         original,
@@ -276,6 +306,13 @@ def _rendered(
     if max(plain.size) > limits.max_side:
         plain.thumbnail((limits.max_side, limits.max_side))
     return Examined(facts, Handling.CONVERTED), plain
+
+
+def _not_read(kind: str, body: bytes) -> ImageDefect:
+    if kind == "HEIF":
+        hint = "Install it with: pip install 'vlm-runner[heic]'; or convert the image to PNG in the dataset."
+        return ImageDefect("I113", "the image is HEIC, whose decoder is not installed", hint)
+    return not_an_image(body)
 
 
 def _orientation(image: Image) -> int:
@@ -310,6 +347,8 @@ def _plain_mode(image: Image) -> Image:
         return image
     if image.mode.startswith("I"):
         return _eight_bits(image)
+    if image.mode == "F":
+        raise ImageDefect("I113", "the image has fractions for pixels", CONVERT)
     if image.mode == "1" and "transparency" not in image.info:
         return image.convert("L")
     transparent = image.mode in {"LA", "PA"} or "transparency" in image.info
@@ -317,11 +356,19 @@ def _plain_mode(image: Image) -> Image:
 
 
 def _eight_bits(image: Image) -> Image:
-    """16 bits scaled to 8, which Pillow's own convert("L") clips."""
+    """
+    16 bits scaled to 8, which Pillow's own convert("L") clips.
+
+    Raises:
+        ImageDefect: its numbers have more than 16 bits, and nobody knows which of them is white.
+    """
     import numpy as np  # noqa: PLC0415 - see `vlm_runner.ingest.png`
     from PIL import Image as Images  # noqa: PLC0415
 
-    scaled = (np.asarray(image).astype(np.uint32) + 128) // 257
+    numbers = np.asarray(image)
+    if numbers.min() < 0 or numbers.max() > 65_535:
+        raise ImageDefect("I113", "the image has 32 bits a pixel", CONVERT)
+    scaled = (numbers.astype(np.uint32) + 128) // 257
     made = Images.fromarray(scaled.astype(np.uint8))
     made.info = {name: value for name, value in image.info.items() if name != "transparency"}
     return made

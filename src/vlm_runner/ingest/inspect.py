@@ -52,10 +52,19 @@ TURNING: Final = (b"XML:com.adobe.xmp", b"Raw profile type exif", b"Raw profile 
 WEBP_UNUSUAL: Final = 0b0000_1110
 """Flags of VP8X for EXIF (8), XMP (4) and animation (2), says the WebP container specification."""
 DAMAGED: Final = {"JPEG": "I124", "GIF": "I125", "WEBP": "I126", "PNG": "I127"}
+CONVERTED: Final = (
+    (b"BM", "BMP"), (b"II*\0", "TIFF"), (b"MM\0*", "TIFF"), (b"\0\0\1\0", "ICO"),
+    (b"\0\0\0\x0cjP  ", "JPEG2000"), (b"\xff\x4f\xff\x51", "JPEG2000"),
+)  # fmt: skip
+"""How formats begin that are only read to be converted, in another process, and their names in Pillow."""
+BRANDS: Final = {
+    b"avif": "AVIF", b"avis": "AVIF",
+    b"heic": "HEIF", b"heix": "HEIF", b"heim": "HEIF", b"heis": "HEIF", b"mif1": "HEIF", b"msf1": "HEIF",
+}  # fmt: skip
+"""Of the file format that AVIF and HEIC share (ISO/IEC 23008-12, section 10)."""
 OTHERS: Final = (
-    (b"BM", "BMP"), (b"II*\0", "TIFF"), (b"MM\0*", "TIFF"), (b"%PDF", "PDF"), (b"8BPS", "PSD"),
-    (b"\0\0\1\0", "ICO"), (b"\xff\x0a", "JPEG XL"), (b"\0\0\0\x0cJXL ", "JPEG XL"), (b"\x8aMNG", "MNG"),
-    (b"qoif", "QOI"), (b"P6", "PPM"), (b"P5", "PGM"), (b"DDS ", "DDS"), (b"\x76\x2f\x31\x01", "OpenEXR"),
+    (b"%PDF", "PDF"), (b"8BPS", "PSD"), (b"\xff\x0a", "JPEG XL"), (b"\0\0\0\x0cJXL ", "JPEG XL"),
+    (b"\x8aMNG", "MNG"), (b"qoif", "QOI"), (b"DDS ", "DDS"), (b"\x76\x2f\x31\x01", "OpenEXR"),
 )  # fmt: skip
 REPLACE: Final = "Replace it, or leave the row out."
 DOWNSCALE: Final = "Downscale it in the dataset."
@@ -137,6 +146,23 @@ def kind_of(body: bytes) -> str | None:
     return "WEBP" if body[:4] == b"RIFF" and body[8:12] == b"WEBP" else None
 
 
+def converted_kind(body: bytes) -> str | None:
+    """
+    The format that the first bytes promise, of those that are only read to be converted, in Pillow's words.
+
+    AVIF's own brand may stand behind a general one.
+    """
+    if body[4:8] == b"ftyp":
+        size = min(int.from_bytes(body[:4], "big"), 256)
+        brands = [body[8:12], *(body[at : at + 4] for at in range(16, size - 3, 4))]
+        if {b"avif", b"avis"}.intersection(brands):
+            return "AVIF"
+        return next((BRANDS[brand] for brand in brands if brand in BRANDS), None)
+    if re.match(rb"P[1-6][ \t\r\n#]", body):
+        return "PPM"
+    return next((name for magic, name in CONVERTED if body.startswith(magic)), None)
+
+
 def not_an_image(body: bytes) -> ImageDefect:
     """What `body` is instead of an image that is read."""
     head = body[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
@@ -148,12 +174,14 @@ def not_an_image(body: bytes) -> ImageDefect:
         return ImageDefect("I111", "the file is an SVG", CONVERT)
     if re.match(rb"<(!doctype html|html|head|body)|\{|not found|error", head):
         return ImageDefect("I112", f"the file is a text: {body[:40].decode('utf-8', 'replace')!r}")
-    for magic, name in OTHERS:
-        if body.startswith(magic):
-            return ImageDefect("I113", f"the image is {name}, which is not read", CONVERT)
+    other = next((name for magic, name in OTHERS if body.startswith(magic)), None)
+    if (name := converted_kind(body) or other) is not None:
+        return ImageDefect(
+            "I113", f"the image is {name}, which is not read{'' if other else ' here'}", CONVERT
+        )
     if body[4:8] == b"ftyp":
         brand = body[8:12].decode("latin-1").strip().upper()
-        return ImageDefect("I113", f"the image is {brand} (AVIF or HEIC), which is not read", CONVERT)
+        return ImageDefect("I113", f"the file is {brand} (a video, or an image that is not read)", CONVERT)
     return ImageDefect("I110", f"the file begins with {body[:8]!r}, which is not a PNG, JPEG, WebP or GIF")
 
 

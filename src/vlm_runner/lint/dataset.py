@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from vlm_runner import preflight
 from vlm_runner.errors import RowError
+from vlm_runner.ingest.converters import Converters
 from vlm_runner.ingest.images import Examined, Handling, examine, limits_of, size_defects
 from vlm_runner.ingest.inspect import ImageDefect, inspect
 from vlm_runner.lint.finding import LintReport, Location, Severity, SubsetStats
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
     from vlm_runner.dataset.rows import Opened, Row, Subset
-    from vlm_runner.ingest.images import ImageLimits
+    from vlm_runner.ingest.images import Convert, ImageLimits
     from vlm_runner.lint.finding import Finding
     from vlm_runner.models import Catalogue, ModelProfile
     from vlm_runner.prompts.problem import RenderProblem
@@ -90,23 +91,26 @@ def lint_dataset(
     )
     relations, done = Relations(), 0
     skips = spec.dataset.on_bad_row == "skip"
-    for subset, held_out in ((opened.train, False), (opened.validation, True)):
-        if subset is None:
-            continue
-        stats = report.census[subset.name] = SubsetStats()
-        work = partial(_check, subset=subset, spec=spec, profile=profile, prompt=prompt)
-        for checked in each(subset.scan(), work, threads=threads):
-            report.findings += checked.findings if not skips else map(_skipped, checked.findings)
-            if checked.identity is not None:
-                report.findings += relations.check(
-                    checked.identity, subset=subset.name, row=checked.row, held_out=held_out
-                )
-            count(stats, checked)
-            done += 1
-            if progress is not None:
-                progress(done)
-        if skips:
-            report.findings += _too_many_skipped(stats, subset.name, spec.dataset.max_bad_rows)
+    with Converters() as converters:
+        for subset, held_out in ((opened.train, False), (opened.validation, True)):
+            if subset is None:
+                continue
+            stats = report.census[subset.name] = SubsetStats()
+            work = partial(
+                _check, subset=subset, spec=spec, profile=profile, prompt=prompt, convert=converters
+            )
+            for checked in each(subset.scan(), work, threads=threads):
+                report.findings += checked.findings if not skips else map(_skipped, checked.findings)
+                if checked.identity is not None:
+                    report.findings += relations.check(
+                        checked.identity, subset=subset.name, row=checked.row, held_out=held_out
+                    )
+                count(stats, checked)
+                done += 1
+                if progress is not None:
+                    progress(done)
+            if skips:
+                report.findings += _too_many_skipped(stats, subset.name, spec.dataset.max_bad_rows)
     report.findings = _each_template_once(report.findings)
     report.findings += relations.check_answers(opened.train.name)
     report.findings += check_counts(
@@ -183,22 +187,31 @@ def _advice(spec: RunSpec, profile: ModelProfile, rows: int) -> Iterator[Finding
 
 
 def _check(
-    row: Row | RowError, *, subset: Subset, spec: RunSpec, profile: ModelProfile, prompt: Prompt
+    row: Row | RowError,
+    *,
+    subset: Subset,
+    spec: RunSpec,
+    profile: ModelProfile,
+    prompt: Prompt,
+    convert: Convert,
 ) -> Checked:
     if isinstance(row, RowError):
         found = rule(row.code or "I106").found(
             row.reason, Location(subset.name, row.row, row.field), fixes="skip"
         )
         return Checked(row.row or 0, (found,))
-    look = _RowCheck(row, subset, spec, profile)
+    look = _RowCheck(row, subset, spec, profile, convert)
     return look.record(prompt, look.images())
 
 
 class _RowCheck:
     """Checks one row, and collects its findings."""
 
-    def __init__(self, row: Row, subset: Subset, spec: RunSpec, profile: ModelProfile) -> None:
+    def __init__(
+        self, row: Row, subset: Subset, spec: RunSpec, profile: ModelProfile, convert: Convert
+    ) -> None:
         self._row, self._subset, self._spec, self._profile = row, subset, spec, profile
+        self._convert = convert
         self._found: list[Finding] = []
 
     def _add(self, code: str, message: str, field: str, **more: Any) -> None:
@@ -233,7 +246,9 @@ class _RowCheck:
         images, limits = self._spec.images, limits_of(self._profile)
         at = Location(self._subset.name, self._row.index, field)
         try:
-            examined = examine(body, limits, keep_format=images.format == "keep", fit=images.fit)
+            examined = examine(
+                body, limits, keep_format=images.format == "keep", fit=images.fit, convert=self._convert
+            )
         except ImageDefect as error:
             self._found += [defect(one, self._profile, at) for one in _all_defects(error, body, limits)]
             return None

@@ -86,7 +86,7 @@ _TABLE: tuple[tuple[str, Severity, str, str, str, str], ...] = (
     ("I110", E, "not an image", "Bedrock decodes every image before it trains.", PREPARE, _SKIP),
     ("I111", E, "SVG", "Models take pixels; an SVG has none.", PREPARE, "Draw it as PNG in the dataset."),
     ("I112", E, "HTML or text as an image", "A download often saves an error page as its image.", OURS, _SKIP),
-    ("I113", E, "other image format", "Only PNG, JPEG, GIF and WebP are read.", PREPARE, "Convert it to PNG."),
+    ("I113", E, "other image format", "Models take PNG, JPEG, GIF and WebP; not all others are converted.", PREPARE, "Convert it to PNG."),
     ("I114", E, "Git LFS pointer", "The file is a pointer to the image.", OURS, "Run: git lfs pull"),
     # ── images: whether they are whole ──────────────────────────────────────────────────────────────────────
     ("I120", E, "PNG cut off", "A PNG ends with its IEND chunk.", PNG, _SKIP),
@@ -98,6 +98,7 @@ _TABLE: tuple[tuple[str, Severity, str, str, str, str], ...] = (
     ("I126", E, "WebP damaged", "The WebP is cut off, or cannot be decoded.", OURS, _SKIP),
     ("I127", E, "PNG cannot be decoded", "A decoder refuses what the file holds.", OURS, _SKIP),
     ("I128", N, "bytes after the image", "Bytes follow the end of the image; decoders ignore them.", PNG, "Nothing."),
+    ("I129", E, "other image damaged", "An image that was to be converted cannot be decoded.", OURS, _SKIP),
     # ── images: their size ──────────────────────────────────────────────────────────────────────────────────
     ("I130", E, "too many bytes", "The model limits an image's bytes.", PREPARE, "Make it smaller."),
     ("I131", E, "too wide", "The model limits an image's sides.", PREPARE, "Make it smaller."),
