@@ -165,3 +165,24 @@ def test_steps_of_several_lines_are_their_mean_and_come_in_order() -> None:
 
     assert found.points == ((5.0, 3.0), (6.0, 2.0), (7.0, 4.0))
     assert found.epochs == (5.0, 6.0)
+
+
+async def test_each_image_of_each_row_has_its_share_of_a_reports_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    s3, objects = bucket()
+    s3.put("bucket", "a.png", picture(1, 40))
+    rows = [row(0, "s3://bucket/a.png"), row(1, *["s3://bucket/a.png"] * 3)]
+    s3.put("bucket", ANSWERS, "\n".join(map(to_line, rows)).encode())
+    asked: list[int] = []
+
+    def share(images: int) -> int:
+        asked.append(images)
+        return 10_000
+
+    monkeypatch.setattr("vlm_runner.report.collect.budget", share)
+
+    found = await collect(fold(history()), objects)
+
+    assert asked == [4]
+    assert [len(found.thumbnails[number]) for number in (0, 1)] == [1, 3]
