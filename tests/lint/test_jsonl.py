@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from vlm_runner.lint.jsonl import Lines
 from vlm_runner.models import find
 
 from .pictures import BAD as PICTURES
-from .records import BAD, BUCKET, KEY, LLAMA, NOVA, bent, good, line, lint
+from .records import ANSWER, BAD, BUCKET, KEY, LLAMA, NOVA, USER, bent, good, line, lint
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,21 @@ def test_a_bad_image_is_found_on_its_line(name: str) -> None:
     report = lint(line(good()), read=lambda _bucket, _key: body)
 
     assert code in {finding.code for finding in report.findings if finding.row == 0}
+
+
+@pytest.mark.parametrize(
+    ("turns", "code", "field"),
+    [
+        ([USER, ANSWER, USER], "J322", "messages[2]"),
+        ([USER], "J322", "messages[0]"),
+        ([USER, USER, ANSWER], "J320", "messages[1]"),
+        ([ANSWER, USER, ANSWER], "J319", "messages[0]"),
+    ],
+)
+def test_a_turn_out_of_order_is_named_by_its_place(turns: list[Any], code: str, field: str) -> None:
+    report = lint(line(bent("messages", turns)))
+
+    assert [finding.field for finding in report.findings if finding.code == code] == [field]
 
 
 def test_every_finding_says_why_and_what_to_do(report: LintReport) -> None:
