@@ -19,6 +19,7 @@ from .test_dataset import spec_of
 
 NOVA = find("amazon.nova-lite-v1:0:300k")
 LLAMA = find("meta.llama3-2-11b-instruct-v1:0:128k")
+LLAMA_WITHOUT_WORDS = LLAMA.model_copy(update={"text": LLAMA.text.model_copy(update={"reserved": ()})})
 
 
 def checked(**facts: Any) -> Checked:
@@ -177,6 +178,12 @@ def test_each_word_that_a_model_may_take_for_a_mark_is_found_unless_it_is_reserv
     assert found.code == ("T222" if word in PLACEHOLDERS else "T221")
     assert f"'{word}' at character 18: …6789 abcdef {word.upper()} uvwxyz 0123…" in found.message
     assert (found.value, found.fixes) == (word, "strip")
+
+
+def test_a_word_at_the_very_beginning_is_shown_whole() -> None:
+    (found,) = check_text("<|eot_id|> and more of the text", LLAMA_WITHOUT_WORDS, Location())
+
+    assert found.message == "'<|eot_id|>' at character 0: …<|eot_id|> and more of…"
 
 
 @pytest.mark.parametrize(

@@ -269,6 +269,29 @@ def test_how_much_to_cut_is_said_and_is_enough(tmp_path: Path) -> None:
     assert lint(spec_of(source, prompt=prompt)).codes["T230"] == 0
 
 
+def test_no_more_is_to_be_cut_than_the_rest_of_the_record_needs(tmp_path: Path) -> None:
+    """To the token, of four characters: the limit without what the record has beside its HTML."""
+    short = lint(spec_of(write(tmp_path / "short", [row(0, html="abcd")]))).census["train"].longest
+    long = lint(spec_of(write(tmp_path / "long", [row(0, html="abcd" * 33_000)])))
+    (finding,) = [finding for finding in long.findings if finding.code == "T232"]
+
+    assert f"html[:{(find(NOVA).tokens.per_record - short + 1) * 4}]" in finding.fix
+
+
+def test_where_the_whole_record_is_too_long_the_cut_is_enough_and_no_more(tmp_path: Path) -> None:
+    """The HTML alone would fit; with the image and the answer it does not."""
+    source = write(tmp_path, [row(0, html="abcd" * 31_990), *[row(number) for number in range(1, 9)]])
+    prompt = {"user": "Judge. {{ html }}", "assistant": "{{ output }}"}
+    report = lint(spec_of(source, prompt=prompt))
+    (finding,) = [finding for finding in report.findings if finding.code == "T230"]
+    cut = finding.fix.partition("{{ ")[2].partition(" }}")[0]
+
+    shorter = lint(spec_of(source, prompt=prompt | {"user": f"Judge. {{{{ {cut} }}}}"}))
+
+    assert report.codes["T232"] == 0
+    assert (shorter.codes["T230"], shorter.codes["T231"]) == (0, 1)
+
+
 SPEC = """\
 # my run
 [dataset]
