@@ -39,7 +39,8 @@ def assert_fits(words: Sequence[str], stdout: str) -> None:
     if name is None or not stdout.strip():
         return
     for text in stdout.splitlines() if name == "events" else [stdout]:
-        assert problems(name, json.loads(text)) == []
+        found = problems(name, json.loads(text))
+        assert not found, found
 
 
 @cache

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+import tomlkit
 
-from vlm_runner.errors import UsageError
+from vlm_runner.cli.options import Where
+from vlm_runner.cli.resolve import settings_for
+from vlm_runner.errors import UsageError, VlmRunnerError
+from vlm_runner.redact import one_line
+from vlm_runner.spec import DatasetSpec
 
-TEMPLATE = """\
-# What one run shall do. Start it with: vlm-runner start {name}
-# What costs money has no default: look at [model], [training] and [serving].
+if TYPE_CHECKING:
+    from vlm_runner.cli.suggest import Suggestion
 
+DEFAULT_SOURCE = "doodoo77/For_VLM_accessibility"
+
+DATASET = """\
 [dataset]
 source = {source}                # Hub id, local folder or file, or saved dataset
 # revision = "main"              # resolved to a commit at start, and kept
@@ -24,14 +32,26 @@ split = "train"
 # group_column = "site"          # rows of one site stay on one side of validation_fraction
 # drop_duplicates = true
 # on_bad_row = "skip"            # default: one row that cannot be used ends the run, and is named
+"""
 
+PROMPT = """\
 [prompt]
 preset = "accessibility"         # or system, user and assistant templates (Jinja2) over the columns
 # preset = "accessibility-regions"     # a column of lists: first the whole page, then regions of it
-# preset = "qa"                  # columns question and answer
-# preset = "messages"            # a column of OpenAI's messages, their texts
+# preset = "qa"                  # columns question and answer, which may be a list of right ones
+# preset = "caption"             # column caption
+# preset = "messages"            # a column of turns with role and content, as OpenAI and TRL have them
+# preset = "openai-vision"       # the same with the images in it: OpenAI's vision fine-tuning
+# preset = "sharegpt"            # a column of turns with from and value, as LLaVA has them
 # strip = ["<image>"]            # words to remove from the rendered texts, ignoring case
+"""
 
+TEMPLATE = """\
+# What one run shall do. Start it with: vlm-runner start {name}
+# What costs money has no default: look at [model], [training] and [serving].
+
+{dataset}
+{prompt}
 [images]
 format = "png"                   # "keep" sends JPEG, WebP and GIF as they are
 # fit = true                     # downscale what is larger than the model takes
@@ -80,29 +100,91 @@ region = {region}
 """
 
 
+LONGEST_COMMENT = 400
+"""Characters."""
+LOOKED_AT = 8
+"""Rows: enough to tell a shape, and little to download."""
+
+
 @click.command()
 @click.argument("spec_file", metavar="[FILE]", default="run.toml", type=click.Path(dir_okay=False))
-@click.option("--source", default="doodoo77/For_VLM_accessibility", show_default=True, help="The dataset.")
+@click.option("--source", metavar="X", help="The dataset: a few of its rows are looked at.")
 @click.option("--role-arn", default="arn:aws:iam::123456789012:role/bedrock-sft", help="The job's role.")
 @click.option("--region", default="us-east-1", show_default=True, help="Where Nova is fine-tuned.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
-def init(spec_file: str, source: str, role_arn: str, region: str, *, force: bool) -> None:
+def init(spec_file: str, source: str | None, role_arn: str, region: str, *, force: bool) -> None:
     """Write a commented spec for Amazon Nova Lite.
 
-    FILE is run.toml by default.
+    FILE is run.toml by default. With --source the spec fits that dataset: its splits, columns and preset,
+    each with the reason; what is unsure is marked, with the choices.
 
     \b
     Example:
         vlm-runner init --source ./my-dataset --role-arn arn:aws:iam::111122223333:role/sft
     """
     path = Path(spec_file)
-    values = {"source": source, "role_arn": role_arn, "region": region}
+    if path.exists() and not force:
+        raise UsageError(f"{path} exists already.", hint="Overwrite it with: --force")
+    dataset, prompt, unsure = sections(source)
+    values = {"role_arn": role_arn, "region": region}
     # A JSON string is a TOML basic string too.
-    text = TEMPLATE.format(name=spec_file, **{key: json.dumps(value) for key, value in values.items()})
+    quoted = {key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
+    text = TEMPLATE.format(name=spec_file, dataset=dataset, prompt=prompt, **quoted)
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with path.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise UsageError(f"{path} exists already.", hint="Overwrite it with: --force") from None
+    path.write_text(text, encoding="utf-8")
+    for each in unsure:
+        click.echo(f"Unsure: {each}.", err=True)
     click.echo(f"Wrote {path}. Edit it, then: vlm-runner start {path}", err=True)
+
+
+def sections(source: str | None) -> tuple[str, str, list[str]]:
+    """`[dataset]` and `[prompt]` for a source, and what is unsure about them."""
+    shown = json.dumps(source or DEFAULT_SOURCE, ensure_ascii=False)
+    if source is None:
+        return DATASET.format(source=shown), PROMPT, []
+    from vlm_runner.cli.suggest import suggest  # noqa: PLC0415 - `init` without a source needs none of it
+    from vlm_runner.dataset.source import peek  # noqa: PLC0415 - 1.5 s of CPU
+
+    settings = settings_for(Where(None, None, None, None))
+    token = settings.hf_token.get_secret_value() if settings.hf_token is not None else None
+    try:
+        looked = peek(DatasetSpec(source=source), LOOKED_AT, token=token, endpoint=settings.hf_endpoint)
+    except VlmRunnerError as error:
+        said = _comment(error.message).rstrip(".")
+        note = f"# The dataset could not be looked at: {said}\n"
+        return note + DATASET.format(source=shown), PROMPT, [f"the dataset could not be looked at: {said}"]
+    made = suggest(looked)
+    return _dataset_section(shown, made), _prompt_section(made), made.unsure
+
+
+def _dataset_section(source: str, made: Suggestion) -> str:
+    lines = [f"# Written after a look at its first rows: {_comment('; '.join(made.seen))}."]
+    lines += [f"# UNSURE: {_comment(each)}." for each in made.unsure]
+    lines += ["[dataset]", f"source = {source}"]
+    lines += [_line(key, value, why) for key, value, why in made.dataset]
+    if made.columns:
+        pairs = ", ".join(f"{role} = {_toml(name)}" for role, name in made.columns.items())
+        lines.append(f"columns = {{ {pairs} }}")
+    lines += [
+        '# on_bad_row = "skip"            # default: a row that cannot be used ends the run, and is named'
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _prompt_section(made: Suggestion) -> str:
+    lines = ["[prompt]", *(_line(key, value, why) for key, value, why in made.prompt)]
+    lines += ["# Or another preset, or templates of your own: see docs/your-data.md."]
+    return "\n".join(lines) + "\n"
+
+
+def _line(key: str, value: Any, why: str) -> str:
+    return f"{f'{key} = {_toml(value)}':<32} # {_comment(why)}"
+
+
+def _comment(text: str) -> str:
+    """Column names and messages are a stranger's: they must not end the comment."""
+    return one_line(text, LONGEST_COMMENT)
+
+
+def _toml(value: Any) -> str:
+    return str(tomlkit.item(value).as_string())

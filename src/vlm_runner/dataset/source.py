@@ -8,7 +8,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vlm_runner.dataset.addresses import Addresses
 from vlm_runner.dataset.cells import has_text, labels_in
@@ -111,6 +111,50 @@ def open_dataset(
     train, validation = subsets[0], subsets[1] if len(subsets) > 1 else None
     fingerprint = digest_of([subset.fingerprint for subset in subsets])
     return Opened(train, validation, source.revision, fingerprint)
+
+
+@dataclass(frozen=True, slots=True)
+class Peek:
+    """A few rows of a source, before anything is known about it."""
+
+    splits: tuple[str, ...]
+    split: str
+    """The one that the rows are from."""
+    num_rows: int
+    """Of that split; of a remote source at least so many."""
+    columns: tuple[str, ...]
+    rows: tuple[dict[str, Any], ...]
+    """As the source holds them: an image is its bytes and path, or whatever the column has."""
+
+
+def peek(
+    spec: DatasetSpec,
+    rows: int,
+    *,
+    token: str | None = None,
+    endpoint: str | None = None,
+    cache_dir: Path | None = None,
+) -> Peek:
+    """
+    The first `rows` of the split `spec.split`, or of the first split if there is none of that name. Blocks.
+
+    Raises:
+        ConfigurationError, DataError: as `open_dataset`, but no column is needed.
+    """
+    source = _find(spec, token=token, endpoint=endpoint, cache=cache_folder(cache_dir))
+    if not source.splits:
+        raise DataError(f"{source.name} has no split.")
+    split = spec.split if spec.split in source.splits else source.splits[0]
+    table = source.table(split, rows)
+    cells = table.read(range(min(rows, len(table))), table.columns)
+    found = zip(*(cells[column] for column in table.columns), strict=True)
+    return Peek(
+        source.splits,
+        split,
+        len(table),
+        table.columns,
+        tuple(dict(zip(table.columns, row, strict=True)) for row in found),
+    )
 
 
 def _slices(expression: str, setting: str) -> tuple[Slice, ...]:
