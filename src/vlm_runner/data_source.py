@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vlm_runner.prompts.templates import compile_prompt
+from vlm_runner.prompts.templates import compile_prompt, images_in
 
 if TYPE_CHECKING:
     from vlm_runner.dataset.rows import Opened
@@ -22,6 +22,10 @@ def open_for(spec: RunSpec, settings: Settings, *, revision: str | None = None) 
     from vlm_runner.dataset.source import open_dataset  # noqa: PLC0415 - 1.5 s of CPU
 
     dataset = spec.dataset if revision is None else spec.dataset.model_copy(update={"revision": revision})
+    if spec.prompt.preset == "openai-vision" and dataset.columns.image is None:
+        image = images_in(dataset.columns.messages or "messages")
+        columns = dataset.columns.model_copy(update={"image": image})
+        dataset = dataset.model_copy(update={"columns": columns})
     token = settings.hf_token.get_secret_value() if settings.hf_token is not None else None
     required = compile_prompt(spec.prompt, dataset.columns).columns & {"html", "output"}
     return open_dataset(dataset, token=token, endpoint=settings.hf_endpoint, required=required)

@@ -109,10 +109,13 @@ LOOKED_AT = 8
 @click.command()
 @click.argument("spec_file", metavar="[FILE]", default="run.toml", type=click.Path(dir_okay=False))
 @click.option("--source", metavar="X", help="The dataset: a few of its rows are looked at.")
+@click.option("--config", metavar="NAME", help="Of a dataset that has several configs.")
 @click.option("--role-arn", default="arn:aws:iam::123456789012:role/bedrock-sft", help="The job's role.")
 @click.option("--region", default="us-east-1", show_default=True, help="Where Nova is fine-tuned.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
-def init(spec_file: str, source: str | None, role_arn: str, region: str, *, force: bool) -> None:
+def init(
+    spec_file: str, source: str | None, config: str | None, role_arn: str, region: str, *, force: bool
+) -> None:
     """Write a commented spec for Amazon Nova Lite.
 
     FILE is run.toml by default. With --source the spec fits that dataset: its splits, columns and preset,
@@ -125,7 +128,7 @@ def init(spec_file: str, source: str | None, role_arn: str, region: str, *, forc
     path = Path(spec_file)
     if path.exists() and not force:
         raise UsageError(f"{path} exists already.", hint="Overwrite it with: --force")
-    dataset, prompt, unsure = sections(source)
+    dataset, prompt, unsure = sections(source, config)
     values = {"role_arn": role_arn, "region": region}
     # A JSON string is a TOML basic string too.
     quoted = {key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
@@ -137,7 +140,7 @@ def init(spec_file: str, source: str | None, role_arn: str, region: str, *, forc
     click.echo(f"Wrote {path}. Edit it, then: vlm-runner start {path}", err=True)
 
 
-def sections(source: str | None) -> tuple[str, str, list[str]]:
+def sections(source: str | None, config: str | None = None) -> tuple[str, str, list[str]]:
     """`[dataset]` and `[prompt]` for a source, and what is unsure about them."""
     shown = json.dumps(source or DEFAULT_SOURCE, ensure_ascii=False)
     if source is None:
@@ -148,19 +151,22 @@ def sections(source: str | None) -> tuple[str, str, list[str]]:
     settings = settings_for(Where(None, None, None, None))
     token = settings.hf_token.get_secret_value() if settings.hf_token is not None else None
     try:
-        looked = peek(DatasetSpec(source=source), LOOKED_AT, token=token, endpoint=settings.hf_endpoint)
+        looked = peek(
+            DatasetSpec(source=source, config=config), LOOKED_AT, token=token, endpoint=settings.hf_endpoint
+        )
     except VlmRunnerError as error:
         said = _comment(error.message).rstrip(".")
         note = f"# The dataset could not be looked at: {said}\n"
         return note + DATASET.format(source=shown), PROMPT, [f"the dataset could not be looked at: {said}"]
     made = suggest(looked)
-    return _dataset_section(shown, made), _prompt_section(made), made.unsure
+    return _dataset_section(shown, config, made), _prompt_section(made), made.unsure
 
 
-def _dataset_section(source: str, made: Suggestion) -> str:
+def _dataset_section(source: str, config: str | None, made: Suggestion) -> str:
     lines = [f"# Written after a look at its first rows: {_comment('; '.join(made.seen))}."]
     lines += [f"# UNSURE: {_comment(each)}." for each in made.unsure]
     lines += ["[dataset]", f"source = {source}"]
+    lines += [f"config = {_toml(config)}"] if config is not None else []
     lines += [_line(key, value, why) for key, value, why in made.dataset]
     if made.columns:
         pairs = ", ".join(f"{role} = {_toml(name)}" for role, name in made.columns.items())

@@ -68,6 +68,11 @@ ANSWERS: Final = {"qa": "answer", "caption": "caption"}
 """The column that may hold a list of texts, each of which is right."""
 
 
+def images_in(messages: str) -> str:
+    """Where the images are that OpenAI's vision fine-tuning has in its messages, as a place in a column."""
+    return f"{messages}[].content[].image_url.url"
+
+
 @dataclass(frozen=True, slots=True)
 class Rendered:
     """What a row becomes."""
