@@ -35,6 +35,7 @@ from vlm_runner.core.failure import (
 from vlm_runner.core.retry import Failures
 from vlm_runner.core.run import Phase, Run
 from vlm_runner.core.signals import HeldElsewhere, Trouble
+from vlm_runner.core.text import storable
 from vlm_runner.core.transitions import evolve
 from vlm_runner.errors import CheckpointFull, Fenced, LeaseExpired, StillBilling, Unrecorded, VlmRunnerError
 from vlm_runner.steps.perform import perform
@@ -129,6 +130,7 @@ class Driver:
             ),
             on_trouble=lambda error: self._trouble("reaching the checkpoint", error),
         )
+        halted: str | None = None
         try:
             if self._stopping:
                 claim.shorten_deadline(STOPPING_SECONDS)
@@ -147,11 +149,12 @@ class Driver:
                 run = await self._advance(claim, until)
                 group.cancel_scope.cancel()
         except Exception as error:
+            halted = storable(str(error) or repr(error))
             await self._release_unrecorded(claim, error)
             raise
         finally:
             with anyio.CancelScope(shield=True):
-                await claim.release()
+                await claim.release(halted=halted)
         return run
 
     async def _release_unrecorded(self, claim: Claim, error: Exception) -> None:

@@ -50,3 +50,8 @@ def cache_home() -> Path:
 def pricing_endpoint() -> str | None:
     """Where botocore looks for AWS's price list, if the environment says so."""
     return os.environ.get("AWS_ENDPOINT_URL_PRICING") or os.environ.get("AWS_ENDPOINT_URL") or None
+
+
+def wants_colour() -> bool:
+    """Not with NO_COLOR (no-color.org), nor on a terminal that is called dumb."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -132,6 +132,8 @@ class RunStatusJson(RunJson):
     state: str
     """RUNNING, STOPPED, STALE, or the outcome."""
     checkpoint: str
+    halted: str | None
+    """Why the last process stopped before the run was done, if by an error."""
 
 
 class DetachedRunJson(TypedDict):

@@ -18,6 +18,11 @@ def default_checkpoint_folder() -> Path:
     return environment.state_home() / "vlm-runner"
 
 
+def runs_folder(root: Path) -> Path:
+    """Of all runs in a local store."""
+    return root.expanduser().absolute() / "runs"
+
+
 def run_folder(root: Path, run_id: str) -> Path:
     """Of one run in a local store."""
-    return root.expanduser().absolute() / "runs" / path_segment(run_id)
+    return runs_folder(root) / path_segment(run_id)

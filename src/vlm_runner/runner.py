@@ -86,6 +86,11 @@ class RunHandle:
         """The latest state that this process knows; None before the checkpoint was read."""
         return self._run
 
+    @property
+    def history(self) -> tuple[Entry, ...]:
+        """All entries that this process knows, the oldest first."""
+        return tuple(self._entries)
+
     async def events(self, *, after: int = 0) -> AsyncIterator[Entry]:
         """
         The run's entries from `after` + 1 on, past ones first and then new ones, each exactly once.

@@ -1,7 +1,10 @@
 """`status` reads a local checkpoint without its models, and shows what they would."""
 
 import hashlib
+import io
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,13 +12,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
+from tests.cli.terminal import at_terminal
 from tests.histories import after, begun, event_of
 from vlm_runner.checkpoint.document import from_bytes, to_bytes
 from vlm_runner.checkpoint.integrity import canonical
 from vlm_runner.checkpoint.process_identity import this_process
 from vlm_runner.cli import cli
+from vlm_runner.cli.painting import painted
 from vlm_runner.cli.run_view import CheckpointView, RunView, read_view
 from vlm_runner.core.events import Facts
 from vlm_runner.core.outcome import Outcome
@@ -134,4 +139,126 @@ def test_a_run_is_stale_by_the_lease_times_of_this_process(
 
     shown = CliRunner().invoke(cli, ["status", "cats", "--store", str(tmp_path)])
 
-    assert f"state           {state}" in shown.output
+    assert f"is {state}" in shown.output
+
+
+def stored(tmp_path: Path, name: str, phase: str, **changes: object) -> None:
+    """A run in a store, as its golden checkpoint has it but for `changes`."""
+    checkpoint = from_bytes((CHECKPOINTS / f"schema-1-{phase}.json").read_bytes(), where="here")
+    path = tmp_path / "runs" / name / "state.json"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(to_bytes(checkpoint.model_copy(update=changes)))
+
+
+def shown(tmp_path: Path, *words: str) -> Result:
+    return CliRunner().invoke(cli, [*words, "--store", str(tmp_path)])
+
+
+def test_a_run_that_stopped_says_why_and_how_to_go_on(tmp_path: Path) -> None:
+    stored(tmp_path, "cats", "training", holder=None, halted="The quota is used up.")
+
+    text = shown(tmp_path, "status", "cats").stdout
+
+    assert "Run cats is STOPPED in training" in text
+    assert "Why: The quota is used up." in text
+    assert "model-customization-job/" in text
+    assert "arn:aws" not in text
+    assert text.rstrip().endswith(f"Next: vlm-runner resume cats --store {tmp_path}")
+
+
+def test_phases_are_a_list_that_fills(tmp_path: Path) -> None:
+    stored(tmp_path, "cats", "training", holder=None)
+
+    lines = [line.split() for line in shown(tmp_path, "status", "cats").stdout.splitlines()]
+
+    marks = {words[1]: words[0] for words in lines if words and words[0] in {"✓", "▸", "·"}}
+    assert marks == {
+        "staging": "✓", "recording": "✓", "submitting": "✓", "training": "▸",
+        "requesting": "·", "warming": "·", "testing": "·", "releasing": "·", "reporting": "·",
+    }  # fmt: skip
+
+
+def test_past_runs_of_the_model_say_how_long_a_phase_takes(tmp_path: Path) -> None:
+    stored(tmp_path, "dogs", "done")
+    stored(tmp_path, "cats", "training", holder=None)
+
+    text = shown(tmp_path, "status", "cats").stdout
+
+    assert re.search(r"▸ training .* usually 1 min 00 s", text)
+
+
+def test_a_healthy_run_does_not_shout_about_what_it_will_delete(tmp_path: Path) -> None:
+    stored(tmp_path, "cats", "warming", holder=this_process("test"), saved_at=datetime.now(UTC))
+
+    text = shown(tmp_path, "status", "cats").output
+
+    assert "Billing: provisioned throughput vr-cats-" in text
+    assert "the run deletes it" in text
+    assert "SOMETHING" not in text
+
+
+def test_a_run_that_nobody_drives_shouts_about_what_bills(tmp_path: Path) -> None:
+    stored(tmp_path, "cats", "warming", holder=None)
+
+    text = shown(tmp_path, "status", "cats").output
+
+    assert "SOMETHING MAY STILL BILL" in text
+    assert "delete-provisioned-model-throughput" in text
+
+
+@pytest.mark.parametrize("words", [("status",), ("status", "--last"), ("events", "--last")])
+def test_the_run_that_changed_last_needs_no_name(tmp_path: Path, words: tuple[str, ...]) -> None:
+    stored(tmp_path, "old", "done")
+    stored(tmp_path, "new", "training", holder=None)
+    os.utime(tmp_path / "runs" / "old" / "state.json", (1, 1))
+
+    text = shown(tmp_path, *words).output
+
+    expected = (CHECKPOINTS / "schema-1-training.json").read_bytes()
+    if words[0] == "events":
+        assert len(text.splitlines()) == len(from_bytes(expected, where="here").history)
+    else:
+        assert str(tmp_path / "runs" / "new") in text
+
+
+def test_a_command_that_needs_a_run_says_how_to_name_one(tmp_path: Path) -> None:
+    stored(tmp_path, "cats", "done")
+
+    missing, both = shown(tmp_path, "resume"), shown(tmp_path, "resume", "cats", "--last")
+
+    assert isinstance(missing.exception, UsageError)
+    assert "--last" in str(missing.exception)
+    assert isinstance(both.exception, UsageError)
+
+
+def test_an_empty_store_has_no_last_run(tmp_path: Path) -> None:
+    assert isinstance(shown(tmp_path, "status").exception, RunNotFound)
+
+
+@pytest.mark.parametrize(
+    ("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)]
+)
+def test_colour_is_for_terminals_that_want_it(
+    tmp_path: Path, environment: dict[str, str], coloured: bool
+) -> None:
+    stored(tmp_path, "cats", "done")
+
+    screen = at_terminal("status", "cats", "--store", str(tmp_path), environment=environment)
+
+    assert ("\x1b[32m" in screen.text) == coloured
+    assert "succeeded" in screen.text
+
+
+def test_what_is_in_a_checkpoint_cannot_colour_the_screen(tmp_path: Path) -> None:
+    stored(tmp_path, "cats", "training", holder=None, halted="\x1b[31mred\x1b[0m")
+
+    screen = at_terminal("status", "cats", "--store", str(tmp_path))
+
+    assert "\x1b[31mred" not in screen.text
+    assert "red" in screen.text
+
+
+def test_a_terminal_without_the_marks_gets_plain_ones() -> None:
+    narrow = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+
+    assert painted([["✓ ", "done"], "▸ now", "é"], narrow) == "x done\n> now\né"

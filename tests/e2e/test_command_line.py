@@ -160,7 +160,7 @@ def test_status_and_list_show_what_is_there(laptop: Laptop, pages: Path) -> None
     missing = laptop.cli("status", "dogs")
 
     assert status.returncode == 0
-    assert "Run cats succeeded." in status.stdout
+    assert "Run cats succeeded in" in status.stdout
     assert [(row["run_id"], row["state"], row["may_bill"]) for row in listed] == [("cats", "SUCCEEDED", [])]
     assert missing.returncode == 102
     assert "No run 'dogs'" in missing.stderr

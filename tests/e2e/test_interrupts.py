@@ -79,4 +79,4 @@ def test_a_killed_runner_that_nobody_resumes_is_outlived_by_its_switch(
     assert not laptop.paid("provisioned_throughput")[0]["still_billing"]
     assert scheduler.list_schedules()["Schedules"] == []
     status = laptop.cli("status", "cats")
-    assert "its dead man's switch deletes it at" in status.stderr
+    assert "its dead man's switch deletes it at" in status.stdout

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from datasets import load_dataset
 from PIL import Image
 
-from .laptop import ACCOUNT, LLAMA, Laptop, notebook_dataset
+from .laptop import ACCOUNT, LLAMA, Laptop, notebook_dataset, picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,16 +124,55 @@ def test_training_alone_rents_nothing(laptop: Laptop, pages: Path) -> None:
     assert laptop.paid("provisioned_throughput") == []
 
 
-def test_a_kept_endpoint_is_handed_over_loudly(laptop: Laptop, pages: Path) -> None:
+def test_a_kept_endpoint_is_handed_over_loudly_with_how_to_call_it(
+    laptop: Laptop, pages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = laptop.spec(pages, serving='mode = "provisioned"\nkeep = true')
 
-    done = laptop.here("start", str(spec), "--yes")
+    done = laptop.here("start", str(spec), "--yes", "--run-id", "cats")
+    shown = laptop.here("status", "cats")
 
     assert done.returncode == 0, done.stderr
     (throughput,) = laptop.paid("provisioned_throughput")
     assert throughput["still_billing"]
-    assert "SOMETHING MAY STILL BILL" in done.stderr
+    assert "THE ENDPOINT IS KEPT, AND BILLS:" in done.stderr
     assert f"delete-provisioned-model-throughput --provisioned-model-id {throughput['arn']}" in done.stderr
+    for text in (done.stderr, shown.stdout):
+        assert f"aws bedrock-runtime converse --region us-east-1 --model-id {throughput['arn']}" in text
+    python = textwrap.dedent(shown.stdout.partition("or in Python:\n")[2].partition("\n\n")[0])
+    (laptop.home / "page.png").write_bytes(picture(1))
+    for name, value in laptop.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(laptop.home)
+    found: dict[str, Any] = {}
+    exec(python, found)
+    assert found["answer"]["output"]["message"]["content"][0]["text"]
+
+
+@pytest.mark.parametrize("words", [("start", "run.toml", "--yes"), ("resume", "cats"), ("cancel", "cats")])
+def test_a_command_that_finds_its_run_over_says_so(
+    laptop: Laptop, pages: Path, words: tuple[str, ...]
+) -> None:
+    spec = laptop.spec(pages, serving='mode = "none"')
+    laptop.here("start", str(spec), "--yes", "--run-id", "cats")
+    more = ("--run-id", "cats") if words[0] == "start" else ()
+
+    again = laptop.here(*words, *more)
+
+    assert again.returncode == 0
+    assert "Run cats succeeded before, at " in again.stderr
+    assert "nothing was done" in again.stderr
+    assert laptop.checkpoint("cats")["run"]["cancelled"] is None
+
+
+def test_a_run_ends_in_five_lines(laptop: Laptop, pages: Path) -> None:
+    done = laptop.here("start", str(laptop.spec(pages)), "--yes", "--run-id", "cats")
+
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["Run", "Made:", "Cost:", "Remains:", "Next:"]
+    assert "custom-model/" in lines[1]
+    assert "nothing bills by the hour" in lines[3]
+    assert lines[4].endswith("vlm-runner report cats")
 
 
 def test_the_same_spec_is_the_same_run(laptop: Laptop, pages: Path) -> None:

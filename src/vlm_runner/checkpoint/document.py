@@ -42,6 +42,8 @@ class Checkpoint(Value, frozen=True, populate_by_name=True):
     holder: Holder | None = None
     saved_at: datetime | None = None
     """When the holder last saved, by its own clock. For display: no decision depends on it."""
+    halted: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Why the last process stopped before the run was done, if by an error. For display, as above."""
     run: Run
     history: tuple[Entry, ...]
 

@@ -305,7 +305,7 @@ class Claim:
         # Taken before the write: a successor counts from its own first look, which is later.
         began = clock.elapsed()
         deadline = began + timing.spend_until
-        mine = _next(checkpoint, clock, epoch=checkpoint.epoch + 1, holder=holder)
+        mine = _next(checkpoint, clock, epoch=checkpoint.epoch + 1, holder=holder, halted=None)
         try:
             saved = await compare_and_swap(
                 store,
@@ -373,12 +373,14 @@ class Claim:
             await self._clock.sleep(self._timing.renew_every * spread)
             await self.renew()
 
-    async def release(self) -> None:
+    async def release(self, *, halted: str | None = None) -> None:
         """
         Release the run, so that a successor need not wait. A failure is harmless: the successor waits.
 
         One that could not save what happened does not let go: its successor must take over, and so doubt
         what this process may have bought.
+
+        `halted` says why this process stops before the run is done, to whoever looks at the run.
         """
         self.shorten_deadline(RELEASE_SECONDS)
         async with self._writing:
@@ -388,7 +390,8 @@ class Claim:
             if self._lost_an_entry:
                 return
             try:
-                await self._save(_next(self._checkpoint, self._clock, holder=None), may_recreate=lambda: held)
+                released = _next(self._checkpoint, self._clock, holder=None, halted=halted)
+                await self._save(released, may_recreate=lambda: held)
             except Exception as error:  # noqa: BLE001 - as above, and it must not hide what ended the drive
                 if not isinstance(error, Fenced):
                     self._on_trouble(error)

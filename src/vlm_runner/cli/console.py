@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vlm_runner.core.text import LONGEST_REASON
-from vlm_runner.redact import json_text, one_line, printable, redacted
+from vlm_runner.cli.painting import painted
+from vlm_runner.redact import json_text, printable, redacted
 
 if TYPE_CHECKING:
-    from vlm_runner.cli.run_view import RunView
+    from collections.abc import Iterable
+
+    from vlm_runner.cli.painting import Line
 
 
 def say(text: str) -> None:
@@ -28,39 +31,7 @@ def result_json(value: Any) -> None:
     click.echo(json_text(value, indent=2))
 
 
-def outcome_text(run: RunView, checkpoint: str) -> str:
-    """How a run ended, or its phase, and where its results are."""
-    headline = {
-        None: f"is in phase {run.phase}",
-        "succeeded": "succeeded",
-        "failed": "FAILED",
-        "cancelled": "was cancelled",
-    }[run.outcome.value if run.outcome is not None else None]
-    rows: list[tuple[str, str | None]] = [
-        ("reason", run.reason and one_line(run.reason, LONGEST_REASON)),
-        ("base model", run.base_model),
-        ("custom model", run.model_arn),
-        ("training loss", _number(run.training_loss)),
-        ("validation loss", _number(run.validation_loss)),
-        ("answers", run.answers_uri),
-        ("report", run.report_uri),
-        ("checkpoint", checkpoint),
-    ]
-    lines = [f"Run {run.run_id} {headline}."]
-    lines += [f"  {name:<16}{value}" for name, value in rows if value]
-    if (first := run.first_answer) is not None:
-        kind = "held-out" if first.held_out else "TRAINING (there were no held-out rows)"
-        lines += ["", f"Answer to {kind} row {first.row}:", "", _indented(first.answer)]
-    return "\n".join(lines)
-
-
-def status_text(run: RunView, checkpoint: str, state: str) -> str:
-    return f"{outcome_text(run, checkpoint)}\n  {'state':<16}{state}"
-
-
-def _indented(text: str) -> str:
-    return "\n".join(f"    {line}" for line in text.splitlines())
-
-
-def _number(value: float | None) -> str | None:
-    return None if value is None else f"{value:.4f}"
+def show(lines: Iterable[Line], *, err: bool = False) -> None:
+    """Print lines to stdout, or to stderr, in colour where that is a terminal."""
+    stream = sys.stderr if err else sys.stdout
+    click.echo(painted(lines, stream), err=err)

@@ -12,7 +12,7 @@ import click
 
 from vlm_runner.checkpoint import lease
 from vlm_runner.cli import console
-from vlm_runner.cli.options import Where, where_options
+from vlm_runner.cli.options import Where, run_argument, where_options
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.clock import SystemClock
 from vlm_runner.redact import json_text
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run_id", metavar="RUN")
+@run_argument()
 @click.option("-f", "--follow", is_flag=True, help="Keep printing new events until the run is done.")
 @click.option("--after", metavar="N", type=int, default=0, help="Only events after number N.")
 @where_options

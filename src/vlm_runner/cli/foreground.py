@@ -12,15 +12,17 @@ import shlex
 import signal
 import sys
 from contextlib import AsyncExitStack, ExitStack, contextmanager
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import anyio
 
 from vlm_runner.cli import console
-from vlm_runner.cli.billing import billing_text
+from vlm_runner.cli.billing import billing_text, cost_line, remains_line
 from vlm_runner.cli.exit_codes import NOT_FINISHED, STOPPED, halted_exit_code, run_exit_code
 from vlm_runner.cli.exit_message import write_exit_message
+from vlm_runner.cli.run_text import Reach, already_over, call_lines, end_lines
 from vlm_runner.cli.run_view import RunView
 from vlm_runner.errors import ConfigurationError, Stopped, Unrecorded
 from vlm_runner.prices import priced_catalogue
@@ -30,13 +32,14 @@ from vlm_runner.watch.log import LogWatcher, configure_logging
 from vlm_runner.watch.progress import ProgressWatcher
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from anyio.abc import TaskStatus
 
     from vlm_runner.bus import Watcher
     from vlm_runner.cli.options import Where
+    from vlm_runner.core.events import Entry
     from vlm_runner.core.run import Run
     from vlm_runner.json_output import RunResultJson
     from vlm_runner.runner import RunHandle
@@ -105,9 +108,17 @@ class DriveResult:
     """How an attached drive ended: a run, perhaps with the error that halted it."""
 
     def __init__(
-        self, run: Run | None, error: BaseException | None, checkpoint: str, *, timed_out: bool
+        self,
+        run: Run | None,
+        error: BaseException | None,
+        checkpoint: str,
+        *,
+        timed_out: bool,
+        history: Sequence[Entry] = (),
+        over_before: bool = False,
     ) -> None:
         self.run, self.error, self.checkpoint, self.timed_out = run, error, checkpoint, timed_out
+        self.history, self.over_before = history, over_before
 
 
 async def _drive(
@@ -122,17 +133,27 @@ async def _drive(
         obeying = _SignalHandler(settings, flags)
         async with anyio.create_task_group() as group:
             await group.start(obeying.signals)
+            over_before = False
             with obeying.beginning:
                 obeying.handle = await begin(runner)
+                over_before = obeying.handle.run is not None and obeying.handle.run.done
             timed_out = obeying.handle is not None and not await _ended_within(obeying.handle, timeout)
             group.cancel_scope.cancel()
         if (handle := obeying.handle) is None:
             raise Stopped("Stopped before anything was begun.", hint="Give the same command again.")
-        where = runner.store.locate(handle.run_id)
+        run, error = handle.run, None
         try:
-            return DriveResult(await handle.result(), None, where, timed_out=timed_out)
-        except Exception as error:  # noqa: BLE001 - returned together with the run
-            return DriveResult(handle.run, error, where, timed_out=timed_out)
+            run = await handle.result()
+        except Exception as raised:  # noqa: BLE001 - returned together with the run
+            error = raised
+        return DriveResult(
+            run,
+            error,
+            runner.store.locate(handle.run_id),
+            timed_out=timed_out,
+            history=handle.history,
+            over_before=over_before,
+        )
 
 
 async def _ended_within(handle: RunHandle, seconds: float | None) -> bool:
@@ -175,7 +196,11 @@ class _SignalHandler:
 
 
 def _leave_at_once(handle: RunHandle | None, settings: Settings, flags: list[str]) -> None:
-    if handle is not None and handle.run is not None and (warning := billing_text(handle.run, settings)):
+    if (
+        handle is not None
+        and handle.run is not None
+        and (warning := billing_text(handle.run, settings, Reach(flags)))
+    ):
         console.say(warning)
     if handle is not None:
         console.say(resume_line(handle.run_id, flags))
@@ -190,7 +215,7 @@ def resume_line(run_id: str, flags: list[str]) -> str:
 
 def conclude(ended: DriveResult, settings: Settings, *, as_json: bool, flags: list[str]) -> int:
     """Print result, error and warnings, each to its place; the exit code."""
-    run = ended.run
+    run, reach = ended.run, Reach(flags)
     if run is None:
         raise ended.error if ended.error is not None else Stopped("Stopped.")
     if as_json:
@@ -201,21 +226,42 @@ def conclude(ended: DriveResult, settings: Settings, *, as_json: bool, flags: li
         }
         console.result_json(shown)
     elif run.done:
-        console.result(console.outcome_text(RunView.of(run), ended.checkpoint))
-    code = run_exit_code(RunView.of(run)) if ended.error is None else halted_exit_code(ended.error, run)
+        _say_the_end(run, ended, settings, reach)
+    view = RunView.of(run)
+    code = run_exit_code(view) if ended.error is None else halted_exit_code(ended.error, run)
     if ended.error is not None and not run.done:
-        console.say(f"vlm-runner: {ended.error}")
-        console.say(f"The run is in phase {run.phase}. {resume_line(run.run_id, flags)}")
         code = NOT_FINISHED if ended.timed_out else code
+        console.say(f"vlm-runner: {ended.error}")
         if run.job is not None and run.may_train and not isinstance(ended.error, Stopped):
             console.say(
                 f"The customization job goes on, and is paid, while nobody waits for it: {run.job.arn}"
             )
-    if not isinstance(ended.error, Unrecorded) and (warning := billing_text(run, settings)):
+        if not isinstance(ended.error, Unrecorded):  # it says itself what became of the endpoint
+            warning = billing_text(run, settings, reach)
+            console.say(warning or f"Nothing bills by the hour. The run is in phase {run.phase}.")
+        console.say(resume_line(run.run_id, flags))
+    elif warning := billing_text(run, settings, reach):
         console.say(warning)
+        if not as_json:
+            console.show(call_lines(view), err=True)
     if word := _text(ended.error) or run.reason:
         write_exit_message(word)
     return code
+
+
+def _say_the_end(run: Run, ended: DriveResult, settings: Settings, reach: Reach) -> None:
+    """Five lines on stdout; where the run was over before this command, a sentence that says so."""
+    view, now = RunView.of(run), datetime.now(UTC)
+    if ended.over_before:
+        console.say(already_over(view, "nothing was done", reach))
+    lines = end_lines(
+        view,
+        (run.updated_at - run.created_at).total_seconds(),
+        cost=cost_line(run, ended.history, settings, now),
+        remains=remains_line(run, settings),
+        reach=reach,
+    )
+    console.show(lines)
 
 
 def _text(error: BaseException | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import anyio
@@ -10,7 +11,9 @@ from vlm_runner.checkpoint import lease
 from vlm_runner.cli import console
 from vlm_runner.cli.billing import billing_text
 from vlm_runner.cli.exit_codes import run_exit_code
+from vlm_runner.cli.past_runs import usual_times
 from vlm_runner.cli.resolve import settings_for
+from vlm_runner.cli.run_text import Reach, status_lines
 from vlm_runner.cli.run_view import CheckpointView, state_of
 from vlm_runner.report.summary import summary
 from vlm_runner.stores import opened_store
@@ -29,12 +32,19 @@ def show_full_status(run_id: str, where: Where, *, as_json: bool) -> int:
     run, seen = checkpoint.run, CheckpointView.of(checkpoint)
     state = state_of(seen, settings.lease.takeover_after)
     if as_json:
-        shown: RunStatusJson = {**summary(run, checkpoint.history), "state": state, "checkpoint": location}
+        shown: RunStatusJson = {
+            **summary(run, checkpoint.history),
+            "state": state,
+            "checkpoint": location,
+            "halted": seen.halted,
+        }
         console.result_json(shown)
     else:
-        console.result(console.status_text(seen.run, location, state))
-        if warning := billing_text(run, settings):
-            console.say(warning)
+        reach = Reach(where.repeated(settings))
+        usual = usual_times(seen.run, settings.checkpoint_uri)
+        bills = billing_text(run, settings, reach, driven=state == "RUNNING")
+        now = datetime.now(UTC)
+        console.show(status_lines(seen, location, state, now, reach=reach, usual=usual, bills=bills))
     return run_exit_code(seen.run)
 
 

@@ -13,7 +13,7 @@ import click
 from vlm_runner.aws.session import AwsSession
 from vlm_runner.checkpoint import lease
 from vlm_runner.cli import console
-from vlm_runner.cli.options import Where, json_option, where_options
+from vlm_runner.cli.options import Where, json_option, run_argument, where_options
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.errors import ConfigurationError, UsageError, VlmRunnerError
 from vlm_runner.prices import priced_catalogue
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run_ids", metavar="RUN...", nargs=-1, required=True)
+@run_argument(several=True)
 @click.option(
     "-o",
     "--output",

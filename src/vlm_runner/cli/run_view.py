@@ -18,6 +18,7 @@ from vlm_runner.checkpoint.integrity import read_file, verified
 from vlm_runner.checkpoint.process_identity import ProcessIdentity, is_dead
 from vlm_runner.core.outcome import Outcome, billing_possible, job_failure_reason, outcome_of
 from vlm_runner.core.phases import Phase
+from vlm_runner.core.timeline import PhaseSpan, phase_spans
 from vlm_runner.errors import CheckpointError, RunNotFound
 from vlm_runner.path_segment import checked_run_id
 from vlm_runner.paths import STATE, default_checkpoint_folder, run_folder
@@ -51,13 +52,34 @@ class RunView:
     """The name of the exception, or of the limit, that failed the run."""
     stored_exit_code: int | None
     """Of a run that an earlier version failed; this one derives the code from `error`."""
+    account: str
+    region: str
+    wanted_mode: str
+    """`serving.mode` of the spec."""
+    created_at: datetime
+    updated_at: datetime
     base_model: str
+    job_arn: str | None
     model_arn: str | None
+    endpoint_arn: str | None
+    endpoint_name: str | None
+    serving_mode: str | None
+    """Of the endpoint that the run creates or has created: provisioned or on-demand."""
+    answers_calls: bool
+    """Whether the endpoint is ready, and not released."""
+    converses: bool
+    """Whether it is asked by the Converse API, rather than by InvokeModel."""
+    expires_at: datetime | None
+    """When a dead man's switch, or `reap`, deletes the endpoint."""
     training_loss: float | None
     validation_loss: float | None
     answers_uri: str | None
     report_uri: str | None
     first_answer: FirstAnswer | None
+
+    @property
+    def serves(self) -> bool:
+        return self.wanted_mode != "none"
 
     @classmethod
     def of(cls, run: Run) -> Self:
@@ -78,6 +100,10 @@ class RunView:
         model: dict[str, Any] = run.get("model") or {}
         tests: dict[str, Any] = run.get("tests") or {}
         report: dict[str, Any] = run.get("report") or {}
+        intent: dict[str, Any] = run.get("serving_intent") or {}
+        serving: dict[str, Any] = run.get("serving") or {}
+        kept: dict[str, Any] = run.get("handed_over") or {}
+        spec: dict[str, Any] = created["spec"]
         first = tests.get("first")
         reason: str | None
         if job_failure:
@@ -97,8 +123,20 @@ class RunView:
             handed_over=bool(run.get("handed_over")),
             error=failure.get("error"),
             stored_exit_code=failure.get("exit_code"),
-            base_model=created["spec"]["model"]["base"],
+            account=created["account"],
+            region=created["region"],
+            wanted_mode=spec.get("serving", {}).get("mode", "provisioned"),
+            created_at=datetime.fromisoformat(run["created_at"]),
+            updated_at=datetime.fromisoformat(run["updated_at"]),
+            base_model=spec["model"]["base"],
+            job_arn=(run.get("job") or {}).get("arn"),
             model_arn=model.get("model_arn"),
+            endpoint_arn=serving.get("arn"),
+            endpoint_name=intent.get("name"),
+            serving_mode=intent.get("mode"),
+            answers_calls=bool(run.get("endpoint")) and not run.get("released"),
+            converses=spec.get("test", {}).get("api", "converse") == "converse",
+            expires_at=_time(kept.get("expires_at") if kept else serving.get("deleted_at")),
             training_loss=model.get("training_loss"),
             validation_loss=model.get("validation_loss"),
             answers_uri=tests.get("uri"),
@@ -107,24 +145,37 @@ class RunView:
         )
 
 
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
 @dataclass(frozen=True, slots=True)
 class CheckpointView:
     run: RunView
     holder: ProcessIdentity | None
     saved_at: datetime | None
+    halted: str | None
+    """Why the last process stopped before the run was done, if by an error."""
+    spans: tuple[PhaseSpan, ...]
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Self:
-        return cls.from_json(checkpoint.model_dump(mode="json", exclude={"history"}))
+        history = [
+            {"at": entry.at.isoformat(), "event": {"kind": entry.event.kind}} for entry in checkpoint.history
+        ]
+        return cls.from_json(checkpoint.model_dump(mode="json", exclude={"history"}) | {"history": history})
 
     @classmethod
     def from_json(cls, table: dict[str, Any]) -> Self:
         """As `RunView.from_json`, of the whole checkpoint."""
-        holder, saved_at = table.get("holder"), table.get("saved_at")
+        holder, run = table.get("holder"), RunView.from_json(table["run"])
+        events = [(entry["event"]["kind"], datetime.fromisoformat(entry["at"])) for entry in table["history"]]
         return cls(
-            RunView.from_json(table["run"]),
+            run,
             ProcessIdentity(**{name: holder[name] for name in ProcessIdentity.__slots__}) if holder else None,
-            datetime.fromisoformat(saved_at) if saved_at else None,
+            _time(table.get("saved_at")),
+            table.get("halted"),
+            tuple(phase_spans(events, serves=run.serves)),
         )
 
 

@@ -10,7 +10,7 @@ import anyio
 import click
 
 from vlm_runner.cli import console
-from vlm_runner.cli.options import Where, verify_option, where_options
+from vlm_runner.cli.options import Where, run_argument, verify_option, where_options
 from vlm_runner.cli.resolve import settings_for, verifying
 from vlm_runner.errors import UsageError
 from vlm_runner.runner import Runner
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run_id", metavar="RUN")
+@run_argument()
 @click.option("--part", metavar="I/N", help="The I-th of N shares, from 1. Default: SageMaker's, or all.")
 @verify_option
 @where_options

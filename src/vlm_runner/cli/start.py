@@ -18,17 +18,21 @@ from vlm_runner.cli.options import (
     Where,
     doctor_option,
     json_option,
+    run_argument,
     verbosity_options,
     verify_option,
     where_options,
 )
 from vlm_runner.cli.resolve import duration, settings_for, verifying
+from vlm_runner.cli.run_text import Reach, already_over
+from vlm_runner.cli.run_view import RunView
 from vlm_runner.core.run import Phase
 from vlm_runner.errors import UsageError
 from vlm_runner.runner import Runner
 from vlm_runner.spec import RunSpec
 
 if TYPE_CHECKING:
+    from vlm_runner.core.run import Run
     from vlm_runner.json_output import DetachedRunJson
     from vlm_runner.runner import RunHandle
     from vlm_runner.settings import Settings
@@ -86,7 +90,7 @@ def start(
 
 
 @click.command()
-@click.argument("run_id", metavar="RUN")
+@run_argument()
 @click.option("--until", metavar="PHASE", help="Stop after this phase, e.g. recording.")
 @click.option("--timeout", metavar="TIME", callback=duration, help=TIMEOUT_HELP)
 @verify_option
@@ -114,7 +118,7 @@ def resume(run_id: str, until: str | None, *, timeout: float | None, verify: boo
 
 
 @click.command()
-@click.argument("run_id", metavar="RUN")
+@run_argument()
 @click.option("--reason", default="", help="Kept in the run's history.")
 @click.option("-d", "--detach", is_flag=True, help="Request the cancellation, and return at once.")
 @json_option
@@ -130,16 +134,23 @@ def cancel(run_id: str, reason: str, *, detach: bool, **flags: Any) -> None:
     where, voice = split_flags(flags)
     settings = settings_for(where)
 
-    async def mark(runner: Runner) -> None:
-        await runner.request_cancel(run_id, reason)
+    async def mark(runner: Runner) -> Run:
+        run = await runner.get(run_id)
+        if not run.done:
+            await runner.request_cancel(run_id, reason)
+        return run
 
     if detach:
 
-        async def only_mark() -> None:
+        async def only_mark() -> Run:
             async with Runner.open(settings) as runner:
-                await mark(runner)
+                return await mark(runner)
 
-        anyio.run(only_mark)
+        run = anyio.run(only_mark)
+        if run.done:
+            reach = Reach(where.repeated(settings))
+            console.say(already_over(RunView.of(run), "there is nothing to cancel", reach))
+            return
         again = shlex.join(["vlm-runner", "resume", run_id, *where.repeated(settings)])
         console.say(f"Cancellation requested: the driver of run {run_id} stops it. If it has none: {again}")
         return

@@ -15,7 +15,7 @@ import click
 from vlm_runner.aws.session import AwsSession
 from vlm_runner.checkpoint import lease
 from vlm_runner.cli import console
-from vlm_runner.cli.options import Where, where_options
+from vlm_runner.cli.options import Where, run_argument, where_options
 from vlm_runner.cli.report import assembled
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.clock import SystemClock
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run_id", metavar="RUN")
+@run_argument()
 @click.option("--web", is_flag=True, help="Serve a page that follows the run, to this machine only.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to serve on.")
 @click.option("--port", default=0, metavar="N", help="Port to serve on. Default: any that is free.")

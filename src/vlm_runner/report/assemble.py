@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vlm_runner.core.names import run_prefix
-from vlm_runner.core.run import Run
-from vlm_runner.core.transitions import evolve
+from vlm_runner.core.timeline import phase_spans
 from vlm_runner.evaluate import Evaluation, Metric, evaluate
 from vlm_runner.report.money import money
 from vlm_runner.report.summary import may_bill, summary
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from vlm_runner.core.events import Entry
+    from vlm_runner.core.run import Run
     from vlm_runner.json_output import PhaseJson, RemainsJson, ReportJson
     from vlm_runner.models import ModelProfile
     from vlm_runner.report.collect import ReportInputs
@@ -61,7 +61,7 @@ def assemble(  # noqa: PLR0917 - a report has so many sides
     facts: ReportJson = {
         **summary(run, history),
         "money": money(run, history, profile, now, evaluation.models),
-        "phases": phases(history, now, done=run.done),
+        "phases": phases(run, history, now),
         "evaluation": {
             "held_out": run.tests.held_out if run.tests is not None else None,
             "models": evaluation.models,
@@ -92,25 +92,18 @@ def _cost(of: Callable[[int, int], Decimal | None] | None) -> Callable[[int, int
     return cost
 
 
-def phases(history: Sequence[Entry], now: datetime, *, done: bool) -> list[PhaseJson]:
+def phases(run: Run, history: Sequence[Entry], now: datetime) -> list[PhaseJson]:
     """Each phase that the run was in, from when to when, in seconds."""
-    begun: list[tuple[str, datetime]] = []
-    run: Run | None = None
-    for entry in history:
-        run = evolve(run, entry) if run is not None else Run.begin(entry)
-        if not begun or begun[-1][0] != run.phase.value:
-            begun.append((run.phase.value, entry.at))
-    ends: list[datetime | None] = [*(since for _, since in begun[1:]), None]
+    serves = run.spec.serving.mode is not ServingMode.NONE
     return [
         {
-            "phase": phase,
-            "since": since.isoformat(),
-            "until": (until or now).isoformat(),
-            "seconds": round(max(0.0, ((until or now) - since).total_seconds()), 3),
-            "open": until is None and not done,
+            "phase": span.phase.value,
+            "since": span.since.isoformat(),
+            "until": (span.until or now).isoformat(),
+            "seconds": round(span.seconds(now), 3),
+            "open": span.until is None,
         }
-        for (phase, since), until in zip(begun, ends, strict=True)
-        if phase != "done"
+        for span in phase_spans(((entry.event.kind, entry.at) for entry in history), serves=serves)
     ]
 
 

@@ -1,0 +1,212 @@
+"""
+A run as a person reads it: its state, how it ended, and what to do next.
+
+Light to import: `status` needs no models.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vlm_runner.cli.painting import Span, short_arn, spelled
+from vlm_runner.core.outcome import Outcome
+from vlm_runner.core.text import LONGEST_REASON
+from vlm_runner.core.timeline import phases_of
+from vlm_runner.redact import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from vlm_runner.cli.painting import Line
+    from vlm_runner.cli.run_view import CheckpointView, RunView
+    from vlm_runner.core.phases import Phase
+    from vlm_runner.core.timeline import PhaseSpan
+
+ENDED = {Outcome.SUCCEEDED: "succeeded", Outcome.FAILED: "FAILED", Outcome.CANCELLED: "was cancelled"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How a command of the same shell reaches the same run."""
+
+    flags: Sequence[str] = ()
+
+    def command(self, *words: str) -> str:
+        return shlex.join(["vlm-runner", *words, *self.flags])
+
+
+def status_lines(
+    seen: CheckpointView,
+    location: str,
+    state: str,
+    now: datetime,
+    *,
+    reach: Reach,
+    usual: Mapping[Phase, str] | None = None,
+    bills: str | None = None,
+) -> list[Line]:
+    """What `status` prints; `usual` says of a phase how long it takes as a rule, `bills` what bills."""
+    run = seen.run
+    lines: list[Line] = [_headline(seen, state, now)]
+    why = run.reason or (seen.halted if run.outcome is None else None)
+    if why:
+        lines.append([Span("Why: ", "head"), one_line(why, LONGEST_REASON)])
+    lines += ["", *phase_lines(seen.spans, now, serves=run.serves, over=run.outcome, usual=usual or {}), ""]
+    lines += [f"  {name:<13}{value}" for name, value in _facts(run, location, now) if value]
+    lines += call_lines(run)
+    if bills:
+        lines += [[Span(line, "money")] for line in ("", *bills.strip("\n").splitlines())]
+    return [*lines, "", [Span("Next: ", "head"), next_step(run, state, reach)]]
+
+
+def _headline(seen: CheckpointView, state: str, now: datetime) -> Line:
+    run, since = seen.run, seen.run.updated_at
+    if run.outcome is not None:
+        took = spelled((since - run.created_at).total_seconds())
+        ago = spelled(max(0.0, (now - since).total_seconds()))
+        meaning = "good" if run.outcome is Outcome.SUCCEEDED else "bad"
+        return [
+            "Run ",
+            Span(run.run_id, "head"),
+            " ",
+            Span(ENDED[run.outcome], meaning),
+            f" in {took}, {ago} ago.",
+        ]
+    here = seen.spans[-1] if seen.spans else None
+    inside = f"for {spelled(here.seconds(now))}" if here is not None else ""
+    if state == "RUNNING":
+        return ["Run ", Span(run.run_id, "head"), " is ", Span(state, "now"), f": {run.phase} {inside}."]
+    last = seen.saved_at or since
+    ago = spelled(max(0.0, (now - last).total_seconds()))
+    gone = "its process fell silent" if state == "STALE" else "no process drives it"
+    return [
+        "Run ",
+        Span(run.run_id, "head"),
+        " is ",
+        Span(state, "bad"),
+        f" in {run.phase}: {gone}, {ago} ago.",
+    ]
+
+
+def phase_lines(
+    spans: Sequence[PhaseSpan],
+    now: datetime,
+    *,
+    serves: bool,
+    over: Outcome | None,
+    usual: Mapping[Phase, str],
+    driven: bool = True,
+) -> list[Line]:
+    """The phases as a list that fills: done, doing, to come."""
+    been: dict[Phase, float] = {}
+    for span in spans:
+        been[span.phase] = been.get(span.phase, 0.0) + span.seconds(now)
+    here = spans[-1].phase if spans and over is None else None
+    lines: list[Line] = []
+    for phase in phases_of(serves=serves):
+        rest = f"usually {usual[phase]}" if phase in usual else ""
+        if phase is here:
+            mark, meaning, time = "▸", "now" if driven else "bad", spelled(been[phase])
+        elif phase in been:
+            mark, meaning, time, rest = "✓", "good", spelled(been[phase]), ""
+        elif over is not None:
+            continue
+        else:
+            mark, meaning, time = "·", "quiet", ""
+        lines.append(["  ", Span(f"{mark} {phase:<11}", meaning), f"  {time:<12}{rest}".rstrip()])
+    return lines
+
+
+def _facts(run: RunView, location: str, now: datetime) -> list[tuple[str, str | None]]:
+    age = spelled(max(0.0, (now - run.created_at).total_seconds()))
+    return [
+        ("base model", run.base_model),
+        ("job", short_arn(run.job_arn or "")),
+        ("model", short_arn(run.model_arn or "")),
+        ("endpoint", short_arn(run.endpoint_arn or "") if run.may_bill else None),
+        ("loss", losses(run)),
+        ("answers", run.answers_uri),
+        ("report", run.report_uri),
+        ("account", f"{run.account}, {run.region}"),
+        ("created", f"{run.created_at:%Y-%m-%d %H:%M} UTC, {age} ago"),
+        ("checkpoint", location),
+    ]
+
+
+def losses(run: RunView) -> str | None:
+    named = {"training": run.training_loss, "validation": run.validation_loss}
+    return ", ".join(f"{name} {value:.4f}" for name, value in named.items() if value is not None) or None
+
+
+def next_step(run: RunView, state: str, reach: Reach) -> str:
+    """The one command that goes on from here."""
+    if run.outcome is None:
+        if state == "RUNNING":
+            return f"it goes on by itself; follow it with: {reach.command('watch', run.run_id)}"
+        return reach.command("resume", run.run_id)
+    if run.may_bill:
+        return reach.command("release", run.run_id)
+    if run.outcome is Outcome.SUCCEEDED:
+        return reach.command("report", run.run_id)
+    return f"start again under another id: vlm-runner start SPEC --run-id {run.run_id}-2"
+
+
+def call_lines(run: RunView) -> list[Line]:
+    """How to call the model while it is served."""
+    if not run.answers_calls or run.endpoint_arn is None:
+        return []
+    head: list[Line] = ["", [Span("Call the model while it is served:", "head")]]
+    aws = f"aws bedrock-runtime {{}} --region {run.region} --model-id {run.endpoint_arn}"
+    if not run.converses:
+        return [*head, f"  {aws.format('invoke-model')} --body fileb://request.json answer.json"]
+    python = f"""\
+  import boto3
+  runtime = boto3.client("bedrock-runtime", region_name="{run.region}")
+  image = {{"image": {{"format": "png", "source": {{"bytes": open("page.png", "rb").read()}}}}}}
+  answer = runtime.converse(
+      modelId="{run.endpoint_arn}",
+      messages=[{{"role": "user", "content": [image, {{"text": "What is on this page?"}}]}}],
+  )"""
+    message = """'[{"role": "user", "content": [{"text": "Hello"}]}]'"""
+    return [*head, f"  {aws.format('converse')} --messages {message}", "or in Python:", *python.splitlines()]
+
+
+def end_lines(run: RunView, took: float, *, cost: str, remains: str, reach: Reach) -> list[Line]:
+    """The end of a run in five lines: what came out, what it cost, what remains, and the next command."""
+    outcome = run.outcome or Outcome.FAILED
+    meaning = "good" if outcome is Outcome.SUCCEEDED else "bad"
+    head: Line = [
+        "Run ",
+        Span(run.run_id, "head"),
+        " ",
+        Span(ENDED[outcome], meaning),
+        f" in {spelled(took)}.",
+    ]
+    if run.reason:
+        made: Line = [Span("Why:     ", "head"), one_line(run.reason, LONGEST_REASON)]
+    else:
+        parts = [short_arn(run.model_arn or "no model"), losses(run), _answered(run)]
+        made = [Span("Made:    ", "head"), "; ".join(part for part in parts if part)]
+    return [
+        head,
+        made,
+        [Span("Cost:    ", "head"), cost],
+        [Span("Remains: ", "head"), remains],
+        [Span("Next:    ", "head"), next_step(run, "", reach)],
+    ]
+
+
+def _answered(run: RunView) -> str | None:
+    return None if run.answers_uri is None else f"answers in {run.answers_uri}"
+
+
+def already_over(run: RunView, what: str, reach: Reach) -> str:
+    """What is said where a command finds a run that has ended."""
+    ended = ENDED[run.outcome] if run.outcome is not None else "ended"
+    text = f"Run {run.run_id} {ended} before, at {run.updated_at:%Y-%m-%d %H:%M} UTC: {what}."
+    if run.handed_over and run.may_bill:
+        return f"{text} Delete its endpoint with: {reach.command('release', run.run_id)}"
+    return text
