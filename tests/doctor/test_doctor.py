@@ -703,3 +703,14 @@ def test_the_doctor_ends_with_4_where_something_is_bad(world: World, spec_file: 
     assert result.exit_code == 4, result.output
     assert {"C06"} == {check["code"] for check in json.loads(result.stdout) if check["status"] == "bad"}
     assert f"vlm-runner iam {spec_file} --only role_trust" in text.stdout
+
+
+@pytest.mark.parametrize("other", [{"prefix": "second"}, {"bucket": "another-one"}, {"prefix": "a/b"}])
+def test_the_policy_of_one_spec_does_not_replace_that_of_another(other: dict[str, str]) -> None:
+    profile = load_catalogue().find(NOVA)
+    names = [
+        scope_of(made, profile, ACCOUNT, "us-east-1").policy_name for made in (spec(), spec(storage=other))
+    ]
+
+    assert len(set(names)) == 2
+    assert all(re.fullmatch(r"[\w+=,.@-]{1,128}", name) for name in names)

@@ -98,7 +98,8 @@ def test_nova_lite_succeeds_on_a_parquet_folder(laptop: Laptop, tmp_path: Path, 
 
     assert done.returncode == 0, done.stderr
     assert "succeeded" in done.stdout
-    assert "<solution>" in done.stdout
+    first = laptop.checkpoint(done.stdout.split()[1])["run"]["tests"]["first"]
+    assert "<solution>" in first["answer"]
     laptop.assert_paid_once_and_over()
     check_objects(laptop, folder)
 

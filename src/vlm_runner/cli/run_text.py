@@ -164,8 +164,9 @@ def call_lines(run: RunView) -> list[Line]:
         return [*head, f"  {aws.format('invoke-model')} --body fileb://request.json answer.json"]
     python = f"""\
   import boto3
+  from pathlib import Path
   runtime = boto3.client("bedrock-runtime", region_name="{run.region}")
-  image = {{"image": {{"format": "png", "source": {{"bytes": open("page.png", "rb").read()}}}}}}
+  image = {{"image": {{"format": "png", "source": {{"bytes": Path("page.png").read_bytes()}}}}}}
   answer = runtime.converse(
       modelId="{run.endpoint_arn}",
       messages=[{{"role": "user", "content": [image, {{"text": "What is on this page?"}}]}}],

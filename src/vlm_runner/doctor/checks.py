@@ -244,7 +244,7 @@ async def _rights(subject: Subject, caller: Caller, role: Role) -> AsyncIterator
     )
     add = (
         "vlm-runner iam SPEC --only role_policy > policy.json && aws iam put-role-policy "
-        f"--role-name {role.name} --policy-name vlm-runner --policy-document file://policy.json"
+        f"--role-name {role.name} --policy-name {scope.policy_name} --policy-document file://policy.json"
     )
     for code, about, action, resource, prefix in needs:
         context = {"aws:ResourceAccount": caller.account} | ({"s3:prefix": prefix} if prefix else {})

@@ -6,6 +6,8 @@ Actions and conditions: Bedrock user guide, model-customization-iam-role and pro
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +34,17 @@ class Scope:
     """Of `serving.dead_man_switch`, if the spec has one."""
     kms_key: str | None = None
     """ARN of `storage.kms_key`, if the spec has one."""
+
+    @property
+    def policy_name(self) -> str:
+        """
+        Of the role's inline policy for this bucket and prefix: specs that share a role keep theirs apart.
+
+        At most 128 characters of `[\\w+=,.@-]` (IAM API reference, PutRolePolicy).
+        """
+        place = f"{self.bucket}/{self.prefix}".strip("/")
+        readable = re.sub(r"[^\w+=,.@-]+", "-", place, flags=re.ASCII)[:80]
+        return f"vlm-runner-{readable}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
 
     @property
     def bucket_arn(self) -> str:
