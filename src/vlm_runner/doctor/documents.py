@@ -40,7 +40,7 @@ class Scope:
         """
         Of the role's inline policy for this bucket and prefix: specs that share a role keep theirs apart.
 
-        At most 128 characters of `[\\w+=,.@-]` (IAM API reference, PutRolePolicy).
+        At most 128 letters, digits and `_+=,.@-` (IAM API reference, PutRolePolicy).
         """
         place = f"{self.bucket}/{self.prefix}".strip("/")
         readable = re.sub(r"[^\w+=,.@-]+", "-", place, flags=re.ASCII)[:80]
