@@ -63,6 +63,47 @@ def test_a_spec_without_a_prompt_keeps_the_default_preset() -> None:
     assert tomllib.loads(rewritten(SPEC, [STRIP]))["prompt"]["preset"] == "accessibility"
 
 
+def test_a_list_keeps_its_comments_and_holds_no_word_twice() -> None:
+    text = SPEC + '\n[prompt]\npreset = "qa"\nstrip = [\n  "user:",  # of an export\n]  # for Nova\n'
+
+    after = rewritten(text, [STRIP])
+
+    assert tomllib.loads(after)["prompt"]["strip"] == ["user:", 'a "quoted" word']
+    assert "# of an export\n" in after
+    assert "# for Nova; lint --fix: removed from the rendered texts\n" in after
+
+
+DATASET = "[dataset]\nsource = 'd'\n"
+MODEL = "[model]\nbase = 'amazon.nova-lite-v1:0:300k'\n"
+TRAINING = "[training]\nrole_arn = 'arn:aws:iam::123456789012:role/sft'\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "dataset.source = 'd'\ndataset.columns.image = 'x'\n" + MODEL + TRAINING,
+        "dataset = { source = 'd', columns = { image = 'x' } }\n" + MODEL + TRAINING,
+        "[dataset.columns]\nimage = 'x'\n" + DATASET + MODEL + TRAINING,
+        DATASET + MODEL + "[dataset.columns]\nimage = 'x'\n" + TRAINING + "# the end",
+        DATASET + MODEL + TRAINING + "[prompt]\nturns = '{% turn \"user\" %}{{ q }}{% endturn %}'\n",
+        "prompt.preset = 'sharegpt'\n" + DATASET + MODEL + TRAINING,
+        DATASET + MODEL + TRAINING + "[serving.dead_man_switch]\nafter = '12h'\n"
+        "role_arn = 'arn:aws:iam::123456789012:role/s'\n",
+    ],
+)  # fmt: skip
+def test_all_fixes_leave_a_spec_that_says_what_it_said_and_more(text: str) -> None:
+    words = ("User:", 'a "quoted" word')
+
+    before = tomllib.loads(text)
+    after = tomllib.loads(rewritten(text, [FIT, STRIP, Fix("dataset", "on_bad_row", "skip", "left out")]))
+
+    assert after == before | {
+        "dataset": before["dataset"] | {"on_bad_row": "skip"},
+        "images": {"fit": True},
+        "prompt": before.get("prompt", {"preset": "accessibility"}) | {"strip": list(words)},
+    }
+
+
 def test_comments_and_line_ends_stay() -> None:
     text = SPEC.replace("\n", "\r\n") + '[prompt]  # of the preset\r\npreset = "accessibility"\r\n'
 
@@ -70,6 +111,7 @@ def test_comments_and_line_ends_stay() -> None:
 
     for comment in ("# my run\r\n", "# the model\r\n", "[prompt]  # of the preset\r\n"):
         assert comment in after
+    assert after.count("\n") == after.count("\r\n")
 
 
 def test_a_fix_reads_as_a_line_of_the_spec() -> None:

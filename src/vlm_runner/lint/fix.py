@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import tomlkit
-from tomlkit.items import InlineTable
+from tomlkit.items import Array, InlineTable, Item
 
 from vlm_runner.lint.finding import Severity
 from vlm_runner.spec import RunSpec
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
     from vlm_runner.lint.finding import LintReport
     from vlm_runner.models import ModelProfile
+
+
+_BARE_LF: Final = re.compile(r"(?<!\r)\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,8 @@ def rewritten(text: str, found: list[Fix]) -> str:
     for fix in found:
         _set(document, fix)
     after = tomlkit.dumps(document)
+    if "\r\n" in text and not _BARE_LF.search(text):
+        after = _BARE_LF.sub("\r\n", after)
     RunSpec.from_table(tomlkit.parse(after).unwrap())  # a file that cannot be read again is never written
     return after
 
@@ -81,10 +87,17 @@ def _set(document: tomlkit.TOMLDocument, fix: Fix) -> None:
         # A section that is left out has defaults, which one that is there must name: a prompt its preset.
         section.update(RunSpec.model_fields[fix.section].default.model_dump(exclude_unset=True))
     target: Any = document[fix.section]
-    value: Any = fix.value
-    if isinstance(value, tuple):
-        value = [*target.get(fix.key, []), *value]
-    item = tomlkit.item(value)
+    before = target.get(fix.key)
+    if isinstance(fix.value, tuple) and isinstance(before, Array):
+        # In its place, so that the comments between its words stay.
+        known = {str(word).lower() for word in before}
+        for word in fix.value:
+            if word.lower() not in known:
+                before.append(word)
+        item: Any = before
+    else:
+        item = tomlkit.item(list(fix.value) if isinstance(fix.value, tuple) else fix.value)
     if not isinstance(target, InlineTable):  # which has no room for a comment
-        item.comment(f"lint --fix: {fix.effect}")
+        said = before.trivia.comment.lstrip("# ") if isinstance(before, Item) else ""
+        item.comment("; ".join(filter(None, [said, f"lint --fix: {fix.effect}"])))
     target[fix.key] = item
