@@ -8,9 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from vlm_runner.checkpoint import lease
 from vlm_runner.core.run import Phase
-from vlm_runner.errors import AwsUnavailable, VlmRunnerError
-from vlm_runner.testing import Crash, FakeBedrock, FakeClock, Fault, Plan, Process, World, run_virtual
+from vlm_runner.errors import AwsUnavailable, CredentialsError, StoreUnavailable, VlmRunnerError
+from vlm_runner.testing import (
+    Crash,
+    FakeBedrock,
+    FakeClock,
+    Fault,
+    MemoryStore,
+    Plan,
+    Process,
+    World,
+    run_virtual,
+)
 from vlm_runner.testing.faults import FREEZES
 from vlm_runner.testing.world import outlive
 
@@ -293,6 +304,161 @@ async def foreign_job() -> list[str]:
     return ["a foreign job was adopted"] if (await world.outcome()).run.job is not None else []
 
 
+class FailingStore(MemoryStore):
+    """A store whose documents can be deleted, and that can refuse."""
+
+    refusal: Exception | None = None
+
+    def clear(self) -> None:
+        self._documents.clear()
+
+    async def write(self, run_id: str, body: bytes, *, replacing: str | None) -> str:
+        if self.refusal is not None:
+            raise self.refusal
+        return await super().write(run_id, body, replacing=replacing)
+
+
+async def release_that_fails_for_an_hour() -> list[str]:
+    world = World()
+    await world.live(until=Phase.TESTING)
+    until, real = asyncio.get_running_loop().time() + 3600, world.bedrock.find_endpoint
+
+    async def broken(*args: Any) -> Any:
+        if asyncio.get_running_loop().time() < until:
+            raise CredentialsError("expired")
+        return await real(*args)
+
+    world.bedrock.find_endpoint = broken  # type: ignore[method-assign,assignment]
+    try:
+        await world.live()
+    except Exception as error:  # noqa: BLE001 - that it ended at all is what is wrong
+        return [f"ended by {type(error).__name__}, and billing: {world.bedrock.alive}"]
+    return await world.violations()
+
+
+async def deleted_store() -> list[str]:
+    store = FailingStore()
+    world = World(store=store)
+    asyncio.get_running_loop().call_later(60, store.clear)
+    return await ended(world)
+
+
+async def store_that_fails_for_good() -> list[str]:
+    """In mid-run, while something bills; nobody can resume it from there."""
+    store = FailingStore()
+    world = World(store=store, bedrock=FakeBedrock(training_takes=60, warming_takes=600))
+    asyncio.get_running_loop().call_later(300, lambda: setattr(store, "refusal", StoreUnavailable("full")))
+    with contextlib.suppress(VlmRunnerError):
+        await world.live()
+    return [f"it bills on: {world.bedrock.alive}"] if world.bedrock.alive else []
+
+
+async def taken_over_while_warming() -> list[str]:
+    """The first process wakes while the second one waits for the endpoint, which is its own now."""
+    world = World(bedrock=FakeBedrock(warming_takes=3000))
+    first = at("bedrock.find_endpoint", Fault.FREEZE_BEFORE, 1)
+
+    async def sleeper() -> None:
+        with contextlib.suppress(VlmRunnerError):
+            await world.live(first)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(sleeper)
+        await first.frozen.wait()
+        with anyio.move_on_after(600):
+            await world.live()
+        first.thaw()
+    return [] if world.bedrock.alive else ["what another process drives was deleted"]
+
+
+async def cancelled_before_the_create() -> list[str]:
+    """The mark is there before the create, and the time to look for one is not."""
+    world = World()
+    poll = world.settings.poll.model_copy(update={"cancel_every": 1e6})
+    world.settings = world.settings.model_copy(update={"poll": poll})
+    real = world.store.write
+
+    async def marked(run_id: str, body: bytes, *, replacing: str | None) -> str:
+        if b'"kind":"job_intended"' in body:
+            await world.cancel()
+        return await real(run_id, body, replacing=replacing)
+
+    world.store.write = marked  # type: ignore[method-assign]
+    await world.live()
+    return ["bought after a cancel"] if world.bedrock.jobs_created else []
+
+
+async def spec_that_fills_a_checkpoint() -> list[str]:
+    world = World(prompt={"user": "x" * 1_700_000, "assistant": "{{ output }}"})
+    with contextlib.suppress(VlmRunnerError):
+        await world.live()
+    return ["it trained, with no room for what follows"] if world.bedrock.ledger else []
+
+
+async def records_replaced_while_training() -> list[str]:
+    world = World()
+    await world.live(until=Phase.TRAINING)
+    bucket = world.aws.s3.buckets[(await world.outcome()).run.bucket]
+    bucket.update({key: b"not ours" for key in bucket if key.endswith(".jsonl")})
+    with contextlib.suppress(VlmRunnerError):
+        await world.live()
+    return ["rented for questions that are not there"] if world.bedrock.endpoints_created else []
+
+
+async def throttled_release() -> list[str]:
+    """No look works for an hour, and deletions do."""
+    world = World()
+    await world.live(until=Phase.TESTING)
+    until = asyncio.get_running_loop().time() + 3600
+
+    def choose(call: str) -> Fault | None:
+        looks = call.startswith("bedrock.") and call != "bedrock.delete_endpoint"
+        return Fault.UNAVAILABLE if looks and asyncio.get_running_loop().time() < until else None
+
+    with anyio.move_on_after(600):
+        await world.live(Process(Plan(choose=choose)))
+    return [f"it bills on: {world.bedrock.alive}"] if world.bedrock.alive else []
+
+
+async def one_stale_look_in_training() -> list[str]:
+    world = World(bedrock=FakeBedrock(training_takes=1200))
+    began = asyncio.get_running_loop().time()
+    world.bedrock.stale = [(began + 400, began + 430)]
+    run = await world.live()
+    return [] if run.outcome == "succeeded" else [f"a paid job was abandoned: {run.reason}"]
+
+
+async def bought_and_not_saved() -> list[str]:
+    """Stopped while nothing can be saved, just after the job was created; then the run is cancelled."""
+    store = FailingStore()
+    world = World(store=store, bedrock=FakeBedrock(training_takes=5000, visible_after=100))
+    process, real = Process(), world.bedrock.create_job
+
+    async def created(request: Any) -> str:
+        arn = await real(request)
+        store.refusal = StoreUnavailable("full")
+        if process.stop is not None:
+            process.stop()
+        return arn
+
+    world.bedrock.create_job = created  # type: ignore[method-assign]
+    release = lease.Claim.release
+
+    async def releasing(claim: lease.Claim) -> None:
+        store.refusal = None
+        await release(claim)
+
+    lease.Claim.release = releasing  # type: ignore[method-assign,assignment]
+    try:
+        with contextlib.suppress(VlmRunnerError):
+            await world.live(process)
+    finally:
+        lease.Claim.release = release  # type: ignore[method-assign]
+    world.bedrock.create_job = real  # type: ignore[method-assign]
+    await world.cancel()
+    return await ended(world)
+
+
 CHECKS: dict[str, Callable[[], Coroutine[Any, Any, list[str]]]] = {
     "crash after creating a job": lambda: crash_after_creating("job"),
     "crash after renting": lambda: crash_after_creating("endpoint"),
@@ -317,6 +483,16 @@ CHECKS: dict[str, Callable[[], Coroutine[Any, Any, list[str]]]] = {
     "kept for longer than the switch": kept_for_longer_than_the_switch,
     "released with its switch": released_with_its_switch,
     "no schedule to be had": no_schedule_to_be_had,
+    "release that fails for an hour": release_that_fails_for_an_hour,
+    "deleted store": deleted_store,
+    "store that fails for good": store_that_fails_for_good,
+    "taken over while warming": taken_over_while_warming,
+    "cancelled before the create": cancelled_before_the_create,
+    "spec that fills a checkpoint": spec_that_fills_a_checkpoint,
+    "records replaced while training": records_replaced_while_training,
+    "throttled release": throttled_release,
+    "one stale look in training": one_stale_look_in_training,
+    "bought and not saved": bought_and_not_saved,
     "a switch that cannot be used": a_switch_that_cannot_be_used,
 }
 

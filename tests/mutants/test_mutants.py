@@ -16,7 +16,7 @@ import pytest
 from vlm_runner import driver
 from vlm_runner.aws import session
 from vlm_runner.checkpoint import lease
-from vlm_runner.core import decide, failure, intents
+from vlm_runner.core import decide, failure, intents, pace
 from vlm_runner.steps import job, release, serving, undo
 from vlm_runner.steps.registry import STEPS
 from vlm_runner.testing import bedrock, store
@@ -170,6 +170,50 @@ MUTANTS = [
     Mutant(
         "the switch goes with what is released", release, "release",
         "await disarm(command.switch, ports)", "pass", ("released with its switch",),
+    ),
+    Mutant(
+        "no error ends a release", failure, "_policy",
+        "if run.phase is Phase.RELEASING:", "if False:", ("release that fails for an hour",),
+    ),
+    Mutant(
+        "what was deleted was not taken over", lease, "compare_and_swap",
+        "if found is None and replacing is not None:", "if False:", ("deleted store",),
+    ),
+    Mutant(
+        "what cannot be saved any more is released", undo, "release_unrecorded",
+        "while not await _has_a_driver(last, store, ports, unreadable=fenced):", "while False:",
+        ("store that fails for good",),
+    ),
+    Mutant(
+        "what another process drives is left to it", undo, "_has_a_driver",
+        "return found.run.uid == last.run.uid and found.holder != last.holder", "return False",
+        ("taken over while warming",),
+    ),
+    Mutant(
+        "a mark is looked for before a create", driver.Driver, "_step",
+        "if command.pays:", "if False:", ("cancelled before the create",),
+    ),
+    Mutant(
+        "a checkpoint keeps room for what follows", lease, "compare_and_swap",
+        "if len(body) > MAX_BYTES - kept_free:", "if False:", ("spec that fills a checkpoint",),
+    ),
+    Mutant(
+        "the questions are read before the rent", serving, "intend",
+        "await read_questions(run, ports.bucket_of(run))", "pass", ("records replaced while training",),
+    ),
+    Mutant(
+        "what is known is deleted before anything else is looked for", release, "_delete_endpoints",
+        "if known is not None and await _may_be_there(mode, known, ports):", "if False:",
+        ("throttled release",),
+    ),
+    Mutant(
+        "one look is not believed", pace.Unseen, "is_gone",
+        "return self.looks >= LOOKS_UNTIL_GONE and now - self.since >= after", "return True",
+        ("one stale look in training",),
+    ),
+    Mutant(
+        "one that lost an entry does not let go", lease.Claim, "release",
+        "if self._lost_an_entry:", "if False:", ("bought and not saved",),
     ),
 ]  # fmt: skip
 
