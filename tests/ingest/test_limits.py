@@ -137,3 +137,16 @@ async def test_one_that_is_larger_than_the_budget_goes_alone() -> None:
     budget.release(500)
 
     await budget.acquire(1)
+
+
+async def test_one_that_gave_up_waiting_takes_nothing_of_the_budget() -> None:
+    """Else each row that is cancelled would slow down all that come after it, and in the end stop them."""
+    budget = ByteBudget(100)
+    await budget.acquire(50)
+    with pytest.raises(TimeoutError), anyio.fail_after(0.01):
+        await budget.acquire(90)
+
+    budget.release(50)
+
+    with anyio.fail_after(1):
+        await budget.acquire(100)

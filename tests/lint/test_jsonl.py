@@ -10,7 +10,7 @@ from vlm_runner.lint.jsonl import Lines
 from vlm_runner.models import find
 
 from .pictures import BAD as PICTURES
-from .records import ANSWER, BAD, BUCKET, KEY, LLAMA, NOVA, USER, bent, good, line, lint
+from .records import ANSWER, BAD, BUCKET, KEY, LLAMA, NOVA, TURN, USER, bent, good, line, lint
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,25 @@ def test_a_turn_out_of_order_is_named_by_its_place(turns: list[Any], code: str, 
     report = lint(line(bent("messages", turns)))
 
     assert [finding.field for finding in report.findings if finding.code == code] == [field]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "'content' is missing"),
+        ("Judge.", "'content' is a string"),
+        ([], "'content' is an empty list"),
+        ({}, "'content' is an object with no keys"),
+        ({"text": "Judge.", "b": 1}, "'content' is an object with 'text', 'b'"),
+        (True, "'content' is true or false"),
+        (7, "'content' is a number"),
+        (0.5, "'content' is a number"),
+    ],
+)
+def test_what_stands_where_content_should_is_told(content: Any, said: str) -> None:
+    (finding,) = [each for each in lint(line(bent(TURN, content))).findings if each.code == "J323"]
+
+    assert finding.message == said
 
 
 def test_every_finding_says_why_and_what_to_do(report: LintReport) -> None:

@@ -407,5 +407,6 @@ def _kind(value: Any) -> str:
         return "missing"
     if isinstance(value, dict):
         return f"an object with {', '.join(map(repr, list(value)[:3])) or 'no keys'}"[:80]
-    names = {list: "an empty list" if value == [] else "a list", str: "a string", bool: "true or false"}
-    return names.get(type(value), f"a {type(value).__name__}")
+    if isinstance(value, list):
+        return "a list" if value else "an empty list"
+    return {str: "a string", bool: "true or false"}.get(type(value), "a number")
