@@ -44,6 +44,8 @@ class Repo:
 class Hub:
     repos: dict[str, Repo] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
+    sent: int = 0
+    """Bytes of files."""
     url: str = ""
 
     def app(self) -> Starlette:
@@ -105,8 +107,11 @@ class Hub:
         if asked := request.headers.get("range"):
             first, _, last = asked.removeprefix("bytes=").partition("-")
             end = int(last) + 1 if last else len(body)
+            end = min(end, len(body))
+            self.sent += end - int(first)
             headers["Content-Range"] = f"bytes {first}-{end - 1}/{len(body)}"
             return Response(body[int(first) : end], 206, headers)
+        self.sent += len(body) if request.method == "GET" else 0
         return Response(body, headers=headers)
 
     async def unknown(self, request: Request) -> Response:

@@ -20,7 +20,7 @@ from vlm_runner.dataset.cells import (
     was_retyped,
 )
 from vlm_runner.dataset.fingerprint import digest_of
-from vlm_runner.dataset.places import RangeFile, blocks, compression, decompressed, unpacked
+from vlm_runner.dataset.places import blocks, compression, decompressed, unpacked
 from vlm_runner.dataset.table import Part, TextColumn, writing
 from vlm_runner.errors import DataError
 
@@ -34,6 +34,9 @@ PART_BYTES: Final = 16 * 1024 * 1024
 """Rows and bytes of one part of a format that is read from its beginning."""
 BATCH_BYTES: Final = 8 * 1024 * 1024
 """What is held in memory at once of a row group."""
+PARQUET: Final = b"PAR1"
+TAIL: Final = 32 * 1024
+"""Bytes that are read of a remote file's end; the footers of most are no longer."""
 VERSION: Final = 1
 """Of the files in the cache; another one makes them anew."""
 
@@ -47,7 +50,7 @@ def parquet_parts(place: Place, path: str, cache: Path, features: Mapping[str, A
 
     whole = not place.remote or compression(path) is not None
     local = unpacked(place, path, cache) if whole else None
-    footer = pq.read_metadata(local) if local is not None else _footer(place, path, cache)
+    footer = pq.read_metadata(local) if local is not None else parquet_footer(place, path, cache)
     known = _features(footer.schema.to_arrow_schema(), features)
     kept = str(cache / digest_of("parquet", VERSION, place.identity(path), _types(features))[:32])
     file = _Parquet(place, path, local, footer, features)
@@ -74,16 +77,29 @@ def _complete(group: Any) -> frozenset[str]:
     return frozenset(found)
 
 
-def _footer(place: Place, path: str, cache: Path) -> Any:
+def parquet_footer(place: Place, path: str, cache: Path) -> Any:
     """A remote file's footer, kept: a resumed run, and one without network, ask for it again."""
     import pyarrow.parquet as pq  # noqa: PLC0415 - see `parquet_parts`
 
     kept = cache / f"{digest_of('footer', VERSION, place.identity(path))[:32]}.footer"
     if not kept.exists():
-        footer = pq.read_metadata(RangeFile(place, path))
         with writing(kept) as temporary:
-            footer.write_metadata_file(temporary)
+            temporary.write_bytes(PARQUET + _end(place, path))
     return pq.read_metadata(kept)
+
+
+def _end(place: Place, path: str) -> bytes:
+    """The footer, its length and the mark after it (Parquet format, "File Format"), without a byte twice."""
+    size = place.size(path)
+    end = place.read(path, max(0, size - TAIL), size)
+    if len(end) < 8 or end[-4:] != PARQUET:
+        raise DataError(f"{path} is not a Parquet file: its last bytes are {end[-4:]!r}.")
+    length = int.from_bytes(end[-8:-4], "little") + 8
+    if length > size:
+        raise DataError(f"{path} is damaged: its footer is longer than the file.")
+    if length > len(end):
+        end = place.read(path, size - length, size - len(end)) + end
+    return end[-length:]
 
 
 @dataclass(frozen=True, slots=True)

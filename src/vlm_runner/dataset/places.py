@@ -134,45 +134,6 @@ class HubPlace:
         return self._system
 
 
-class RangeFile(io.RawIOBase):
-    """A file of a place, read as a file object, a range at a time."""
-
-    def __init__(self, place: Place, path: str) -> None:
-        self._place, self._path = place, path
-        self._size = place.size(path)
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def size(self) -> int:
-        return self._size
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = base + offset
-        return self._at
-
-    def read(self, size: int | None = -1) -> bytes:
-        stop = self._size if size is None or size < 0 else min(self._size, self._at + size)
-        if stop <= self._at:
-            return b""
-        body = self._place.read(self._path, self._at, stop)
-        self._at += len(body)
-        return body
-
-    def readinto(self, buffer: Any) -> int:
-        body = self.read(len(buffer))
-        buffer[: len(body)] = body
-        return len(body)
-
-
 def blocks(start: int, stop: int) -> Iterator[tuple[int, int]]:
     while start < stop:
         yield start, min(start + BLOCK, stop)

@@ -324,9 +324,10 @@ def _rows(
 
 def _needed(slices: tuple[Slice, ...], split: str, spec: DatasetSpec) -> int | None:
     """How many rows of `split` must be known; None: all of them."""
-    of_split = [each for each in slices if each.split == split]
-    if all(each.at_most is not None for each in of_split):
-        return max(each.at_most or 0 for each in of_split)
+    if any(each.split != split for each in slices):
+        return None  # where the rows of the next split begin depends on all of them
+    if all(each.at_most is not None for each in slices):
+        return max(each.at_most or 0 for each in slices)
     if spec.max_rows is not None and spec.shuffle_seed is None and len(slices) == 1 and slices[0].is_whole:
         return spec.max_rows
     return None

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import json
 import posixpath
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from vlm_runner.dataset.described import Description
-from vlm_runner.dataset.files import arrow_parts, csv_rows, json_rows, parquet_parts, text_parts
+from vlm_runner.dataset.files import (
+    arrow_parts,
+    csv_rows,
+    json_rows,
+    parquet_footer,
+    parquet_parts,
+    text_parts,
+)
 from vlm_runner.dataset.fingerprint import digest_of
 from vlm_runner.dataset.folders import folder_labels, folder_rows, is_metadata, tar_rows
 from vlm_runner.dataset.loading import translated
 from vlm_runner.dataset.table import Table
 from vlm_runner.errors import DataError
 
+FOOTERS_AT_ONCE: Final = 8
 LFS_POINTER: Final = b"version https://git-lfs"
 
 if TYPE_CHECKING:
@@ -47,7 +56,14 @@ class Files:
             at_most = None  # what the rows' files name is part of the fingerprint, and that of all rows
         where = f"Split '{split}' of {self.name}"
         with translated(where):
+            if self.place.remote and self.description.kind == "parquet" and at_most is None:
+                with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
+                    for _ in pool.map(self._footer, self.description.splits[split]):
+                        pass
             return Table(self._named(where, self._parts(split)), at_most=at_most)
+
+    def _footer(self, path: str) -> None:
+        parquet_footer(self.place, path, self.cache)
 
     def _named(self, where: str, parts: Iterable[Part]) -> Iterator[Part]:
         for part in parts:
