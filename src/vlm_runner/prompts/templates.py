@@ -10,12 +10,12 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, UndefinedError, meta
+from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, meta
 from jinja2.runtime import LoopContext
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from vlm_runner.core.conversation import Conversation
 from vlm_runner.errors import ConfigurationError, RowError
+from vlm_runner.prompts.limits import METER, LimitedEnvironment, size
 from vlm_runner.prompts.problem import RenderProblem
 from vlm_runner.prompts.tags import COLLECTED, TurnTags, at_marks
 from vlm_runner.prompts.turns import (
@@ -130,6 +130,7 @@ class _Part:
 
     def printed(self, fields: Mapping[str, Any], **more: Any) -> str | RenderProblem:
         """As `attempt`, but the text may be empty."""
+        METER.begin()
         try:
             text = _without(self.template.render({"row": fields, **fields, **more}), self.strip)
             text.encode("utf-8")
@@ -141,8 +142,8 @@ class _Part:
             )
         except UnicodeEncodeError:
             return self._problem("surrogate", "contains an unpaired surrogate")
-        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
-            return self._problem("fails", str(error), cause=error)
+        except Exception as error:  # noqa: BLE001 - filters of Jinja2 raise whatever the data makes them raise
+            return self._problem("fails", str(error) or type(error).__name__, cause=error)
         return text
 
     def _problem(self, kind: Kind, reason: str, field: str | None = None, **more: Any) -> RenderProblem:
@@ -512,7 +513,7 @@ def _without(text: str, words: tuple[str, ...]) -> str:
     return text
 
 
-class _Environment(ImmutableSandboxedEnvironment):
+class _Environment(LimitedEnvironment):
     """
     `finding.plan` is first the item of that name: data before methods.
 
@@ -528,7 +529,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         return super().getattr(obj, attribute)
 
 
-def _environment() -> ImmutableSandboxedEnvironment:
+def _environment() -> LimitedEnvironment:
     environment = _Environment(
         undefined=StrictUndefined,
         extensions=[TurnTags],
@@ -544,6 +545,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
 def _printable(value: object) -> object:
     if value is None:
         raise _PrintsNone
+    METER.printed(size(value))
     return value
 
 

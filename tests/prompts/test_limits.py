@@ -1,0 +1,77 @@
+"""No template fills memory or hangs a run: it ends in a sentence with the row, soon."""
+
+# ruff: noqa: E501 - a template a line
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from vlm_runner.errors import ConfigurationError
+from vlm_runner.prompts import compile_prompt
+from vlm_runner.spec import PromptSpec
+
+HOSTILE = {
+    "width": "{{ 'x'.ljust(5000000000) }}",
+    "width of a filter": "{{ 'x'|center(5000000000) }}",
+    "width of every line": "{{ ('\\n' * 1000000)|indent(90000) }}",
+    "tabs": "{{ ('\\t' * 1000000).expandtabs(90000) }}",
+    "times": "{{ 'x' * 5000000000 }}",
+    "times a list": "{{ ['x' * 1000000] * 100000 }}",
+    "power": "{{ 9 ** 99999 }}",
+    "format": "{{ '%5000000000d' % 1 }}",
+    "format method": "{{ '{:5000000000}'.format(1) }}",
+    "format filter": "{{ '%5000000000d'|format(1) }}",
+    "replace": "{{ ('x' * 1000000).replace('x', 'y' * 1000000) }}",
+    "replace filter": "{{ ('x' * 1000000)|replace('x', 'y' * 1000000) }}",
+    "join": "{{ ('y' * 1000000).join('x' * 1000000) }}",
+    "join filter": "{{ (['y' * 1000000] * 10)|join('x' * 5000000) }}",
+    "doubling by ~": "{% set n = namespace(x='xxxxxxxxxx') %}{% for i in range(99) %}{% set n.x = n.x ~ n.x %}"
+    "{% endfor %}{{ n.x }}",
+    "doubling by +": "{% set n = namespace(x='xxxxxxxxxx') %}{% for i in range(99) %}{% set n.x = n.x + n.x %}"
+    "{% endfor %}{{ n.x }}",
+    "nested loops": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+    "loops over text": "{% for a in html %}{% for b in html %}{% for c in html %}{% endfor %}{% endfor %}{% endfor %}",
+    "printing much": "{% for a in range(99999) %}{{ html }}{% endfor %}",
+    "printing much into a variable": "{% set x %}{% for a in range(99999) %}{{ html }}{% endfor %}{% endset %}",
+    "recursion": "{% macro m() %}{{ m() }}{{ m() }}{% endmacro %}{{ m() }}",
+    "a filter that fails": "{{ html|xmlattr }}",
+    "lazy filters": "{{ range(99999)|map('string')|map('center', 99999)|list }}",
+}
+
+
+@pytest.mark.parametrize("template", HOSTILE.values(), ids=HOSTILE)
+def test_a_template_that_asks_for_too_much_ends_in_a_sentence(template: str) -> None:
+    prompt = compile_prompt(PromptSpec(user=template, assistant="ok"))
+    began = time.thread_time()
+
+    with pytest.raises(ConfigurationError, match=r"user template cannot be rendered for train row 3: .+"):
+        prompt.render({"html": "<p>" * 400}, subset="train", row=3)
+
+    assert time.thread_time() - began < 20
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("{{ html ~ 1 ~ '!' }}", "<p>1!"),
+        ("{{ '%05.1f|%s' % (2.5, html) }}", "002.5|<p>"),
+        ("{{ '{:>6}'.format(html) }}", "   <p>"),
+        ("{{ html.ljust(5) }}|{{ html|center(7) }}", "<p>  |  <p>  "),
+        (
+            "{% for a in range(3) %}{{ loop.index }}/{{ loop.length }}{{ ', ' if not loop.last }}{% endfor %}",
+            "1/3, 2/3, 3/3",
+        ),
+        ("{{ [3, 1]|sort|map('string')|join('-') }}", "1-3"),
+        ("{{ [{'a': 1}, {'a': 2}]|sum(attribute='a') }}", "3"),
+        ("{% macro m(x) %}<{{ x }}>{% endmacro %}{{ m(2 ** 10) }}", "<1024>"),
+        ("{{ html|replace('<', '[') }}{{ html.replace('<', '(') }}", "[p>(p>"),
+        ("{% for a in [[1, [2]]] recursive %}{{ a[0] }}{% endfor %}", "1"),
+    ],
+)
+def test_what_templates_are_for_works_as_before(template: str, text: str) -> None:
+    rendered = compile_prompt(PromptSpec(user=template, assistant="ok")).render(
+        {"html": "<p>"}, subset="t", row=0
+    )
+
+    assert rendered.user == text
