@@ -140,14 +140,9 @@ class Addresses:
         try:
             path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             connection.request("GET", path, headers={"User-Agent": AGENT, "Accept": "image/*,*/*;q=0.5"})
-            answer = connection.getresponse()
-            if answer.status in {301, 302, 303, 307, 308} and (location := answer.headers.get("Location")):
-                return location
-            if answer.status in AGAIN:
-                raise _Later(f"HTTP {answer.status}", _seconds(answer.headers.get("Retry-After")))
-            if answer.status != 200:
-                raise _no_image(address, f"HTTP {answer.status}")
-            return _body(answer, address, deadline)
+            # By itself: a connection that ends with its answer has let go of it.
+            with connection.getresponse() as answer:
+                return _read(answer, address, deadline)
         finally:
             connection.close()
 
@@ -201,6 +196,16 @@ def _left(deadline: float) -> float:
     if left <= 0:
         raise TimeoutError(f"it takes longer than {SECONDS:.0f} s")
     return left
+
+
+def _read(answer: http.client.HTTPResponse, address: str, deadline: float) -> bytes | str:
+    if answer.status in {301, 302, 303, 307, 308} and (location := answer.headers.get("Location")):
+        return location
+    if answer.status in AGAIN:
+        raise _Later(f"HTTP {answer.status}", _seconds(answer.headers.get("Retry-After")))
+    if answer.status != 200:
+        raise _no_image(address, f"HTTP {answer.status}")
+    return _body(answer, address, deadline)
 
 
 def _body(answer: http.client.HTTPResponse, address: str, deadline: float) -> bytes:
