@@ -26,7 +26,7 @@ $(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --group dev --editable '.[otel,sandbox,web]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --group dev --editable '.[heic,otel,sandbox,web]'
 	touch $@
 
 install: $(VENV)/.dev  ## Install vlm-runner and all that its development needs into .venv
