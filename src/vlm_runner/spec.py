@@ -35,6 +35,7 @@ ROLE_ARN = re.compile(r"arn:aws(-[^:]+)?:iam::[0-9]{12}:role/.+")  # CreateModel
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
 LEAST_DEAD_MAN_SECONDS = 3600.0
 """Warming up takes 15 to 30 minutes by AWS's samples, and what is Creating cannot be deleted."""
+FORMER_CONCURRENCY = 4
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -261,8 +262,8 @@ class TestSpec(Section, frozen=True):
     api: Literal["converse", "invoke"] = "converse"
     max_tokens: int = Field(default=1024, ge=1)
     temperature: float = Field(default=0.0, ge=0, le=1)
-    concurrency: int = Field(default=4, ge=1, le=64)
-    """Calls at once, at most; fewer where Bedrock throttles."""
+    concurrency: int = Field(default=64, ge=1, le=64)
+    """Calls at once, at most: it grows to what Bedrock takes, and backs off where it throttles."""
     metrics: tuple[str, ...] = ()
     """
     Of your own, as "package.module:function" or the name of an entry point: called with reference and answer,
@@ -340,7 +341,12 @@ class RunSpec(Section, frozen=True):
         Event sinks do not affect the fingerprint. What is left at its default does not count, so that a
         version with more fields takes the spec of a run under way for the same one, and pays for it once.
         """
-        content = self.model_dump_json(by_alias=True, exclude={"events"}, exclude_defaults=True)
+        # The default of older versions, which it was counted as; how many calls go at once changes no result.
+        plain = self
+        if self.test.concurrency == FORMER_CONCURRENCY:
+            test = self.test.model_copy(update={"concurrency": type(self.test)().concurrency})
+            plain = self.model_copy(update={"test": test})
+        content = plain.model_dump_json(by_alias=True, exclude={"events"}, exclude_defaults=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
     @property

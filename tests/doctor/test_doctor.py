@@ -714,3 +714,22 @@ def test_the_policy_of_one_spec_does_not_replace_that_of_another(other: dict[str
 
     assert len(set(names)) == 2
     assert all(re.fullmatch(r"[\w+=,.@-]{1,128}", name) for name in names)
+
+
+async def test_the_price_list_is_read(world: World) -> None:
+    found = [check for check in await world.examined() if check.code == "C40"]
+
+    assert [(check.status, check.message) for check in found] == [
+        (Status.GOOD, "training: $0.002 for 1K tokens")
+    ]
+
+
+async def test_a_price_list_that_may_not_be_read(world: World) -> None:
+    no = {"operation": "GetProducts", "kind": "error", "code": "AccessDeniedException", "status": 400}
+    world.sandbox.faults.add([no | {"times": None}])
+    try:
+        check = await world.only("C40", Status.UNKNOWN)
+    finally:
+        world.sandbox.faults.clear()
+
+    assert "pricing:GetProducts" in (check.fix or "")

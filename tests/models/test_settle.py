@@ -52,3 +52,11 @@ def test_a_spec_has_the_fingerprint_that_older_versions_gave_it() -> None:
     assert tiny_spec().former_fingerprint == BEFORE_AUTO
     assert tiny_spec().fingerprint != BEFORE_AUTO
     assert left_open.former_fingerprint is None
+
+
+def test_a_spec_that_names_the_former_default_of_concurrency_is_the_same() -> None:
+    four = tiny_spec(serving=AUTO, test={"rows": 1, "concurrency": 4})
+    eight = tiny_spec(serving=AUTO, test={"rows": 1, "concurrency": 8})
+
+    assert four.fingerprint == BEFORE_AUTO
+    assert eight.fingerprint != BEFORE_AUTO

@@ -77,7 +77,7 @@ keep = false                     # true or "2h": hand it to you instead of delet
 [test]
 rows = 5
 # compare_base = true            # ask the base model the same
-# concurrency = 4                # calls at once, at most; fewer where Bedrock throttles
+# concurrency = 8                # calls at once, at most (64); it grows to what Bedrock takes
 # metrics = ["my_package.metrics:closeness"]   # adds to the built-in; is code, see docs/security.md
 
 [storage]

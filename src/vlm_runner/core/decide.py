@@ -110,6 +110,8 @@ class AwaitEndpoint(Command):
     arn: str
     deleted_at: datetime | None = None
     """When a dead man's switch deletes it."""
+    meanwhile: Run | None = None
+    """The run whose base model is asked while a rented endpoint warms up: then it costs no rent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +186,9 @@ def decide(run: Run, *, quiet: timedelta = QUIET, closed_for: float = 0.0) -> Co
                 return IntendServing(run)
             return RequestServing(run.serving_intent, run.uid, dead_man_switch(run))
         case Phase.WARMING:
-            serving = known(run.serving)
-            return AwaitEndpoint(known(run.serving_intent).mode, serving.arn, serving.deleted_at)
+            serving, mode = known(run.serving), known(run.serving_intent).mode
+            rents = mode is ServingMode.PROVISIONED and run.spec.test.compare_base
+            return AwaitEndpoint(mode, serving.arn, serving.deleted_at, run if rents else None)
         case Phase.TESTING:
             return RunTests(run, known(run.serving).arn)
         case Phase.RELEASING:

@@ -22,6 +22,7 @@ from vlm_runner.doctor import documents
 from vlm_runner.doctor.policy import condition_values, fits, listed, trusts
 from vlm_runner.errors import AccessDenied, ConfigurationError, VlmRunnerError
 from vlm_runner.plan.check import Check, Status
+from vlm_runner.prices.usage_types import usage_types
 from vlm_runner.spec import ServingMode
 
 if TYPE_CHECKING:
@@ -327,6 +328,25 @@ def _enough(code: str, about: str, subject: Subject, quota: Quota | None, asked:
     return Check(code, Status.BAD, about, said, ask + on_demand)
 
 
+async def _prices(subject: Subject, _: Caller) -> AsyncIterator[Check]:
+    """Whether AWS's price list can be read; a run works without, by prices that may be old or unknown."""
+    usage_type = usage_types(subject.profile).get("training_per_million_tokens")
+    if usage_type is None:
+        return
+    fix = (
+        f"Allow pricing:GetProducts, or write your prices: vlm-runner prices {subject.profile.base_id} --help"
+    )
+    try:
+        listed = await subject.aws.prices.find(subject.profile.regions[0], usage_type)
+    except VlmRunnerError as error:
+        yield Check("C40", Status.UNKNOWN, "prices", error.message, fix)
+        return
+    if listed is None:
+        yield Check("C40", Status.UNKNOWN, "prices", f"AWS's price list has nothing for {usage_type}", fix)
+    else:
+        yield Check("C40", Status.GOOD, "prices", f"training: ${listed.usd.normalize():f} for {listed.unit}")
+
+
 async def _jobs(subject: Subject, _: Caller) -> AsyncIterator[Check]:
     running, most = await subject.inspection.running_jobs(), subject.profile.quotas.scheduled_jobs
     if running >= most:
@@ -431,7 +451,7 @@ async def _store(subject: Subject, _: Caller) -> AsyncIterator[Check]:
 Part = Callable[[Subject, Caller], "AsyncIterator[Check]"]
 
 ALL: Final[tuple[Part, ...]] = (
-    _spec, _clock, _model, _role, _bucket, _units, _jobs, _caller, _name, _store,
+    _spec, _clock, _model, _role, _bucket, _units, _prices, _jobs, _caller, _name, _store,
 )  # fmt: skip
 
 BEFORE_START: Final[tuple[Part, ...]] = (_clock, _role, _bucket, _units)

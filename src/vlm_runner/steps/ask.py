@@ -21,11 +21,13 @@ from vlm_runner.models import converse_request, family_of
 from vlm_runner.retry import attempts
 
 if TYPE_CHECKING:
+    import anyio
+
     from vlm_runner.core.retry import RetryPolicy
-    from vlm_runner.ingest.limits import AdaptiveLimit
     from vlm_runner.models import ModelProfile
     from vlm_runner.spec import TestSpec
     from vlm_runner.steps.call_images import CallImage
+    from vlm_runner.steps.call_pace import CallPace
     from vlm_runner.steps.ports import Ports
     from vlm_runner.steps.questions import Question
 
@@ -61,7 +63,9 @@ class AskedModel:
     ids: list[str]
     """The first is used; a refusal that asks for an inference profile moves on to the next."""
     retry: RetryPolicy
-    limit: AdaptiveLimit
+    limit: anyio.Semaphore
+    """Calls at once."""
+    pace: CallPace
     answers: dict[int, ModelAnswer] = field(default_factory=dict[int, ModelAnswer])
     refusal: AwsRefused | None = None
     given_up: str | None = None
@@ -125,16 +129,28 @@ async def _retried(model: AskedModel, call: ModelCall, ports: Ports) -> aws.Runt
     policy = replace(model.retry, base=poll.first / 2, longest=min(model.retry.longest, poll.longest))
 
     def on_retry(error: Exception) -> None:
-        if isinstance(error, Throttled):
-            model.limit.refused()
         ports.trouble(f"asking the {model.role} model", error)
 
     async for attempt in attempts(ports.clock, policy, AwsUnavailable, on_retry=on_retry):
         with attempt:
-            reply = await _by_an_accepted_id(model, call, ports)
-            model.limit.succeeded()
-            return reply
+            return await _in_turn(model, call, ports, until=ports.clock.elapsed() + policy.patience)
     raise AssertionError("attempts ends only by an error")
+
+
+async def _in_turn(model: AskedModel, call: ModelCall, ports: Ports, *, until: float) -> aws.RuntimeReply:
+    """A throttled call waits for its turn again: the pace knows better than a growing pause."""
+    told = False
+    while True:
+        sent = await model.pace.take()
+        try:
+            return await _by_an_accepted_id(model, call, ports)
+        except Throttled as error:
+            model.pace.refused(sent)
+            if ports.clock.elapsed() >= until:
+                raise
+            if not told:
+                ports.trouble(f"asking the {model.role} model", error)
+            told = True
 
 
 async def _by_an_accepted_id(model: AskedModel, call: ModelCall, ports: Ports) -> aws.RuntimeReply:

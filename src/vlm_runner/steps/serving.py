@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vlm_runner.core.decide import AwaitEndpoint, IntendServing, RequestServing
+from vlm_runner.core.decide import AwaitEndpoint, IntendServing, RequestServing, RunTests
 from vlm_runner.core.events import EndpointFailed, EndpointReady, ServingIntended, ServingRequested
 from vlm_runner.core.intents import intend_serving
 from vlm_runner.core.names import TAG_UID
@@ -16,6 +16,8 @@ from vlm_runner.steps.dead_man_switch import arm, deletion_time
 from vlm_runner.steps.polling import counts_as_gone, poll
 from vlm_runner.steps.questions import read_questions
 from vlm_runner.steps.registry import performs
+from vlm_runner.steps.test_calls import ask_base
+from vlm_runner.task_groups import task_group
 
 if TYPE_CHECKING:
     from vlm_runner.aws.ports import Endpoint
@@ -87,7 +89,21 @@ async def is_ours(endpoint: Endpoint, uid: str, ports: Ports) -> bool:
 
 @performs(AwaitEndpoint)
 async def await_endpoint(command: AwaitEndpoint, ports: Ports) -> EndpointReady | EndpointFailed:
-    """Wait until it can be called; while Creating it can neither be used nor deleted."""
+    """
+    Wait until it can be called; while Creating it can neither be used nor deleted.
+
+    Meanwhile the base model is asked, if the run compares with it: once the endpoint is ready, its rent
+    should pay for nothing but its own calls. What is not answered by then is asked beside them.
+    """
+    async with task_group() as group:
+        if command.meanwhile is not None:
+            group.start_soon(ask_base, RunTests(command.meanwhile, command.arn), ports, name="base model")
+        event = await _until_ready(command, ports)
+        group.cancel_scope.cancel()
+    return event
+
+
+async def _until_ready(command: AwaitEndpoint, ports: Ports) -> EndpointReady | EndpointFailed:
     shown: str | None = None
     began, unseen = ports.clock.elapsed(), Unseen()
 

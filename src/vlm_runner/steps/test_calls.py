@@ -11,6 +11,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+import anyio
 from anyio import to_thread
 
 from vlm_runner.core.decide import RunTests
@@ -18,14 +19,14 @@ from vlm_runner.core.events import EndpointFailed, TestAnswer, TestsAnswered
 from vlm_runner.core.names import run_prefix
 from vlm_runner.core.retry import BASE_CALL, TUNED_CALL
 from vlm_runner.core.signals import TestAnswered
-from vlm_runner.errors import AwsRefused
+from vlm_runner.errors import AwsRefused, VlmRunnerError
 from vlm_runner.evaluate import AnsweredRow, AskedTurn
 from vlm_runner.evaluate.thumbnail import budget
-from vlm_runner.ingest.limits import AdaptiveLimit
 from vlm_runner.steps.accepted import with_accepted
 from vlm_runner.steps.answers import Answers
 from vlm_runner.steps.ask import LONGEST_TEXT, AskedModel, EndpointGone, ModelCall, ask, base_ids
 from vlm_runner.steps.call_images import fitted, thumbnails
+from vlm_runner.steps.call_pace import CallPace
 from vlm_runner.steps.questions import read_questions
 from vlm_runner.steps.registry import performs
 from vlm_runner.task_groups import task_group
@@ -56,6 +57,18 @@ async def run_tests(command: RunTests, ports: Ports) -> TestsAnswered | Endpoint
     return await _Tests(command, ports).run()
 
 
+async def ask_base(command: RunTests, ports: Ports) -> None:
+    """
+    Ask the base model alone and save its answers, which `run_tests` then finds; raises nothing of AWS's.
+
+    For the time in which the tuned model's endpoint is not ready yet.
+    """
+    try:
+        await _Tests(command, ports).ask_base()
+    except VlmRunnerError as error:
+        ports.trouble("asking the base model", error)
+
+
 class _Tests:
     def __init__(self, command: RunTests, ports: Ports) -> None:
         self._run: Run = command.run
@@ -71,8 +84,8 @@ class _Tests:
         self._thumbnail_bytes = 0
 
     def _model(self, role: Role, ids: list[str], retry: RetryPolicy) -> AskedModel:
-        limit = AdaptiveLimit(self._run.spec.test.concurrency, self._ports.clock)
-        return AskedModel(role, ids, retry, limit)
+        limit = anyio.Semaphore(self._run.spec.test.concurrency)
+        return AskedModel(role, ids, retry, limit, CallPace(self._ports.clock))
 
     async def run(self) -> TestsAnswered | EndpointFailed:
         questions, held_out = await read_questions(self._run, self._objects)
@@ -81,16 +94,20 @@ class _Tests:
             return TestsAnswered(uri=None, asked=0, held_out=held_out)
         self._thumbnail_bytes = budget(sum(len(question.images) for question in questions))
         try:
-            await self._ask_all(questions)
+            both = [self._tuned, self._base] if self._run.spec.test.compare_base else [self._tuned]
+            await self._ask_all(questions, both)
         except EndpointGone as error:
             return EndpointFailed(reason=str(error))
         if self._tuned.refusal is not None and all(each.error for each in self._tuned.answers.values()):
             raise self._tuned.refusal
         return await self._result(questions, held_out=held_out)
 
-    async def _ask_all(self, questions: list[Question]) -> None:
+    async def ask_base(self) -> None:
+        questions, _ = await read_questions(self._run, self._objects)
+        await self._ask_all(questions, [self._base])
+
+    async def _ask_all(self, questions: list[Question], models: list[AskedModel]) -> None:
         await self._answers.look()
-        models = [self._tuned, self._base] if self._run.spec.test.compare_base else [self._tuned]
         asked = len(questions) * len(models)
 
         async def one(model: AskedModel, question: Question) -> None:
@@ -118,15 +135,16 @@ class _Tests:
             self._keep(model, row, saved.answer, saved.thumbnails)
             return
         originals = [await self._original(key) for key, _ in question.images]
-        # One set of thumbnails a row is enough: the tuned model's answer carries it.
-        small = None
-        if model.role == "tuned":
-            small = await to_thread.run_sync(thumbnails, originals, self._thumbnail_bytes)
         images = await to_thread.run_sync(fitted, question, originals, self._profile)
         call = ModelCall(question, images, self._run.spec.test, self._profile)
         answer = await ask(model, call, self._ports)
         if answer is None:
             return
+        # One set of thumbnails a row is enough: the tuned model's answer carries it. After the call, so that
+        # other calls are under way while they are made.
+        small = None
+        if model.role == "tuned":
+            small = await to_thread.run_sync(thumbnails, originals, self._thumbnail_bytes)
         if answer.error is None:
             await self._answers.save(model.role, row, digest, answer, small)
         self._keep(model, row, answer, small)

@@ -1,0 +1,89 @@
+"""A rented endpoint is paid by the hour: from when it is ready, only its own calls are waited for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from vlm_runner.aws.ports import RuntimeReply
+from vlm_runner.errors import Throttled
+
+from .world import lines_of, world_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vlm_runner.testing import World
+
+LATENCY = 4.0
+"""Seconds of one call."""
+
+RATE = 10.0
+"""Calls a second that the unit takes; a burst of one second, and what comes above is throttled."""
+
+
+class Unit:
+    """A model unit with a rate limit, and a base model without; in the loop's own time."""
+
+    def __init__(self) -> None:
+        self._left, self._at = RATE, 0.0
+        self.base_asked: list[float] = []
+        self.throttled = 0
+
+    async def converse(self, request: Mapping[str, Any]) -> RuntimeReply:
+        now = anyio.current_time()
+        if not str(request["modelId"]).startswith("arn:"):
+            self.base_asked.append(now)
+        else:
+            self._left, self._at = min(RATE, self._left + (now - self._at) * RATE), now
+            if self._left < 1:
+                self.throttled += 1
+                raise Throttled("Too many requests, please wait before trying again.")
+            self._left -= 1
+        await anyio.sleep(LATENCY)
+        return RuntimeReply(text="Fine.", input_tokens=10, output_tokens=3, stop_reason="end_turn")
+
+    async def invoke(self, model_id: str, body: bytes, read: Any) -> Any:
+        raise NotImplementedError
+
+
+def rented(world: World) -> float:
+    """Seconds from when the endpoint was ready to the last answer."""
+    at = {entry.event.kind: entry.at for entry in world.told}
+    return (at["tests_answered"] - at["endpoint_ready"]).total_seconds()
+
+
+@pytest.mark.parametrize(("rows", "most"), [(50, 1.15), (1000, 1.15)])
+async def test_the_calls_take_little_longer_than_the_unit_needs(rows: int, most: float) -> None:
+    world, _ = world_of(rows, lambda _, prompt: prompt, compare_base=False)
+    unit: Any = Unit()
+    world.aws.runtime = unit
+
+    run = await world.live()
+
+    assert run.outcome == "succeeded"
+    assert len(lines_of(world, "answers.jsonl")) == rows
+    pure = rows / RATE + LATENCY
+    assert rented(world) <= most * pure
+
+
+async def test_the_base_model_is_asked_while_the_endpoint_warms_up() -> None:
+    world, _ = world_of(50, lambda _, prompt: prompt)
+    unit: Any = Unit()
+    world.aws.runtime = unit
+    ready: list[float] = []
+
+    def on_entry(_: Any, entry: Any) -> None:
+        world.told.append(entry)
+        if entry.event.kind == "endpoint_ready":
+            ready.append(anyio.current_time())
+
+    world.on_entry = on_entry  # type: ignore[method-assign]
+    run = await world.live()
+
+    assert run.outcome == "succeeded"
+    assert len(unit.base_asked) == 50
+    assert max(unit.base_asked) < ready[0]
+    assert all(line["base"]["answer"] == "Fine." for line in lines_of(world, "answers.jsonl"))
