@@ -23,6 +23,7 @@ WHAT = {
     "plan": "`plan --json`",
     "preview": "`preview --json`",
     "prices": "`prices --json`",
+    "cost": "`cost --json`",
     "iam": "`iam`: policy documents, by role",
     "reap": "`reap --json`",
     "submit": "`submit --json`",

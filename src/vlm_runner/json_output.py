@@ -399,6 +399,23 @@ class PriceJson(TypedDict):
     """Only one source tells it, which is not AWS itself."""
 
 
+class BilledLineJson(TypedDict):
+    usage_type: str
+    usd: float
+
+
+class BilledJson(TypedDict):
+    """`cost`: what AWS billed for a run, by its tags."""
+
+    run_id: str
+    currency: Literal["USD"]
+    lines: list[BilledLineJson]
+    billed_usd: float | None
+    """Null where nothing is billed under its tag (yet), or the tag is not active for cost allocation."""
+    estimated_usd: float
+    planned_usd: float | None
+
+
 class ModelPricesJson(TypedDict):
     """One model of `prices`."""
 
@@ -529,6 +546,7 @@ OUTPUTS: Final[dict[str, Any]] = {
     "plan": PlanJson,
     "preview": PreviewJson,
     "prices": list[ModelPricesJson],
+    "cost": BilledJson,
     "iam": dict[str, Any],
     "reap": list[RentedJson],
     "submit": SubmittedJson,

@@ -325,3 +325,24 @@ def test_the_plan_says_that_held_out_rows_are_not_sent(spec: Path) -> None:
     result = run("plan", spec, "--offline")
 
     assert "the 5 held-out rows are not sent to Bedrock" in result.stdout
+
+
+def test_prices_are_those_of_the_price_list_and_can_be_written_for_the_next_plan(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own.toml"
+    written = run("prices", NOVA, "--endpoint-url", sandbox.url, "--write", own)
+    monkeypatch.setenv("VLM_RUNNER_CATALOGUE", str(own))
+    read = run("prices", NOVA, "--offline", "--json")
+
+    (model,) = json.loads(read.stdout)
+    assert written.exit_code == read.exit_code == 0, written.output + read.output
+    assert {price["source"] for price in model["prices"]} == {str(own)}
+    usd = {price["name"]: price["usd"] for price in model["prices"]}
+    assert (usd["training_per_million_tokens"], usd["throughput_per_unit_hour"]) == (2.0, 108.15)
+
+
+def test_the_cost_of_a_run_is_not_asked_for_without_consent(tmp_path: Path) -> None:
+    missing = run("cost", "cats", "--store", tmp_path / "runs", "--yes", "--region", "us-east-1")
+
+    assert "cats" in str(missing.exception)

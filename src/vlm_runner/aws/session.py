@@ -14,6 +14,7 @@ import anyio
 from vlm_runner.aws.account import AwsAccount
 from vlm_runner.aws.answers import AwsService
 from vlm_runner.aws.bedrock import BedrockControl
+from vlm_runner.aws.cost_explorer import CostExplorer
 from vlm_runner.aws.credentials import ask_on_terminals_only, check_authorities, fresh_credentials
 from vlm_runner.aws.ecs import Ecs
 from vlm_runner.aws.errors import KINDS, credentials_translated
@@ -59,7 +60,7 @@ Attempts, and seconds to connect and to wait for an answer.
 `pay` does not repeat, since it does not ask what became of the first; `bulk` because its caller repeats.
 """
 
-HOMES: Final = {"pricing": "us-east-1"}
+HOMES: Final = {"pricing": "us-east-1", "ce": "us-east-1"}
 """Services that have an endpoint in a few regions only, whatever region is worked in."""
 
 INVOKE_SECONDS = 3600
@@ -127,6 +128,9 @@ class AwsSession:
 
     def ecs(self) -> Ecs:
         return Ecs(self._service("cloudformation"), self._service("ecs"))
+
+    def cost_explorer(self) -> CostExplorer:
+        return CostExplorer(self._service("ce"))
 
     def sagemaker(self) -> SageMaker:
         return SageMaker(self._service("sagemaker"))

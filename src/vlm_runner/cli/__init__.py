@@ -24,6 +24,7 @@ COMMANDS: Final = {
     name: LazyCommand(f"vlm_runner.cli.{path}", summary)
     for name, path, summary in (
         ("cancel", "start:cancel", "Stop what RUN pays for, delete it, and report."),
+        ("cost", "cost:cost", "Show what AWS billed for RUN, by its tags; AWS charges one cent to look."),
         ("demo", "demo:demo", "Run the whole job in a local sandbox: no AWS account, no cost."),
         ("doctor", "doctor:doctor", "Check credentials, model, role, bucket, quotas and store."),
         ("events", "events:events", "Print RUN's history as JSON lines, one event a line."),

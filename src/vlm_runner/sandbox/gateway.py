@@ -14,6 +14,7 @@ from typing import Any
 from vlm_runner.sandbox import bedrock
 from vlm_runner.sandbox.admin import Admin
 from vlm_runner.sandbox.call_log import CallLog
+from vlm_runner.sandbox.cost_explorer import handle_cost_explorer
 from vlm_runner.sandbox.errors import AwsError, error_reply, expired_token
 from vlm_runner.sandbox.faults import Fault, Faults
 from vlm_runner.sandbox.hosts import is_allowed
@@ -135,6 +136,8 @@ class Gateway:
         state = self._state
         if scope.service == "servicequotas":
             return handle_quotas(request, scope.region, state.account, state.scenario)
+        if scope.service == "ce":
+            return handle_cost_explorer(request, state)
         if scope.service == "pricing":
             return handle_pricing(request, scope.region, state.prices)
         return None

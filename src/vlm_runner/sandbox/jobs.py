@@ -36,6 +36,7 @@ def create_job(state: SandboxState, region: Region, p: P) -> dict[str, Any]:
     job.failure = state.use_once("fail_next_job")
     region.jobs[job.arn] = job
     region.tags[job.arn] = tags
+    job.entry.tags = dict(tags)
     region.tokens.remember("CreateModelCustomizationJob", p, now, job.arn)
     _start_check(state, region, job)
     return {"jobArn": job.arn}

@@ -109,6 +109,9 @@ class Ledger:
     def open(self, entry: Entry) -> Entry:
         return self._entries.setdefault(entry.arn, entry)
 
+    def entries(self) -> list[Entry]:
+        return list(self._entries.values())
+
     def as_json(self, now: datetime) -> dict[str, Any]:
         rows = [entry.as_json(now, self._prices) for entry in self._entries.values()]
         known = [row["cost_usd"] for row in rows if row["cost_usd"] is not None]

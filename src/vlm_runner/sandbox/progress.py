@@ -63,4 +63,5 @@ def _produce_model(state: SandboxState, region: Region, job: Job) -> None:
     entry.status = model.status
     region.models[model.arn] = model
     region.tags[model.arn] = tags_of(job.request, "customModelTags")
+    entry.tags = tags_of(job.request, "customModelTags")
     state.ledger.open(entry)

@@ -186,6 +186,7 @@ def _bill(state: SandboxState, region_name: str, target: Target, answer: Answer)
         name = str(target.billed_as).rpartition("/")[2]
         fresh = Entry("on_demand_invocations", name, arn, region_name, now, target.model, lambda _: "Metered")
         fresh.custom = ":custom-model-deployment/" in arn
+        fresh.tags = dict(state.region(region_name).tags.get(str(target.billed_as), {}))
         entry = state.ledger.open(fresh)
         entry.input_tokens += answer.input_tokens
         entry.output_tokens += answer.output_tokens

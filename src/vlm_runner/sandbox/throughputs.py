@@ -44,6 +44,7 @@ def create_throughput(state: SandboxState, region: Region, p: P) -> dict[str, An
     throughput = _new_throughput(state, region, p, model_arn, base)
     region.throughputs[throughput.arn] = throughput
     region.tags[throughput.arn] = tags
+    throughput.entry.tags = dict(tags)
     region.tokens.remember("CreateProvisionedModelThroughput", p, now, throughput.arn)
     return {"provisionedModelArn": throughput.arn}
 
