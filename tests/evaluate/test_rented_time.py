@@ -80,7 +80,7 @@ async def test_the_base_model_is_asked_while_the_endpoint_warms_up() -> None:
         if entry.event.kind == "endpoint_ready":
             ready.append(anyio.current_time())
 
-    world.on_entry = on_entry  # type: ignore[method-assign]
+    world.on_entry = on_entry  # type: ignore[method-assign, assignment]
     run = await world.live()
 
     assert run.outcome == "succeeded"
