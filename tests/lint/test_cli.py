@@ -109,6 +109,11 @@ def test_sarif_shows_the_line_of_a_jsonl_file(jsonl: Path) -> None:
 
     result = next(each for each in log["runs"][0]["results"] if each["ruleId"] == "J303")
     assert result["locations"][0]["physicalLocation"]["region"]["startLine"] == 9
+    assert result["properties"]["row"] == 8
+    assert all(
+        ("row" in each["properties"]) == ("region" in each["locations"][0]["physicalLocation"])
+        for each in log["runs"][0]["results"]
+    )
 
 
 def test_the_model_says_what_is_allowed(jsonl: Path) -> None:
