@@ -13,6 +13,7 @@ from tests.lint.pictures import by_hand
 from vlm_runner.ingest.converters import Converters, _environment
 from vlm_runner.ingest.images import ImageLimits, _eight_bits, prepare
 from vlm_runner.ingest.inspect import ImageDefect, inspect
+from vlm_runner.ingest.pipeline import Transform
 
 from .pictures import SOURCES, saved
 
@@ -101,3 +102,21 @@ def test_a_decoder_may_take_four_gigabytes_and_write_no_more_than_an_image(
 ) -> None:
     assert int(limits_of_a_decoder["Max address space"]) == 4 * 1024**3
     assert int(limits_of_a_decoder["Max file size"]) == 128 * 1024**2
+
+
+def test_staging_reads_the_pixels_unless_it_is_told_that_lint_has() -> None:
+    limits = ImageLimits(10**6, 1, 1000, ("png",))
+
+    assert not Transform(limits, keep_format=False, fit=False, line=lambda *_: "", fingerprint="f").verified
+
+
+def test_a_chunk_is_named_as_it_is_written_and_its_bytes_shown_where_they_are_no_letters() -> None:
+    whole = by_hand(16, 16, zlib.compress(b""))
+    said = []
+    for name in (b"IDAT", b"I\0AT"):
+        with pytest.raises(ImageDefect) as refused:
+            inspect(whole.replace(b"IDAT" + zlib.compress(b""), name + b"x" * len(zlib.compress(b""))))
+        said.append(str(refused.value))
+
+    assert "chunk IDAT at" in said[0]
+    assert r"chunk b'I\x00AT' at" in said[1]
