@@ -111,6 +111,39 @@ IMAGES = st.one_of(
 BLOCK = st.one_of(TEXTS, IMAGES, st.sampled_from([{"video": {}}, {"audio": {}}, "Judge.", None]))
 
 
+NOVA_2 = "amazon.nova-2-lite-v1:0:256k"
+
+
+def taken() -> dict[str, tuple[dict[str, Any], str]]:
+    """What AWS's own validator takes, and for which model."""
+    loud, bare, thinking = good(), good(), good()
+    loud["messages"][0]["content"][1] = image(WHOLE[0], "PNG")
+    bare["system"] = []
+    thinking["messages"][1]["content"].insert(0, {"reasoningContent": {"reasoningText": {"text": "Hm."}}})
+    return {
+        "a format in capitals": (loud, NOVA),
+        "an empty system": (bare, NOVA),
+        "reasoning before an answer": (thinking, NOVA_2),
+    }
+
+
+@pytest.mark.parametrize("name", taken())
+def test_what_awss_validator_takes_is_taken_by_both(name: str) -> None:
+    record, model = taken()[name]
+    body = (json.dumps(record) + "\n").encode() * LEAST[model]
+
+    assert rejection(body, model, "data/train.jsonl") is None
+    assert passes(body, model, "data/train.jsonl")
+
+
+def test_reasoning_is_for_nova_2_alone() -> None:
+    record, _ = taken()["reasoning before an answer"]
+    body = (json.dumps(record) + "\n").encode() * LEAST[NOVA]
+
+    assert rejection(body, NOVA, "data/train.jsonl") is not None
+    assert not passes(body, NOVA, "data/train.jsonl")
+
+
 @st.composite
 def records(draw: st.DrawFn) -> Any:
     """A good record, bent in up to two places."""

@@ -153,3 +153,13 @@ def test_a_line_too_long_to_read_is_one_finding(monkeypatch: pytest.MonkeyPatch)
         (f.row, f.code) for f in report.findings if f.severity is Severity.ERROR and f.row is not None
     ] == [(0, "J307")]
     assert report.census["a"].rows == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("Thought: none", True), ("an afterthought: none", False), ("<unk>", True), ("<UNK>", False)],
+)
+def test_words_of_the_validator_alone_are_reserved_as_it_spells_them(text: str, found: bool) -> None:
+    report = lint(line(bent("messages/0/content/0/text", text)))
+
+    assert ("T220" in {finding.code for finding in report.findings}) is found

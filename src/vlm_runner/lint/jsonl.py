@@ -156,7 +156,8 @@ class _Record:
             raise _Bad("J311", "the record has 'prompt' and 'completion'")
         if not isinstance(record.get("messages"), list):
             raise _Bad("J312", "'messages' is missing or not a list")
-        if unknown := sorted(set(record) - KEYS):
+        known = KEYS | {"toolConfig"} if self.profile.text.other_blocks else KEYS
+        if unknown := sorted(set(record) - known):
             self.add("J339", f"the record has {', '.join(map(repr, unknown))}")
         self._schema(record.get("schemaVersion"))
         self._system(record)
@@ -220,7 +221,8 @@ class _Record:
             self.add("J314", f"'schemaVersion' is {version!r}, not '{wanted}'", "schemaVersion")
 
     def _system(self, record: dict[str, Any]) -> None:
-        if (system := record.get("system")) is None:
+        system, text = record.get("system"), self.profile.text
+        if system is None or (text.empty_system and system == []):
             if self.profile.text.system_required:
                 self.add(
                     "J347", "there is no system text", "system", source=self.profile.text.source_of("system")
@@ -273,7 +275,7 @@ class _Record:
         if not isinstance(content, list) or not content:
             self.add("J323", f"'content' is {_kind(content)}", f"{field}.content")
             return
-        had = len(self._texts)
+        had, other = len(self._texts), False
         for place, block in enumerate(content):
             at = f"{field}.content[{place}]"
             if isinstance(block, dict) and "text" in block:
@@ -282,11 +284,13 @@ class _Record:
                 if role == "assistant":
                     self.add("J325", "an image in the assistant's turn", at)
                 self._image(block["image"], at)
+            elif isinstance(block, dict) and block.keys() & set(self.profile.text.other_blocks):
+                other = True
             elif isinstance(block, dict) and "video" in block:
                 self.add("J344", "the block is a video", at)
             else:
                 self.add("J324", f"the block is {_kind(block)}", at)
-        if role == "assistant" and len(self._texts) == had:
+        if role == "assistant" and len(self._texts) == had and not other:
             self.add("J326", "the answer has no text", f"{field}.content")
 
     def _image(self, image: Any, field: str) -> None:
@@ -296,6 +300,8 @@ class _Record:
             self.add("J324", f"the image is {_kind(image)}", at)
             return
         formats, declared = self.profile.images.formats, image.get("format")
+        if self.profile.text.format_any_case and isinstance(declared, str):
+            declared = declared.lower()
         if declared is None:
             self.add("J336", "the image has no format", at)
         elif declared not in formats:

@@ -50,7 +50,9 @@ def _words(text: str, profile: ModelProfile, at: Location) -> Iterator[Finding]:
     for word, place in profile.text.reserved_in(text):
         yield rule("T220").found(
             f"'{word}' at character {place}: …{_around(text, place, len(word))}…",
-            source=profile.text.source_of("reserved"),
+            source=profile.text.source_of(
+                "reserved" if word in profile.text.reserved else "reserved_as_spelt"
+            ),
             fix=f'Take it out, or set strip = ["{word}"] under [prompt].',
             fixes="strip",
             value=word,

@@ -140,6 +140,14 @@ class MeasuredTokens(Sourced, frozen=True):
 class TextRules(Sourced, frozen=True):
     reserved: tuple[str, ...]
     """Words that no text of a record may hold, in any case."""
+    reserved_as_spelt: tuple[str, ...] = ()
+    """Words that no text may hold in just this case."""
+    other_blocks: tuple[str, ...] = ()
+    """Of a turn's content, beside texts and images. Such a file is checked no further; we write none."""
+    empty_system: bool = False
+    """Whether `"system": []` stands for none."""
+    format_any_case: bool = False
+    """Whether an image's format may be written `PNG`."""
     system_required: bool
     same_bucket: bool = False
     schema_version: str
@@ -150,6 +158,9 @@ class TextRules(Sourced, frozen=True):
         lowered = text.lower()
         for word in self.reserved:
             if (place := lowered.find(word.lower())) >= 0:
+                yield word, place
+        for word in self.reserved_as_spelt:
+            if (place := text.find(word)) >= 0:
                 yield word, place
 
 

@@ -61,6 +61,9 @@ class FoundationModel(_Frozen):
     validation_records: int
     validation_set: bool
     reserved_words: tuple[str, ...]
+    other_blocks: tuple[str, ...] = ()
+    empty_system: bool = False
+    format_any_case: bool = False
     same_bucket: bool
     schema_version_required: bool
     on_demand_deployment: bool

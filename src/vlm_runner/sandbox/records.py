@@ -83,12 +83,12 @@ class Checker:
             self._reject(number, "must follow the conversation format with 'messages'")
         self._check_schema(number, record)
         system = self._system(number, record)
-        prompts, images, answer = self._turns(number, record["messages"])
+        prompts, images, answers = self._turns(number, record["messages"])
         self._check_words(number, [*system, *prompts])
         if len(images) > self.model.images_per_record:
             self._reject(number, f"at most {self.model.images_per_record} images per record")
-        tokens = self._tokens(number, [*system, *prompts, answer], images)
-        return Example("\n".join(prompts), tuple(images), answer, tokens)
+        tokens = self._tokens(number, [*system, *prompts, *answers], images)
+        return Example("\n".join(prompts), tuple(images), answers[-1], tokens)
 
     def _check_schema(self, number: int, record: dict[str, Any]) -> None:
         version = record.get("schemaVersion")
@@ -101,13 +101,14 @@ class Checker:
 
     def _system(self, number: int, record: dict[str, Any]) -> list[str]:
         system = record.get("system")
-        if system is None:
+        if system is None or (self.model.empty_system and system == []):
             return []
         if not isinstance(system, list) or len(system) != 1 or not _text_of(system[0]):
             self._reject(number, "'system' must hold exactly one non-empty text")
         return [system[0]["text"]]
 
-    def _turns(self, number: int, messages: list[Any]) -> tuple[list[str], list[ImageFacts], str]:
+    def _turns(self, number: int, messages: list[Any]) -> tuple[list[str], list[ImageFacts], list[str]]:
+        """Of all turns the prompts and the images, and the answers, each whole."""
         prompts: list[str] = []
         images: list[ImageFacts] = []
         answers: list[str] = []
@@ -117,24 +118,30 @@ class Checker:
                 self._reject(number, "roles must alternate, starting with user")
             texts, found = self._content(number, role, message.get("content"))
             images += found
-            (prompts if role == "user" else answers).extend(texts)
+            if role == "user":
+                prompts += texts
+            else:
+                answers.append("".join(texts))
         if not messages or len(messages) % 2:
             self._reject(number, "the last message must be from the assistant")
-        return prompts, images, "\n".join(answers[-1:])
+        return prompts, images, answers
 
     def _content(self, number: int, role: str, content: Any) -> tuple[list[str], list[ImageFacts]]:
         if not isinstance(content, list) or not content:
             self._reject(number, "'content' must be a non-empty list")
         texts: list[str] = []
         images: list[ImageFacts] = []
+        others = 0
         for block in content:
             if text := _text_of(block):
                 texts.append(text)
             elif isinstance(block, dict) and isinstance(block.get("image"), dict) and role == "user":
                 images.append(self._image(number, block["image"]))
+            elif isinstance(block, dict) and block.keys() & set(self.model.other_blocks):
+                others += 1
             else:
                 self._reject(number, f"a {role} turn must not hold {_kind_of(block)}")
-        if role == "assistant" and not texts:
+        if role == "assistant" and not texts and not others:
             self._reject(number, "an assistant turn needs text")
         return texts, images
 
@@ -155,6 +162,8 @@ class Checker:
 
     def _limits(self, number: int, uri: str, declared: object, data: bytes) -> ImageFacts:
         model = self.model
+        if model.format_any_case and isinstance(declared, str):
+            declared = declared.lower()
         if len(data) > model.image_bytes:
             self._reject(number, f"image {uri} is larger than {model.image_bytes // 1_000_000} MB")
         try:
