@@ -91,3 +91,22 @@ def test_an_example_written_by_hand_is_sound(name: str, tmp_path: Path) -> None:
     linted = CliRunner().invoke(cli, ["lint", str(spec), "--json"])
 
     assert linted.exit_code == 0, linted.output
+
+
+def test_preview_shows_the_turns_and_where_the_images_stand(tmp_path: Path) -> None:
+    source, spec = written(tmp_path / "data", "messages"), tmp_path / "run.toml"
+    spec.write_text(
+        f'[dataset]\nsource = "{source}"\n{REST}[prompt]\npreset = "messages"\n', encoding="utf-8"
+    )
+
+    done = CliRunner().invoke(cli, ["preview", str(spec), "--row", "2", "--json"])
+    shown = json.loads(done.stdout)
+
+    assert [(turn["role"], turn["text"], turn["images"]) for turn in shown["turns"]] == [
+        ("user", "[image 1]\nWhat is it?", [1]),
+        ("assistant", "A cat.", []),
+        ("user", "And here?\n[image 2]", [2]),
+        ("assistant", "A dog.", []),
+    ]
+    assert (shown["user"], shown["assistant"]) == ("And here?", "A dog.")
+    assert "── user (about" in CliRunner().invoke(cli, ["preview", str(spec), "--row", "2"]).output

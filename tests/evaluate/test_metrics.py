@@ -30,6 +30,17 @@ def measured(*pairs: tuple[str, str]) -> dict[str, float]:
     return found
 
 
+def test_an_answer_is_measured_against_the_right_one_that_it_comes_closest_to() -> None:
+    asked = {"reference": "net", "accepted": ("a tennis net", "mesh")}
+    rows = [
+        AnsweredRow(row=0, tuned=ModelAnswer(answer="A tennis  net"), **asked),
+        AnsweredRow(row=1, tuned=ModelAnswer(answer="net"), **asked),
+        AnsweredRow(row=2, tuned=ModelAnswer(answer="rope"), **asked),
+    ]
+
+    assert [table["tuned"]["exact"] for table in evaluate(rows).rows] == [1.0, 1.0, 0.0]
+
+
 def test_findings_count_over_all_rows() -> None:
     found = measured(
         (accessible("1.1.1", "1.4.3"), accessible("1.4.3")),

@@ -91,6 +91,54 @@ async def test_lint_and_staging_leave_out_the_same_rows(tmp_path: Path, seed: in
     assert not [each for each in report.findings if each.severity is Severity.ERROR and each.row is not None]
 
 
+TURNS: list[list[dict[str, str]]] = [
+    [{"role": "user", "content": "<image>\nWhat?"}, {"role": "assistant", "content": "A cat."}],
+    [{"role": "user", "content": "What?"}, {"role": "assistant", "content": "A dog."}],
+    [
+        {"role": "user", "content": "a"},
+        {"role": "user", "content": "b"},
+        {"role": "assistant", "content": "c"},
+    ],
+    [{"role": "assistant", "content": "c"}],
+    [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b"},
+        {"role": "user", "content": "c"},
+    ],
+    [{"role": "user", "content": "<image><image>"}, {"role": "assistant", "content": "b"}],
+    [{"role": "user", "content": "a"}, {"role": "assistant", "content": "<image>"}],
+    [
+        {"role": "user", "content": "a"},
+        {"role": "tool", "content": "b"},
+        {"role": "assistant", "content": "c"},
+    ],
+    [{"role": "user", "content": "Bot: hi"}, {"role": "assistant", "content": "c"}],
+    [{"role": "user", "content": "a"}, {"role": "assistant", "content": " "}],
+    [],
+]
+SOUND = 2
+
+
+async def test_lint_and_staging_leave_out_the_same_conversations(tmp_path: Path) -> None:
+    made = [row(number) | {"messages": TURNS[number % len(TURNS)]} for number in range(3 * len(TURNS))]
+    spec = spec_of(write(tmp_path, made), dataset={"on_bad_row": "skip"}, prompt={"preset": "messages"})
+    opened = open_dataset(spec.dataset, required=())
+    s3 = FakeS3()
+    s3.buckets["bucket"] = {}
+
+    report = lint(spec)
+    staged = await stage(
+        opened.train,
+        FakeObjects(s3, "bucket"),
+        skip=True,
+        made=transform_of(begun(spec=spec), find(NOVA), opened.train.name),
+    )
+
+    said = {finding.row for finding in report.findings if finding.fix == WILL_BE_SKIPPED}
+    assert said == {number for number in range(len(made)) if number % len(TURNS) >= SOUND}
+    assert {int(row_of(message)) for message in staged.skipped_rows} == said
+
+
 def row_of(message: str) -> str:
     found = re.match(r"train row (\d+)", message)
     assert found is not None, message

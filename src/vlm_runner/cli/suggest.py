@@ -210,10 +210,16 @@ def _templates(peek: Peek, image: str | None, made: Suggestion) -> None:
         made.prompt.append(("preset", "caption", "no column of texts was found"))
         made.unsure.append("no column holds an answer; each image needs one, such as a column 'caption'")
         return
-    asked = [*(f"{{{{ row['{column}'] }}}}" for column in texts[:-1])] or ["Describe the image."]
+    asked = [*(_cell(column) for column in texts[:-1])] or ["Describe the image."]
     made.prompt.append(("user", "\n".join(asked), "no preset fits these columns"))
-    made.prompt.append(("assistant", f"{{{{ row['{texts[-1]}'] }}}}", "the last column of texts"))
+    made.prompt.append(("assistant", _cell(texts[-1]), "the last column of texts"))
     made.unsure.append(f"which column is the answer: {', '.join(texts)}; the last of them is taken")
+
+
+def _cell(column: str) -> str:
+    """A column in a template, whatever its name holds."""
+    plain = not any(character in column for character in "'\\\n\r")
+    return f"{{{{ row['{column}'] }}}}" if plain else f"{{{{ row[{json.dumps(column)}] }}}}"
 
 
 def _images_a_row(image: str | None, rows: Sequence[Mapping[str, Any]], made: Suggestion) -> None:
