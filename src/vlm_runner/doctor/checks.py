@@ -313,7 +313,7 @@ def _enough(code: str, about: str, subject: Subject, quota: Quota | None, asked:
     on_demand = ' Or set mode = "on-demand" under [serving].' if subject.profile.serving.on_demand else ""
     if quota is None:
         said = f"the quota {asked} could not be read; in many accounts it is 0"
-        rights = "Allow servicequotas:GetServiceQuota, GetAWSDefaultServiceQuota and ListServiceQuotas."
+        rights = "Allow servicequotas:GetServiceQuota and GetAWSDefaultServiceQuota (vlm-runner iam SPEC)."
         return Check(code, Status.UNKNOWN, about, said, rights + on_demand)
     if quota.value >= wanted:
         return Check(code, Status.GOOD, about, f"{quota.value:.0f} without commitment")

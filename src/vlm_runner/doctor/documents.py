@@ -131,6 +131,7 @@ def caller_policy(scope: Scope) -> Document:
                 "servicequotas:GetServiceQuota",
                 "servicequotas:ListServiceQuotas",
                 "servicequotas:GetAWSDefaultServiceQuota",
+                "servicequotas:ListAWSDefaultServiceQuotas",
                 "pricing:GetProducts",
             ],
             "*",
