@@ -51,6 +51,15 @@ def test_a_template_that_asks_for_too_much_ends_in_a_sentence(template: str) -> 
     assert time.thread_time() - began < 20
 
 
+def test_a_template_that_is_compiled_after_another_was_rendered_is_limited_as_well() -> None:
+    """A count that Jinja2 takes for constant would be taken once, when the template is compiled."""
+    compile_prompt(PromptSpec(user="first", assistant="ok")).render({"html": "<p>"}, subset="train", row=0)
+    prompt = compile_prompt(PromptSpec(user=HOSTILE["nested loops"] + "second", assistant="ok"))
+
+    with pytest.raises(ConfigurationError, match="100,000 turns"):
+        prompt.render({"html": "<p>"}, subset="train", row=0)
+
+
 @pytest.mark.parametrize(
     ("template", "text"),
     [

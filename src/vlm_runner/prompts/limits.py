@@ -14,7 +14,7 @@ from functools import wraps
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any, Final
 
-from jinja2 import TemplateRuntimeError, nodes
+from jinja2 import TemplateRuntimeError, nodes, pass_context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
@@ -34,6 +34,11 @@ POWER: Final = 10_000
 
 _WIDE = re.compile(r"[1-9]\d{5}|\*")
 TICK: Final = "_tick"
+CONCAT: Final = "_concat"
+FEW: Final = 64
+"""Characters of a printed value that is not counted, since the count would take longer than the printing."""
+SHORT: Final = 10_000
+"""Characters of a text that no filter without arguments can make too long; most values are shorter."""
 
 
 class TooMuch(TemplateRuntimeError):
@@ -44,10 +49,11 @@ class _Meter(threading.local):
     steps = 0
     characters = 0
     checks = 0
-    until = float("inf")
+    until: float | None = None
+    """By the thread's CPU clock, at which nobody looks in a short rendering: a look is a system call."""
 
     def begin(self) -> None:
-        self.steps, self.characters, self.until = STEPS, CHARACTERS, time.thread_time() + SECONDS
+        self.steps, self.characters, self.checks, self.until = STEPS, CHARACTERS, 0, None
 
     def step(self, characters: int) -> str:
         self.steps -= 1
@@ -60,9 +66,12 @@ class _Meter(threading.local):
 
     def check(self) -> None:
         self.checks += 1
-        # A look at the clock takes as long as all else of a step.
-        if not self.checks % 64 and time.thread_time() > self.until:
-            raise TooMuch(f"it takes more than {SECONDS:.0f} s of CPU time")
+        if not self.checks % 64:
+            now = time.thread_time()
+            if self.until is None:
+                self.until = now + SECONDS
+            elif now > self.until:
+                raise TooMuch(f"it takes more than {SECONDS:.0f} s of CPU time")
 
     def printed(self, characters: int) -> None:
         self.characters -= characters
@@ -81,7 +90,7 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.filters = {name: _limited(name, each) for name, each in self.filters.items()}
-        self.filters[TICK] = METER.step
+        self.filters |= {TICK: _tick, CONCAT: _concatenated}
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree: nodes.Template = _Counted().visit(super()._parse(source, name, filename))
@@ -124,7 +133,7 @@ class _Counted(NodeTransformer):
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
         self.generic_visit(node)
         pieces = nodes.List(node.nodes, lineno=node.lineno)
-        return nodes.Filter(pieces, "join", [], [], None, None, lineno=node.lineno)
+        return nodes.Filter(pieces, CONCAT, [], [], None, None, lineno=node.lineno)
 
 
 def _ticking(node: nodes.For | nodes.Macro, visitor: NodeTransformer) -> nodes.Node:
@@ -162,6 +171,8 @@ def _limited(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)  # with the marks by which Jinja2 passes it the context
     def limited(*arguments: Any, **named: Any) -> Any:
         METER.check()
+        if len(arguments) == 1 and not named and type(arguments[0]) is str and len(arguments[0]) < SHORT:
+            return _checked(_settled(function(*arguments)))
         # Some filters get a context, an environment or the like first.
         given = (*(_settled(each) for each in arguments), *named.values())
         _check_arguments(name, given)
@@ -169,6 +180,17 @@ def _limited(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         return _checked(_settled(function(*settled, **named)))
 
     return limited
+
+
+@pass_context  # else Jinja2 would evaluate it once, when the template is compiled
+def _tick(_: object, characters: int) -> str:
+    return METER.step(characters)
+
+
+def _concatenated(pieces: list[Any]) -> str:
+    """What `~` makes of its operands."""
+    _fits(sum(len(each) if type(each) is str else size(each) for each in pieces))
+    return "".join(map(str, pieces))
 
 
 def _settled(value: Any) -> Any:
@@ -220,7 +242,9 @@ def _check_format(text: str, arguments: Iterable[Any]) -> None:
 
 
 def _checked(value: Any) -> Any:
-    if isinstance(value, str | list | tuple | dict):
+    if type(value) is str:
+        _fits(len(value))
+    elif isinstance(value, str | list | tuple | dict):
         _fits(size(value))
     return value
 

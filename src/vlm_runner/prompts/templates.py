@@ -15,7 +15,7 @@ from jinja2.runtime import LoopContext
 
 from vlm_runner.core.conversation import Conversation
 from vlm_runner.errors import ConfigurationError, RowError
-from vlm_runner.prompts.limits import METER, LimitedEnvironment, size
+from vlm_runner.prompts.limits import FEW, METER, LimitedEnvironment, size
 from vlm_runner.prompts.problem import RenderProblem
 from vlm_runner.prompts.tags import COLLECTED, TurnTags, at_marks
 from vlm_runner.prompts.turns import (
@@ -545,7 +545,10 @@ def _environment() -> LimitedEnvironment:
 def _printable(value: object) -> object:
     if value is None:
         raise _PrintsNone
-    METER.printed(size(value))
+    if type(value) is not str:
+        METER.printed(size(value))
+    elif len(value) > FEW:  # the turns of loops, which are counted, bound the others
+        METER.printed(len(value))
     return value
 
 
