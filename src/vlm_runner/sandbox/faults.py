@@ -17,14 +17,15 @@ class Fault(BaseModel):
     `error` answers with an AWS error code, `status` with a bare status and HTML as a proxy would,
     `slow` waits `seconds` first, `reset_before` drops the connection before any effect,
     `reset_after` lets the effect happen and loses the reply, `late` drops the connection and lets the
-    effect happen `seconds` afterwards. Matching requests are skipped `after` times, then hit `times`
+    effect happen `seconds` afterwards, `replaced` lets the effect happen and answers 200 with `body`, as a
+    captive portal or a broken proxy would. Matching requests are skipped `after` times, then hit `times`
     times (None: no limit) with `probability`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     operation: str
-    kind: Literal["error", "status", "slow", "reset_before", "reset_after", "late"]
+    kind: Literal["error", "status", "slow", "reset_before", "reset_after", "late", "replaced"]
     code: str = "InternalServerException"
     message: str = "A fault injected by the sandbox."
     status: int | None = None
@@ -32,6 +33,7 @@ class Fault(BaseModel):
     after: int = 0
     probability: float = 1.0
     seconds: float = 0.0
+    body: str = "<html><body>Sign in</body></html>"
     key_contains: str | None = None
 
     def fits(self, operation: str, path: str) -> bool:

@@ -98,6 +98,10 @@ class Gateway:
             case "slow":
                 await self._pause(fault.seconds)
                 return await self._dispatch(scope, request)
+            case "replaced":
+                await self._dispatch(scope, request)
+                kind = "text/html" if fault.body.startswith("<") else "application/json"
+                return HttpReply(200, [("content-type", kind)], fault.body.encode())
             case "reset_after":
                 await self._dispatch(scope, request)
             case "late":
