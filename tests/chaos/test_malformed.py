@@ -1,5 +1,5 @@
 """
-Answers 200 that are not AWS's, in whole runs over HTTP, until they end: never exit code 1, nothing left billing.
+Answers 200 that are not AWS's, in whole runs over HTTP: never exit code 1, and nothing is left billing.
 
 What is answered so has happened: a create too. All of them are the `crash` suite; a few run on every change.
 """
