@@ -7,7 +7,7 @@ What is answered so has happened: a create too. All of them are the `crash` suit
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -43,7 +43,8 @@ def check(laptop: Laptop, pages: Path, phase: str, body: str) -> None:
     spec = str(laptop.spec(pages))
     laptop.ask("faults", [fault])
 
-    result, said = {}, ""
+    result: dict[str, Any] = {}
+    said = ""
     for _ in range(4):
         done = laptop.here(
             "start", spec, "--yes", "--run-id", "cats", "--json", VLM_RUNNER_QUIET_MINUTES="0.02"
