@@ -21,7 +21,7 @@ from vlm_runner.cli.foreground import drive_to_end
 from vlm_runner.cli.options import Where
 from vlm_runner.cli.plan import plan_of
 from vlm_runner.cli.report import load_reports, save
-from vlm_runner.cli.write_spec import TEMPLATE
+from vlm_runner.cli.write_spec import DATASET, PROMPT, TEMPLATE
 from vlm_runner.errors import VlmRunnerError
 from vlm_runner.plan import plan_text
 from vlm_runner.report.render import page
@@ -102,12 +102,13 @@ def save_report(settings: Settings, run_id: str, path: Path) -> Path:
 def write_demo_spec(home: Path) -> Path:
     """The spec of the demonstration, written out so that it can be read and changed."""
     path = home / "run.toml"
-    values = {
-        "source": str(sample_folder()),
-        "role_arn": f"arn:aws:iam::{ACCOUNT}:role/bedrock-sft",
-        "region": "us-east-1",
-    }
-    text = TEMPLATE.format(name=path.name, **{key: json.dumps(value) for key, value in values.items()})
+    text = TEMPLATE.format(
+        name=path.name,
+        dataset=DATASET.format(source=json.dumps(str(sample_folder()))),
+        prompt=PROMPT,
+        role_arn=json.dumps(f"arn:aws:iam::{ACCOUNT}:role/bedrock-sft"),
+        region=json.dumps("us-east-1"),
+    )
     text = text.replace("# validation_split", "validation_split").replace("# compare_base", "compare_base")
     path.write_text(text, encoding="utf-8")
     return path
