@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vlm_runner.core.conversation import single
+from vlm_runner.core.conversation import Conversation, ImageBlock, Turn, single
 from vlm_runner.errors import ConfigurationError, DataError
 from vlm_runner.models import (
     FAMILIES,
@@ -240,3 +240,54 @@ def test_a_family_without_payloads_is_told_of_converse() -> None:
 
     with pytest.raises(ConfigurationError, match="converse"):
         family_of(stranger)
+
+
+TALK = Conversation(
+    "s",
+    (
+        Turn("user", (ImageBlock(1), "first")),
+        Turn("assistant", ("one",)),
+        Turn("user", ("before", ImageBlock(0), "after")),
+        Turn("assistant", ("two",)),
+    ),
+)
+"""Images in two turns, the row's second one first."""
+
+
+def test_a_record_has_all_turns_and_each_image_in_its_place() -> None:
+    made = record(
+        TALK, [("s3://b/0.png", "png"), ("s3://b/1.jpg", "jpeg")], bucket_owner="1" * 12, image_first=True
+    )
+
+    def shown(block: dict[str, Any]) -> str:
+        return str(block["text"] if "text" in block else block["image"]["source"]["s3Location"]["uri"])
+
+    assert [(turn["role"], list(map(shown, turn["content"]))) for turn in made["messages"]] == [
+        ("user", ["s3://b/1.jpg", "first"]),
+        ("assistant", ["one"]),
+        ("user", ["before", "s3://b/0.png", "after"]),
+        ("assistant", ["two"]),
+    ]
+    assert made["messages"][0]["content"][0]["image"]["format"] == "jpeg"
+
+
+def test_every_api_is_asked_with_all_turns_before_the_last_answer() -> None:
+    images = [(b"zero", "png"), (b"one", "jpeg")]
+    settings: dict[str, Any] = {"max_tokens": 9, "temperature": 0.0, "image_first": True}
+
+    converse = converse_request("m", TALK.question, images, **settings)
+    nova = FAMILIES["nova"].invoke_body(TALK.question, images, **settings)
+    llama = FAMILIES["llama32"].invoke_body(TALK.question, images, **settings)
+
+    turns = [[next(iter(block)) for block in turn["content"]] for turn in converse["messages"]]
+    assert turns == [["image", "text"], ["text"], ["text", "image", "text"]]
+    assert converse["messages"][0]["content"][0]["image"]["source"]["bytes"] == b"one"
+    assert [turn["role"] for turn in nova["messages"]] == ["user", "assistant", "user"]
+    assert llama["prompt"] == (
+        "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\ns<|eot_id|>"
+        "<|start_header_id|>user<|end_header_id|>\n\n<|image|>first<|eot_id|>"
+        "<|start_header_id|>assistant<|end_header_id|>\n\none<|eot_id|>"
+        "<|start_header_id|>user<|end_header_id|>\n\nbefore<|image|>after<|eot_id|>"
+        "<|start_header_id|>assistant<|end_header_id|>\n\n"
+    )
+    assert [base64.b64decode(text) for text in llama["images"]] == [b"one", b"zero"]
