@@ -258,8 +258,12 @@ class _Mapped:
         if name not in self._columns:
             return [None] * len(rows)
         column, encoded = self._columns[name]
-        taken = column.slice(rows.start, len(rows)) if isinstance(rows, range) else column.take(rows)
-        cells: list[Any] = taken.to_pylist()
+        # Not `take`, which joins the whole column's chunks first.
+        cells: list[Any] = (
+            column.slice(rows.start, len(rows)).to_pylist()
+            if isinstance(rows, range)
+            else [column[row].as_py() for row in rows]
+        )
         if encoded:
             cells = [None if cell is None else json.loads(cell) for cell in cells]
         return cells
