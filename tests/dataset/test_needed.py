@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from .hub_server import Hub, Repo, serving
-from .world import row
+from .world import png, row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,7 +99,9 @@ def hub(shards: list[bytes]) -> Iterator[Hub]:
         "en/mini-0.parquet": shards[1],
         "de/rows.parquet": shards[2],
     }
-    hub = Hub({"me/large": Repo(), "me/configs": Repo()})
+    hub = Hub({"me/large": Repo(), "me/configs": Repo(), "me/lines": Repo()})
+    lines = b'{"image": "shots/0.png", "html": "<p>0</p>"}\n'
+    hub.repos["me/lines"].commit({"train.jsonl": lines, "shots/0.png": png(0)})
     hub.repos["me/large"].commit(dict(zip(names, shards, strict=True)))
     hub.repos["me/configs"].commit(configs)
     with serving(hub):
@@ -112,7 +114,7 @@ def ask(hub: Hub, home: Path, **calls: Any) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", SCRIPT],
         input=json.dumps(calls),
-        env=kept | {"HF_HOME": str(home), "HF_ENDPOINT": hub.url},
+        env=kept | {"HF_HOME": str(home), "HF_ENDPOINT": hub.url, "TQDM_POSITION": "-1"},
         capture_output=True,
         text=True,
         timeout=90,
@@ -195,6 +197,13 @@ def test_one_of_several_configs_must_be_chosen(hub: Hub, tmp_path: Path) -> None
     assert told["german"]["rows"] == {"train": numbers(range(1000, 1002))}
     assert told["mini"]["rows"] == {"testmini": numbers(range(500, 502))}
     assert told["mini"]["fingerprint"] != told["german"]["fingerprint"]
+
+
+def test_files_beside_the_rows_come_without_a_bar_of_the_library(hub: Hub, tmp_path: Path) -> None:
+    """`ask` sees that nothing is written to stderr, where our own progress is."""
+    told = ask(hub, tmp_path, lines=({"source": "me/lines"}, None))
+
+    assert told["lines"]["rows"] == {"train": numbers(range(1))}
 
 
 def test_a_local_copy_gives_what_the_hub_gives(hub: Hub, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -95,6 +96,7 @@ class HubPlace:
                 revision=self._commit,
                 token=self._token,
                 endpoint=self._endpoint,
+                tqdm_class=_no_bar(),
             )
         )
 
@@ -132,6 +134,18 @@ class HubPlace:
 
             self._system = HfFileSystem(endpoint=self._endpoint, token=self._token)
         return self._system
+
+
+@cache
+def _no_bar() -> Any:
+    """Instead of the library's progress bar, which would draw over ours."""
+    from huggingface_hub.utils.tqdm import tqdm  # noqa: PLC0415 - heavy, and only the Hub needs it
+
+    class NoBar(tqdm):
+        def __init__(self, *given: Any, **settings: Any) -> None:
+            super().__init__(*given, **settings | {"disable": True})  # type: ignore[no-untyped-call]
+
+    return NoBar
 
 
 def blocks(start: int, stop: int) -> Iterator[tuple[int, int]]:
