@@ -79,6 +79,7 @@ def test_every_attribute_that_is_set_is_read_somewhere() -> None:
     """
     written: dict[str, str] = {}
     read = {"_arriving", "_table"}  # held, so that a task or a mapping is not collected
+    read |= {"sock", "default_port"}  # of http.client.HTTPConnection, which reads them
     for path in Path(vlm_runner.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             match node:
