@@ -19,8 +19,9 @@ from tests.histories import after, begun, event_of
 from vlm_runner.checkpoint.document import from_bytes, to_bytes
 from vlm_runner.checkpoint.integrity import canonical
 from vlm_runner.checkpoint.process_identity import this_process
-from vlm_runner.cli import cli
+from vlm_runner.cli import COMMANDS, cli
 from vlm_runner.cli.painting import painted
+from vlm_runner.cli.run_text import Reach, next_step
 from vlm_runner.cli.run_view import CheckpointView, RunView, read_view
 from vlm_runner.core.events import Facts
 from vlm_runner.core.outcome import Outcome
@@ -262,3 +263,17 @@ def test_a_terminal_without_the_marks_gets_plain_ones() -> None:
     narrow = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
 
     assert painted([["✓ ", "done"], "▸ now", "é"], narrow) == "x done\n> now\né"
+
+
+def test_every_next_step_is_a_command_that_exists() -> None:
+    """Of every run that can be, whether or not a process drives it."""
+    reach = Reach(("--store", "here"))
+    steps = {
+        next_step(RunView.of(run), state, reach) for run in every_run() for state in ("RUNNING", "STOPPED")
+    }
+
+    named = {word for step in steps for word in re.findall(r"vlm-runner (\S+)", step)}
+    assert named == {"watch", "resume", "report", "start"}
+    assert named <= COMMANDS.keys()
+    assert all("vlm-runner " in step or step.startswith("aws bedrock delete-") for step in steps)
+    assert any(step.startswith("aws bedrock delete-") for step in steps), "a kept endpoint"

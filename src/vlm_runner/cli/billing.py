@@ -50,10 +50,10 @@ def billing_text(run: Run, settings: Settings, reach: Reach, *, driven: bool = F
             f"  it costs {price}",
         ]
         if run.done:
-            lines.append(f"  delete it with: {reach.command('release', run.run_id)}")
-            lines.append(f"  or without vlm-runner: {item['delete_command']}")
+            lines.append(f"  delete it with: {item['delete_command']}")
         else:
-            lines.append(f"  `resume` deletes it; without vlm-runner: {item['delete_command']}")
+            resume = reach.command("resume", run.run_id)
+            lines.append(f"  {resume} deletes it in the end; at once: {item['delete_command']}")
         if item.get("deletes_itself_at"):
             lines.append(f"  its dead man's switch deletes it at {item['deletes_itself_at']}")
     return "\n".join(lines)

@@ -253,7 +253,7 @@ def _say_the_end(run: Run, ended: DriveResult, settings: Settings, reach: Reach)
     """Five lines on stdout; where the run was over before this command, a sentence that says so."""
     view, now = RunView.of(run), datetime.now(UTC)
     if ended.over_before:
-        console.say(already_over(view, "nothing was done", reach))
+        console.say(already_over(view, "nothing was done"))
     lines = end_lines(
         view,
         (run.updated_at - run.created_at).total_seconds(),

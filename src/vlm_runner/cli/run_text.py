@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vlm_runner.cli.painting import Span, short_arn, spelled
+from vlm_runner.core.names import delete_command
 from vlm_runner.core.outcome import Outcome
 from vlm_runner.core.text import LONGEST_REASON
 from vlm_runner.core.timeline import phases_of
@@ -148,10 +149,15 @@ def next_step(run: RunView, state: str, reach: Reach) -> str:
             return f"it goes on by itself; follow it with: {reach.command('watch', run.run_id)}"
         return reach.command("resume", run.run_id)
     if run.may_bill:
-        return reach.command("release", run.run_id)
+        return _delete_command(run)
     if run.outcome is Outcome.SUCCEEDED:
         return reach.command("report", run.run_id)
     return f"start again under another id: vlm-runner start SPEC --run-id {run.run_id}-2"
+
+
+def _delete_command(run: RunView) -> str:
+    mode, endpoint = run.serving_mode or "provisioned", run.endpoint_arn or run.endpoint_name or ""
+    return delete_command(mode, endpoint, run.region)
 
 
 def call_lines(run: RunView) -> list[Line]:
@@ -204,10 +210,10 @@ def _answered(run: RunView) -> str | None:
     return None if run.answers_uri is None else f"answers in {run.answers_uri}"
 
 
-def already_over(run: RunView, what: str, reach: Reach) -> str:
+def already_over(run: RunView, what: str) -> str:
     """What is said where a command finds a run that has ended."""
     ended = ENDED[run.outcome] if run.outcome is not None else "ended"
     text = f"Run {run.run_id} {ended} before, at {run.updated_at:%Y-%m-%d %H:%M} UTC: {what}."
     if run.handed_over and run.may_bill:
-        return f"{text} Delete its endpoint with: {reach.command('release', run.run_id)}"
+        return f"{text} Delete its endpoint with: {_delete_command(run)}"
     return text

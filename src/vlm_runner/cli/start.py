@@ -24,7 +24,7 @@ from vlm_runner.cli.options import (
     where_options,
 )
 from vlm_runner.cli.resolve import duration, settings_for, verifying
-from vlm_runner.cli.run_text import Reach, already_over
+from vlm_runner.cli.run_text import already_over
 from vlm_runner.cli.run_view import RunView
 from vlm_runner.core.run import Phase
 from vlm_runner.errors import UsageError
@@ -148,8 +148,7 @@ def cancel(run_id: str, reason: str, *, detach: bool, **flags: Any) -> None:
 
         run = anyio.run(only_mark)
         if run.done:
-            reach = Reach(where.repeated(settings))
-            console.say(already_over(RunView.of(run), "there is nothing to cancel", reach))
+            console.say(already_over(RunView.of(run), "there is nothing to cancel"))
             return
         again = shlex.join(["vlm-runner", "resume", run_id, *where.repeated(settings)])
         console.say(f"Cancellation requested: the driver of run {run_id} stops it. If it has none: {again}")
