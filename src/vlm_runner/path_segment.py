@@ -9,9 +9,14 @@ from vlm_runner.errors import UsageError
 SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 
 
+def is_path_segment(text: str) -> bool:
+    """Whether `text` can be one part of an S3 key or a file name."""
+    return SEGMENT.fullmatch(text) is not None and ".." not in text
+
+
 def path_segment(text: str) -> str:
     """`text` if it can be one part of an S3 key or a file name, else ValueError."""
-    if not SEGMENT.fullmatch(text) or ".." in text:
+    if not is_path_segment(text):
         raise ValueError(
             f"'{text}' may hold letters, digits, '.', '_' and '-' only, at most 96, "
             "must begin with a letter or digit and have no '..'"

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from tests.cli.terminal import at_terminal
 from tests.histories import after, begun, event_of
-from vlm_runner.checkpoint.document import from_bytes, to_bytes
+from vlm_runner.checkpoint.document import Checkpoint, from_bytes, to_bytes
 from vlm_runner.checkpoint.integrity import canonical
 from vlm_runner.checkpoint.process_identity import this_process
 from vlm_runner.cli import COMMANDS, cli
@@ -145,7 +145,9 @@ def test_a_run_is_stale_by_the_lease_times_of_this_process(
 
 def stored(tmp_path: Path, name: str, phase: str, **changes: object) -> None:
     """A run in a store, as its golden checkpoint has it but for `changes`."""
-    checkpoint = from_bytes((CHECKPOINTS / f"schema-1-{phase}.json").read_bytes(), where="here")
+    golden = json.loads((CHECKPOINTS / f"schema-1-{phase}.json").read_bytes())
+    golden["run"]["created"]["run_id"] = golden["history"][0]["event"]["run_id"] = name
+    checkpoint = Checkpoint.model_validate(golden)
     path = tmp_path / "runs" / name / "state.json"
     path.parent.mkdir(parents=True)
     path.write_bytes(to_bytes(checkpoint.model_copy(update=changes)))

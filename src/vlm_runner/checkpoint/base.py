@@ -53,7 +53,13 @@ class CheckpointStore(Protocol):
                 old document or the new one is there, whole.
         """
 
-    async def run_ids(self) -> list[str]: ...
+    async def run_ids(self) -> list[str]:
+        """
+        Of all runs that are here, in order; other folders, whose names cannot be run ids, are none.
+
+        Raises:
+            CheckpointError, AwsUnavailable: they cannot be listed.
+        """
 
     async def request_cancel(self, run_id: str, reason: str) -> None:
         """Leave a mark that the run's driver will find; a second mark changes nothing."""

@@ -8,9 +8,8 @@ check. Each body carries a fresh `write_id`, so that a writer whose answer was l
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime
 
-from pydantic import Field, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError
 
 from vlm_runner.checkpoint.integrity import SCHEMA, canonical, verified
 from vlm_runner.core.events import Entry, Value
@@ -40,7 +39,7 @@ class Checkpoint(Value, frozen=True, populate_by_name=True):
     epoch: int = 0
     """Grows with each takeover, and never shrinks."""
     holder: Holder | None = None
-    saved_at: datetime | None = None
+    saved_at: AwareDatetime | None = None
     """When the holder last saved, by its own clock. For display: no decision depends on it."""
     halted: str | None = Field(default=None, exclude_if=lambda value: value is None)
     """Why the last process stopped before the run was done, if by an error. For display, as above."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import stat
 from typing import TYPE_CHECKING, Any, Final
 
 from vlm_runner.errors import CheckpointError, NewerCheckpoint
@@ -41,13 +43,18 @@ SEAL: Final = re.compile(rb',"sha256":"([0-9a-f]{64})"\}\s*$')
 
 def read_file(path: Path) -> bytes | None:
     """
-    The document; None if the file does not exist.
+    The document; None if the file does not exist. Of one that is too large, as much as shows that it is.
 
     Raises:
         CheckpointError: it cannot be read.
     """
     try:
-        return path.read_bytes()
+        # Not blocking: a named pipe would keep whoever opens it.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise CheckpointError(f"{path} cannot be read: it is not a regular file.")
+            return file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -62,7 +69,7 @@ def verified(body: bytes, *, where: str) -> dict[str, Any]:
         CheckpointError: too large, not valid JSON, altered, or of a newer version; the text names `where`.
     """
     if len(body) > MAX_BYTES:
-        raise CheckpointError(f"{where} is {len(body)} bytes, more than a checkpoint can be ({MAX_BYTES}).")
+        raise CheckpointError(f"{where} is more than a checkpoint can be ({MAX_BYTES:,} bytes).")
     table = _parse(body, where)
     if not isinstance(table, dict) or not isinstance(table.get("schema"), int):
         raise CheckpointError(f"{where} is not a vlm-runner checkpoint.")
@@ -75,6 +82,17 @@ def verified(body: bytes, *, where: str) -> dict[str, Any]:
     if not _sealed(body, table):
         raise CheckpointError(f"{where} is damaged: its checksum does not match its content.")
     return table
+
+
+def refuse_another(found: str, wanted: str, *, where: str) -> None:
+    """
+    A checkpoint's run has the name of its folder: keys, file names and commands are made from that name.
+
+    Raises:
+        CheckpointError: it is another run's.
+    """
+    if found != wanted:
+        raise CheckpointError(f"{where} holds another run, '{found}'.")
 
 
 def _parse(body: bytes, where: str) -> Any:

@@ -15,7 +15,7 @@ import anyio
 
 from vlm_runner.checkpoint.base import CheckpointStore, Replaced, Stored
 from vlm_runner.checkpoint.document import Checkpoint, Holder, from_bytes, to_bytes
-from vlm_runner.checkpoint.integrity import KEPT_FREE, MAX_BYTES
+from vlm_runner.checkpoint.integrity import KEPT_FREE, MAX_BYTES, refuse_another
 from vlm_runner.clock import SystemClock
 from vlm_runner.core.retry import LOAD, SAVE
 from vlm_runner.errors import (
@@ -137,7 +137,14 @@ async def load(store: CheckpointStore, run_id: str, *, clock: Clock | None = Non
         AwsUnavailable: the store did not answer.
     """
     stored = await _read(store, checked_run_id(run_id), clock or SystemClock())
-    return from_bytes(stored.body, where=store.locate(run_id)), stored.version
+    return _parsed(stored, store, run_id), stored.version
+
+
+def _parsed(stored: Stored, store: CheckpointStore, run_id: str) -> Checkpoint:
+    where = store.locate(run_id)
+    checkpoint = from_bytes(stored.body, where=where)
+    refuse_another(checkpoint.run.run_id, run_id, where=where)
+    return checkpoint
 
 
 async def _read(store: CheckpointStore, run_id: str, clock: Clock) -> Stored:
@@ -263,7 +270,7 @@ class Claim:
             AwsUnavailable, Unsaved: the store does not answer.
         """
         stored = await _read(store, run_id, clock)
-        checkpoint, since = from_bytes(stored.body, where=store.locate(run_id)), clock.elapsed()
+        checkpoint, since = _parsed(stored, store, run_id), clock.elapsed()
         while True:
             current = checkpoint.holder
             unchanged_long_enough = clock.elapsed() - since >= timing.takeover_after
@@ -287,7 +294,7 @@ class Claim:
                 await clock.sleep(timing.look_every)
             found = await _read(store, run_id, clock)
             if found.version != stored.version:
-                checkpoint, since = from_bytes(found.body, where=store.locate(run_id)), clock.elapsed()
+                checkpoint, since = _parsed(found, store, run_id), clock.elapsed()
             stored = found
 
     @classmethod

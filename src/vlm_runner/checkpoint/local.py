@@ -21,7 +21,8 @@ from filelock import FileLock
 
 from vlm_runner.checkpoint.base import Replaced, Stored
 from vlm_runner.checkpoint.integrity import read_file
-from vlm_runner.errors import StoreUnavailable
+from vlm_runner.errors import CheckpointError, StoreUnavailable
+from vlm_runner.path_segment import is_path_segment
 from vlm_runner.paths import STATE, run_folder
 
 CANCEL, LOCK = "cancel.json", "state.lock"
@@ -133,6 +134,17 @@ def _write_once(path: Path, body: bytes) -> None:
 
 
 def _list(runs: Path) -> list[str]:
-    if not runs.is_dir():
+    try:
+        names = [folder.name for folder in runs.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(folder.name for folder in runs.iterdir() if (folder / STATE).is_file())
+    except OSError as error:
+        raise CheckpointError(f"{runs} cannot be read: {error.strerror or error}.") from error
+    return sorted(name for name in names if is_path_segment(name) and _holds_state(runs / name))
+
+
+def _holds_state(folder: Path) -> bool:
+    try:
+        return (folder / STATE).is_file()
+    except OSError:
+        return True  # a run that this user may not read is listed as such

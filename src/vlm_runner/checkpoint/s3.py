@@ -13,7 +13,7 @@ from vlm_runner.checkpoint.probe import conformance_failure
 from vlm_runner.clock import SystemClock
 from vlm_runner.core.retry import CANCEL_MARK
 from vlm_runner.errors import ConfigurationError, StoreUnavailable, VlmRunnerError
-from vlm_runner.path_segment import path_segment
+from vlm_runner.path_segment import is_path_segment, path_segment
 from vlm_runner.paths import STATE
 from vlm_runner.retry import attempts
 
@@ -65,11 +65,12 @@ class S3Store:
 
     async def run_ids(self) -> list[str]:
         start, end = f"{self._prefix}runs/", f"/{STATE}"
-        return [
+        found = [
             item.key[len(start) : -len(end)]
             async for item in self._objects.list(start)
             if item.key.endswith(end) and item.key.count("/") == start.count("/") + 1
         ]
+        return [run_id for run_id in found if is_path_segment(run_id)]
 
     async def request_cancel(self, run_id: str, reason: str) -> None:
         body, key = json.dumps({"reason": reason}).encode(), self._key(run_id, CANCEL)

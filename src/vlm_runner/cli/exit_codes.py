@@ -27,6 +27,9 @@ EXIT_CODES: Final[dict[int, str]] = {
     130: "interrupted twice",
 }
 
+_OF_ENDS: Final = EXIT_CODES.keys() - {0, 2, 75, 101, 102, 130}
+"""With which a run can have failed."""
+
 STOPPED: Final = 75
 NOT_FINISHED: Final = 101
 STILL_BILLING: Final = 104
@@ -83,7 +86,8 @@ def run_exit_code(run: RunView) -> int:
         return 0
     if run.error is None:
         return 100
-    return _of_failure(run.error) if run.stored_exit_code is None else run.stored_exit_code
+    # Of those of an ended run, whatever else the document says.
+    return run.stored_exit_code if run.stored_exit_code in _OF_ENDS else _of_failure(run.error)
 
 
 def _of_failure(name: str) -> int:

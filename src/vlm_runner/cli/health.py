@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from vlm_runner.cli import console
 from vlm_runner.errors import UsageError
 from vlm_runner.heartbeat import age
 
@@ -35,7 +36,7 @@ def health(heartbeat_file: str | None, max_age: float) -> None:
         )
     seconds = age(Path(heartbeat_file))
     if seconds is None:
-        click.echo(f"No heartbeat at {heartbeat_file}.")
+        console.result(f"No heartbeat at {heartbeat_file}.")
         sys.exit(1)
     click.echo(f"The last heartbeat is {seconds:.0f} s old.")
     sys.exit(0 if seconds <= max_age else 1)

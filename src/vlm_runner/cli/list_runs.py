@@ -14,7 +14,7 @@ from vlm_runner.cli.billing import known_profile
 from vlm_runner.cli.options import Where, json_option, where_options
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.cli.run_view import CheckpointView, state_of
-from vlm_runner.errors import CheckpointError
+from vlm_runner.errors import CheckpointError, RunNotFound
 from vlm_runner.report.money import money, spell
 from vlm_runner.report.summary import may_bill
 from vlm_runner.stores import opened_store
@@ -74,13 +74,20 @@ def _bills(row: RunRowJson) -> str:
 
 async def _all(settings: Settings) -> list[RunRowJson]:
     async with opened_store(settings) as store:
-        return [await _row(store, run_id, settings) for run_id in await store.run_ids()]
+        found = [await _row(store, run_id, settings) for run_id in await store.run_ids()]
+        return [row for row in found if row is not None]
 
 
-async def _row(store: CheckpointStore, run_id: str, settings: Settings) -> RunRowJson:
-    """One run's line; a checkpoint that cannot be read is shown as such, and hides no other run."""
+async def _row(store: CheckpointStore, run_id: str, settings: Settings) -> RunRowJson | None:
+    """
+    One run's line; None if it was deleted meanwhile.
+
+    A checkpoint that cannot be read is shown as such, and hides no other run.
+    """
     try:
         checkpoint, _ = await lease.load(store, run_id)
+    except RunNotFound:
+        return None
     except CheckpointError as error:
         return {
             "run_id": run_id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +11,7 @@ from vlm_runner.cli.run_view import local_root, read_view
 from vlm_runner.core.outcome import Outcome
 from vlm_runner.core.phases import Phase
 from vlm_runner.errors import RunNotFound, VlmRunnerError
+from vlm_runner.path_segment import is_path_segment
 from vlm_runner.paths import STATE, runs_folder
 
 if TYPE_CHECKING:
@@ -28,9 +30,12 @@ WARMING: Final[Mapping[str, str]] = {"provisioned": "15 to 30 min", "on-demand":
 
 def newest_first(root: Path) -> list[str]:
     """The ids of the runs of a local store, those that changed last first."""
-    files = runs_folder(root).glob(f"*/{STATE}")
-    changed = sorted(((file.stat().st_mtime, file.parent.name) for file in files), reverse=True)
-    return [name for _, name in changed]
+    changed: list[tuple[float, str]] = []
+    for file in runs_folder(root).glob(f"*/{STATE}"):
+        with contextlib.suppress(OSError):  # deleted meanwhile, or a link to nowhere
+            if is_path_segment(file.parent.name):
+                changed.append((file.stat().st_mtime, file.parent.name))
+    return [name for _, name in sorted(changed, reverse=True)]
 
 
 def usual_times(run: RunView, store: str | None) -> dict[Phase, str]:

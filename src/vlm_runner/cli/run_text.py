@@ -6,6 +6,7 @@ Light to import: `status` needs no models.
 
 from __future__ import annotations
 
+import json
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -165,20 +166,24 @@ def call_lines(run: RunView) -> list[Line]:
     if not run.answers_calls or run.endpoint_arn is None:
         return []
     head: list[Line] = ["", [Span("Call the model while it is served:", "head")]]
-    aws = f"aws bedrock-runtime {{}} --region {run.region} --model-id {run.endpoint_arn}"
+
+    def aws(operation: str, *rest: str) -> str:
+        which = ["--region", run.region, "--model-id", str(run.endpoint_arn)]
+        return f"  {shlex.join(['aws', 'bedrock-runtime', operation, *which, *rest])}"
+
     if not run.converses:
-        return [*head, f"  {aws.format('invoke-model')} --body fileb://request.json answer.json"]
+        return [*head, aws("invoke-model", "--body", "fileb://request.json", "answer.json")]
     python = f"""\
   import boto3
   from pathlib import Path
-  runtime = boto3.client("bedrock-runtime", region_name="{run.region}")
+  runtime = boto3.client("bedrock-runtime", region_name={json.dumps(run.region)})
   image = {{"image": {{"format": "png", "source": {{"bytes": Path("page.png").read_bytes()}}}}}}
   answer = runtime.converse(
-      modelId="{run.endpoint_arn}",
+      modelId={json.dumps(run.endpoint_arn)},
       messages=[{{"role": "user", "content": [image, {{"text": "What is on this page?"}}]}}],
   )"""
-    message = """'[{"role": "user", "content": [{"text": "Hello"}]}]'"""
-    return [*head, f"  {aws.format('converse')} --messages {message}", "or in Python:", *python.splitlines()]
+    message = """[{"role": "user", "content": [{"text": "Hello"}]}]"""
+    return [*head, aws("converse", "--messages", message), "or in Python:", *python.splitlines()]
 
 
 def end_lines(run: RunView, took: float, *, cost: str, remains: str, reach: Reach) -> list[Line]:

@@ -8,13 +8,13 @@ longer than all else that `status` does (benchmarks/RESULTS.md). The rules are t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from vlm_runner import environment
-from vlm_runner.checkpoint.integrity import read_file, verified
+from vlm_runner.checkpoint.integrity import read_file, refuse_another, verified
 from vlm_runner.checkpoint.process_identity import ProcessIdentity, is_dead
 from vlm_runner.core.outcome import Outcome, billing_possible, job_failure_reason, outcome_of
 from vlm_runner.core.phases import Phase
@@ -24,6 +24,8 @@ from vlm_runner.path_segment import checked_run_id
 from vlm_runner.paths import STATE, default_checkpoint_folder, run_folder
 
 if TYPE_CHECKING:
+    from types import UnionType
+
     from vlm_runner.checkpoint.document import Checkpoint
     from vlm_runner.core.run import Run
 
@@ -38,6 +40,9 @@ class FirstAnswer:
     row: int
     answer: str
     held_out: bool
+
+    def __post_init__(self) -> None:
+        check_types(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +82,9 @@ class RunView:
     report_uri: str | None
     first_answer: FirstAnswer | None
 
+    def __post_init__(self) -> None:
+        check_types(self)
+
     @property
     def serves(self) -> bool:
         return self.wanted_mode != "none"
@@ -92,7 +100,7 @@ class RunView:
         The view of the `run` of a checkpoint.
 
         Raises:
-            KeyError, TypeError, ValueError: it does not have the checkpoint's schema.
+            UNFIT: it does not have the checkpoint's schema.
         """
         phase, created = Phase(run["phase"]), run["created"]
         job_failure, endpoint_failure = run.get("job_failure"), run.get("endpoint_failure")
@@ -126,8 +134,8 @@ class RunView:
             account=created["account"],
             region=created["region"],
             wanted_mode=spec.get("serving", {}).get("mode", "provisioned"),
-            created_at=datetime.fromisoformat(run["created_at"]),
-            updated_at=datetime.fromisoformat(run["updated_at"]),
+            created_at=_at(run["created_at"]),
+            updated_at=_at(run["updated_at"]),
             base_model=spec["model"]["base"],
             job_arn=(run.get("job") or {}).get("arn"),
             model_arn=model.get("model_arn"),
@@ -146,7 +154,42 @@ class RunView:
 
 
 def _time(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
+    return None if text is None else _at(text)
+
+
+def _at(text: str) -> datetime:
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise ValueError(f"'{text}' has no time zone")
+    return found
+
+
+UNFIT: Final = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
+"""What reading a document of another shape raises."""
+
+_PLAIN: Final[dict[str, type | UnionType]] = {
+    "str": str,
+    "str | None": str | None,
+    "int": int,
+    "int | None": int | None,
+    "bool": bool,
+    "float | None": float | int | None,
+}
+
+
+def check_types(record: Any) -> None:
+    """
+    Raises TypeError for a plain field of a dataclass that holds a value of another type, OverflowError for a
+    number that is beyond all measure.
+
+    A document's checksum proves only that it was not damaged: anybody can make one.
+    """
+    for field in fields(record):
+        kind, value = _PLAIN.get(str(field.type)), getattr(record, field.name)
+        if kind is not None and not isinstance(value, kind):
+            raise TypeError(f"{field.name} is not {field.type}")
+        if isinstance(value, int):
+            float(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +200,9 @@ class CheckpointView:
     halted: str | None
     """Why the last process stopped before the run was done, if by an error."""
     spans: tuple[PhaseSpan, ...]
+
+    def __post_init__(self) -> None:
+        check_types(self)
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Self:
@@ -169,10 +215,14 @@ class CheckpointView:
     def from_json(cls, table: dict[str, Any]) -> Self:
         """As `RunView.from_json`, of the whole checkpoint."""
         holder, run = table.get("holder"), RunView.from_json(table["run"])
-        events = [(entry["event"]["kind"], datetime.fromisoformat(entry["at"])) for entry in table["history"]]
+        events = [(entry["event"]["kind"], _at(entry["at"])) for entry in table["history"]]
+        identity = None
+        if holder:
+            identity = ProcessIdentity(**{name: holder[name] for name in ProcessIdentity.__slots__})
+            check_types(identity)
         return cls(
             run,
-            ProcessIdentity(**{name: holder[name] for name in ProcessIdentity.__slots__}) if holder else None,
+            identity,
             _time(table.get("saved_at")),
             table.get("halted"),
             tuple(phase_spans(events, serves=run.serves)),
@@ -203,9 +253,11 @@ def read_view(root: Path, run_id: str) -> tuple[CheckpointView, str]:
         )
     table = verified(body, where=str(path))
     try:
-        return CheckpointView.from_json(table), str(path)
-    except (KeyError, TypeError, ValueError) as error:
+        seen = CheckpointView.from_json(table)
+    except UNFIT as error:
         raise CheckpointError(f"{path} does not fit the schema: {error}.") from error
+    refuse_another(seen.run.run_id, run_id, where=str(path))
+    return seen, str(path)
 
 
 def state_of(checkpoint: CheckpointView, takeover_after: float) -> str:

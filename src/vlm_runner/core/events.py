@@ -6,10 +6,9 @@ The checkpoint's history is a list of `Entry`; a run is the fold of its history.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from vlm_runner.spec import RunSpec, ServingMode
 
@@ -171,7 +170,7 @@ class ServingRequested(Value, frozen=True):
     kind: Literal["serving_requested"] = "serving_requested"
     arn: str
     adopted: bool = False
-    deleted_at: datetime | None = None
+    deleted_at: AwareDatetime | None = None
     """When its dead man's switch deletes it."""
 
 
@@ -264,7 +263,7 @@ class HandedOver(Value, frozen=True):
     arn: str
     name: str
     delete_command: str
-    expires_at: datetime | None = None
+    expires_at: AwareDatetime | None = None
 
 
 class ReportWritten(Value, frozen=True):
@@ -305,7 +304,7 @@ class Entry(Value, frozen=True):
     """One line of a run's history."""
 
     sequence: int
-    at: datetime
+    at: AwareDatetime
     """UTC, for display. No decision depends on it, except the deadlines that users ask for."""
     event: Event
 
@@ -321,7 +320,7 @@ class Facts(Value, frozen=True):
     job_failure: JobFailed | None = None
     serving_intent: ServingIntended | None = None
     serving: ServingRequested | None = None
-    rented_from: datetime | None = None
+    rented_from: AwareDatetime | None = None
     """Of a run with a budget, when it said that it would rent: no bill for rent begins before that."""
     endpoint: EndpointReady | None = None
     endpoint_failure: EndpointFailed | None = None

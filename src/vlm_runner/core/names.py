@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import shlex
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -83,10 +84,8 @@ def bucket_name(template: str, account: str, region: str) -> str:
 def delete_command(mode: str, arn: str, region: str) -> str:
     """What a person can paste into a shell to stop the billing."""
     if mode == "provisioned":
-        return (
-            f"aws bedrock delete-provisioned-model-throughput --provisioned-model-id {arn} --region {region}"
-        )
-    return (
-        "aws bedrock delete-custom-model-deployment"
-        f" --custom-model-deployment-identifier {arn} --region {region}"
-    )
+        words = ["delete-provisioned-model-throughput", "--provisioned-model-id", arn]
+    else:
+        words = ["delete-custom-model-deployment", "--custom-model-deployment-identifier", arn]
+    # Quoted: an ARN that was read may be any text, and must not become a second command.
+    return shlex.join(["aws", "bedrock", *words, "--region", region])

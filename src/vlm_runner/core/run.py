@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Self, TypeVar
+
+from pydantic import AwareDatetime
 
 from vlm_runner.core.events import DatasetFacts, Entry, Facts, RunCreated
 from vlm_runner.core.outcome import Outcome, billing_possible, job_failure_reason, outcome_of
@@ -21,8 +22,8 @@ class Run(Facts, frozen=True):
     """A run after the last event of its history."""
 
     phase: Phase
-    created_at: datetime
-    updated_at: datetime
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
     sequence: int
 
     created: RunCreated

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from vlm_runner.core.events import Value
+from vlm_runner.core.text import json_object
 
 
 class ModelAnswer(Value, frozen=True):
@@ -60,7 +60,9 @@ def from_line(line: str | bytes) -> AnsweredRow:
     Raises:
         ValueError: the line cannot be read.
     """
-    table: dict[str, Any] = json.loads(line)
+    table = json_object(line)
+    if table is None:
+        raise ValueError("the line is not a JSON object")
     base = table.pop("base", None)
     if base is None and (said := table.pop("base_answer", None)) is not None:
         base = {"answer": said}

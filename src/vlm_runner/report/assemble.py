@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -135,7 +136,9 @@ def remains(run: Run, profile: ModelProfile | None) -> list[RemainsJson]:
             {
                 "what": "The custom model",
                 "why": f"Bedrock stores it: {cost}. Delete it when it is no longer needed",
-                "command": f"aws bedrock delete-custom-model --model-identifier {arn} --region {region}",
+                "command": _aws(
+                    "bedrock", "delete-custom-model", "--model-identifier", arn, "--region", region
+                ),
             }
         )
         found.append(_serve(run, profile, arn))
@@ -145,23 +148,29 @@ def remains(run: Run, profile: ModelProfile | None) -> list[RemainsJson]:
             {
                 "what": "Answers, losses and this report in S3",
                 "why": "A few files; the images and records beside them serve later runs on the same data",
-                "command": f"aws s3 rm --recursive {folder} --region {region}",
+                "command": _aws("s3", "rm", "--recursive", folder, "--region", region),
             }
         )
     return found
 
 
+def _aws(*words: str) -> str:
+    """A command to paste: whatever an ARN of a stranger's run holds, it is one word."""
+    return shlex.join(["aws", *words])
+
+
 def _serve(run: Run, profile: ModelProfile | None, arn: str) -> RemainsJson:
+    region = ("--region", run.region)
     if profile is not None and profile.serving.on_demand:
+        create = ("bedrock", "create-custom-model-deployment", "--model-deployment-name", "NAME")
         return {
             "what": "Serving the model again, by the token",
             "why": "A deployment costs nothing while it is not called",
-            "command": "aws bedrock create-custom-model-deployment --model-deployment-name NAME"
-            f" --model-arn {arn} --region {run.region}",
+            "command": _aws(*create, "--model-arn", arn, *region),
         }
+    create = ("bedrock", "create-provisioned-model-throughput", "--provisioned-model-name", "NAME")
     return {
         "what": "Serving the model again",
         "why": "A provisioned throughput bills by the hour until it is deleted",
-        "command": "aws bedrock create-provisioned-model-throughput --provisioned-model-name NAME"
-        f" --model-units 1 --model-id {arn} --region {run.region}",
+        "command": _aws(*create, "--model-units", "1", "--model-id", arn, *region),
     }

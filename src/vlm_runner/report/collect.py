@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import csv
 import io
-import json
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -19,6 +18,7 @@ from vlm_runner.errors import VlmRunnerError
 from vlm_runner.evaluate import from_line
 from vlm_runner.evaluate.evaluation import WHO, numbers
 from vlm_runner.evaluate.thumbnail import budget, thumbnail
+from vlm_runner.task_groups import task_group
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -157,10 +157,10 @@ async def _thumbnails(
     small: dict[int, tuple[str, ...]] = {}
     for line in stored.body.splitlines() if stored is not None else ():
         try:
-            table = json.loads(line)
+            table = json_object(line) or {}
             shown = [table["webp"], *table.get("more", ())]
             small[int(table["row"])] = tuple(_base64(str(text)) for text in shown)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError):
             continue
     slots, ours = anyio.Semaphore(AT_ONCE), f"s3://{objects.bucket}/"
     most = budget(sum(1 + len(row.more_images) for row in rows))
@@ -178,7 +178,7 @@ async def _thumbnails(
             if shown := tuple(base64.b64encode(each).decode() for each in made if each is not None):
                 small[row.row] = shown
 
-    async with anyio.create_task_group() as group:
+    async with task_group() as group:
         for row in rows:
             if row.row not in small:
                 group.start_soon(make, row)

@@ -15,7 +15,7 @@ from jinja2 import Environment, StrictUndefined
 from vlm_runner.describe import sentence
 from vlm_runner.evaluate import AskedTurn, closest
 from vlm_runner.evaluate.metrics import differences
-from vlm_runner.redact import redacted, redacted_value
+from vlm_runner.redact import printable, redacted, redacted_value
 from vlm_runner.report.charts import Chart, chart
 from vlm_runner.report.money import spell
 
@@ -142,7 +142,9 @@ def main_part(reports: Sequence[RunReport]) -> str:
 def _fitting(template: str, reports: Sequence[RunReport], *, live: bool) -> str:
     html, all_text = "", ALL_TEXT
     while not html or (len(html.encode(errors="replace")) > LARGEST_PAGE and all_text > 1000):
-        html = _environment().get_template(template).render(view(reports, all_text), live=live)
+        rendered = _environment().get_template(template).render(view(reports, all_text), live=live)
+        # An answer's control characters would turn the text beside it, or steer the terminal of `-o -`.
+        html = printable(rendered.replace("\r\n", "\n"))
         all_text //= 2
     return html
 
