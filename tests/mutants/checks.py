@@ -444,9 +444,9 @@ async def bought_and_not_saved() -> list[str]:
     world.bedrock.create_job = created  # type: ignore[method-assign]
     release = lease.Claim.release
 
-    async def releasing(claim: lease.Claim) -> None:
+    async def releasing(claim: lease.Claim, *, halted: str | None = None) -> None:
         store.refusal = None
-        await release(claim)
+        await release(claim, halted=halted)
 
     lease.Claim.release = releasing  # type: ignore[method-assign,assignment]
     try:

@@ -111,7 +111,7 @@ MUTANTS = [
         ("two at once",),
     ),
     Mutant(
-        "letting go keeps the epoch", lease.Claim, "release", "holder=None)", "holder=None, epoch=0)",
+        "letting go keeps the epoch", lease.Claim, "release", "holder=None,", "holder=None, epoch=0,",
         ("stop and resume",),
     ),
     Mutant(
