@@ -133,8 +133,9 @@ def test_the_task_may_do_what_runs_do_and_nothing_more(
     }
     # Of days of this machine's clock, and the sandbox's is days ahead.
     switch = f'dead_man_switch = {{ after = "9999h", role_arn = "{stack["DeadManSwitchRoleArn"]}" }}'
+    rented = f'mode = "provisioned"\n{switch}'
     runs = {
-        "provisioned": {"serving": switch, "test": "rows = 1\ncompare_base = true"},
+        "provisioned": {"serving": rented, "test": "rows = 1\ncompare_base = true"},
         "on-demand": {"serving": 'mode = "on-demand"', "test": "rows = 1"},
         "kept": {"serving": f'keep = "9000h"\n{switch}', "test": "rows = 1"},
         "cancelled": {"test": "rows = 1"},
@@ -455,11 +456,13 @@ def test_bedrock_cannot_read_the_state_of_runs() -> None:
 
 
 def test_bucket_and_queue_are_reached_only_over_tls() -> None:
-    for kind in ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy"):
-        (policy,) = resources(kind).values()
+    kinds = ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy")
+    policies = [policy for kind in kinds for policy in resources(kind).values()]
+
+    assert len(policies) == 3
+    for policy in policies:
         statements = policy["Properties"]["PolicyDocument"]["Statement"]
         (tls,) = [one for one in statements if one["Effect"] == "Deny"]
-
         assert tls["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
         assert tls["Principal"] == "*"
 
