@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @json_option
 @where_options
 def list_runs(*, as_json: bool, **flags: Any) -> None:
-    """List the runs of a store: state, phase, cost, and what may bill.
+    """List the runs of a store: state, phase, cost, what may bill.
 
     \b
     Example:

@@ -200,7 +200,8 @@ def end_lines(run: RunView, took: float, *, cost: str, remains: str, reach: Reac
     if run.reason:
         made: Line = [Span("Why:     ", "head"), one_line(run.reason, LONGEST_REASON)]
     else:
-        parts = [short_arn(run.model_arn or "no model"), losses(run), _answered(run)]
+        loss = losses(run)
+        parts = [short_arn(run.model_arn or "no model"), f"loss: {loss}" if loss else None, _answered(run)]
         made = [Span("Made:    ", "head"), "; ".join(part for part in parts if part)]
     return [
         head,
