@@ -40,3 +40,17 @@ async def test_the_key_of_an_object_does_not_decide_where_its_bucket_is() -> Non
 
     assert [url.partition("?")[0].rpartition("/")[2] for url in urls] == ["a", "b", "c"]
     assert misses == 1
+
+
+def test_a_second_session_reads_no_model_again() -> None:
+    """
+    Programs that open many sessions would parse megabytes for each.
+    """
+    first, second = (aioboto3.Session(region_name="us-east-1")._session for _ in range(2))
+    read_models_fast(first)
+    read_models_fast(second)
+
+    models = [
+        one.get_component("data_loader").load_service_model("s3", "service-2") for one in (first, second)
+    ]
+    assert models[0] is models[1]
