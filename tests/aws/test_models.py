@@ -6,12 +6,14 @@ import aioboto3
 import pytest
 from botocore.loaders import create_loader
 
-from vlm_runner.aws.session import read_models_fast
+from vlm_runner.aws.session import _loader, read_models_fast
 
 
 @pytest.mark.parametrize("service", ["s3", "sts", "bedrock", "bedrock-runtime"])
 @pytest.mark.parametrize("kind", ["service-2", "endpoint-rule-set-1", "paginators-1"])
 def test_models_are_as_botocore_reads_them(service: str, kind: str) -> None:
+    # As read: the first call of an operation changes it, in whatever test that was.
+    _loader.cache_clear()
     session = aioboto3.Session(region_name="us-east-1")._session
     read_models_fast(session)
     ours = session.get_component("data_loader").load_service_model(service, kind)
@@ -54,3 +56,22 @@ def test_a_second_session_reads_no_model_again() -> None:
         one.get_component("data_loader").load_service_model("s3", "service-2") for one in (first, second)
     ]
     assert models[0] is models[1]
+
+
+async def test_what_a_session_changes_in_a_model_changes_no_request_of_the_next() -> None:
+    """
+    An operation's first call changes its model, and the next session begins with the changed one.
+    """
+    _loader.cache_clear()
+    urls = []
+    for _ in range(3):
+        session = aioboto3.Session(
+            aws_access_key_id="AK", aws_secret_access_key="SK", region_name="us-east-1"
+        )
+        read_models_fast(session._session)
+        client: Any
+        async with session.client("s3") as client:
+            url = await client.generate_presigned_url("put_object", {"Bucket": "bucket", "Key": "a/b"})
+        urls.append(url.partition("?")[0])
+
+    assert urls == ["https://bucket.s3.amazonaws.com/a/b"] * 3

@@ -236,7 +236,12 @@ def read_models_fast(session: Any) -> None:
 
 @cache
 def _loader(search_path: str | None) -> Any:
-    """Shared by the sessions of a process: botocore only reads what it has loaded."""
+    """
+    Shared by the sessions of a process, as botocore shares it among the clients of one.
+
+    It is not left as it was read: at an operation's first call botocore's S3 handlers take the bucket out of
+    its path (`remove_bucket_from_url_paths_from_model`). Doing so again changes nothing.
+    """
     import orjson  # noqa: PLC0415 - see `AwsSession._make`
     from botocore.loaders import JSONFileLoader, create_loader  # noqa: PLC0415
 
