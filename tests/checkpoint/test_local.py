@@ -71,6 +71,8 @@ def _lose_power_at(patch: pytest.MonkeyPatch, point: int, late: bool) -> list[st
 
     def fdopen(handle: int, mode: str) -> object:
         file = real_fdopen(handle, mode)
+        if "w" not in mode:
+            return file
         real_write = file.write
 
         class Writing:

@@ -39,6 +39,7 @@ def table(pages: Path) -> dict[str, Any]:
         "dataset": {"source": str(pages), "validation_split": "validation"},
         "model": {"base": NOVA},
         "training": {"role_arn": ROLE},
+        "serving": {"mode": "provisioned"},
         "test": {"rows": 1},
         "aws": {"region": "us-east-1"},
     }

@@ -43,6 +43,7 @@ def spec_for(pages: Path, **sections: Any) -> RunSpec:
             "dataset": {"source": str(pages), "validation_split": "validation"},
             "model": {"base": NOVA},
             "training": {"role_arn": ROLE},
+            "serving": {"mode": "provisioned"},
             "test": {"rows": 1},
             "aws": {"region": "us-east-1"},
         }

@@ -203,5 +203,5 @@ def test_upsert_updates_what_is_there_and_delete_forgives(studio: Studio) -> Non
     jsonschema.validate(definition, DEFINITION, jsonschema.Draft202012Validator)
     assert {"Name": "INST_COUNT", "Type": "Integer", "DefaultValue": 3} in definition["Parameters"]
     assert studio.do("delete").returncode == 0
-    assert "no pipeline" in studio.do("delete").stderr
+    assert "Pipeline not found" in studio.do("delete").stderr
     assert studio.do("wait", "cats").returncode == 5

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from .desk import BUCKET, LLAMA, Desk
+from .desk import BUCKET, LLAMA, ROLE, Desk
 
 REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ("underscore in a job name", {"jobName": "cats_1"}, "ValidationException", "at 'jobName'"),
@@ -144,16 +144,17 @@ def test_two_jobs_run_at_most(desk: Desk) -> None:
 
 def test_a_missing_role_is_refused_once_roles_are_required(desk: Desk) -> None:
     desk.change_scenario(require_roles=True)
+    request = desk.job(roleArn=ROLE.replace("bedrock-sft", "another"))
 
-    code, message, _ = refusal(desk.bedrock.create_model_customization_job, **desk.job())
+    code, message, _ = refusal(desk.bedrock.create_model_customization_job, **request)
     trust = (
         '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", '
         '"Principal": {"Service": "bedrock.amazonaws.com"}}]}'
     )
-    desk.client("iam").create_role(RoleName="bedrock-sft", AssumeRolePolicyDocument=trust)
+    desk.client("iam").create_role(RoleName="another", AssumeRolePolicyDocument=trust)
 
     assert (code, "Could not assume provided IAM role" in message) == ("ValidationException", True)
-    assert desk.bedrock.create_model_customization_job(**desk.job())["jobArn"]
+    assert desk.bedrock.create_model_customization_job(**request)["jobArn"]
 
 
 def test_unknown_resources_are_not_found(desk: Desk) -> None:

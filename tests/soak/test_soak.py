@@ -43,6 +43,7 @@ def spec_for(pages: Path, wave: int) -> RunSpec:
             "model": {"base": NOVA},
             "training": {"role_arn": ROLE},
             "storage": {"prefix": f"wave-{wave}"},
+            "serving": {"mode": "provisioned"},
             "test": {"rows": 1},
             "aws": {"region": "us-east-1"},
         }

@@ -42,6 +42,8 @@ def phase_spans(events: Iterable[tuple[str, datetime]], *, serves: bool) -> list
         phase = table[begun[-1][0], kind] if begun else Phase.STAGING
         if not begun or begun[-1][0] is not phase:
             begun.append((phase, at))
+    if not begun:
+        return []
     ends: list[datetime | None] = [*(since for _, since in begun[1:]), None]
     return [
         PhaseSpan(phase, since, until)
