@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+
+from vlm_runner.core.retry import ROLE_NOT_SEEN
 
 from .laptop import LLAMA, Laptop, notebook_dataset, picture
 
@@ -136,7 +139,11 @@ def test_a_role_of_another_account_is_refused(desk: Laptop, pages: Path) -> None
     assert "999999999999" in said
 
 
-def test_a_refused_role_keeps_the_run_resumable(laptop: Laptop, pages: Path) -> None:
+def test_a_refused_role_keeps_the_run_resumable(
+    laptop: Laptop, pages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A role that was just made is waited for; this one never comes.
+    monkeypatch.setattr("vlm_runner.core.failure.ROLE_NOT_SEEN", replace(ROLE_NOT_SEEN, patience=0.0))
     laptop.ask("scenario", {"require_roles": True})
     spec = laptop.spec(pages, training='role_arn = "arn:aws:iam::123456789012:role/none"')
 
