@@ -40,7 +40,7 @@ AT_ONCE: Final = 8
 LONGEST_WAIT: Final = 30.0
 """Seconds that a Retry-After is obeyed."""
 AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-AGENT: Final = "vlm-runner (+https://pypi.org/project/vlm-runner)"
+AGENT: Final = "vlm-runner"
 
 
 class _Later(Exception):
