@@ -23,6 +23,11 @@ from .test_dataset import FINDING, NOVA, lint, row, spec_of, write
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from vlm_runner.core.events import SubsetStaged
+    from vlm_runner.dataset.rows import Subset
+    from vlm_runner.lint import LintReport
+    from vlm_runner.spec import RunSpec
+
 ROWS = 60
 """A data set; the event that tells of skipped rows lists 100 at most."""
 
@@ -64,6 +69,16 @@ def rows(seed: int) -> list[dict[str, Any]]:
     return made
 
 
+async def both(spec: RunSpec, subset: Subset) -> tuple[LintReport, set[int | None], SubsetStaged]:
+    """Lint's report, the rows that it says will be skipped, and what staging made of the same rows."""
+    s3 = FakeS3()
+    s3.buckets["bucket"] = {}
+    report = lint(spec)
+    transform = transform_of(begun(spec=spec), find(NOVA), subset.name)
+    staged = await stage(subset, FakeObjects(s3, "bucket"), skip=True, made=transform)
+    return report, {each.row for each in report.findings if each.fix == WILL_BE_SKIPPED}, staged
+
+
 @pytest.mark.parametrize("seed", range(6))
 async def test_lint_and_staging_leave_out_the_same_rows(tmp_path: Path, seed: int) -> None:
     spec = spec_of(
@@ -73,18 +88,9 @@ async def test_lint_and_staging_leave_out_the_same_rows(tmp_path: Path, seed: in
         prompt={"user": "Judge {{ html }}", "assistant": "{{ output }}"},
     )
     opened = open_dataset(spec.dataset)
-    s3 = FakeS3()
-    s3.buckets["bucket"] = {}
 
-    report = lint(spec)
-    staged = await stage(
-        opened.train,
-        FakeObjects(s3, "bucket"),
-        skip=True,
-        made=transform_of(begun(spec=spec), find(NOVA), opened.train.name),
-    )
+    report, said, staged = await both(spec, opened.train)
 
-    said = {finding.row for finding in report.findings if finding.fix == WILL_BE_SKIPPED}
     left_out = {int(row_of(message)) for message in staged.skipped_rows}
     assert left_out == said
     assert 0 < len(left_out) == staged.rows_skipped < ROWS
@@ -123,18 +129,9 @@ async def test_lint_and_staging_leave_out_the_same_conversations(tmp_path: Path)
     made = [row(number) | {"messages": TURNS[number % len(TURNS)]} for number in range(3 * len(TURNS))]
     spec = spec_of(write(tmp_path, made), dataset={"on_bad_row": "skip"}, prompt={"preset": "messages"})
     opened = open_dataset(spec.dataset, required=())
-    s3 = FakeS3()
-    s3.buckets["bucket"] = {}
 
-    report = lint(spec)
-    staged = await stage(
-        opened.train,
-        FakeObjects(s3, "bucket"),
-        skip=True,
-        made=transform_of(begun(spec=spec), find(NOVA), opened.train.name),
-    )
+    _, said, staged = await both(spec, opened.train)
 
-    said = {finding.row for finding in report.findings if finding.fix == WILL_BE_SKIPPED}
     assert said == {number for number in range(len(made)) if number % len(TURNS) >= SOUND}
     assert {int(row_of(message)) for message in staged.skipped_rows} == said
 

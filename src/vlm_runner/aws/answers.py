@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import unquote
 
@@ -95,6 +96,10 @@ class AwsAnswer:
 
     def optional_number(self, member: str) -> float | None:
         return self.number(member) if self._members.get(member) is not None else None
+
+    def decimal(self, member: str) -> Decimal:
+        """A finite number that AWS writes as a text, such as an amount of money."""
+        return self.parsed(member, _decimal)
 
     def count(self, member: str) -> int:
         value = self.number(member)
@@ -221,6 +226,16 @@ class AwsAnswer:
             async with stream:
                 while piece := await stream.read(size):
                     yield piece
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        raise ValueError(text) from None
+    if not value.is_finite():
+        raise ValueError(text)
+    return value
 
 
 class AwsService:

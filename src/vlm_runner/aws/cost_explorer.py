@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from vlm_runner.errors import AwsUnavailable
@@ -47,19 +47,9 @@ class CostExplorer:
                     cost = group.part("Metrics").part("UnblendedCost")
                     if cost.text("Unit") != "USD":
                         raise cost.malformed("USD", "Unit", cost.text("Unit"))
-                    found["".join(group.names("Keys"))] += cost.parsed("Amount", _amount)
+                    found["".join(group.names("Keys"))] += cost.decimal("Amount")
             token = answer.optional_text("NextPageToken")
             if token is None:
                 return dict(found)
             more = {"NextPageToken": token}
         raise AwsUnavailable(f"GetCostAndUsage: more than {MOST_PAGES} pages, at a cent each.")
-
-
-def _amount(text: str) -> Decimal:
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        raise ValueError(text) from None
-    if not value.is_finite():
-        raise ValueError(text)
-    return value

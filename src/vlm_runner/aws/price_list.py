@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
 from vlm_runner.aws.ports import ListedPrice
@@ -47,16 +46,8 @@ def _price(record: AwsAnswer, asked: dict[str, str]) -> ListedPrice:
     if len(dimensions) != 1:
         raise record.malformed("one price", "priceDimensions", len(dimensions))
     (only,) = dimensions
-    return ListedPrice(
-        asked["usagetype"], only.text("unit"), only.part("pricePerUnit").parsed("USD", _dollars)
-    )
-
-
-def _dollars(text: str) -> Decimal:
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        raise ValueError(text) from None
-    if not value.is_finite() or value < 0:
-        raise ValueError(text)
-    return value
+    amounts = only.part("pricePerUnit")
+    usd = amounts.decimal("USD")
+    if usd < 0:
+        raise amounts.malformed("another form", "USD", amounts.text("USD"))
+    return ListedPrice(asked["usagetype"], only.text("unit"), usd)

@@ -20,57 +20,49 @@ from vlm_runner.cli.lazy_group import LazyCommand, LazyGroup
 from vlm_runner.errors import VlmRunnerError
 from vlm_runner.redact import printable, redacted
 
-SECTIONS: Final = {
-    "Start here": {
-        name: LazyCommand(f"vlm_runner.cli.{path}", summary)
-        for name, path, summary in (
-            ("demo", "demo:demo", "Run the whole job in a local sandbox: no AWS account, no cost."),
-            ("init", "write_spec:init", "Write a commented spec for Amazon Nova Lite."),
-            ("lint", "lint:lint", "Check every row of SPEC's dataset, or of a Bedrock JSONL file."),
-            ("preview", "preview:preview", "Show one row as the model will see it, with its lint findings."),
-            ("doctor", "doctor:doctor", "Check credentials, model, role, bucket, quotas and store."),
-            ("plan", "plan:plan", "Show what SPEC would create, upload and cost; runs lint and doctor."),
-            ("start", "start:start", "Run SPEC and show its progress; resume the run if it exists."),
-            ("resume", "start:resume", "Continue RUN from where it is, on any machine with its checkpoint."),
-            ("cancel", "start:cancel", "Stop what RUN pays for, delete it, and report."),
-        )
-    },
-    "Watch": {
-        name: LazyCommand(f"vlm_runner.cli.{path}", summary)
-        for name, path, summary in (
-            ("status", "status:status", "Show the state of RUN."),
-            (
-                "list",
-                "list_runs:list_runs",
-                "List the runs of a store: state, phase, cost, what may bill.",
-            ),
-            ("watch", "watch:watch", "Follow RUN in the terminal or in a browser."),
-            ("events", "events:events", "Print RUN's history as JSON lines, one event a line."),
-            ("report", "report:report", "Write an HTML page about RUN, or compare several runs."),
-        )
-    },
-    "Money": {
-        name: LazyCommand(f"vlm_runner.cli.{path}", summary)
-        for name, path, summary in (
-            ("prices", "prices:prices", "Show what MODEL costs, with source and date."),
-            ("cost", "cost:cost", "Show what AWS billed for RUN, by its tags; AWS charges one cent to look."),
-            ("reap", "reap:reap", "Delete endpoints of vlm-runner that outlived their run."),
-        )
-    },
-    "Operate": {
-        name: LazyCommand(f"vlm_runner.cli.{path}", summary)
-        for name, path, summary in (
-            ("iam", "iam:iam", "Print the IAM policies that SPEC needs."),
-            ("submit", "submit:submit", "Check SPEC, save the run, and drive it in an ECS task."),
-            ("stage", "stage:stage", "Upload this machine's share of RUN's images."),
-            ("sagemaker", "sagemaker:sagemaker", "Run a spec as a SageMaker Pipeline."),
-            ("sweep", "sweep:sweep", "Run every combination of SWEEP, and compare them."),
-            ("sandbox", "sandbox:sandbox", "Simulate AWS on your machine, with a clock that can run faster."),
-            ("health", "health:health", "Check the heartbeat of a runner on this machine."),
-        )
-    },
+_SECTIONS: Final = {
+    "Start here": (
+        ("demo", "demo:demo", "Run the whole job in a local sandbox: no AWS account, no cost."),
+        ("init", "write_spec:init", "Write a commented spec for Amazon Nova Lite."),
+        ("lint", "lint:lint", "Check every row of SPEC's dataset, or of a Bedrock JSONL file."),
+        ("preview", "preview:preview", "Show one row as the model will see it, with its lint findings."),
+        ("doctor", "doctor:doctor", "Check credentials, model, role, bucket, quotas and store."),
+        ("plan", "plan:plan", "Show what SPEC would create, upload and cost; runs lint and doctor."),
+        ("start", "start:start", "Run SPEC and show its progress; resume the run if it exists."),
+        ("resume", "start:resume", "Continue RUN from where it is, on any machine with its checkpoint."),
+        ("cancel", "start:cancel", "Stop what RUN pays for, delete it, and report."),
+    ),
+    "Watch": (
+        ("status", "status:status", "Show the state of RUN."),
+        (
+            "list",
+            "list_runs:list_runs",
+            "List the runs of a store: state, phase, cost, what may bill.",
+        ),
+        ("watch", "watch:watch", "Follow RUN in the terminal or in a browser."),
+        ("events", "events:events", "Print RUN's history as JSON lines, one event a line."),
+        ("report", "report:report", "Write an HTML page about RUN, or compare several runs."),
+    ),
+    "Money": (
+        ("prices", "prices:prices", "Show what MODEL costs, with source and date."),
+        ("cost", "cost:cost", "Show what AWS billed for RUN, by its tags; AWS charges one cent to look."),
+        ("reap", "reap:reap", "Delete endpoints of vlm-runner that outlived their run."),
+    ),
+    "Operate": (
+        ("iam", "iam:iam", "Print the IAM policies that SPEC needs."),
+        ("submit", "submit:submit", "Check SPEC, save the run, and drive it in an ECS task."),
+        ("stage", "stage:stage", "Upload this machine's share of RUN's images."),
+        ("sagemaker", "sagemaker:sagemaker", "Run a spec as a SageMaker Pipeline."),
+        ("sweep", "sweep:sweep", "Run every combination of SWEEP, and compare them."),
+        ("sandbox", "sandbox:sandbox", "Simulate AWS on your machine, with a clock that can run faster."),
+        ("health", "health:health", "Check the heartbeat of a runner on this machine."),
+    ),
 }
-"""Commands by what they are for. A test compares each summary with the command's own help."""
+"""By what commands are for: name, place, and summary, which a test compares with the command's own help."""
+SECTIONS: Final = {
+    title: {name: LazyCommand(f"vlm_runner.cli.{path}", summary) for name, path, summary in commands}
+    for title, commands in _SECTIONS.items()
+}
 COMMANDS: Final = {name: command for section in SECTIONS.values() for name, command in section.items()}
 
 

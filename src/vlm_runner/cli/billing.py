@@ -65,7 +65,7 @@ def _price(run: Run, profile: ModelProfile | None) -> str:
     price = hourly(run, profile)
     if price is None:
         return "by the hour, at a price that is not in the catalogue"
-    return f"${price:,.2f} an hour"
+    return f"{dollars(price)} an hour"
 
 
 def cost_line(run: Run, history: Sequence[Entry], settings: Settings, now: datetime) -> str:

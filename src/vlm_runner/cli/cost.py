@@ -13,7 +13,7 @@ import click
 from vlm_runner.aws.session import AwsSession
 from vlm_runner.checkpoint import lease
 from vlm_runner.cli import console
-from vlm_runner.cli.billing import known_profile
+from vlm_runner.cli.billing import dollars, known_profile
 from vlm_runner.cli.options import Where, json_option, where_options
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.core.names import TAG_UID
@@ -98,8 +98,8 @@ def _shown(checkpoint: Checkpoint, settings: Settings, billed: dict[str, Decimal
 
 def _text(shown: BilledJson) -> str:
     lines = [f"  {line['usage_type']:<58}${line['usd']:>9,.2f}" for line in shown["lines"]]
-    total = "nothing yet" if shown["billed_usd"] is None else f"${shown['billed_usd']:,.2f}"
-    lines += [f"Billed: {total}", f"Estimated so far: ${shown['estimated_usd']:,.2f}"]
+    total = "nothing yet" if shown["billed_usd"] is None else dollars(shown["billed_usd"])
+    lines += [f"Billed: {total}", f"Estimated so far: {dollars(shown['estimated_usd'])}"]
     if shown["planned_usd"] is not None:
-        lines.append(f"Planned: ${shown['planned_usd']:,.2f}")
+        lines.append(f"Planned: {dollars(shown['planned_usd'])}")
     return "\n".join(lines)

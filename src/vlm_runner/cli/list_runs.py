@@ -10,11 +10,12 @@ import click
 
 from vlm_runner.checkpoint import lease
 from vlm_runner.cli import console
-from vlm_runner.cli.billing import known_profile
+from vlm_runner.cli.billing import dollars
 from vlm_runner.cli.options import Where, json_option, where_options
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.cli.run_view import CheckpointView, state_of
 from vlm_runner.errors import CheckpointError, RunNotFound
+from vlm_runner.prices import priced_catalogue
 from vlm_runner.report.money import money, spell
 from vlm_runner.report.summary import may_bill
 from vlm_runner.stores import opened_store
@@ -22,6 +23,7 @@ from vlm_runner.stores import opened_store
 if TYPE_CHECKING:
     from vlm_runner.checkpoint.base import CheckpointStore
     from vlm_runner.json_output import RunRowJson
+    from vlm_runner.models import Catalogue
     from vlm_runner.settings import Settings
 
 
@@ -61,7 +63,7 @@ def _cost(row: RunRowJson) -> str:
     cost = row.get("cost_usd")
     if cost is None or (cost < 0.01 and not row["cost_complete"]):
         return "unknown" if cost is not None else ""
-    return f"${cost:,.2f}{'' if row['cost_complete'] else ' + ?'}"
+    return f"{dollars(cost)}{'' if row['cost_complete'] else ' + ?'}"
 
 
 def _bills(row: RunRowJson) -> str:
@@ -69,16 +71,19 @@ def _bills(row: RunRowJson) -> str:
         return ""
     price = row["per_hour_usd"]
     kinds = ", ".join(f"{item['kind']} {item['name']}" for item in row["may_bill"])
-    return f"{kinds}: {'price unknown' if price is None else f'${price:,.2f} an hour'}"
+    return f"{kinds}: {'price unknown' if price is None else f'{dollars(price)} an hour'}"
 
 
 async def _all(settings: Settings) -> list[RunRowJson]:
     async with opened_store(settings) as store:
-        found = [await _row(store, run_id, settings) for run_id in await store.run_ids()]
+        catalogue = priced_catalogue(settings)
+        found = [await _row(store, run_id, settings, catalogue) for run_id in await store.run_ids()]
         return [row for row in found if row is not None]
 
 
-async def _row(store: CheckpointStore, run_id: str, settings: Settings) -> RunRowJson | None:
+async def _row(
+    store: CheckpointStore, run_id: str, settings: Settings, catalogue: Catalogue
+) -> RunRowJson | None:
     """
     One run's line; None if it was deleted meanwhile.
 
@@ -98,7 +103,8 @@ async def _row(store: CheckpointStore, run_id: str, settings: Settings) -> RunRo
             "error": str(error),
         }
     run = checkpoint.run
-    cost = money(run, checkpoint.history, known_profile(run, settings), datetime.now(UTC))
+    profile = catalogue.known(run.spec.model.base)
+    cost = money(run, checkpoint.history, profile, datetime.now(UTC))
     return {
         "run_id": run_id,
         "state": state_of(CheckpointView.of(checkpoint), settings.lease.takeover_after),

@@ -75,16 +75,3 @@ def short_arn(text: str) -> str:
     """
     parts = text.split(":", 5)
     return parts[5] if len(parts) == 6 and parts[0] == "arn" and parts[2] == "bedrock" else text
-
-
-def spelled(seconds: float) -> str:
-    """`1 h 05 min`, `3 min 10 s`, `4 s`."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(int(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s" if minutes < 10 else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes:02d} min"
-    return f"{hours // 24} d {hours % 24} h"

@@ -6,10 +6,10 @@ import contextlib
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
-from vlm_runner.cli.painting import spelled
 from vlm_runner.cli.run_view import local_root, read_view
 from vlm_runner.core.outcome import Outcome
 from vlm_runner.core.phases import Phase
+from vlm_runner.core.timeline import spelled
 from vlm_runner.errors import RunNotFound, VlmRunnerError
 from vlm_runner.path_segment import is_path_segment
 from vlm_runner.paths import STATE, runs_folder

@@ -11,11 +11,11 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vlm_runner.cli.painting import Span, short_arn, spelled
+from vlm_runner.cli.painting import Span, short_arn
 from vlm_runner.core.names import delete_command
 from vlm_runner.core.outcome import Outcome
 from vlm_runner.core.text import LONGEST_REASON
-from vlm_runner.core.timeline import phases_of
+from vlm_runner.core.timeline import phases_of, spelled
 from vlm_runner.redact import one_line
 
 if TYPE_CHECKING:

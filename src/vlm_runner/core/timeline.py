@@ -55,3 +55,16 @@ def phase_spans(events: Iterable[tuple[str, datetime]], *, serves: bool) -> list
 def phases_of(*, serves: bool) -> list[Phase]:
     """Those that a run goes through if all is well, in their order."""
     return [phase for phase in Phase if phase is not Phase.DONE and (serves or phase not in SERVING_PHASES)]
+
+
+def spelled(seconds: float, *, precise: bool = False) -> str:
+    """`1 h 05 min`, `12 min`, `3 min 10 s`, `4 s`; `precise`: `12 min 07 s` and `4.2 s` too."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if precise else f"{seconds:.0f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s" if precise or minutes < 10 else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes:02d} min"
+    return f"{hours // 24} d {hours % 24} h"

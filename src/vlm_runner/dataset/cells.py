@@ -189,40 +189,36 @@ def _decoded_struct(value: Any, children: Mapping[str, Callable[[Any], Any]]) ->
     return {name: children[name](child) if name in children else child for name, child in value.items()}
 
 
+def _children(feature: Any) -> list[Any] | None:
+    """The features that `feature` is made of; None for one that is made of none."""
+    if isinstance(feature, dict):
+        return list(feature.values())
+    if isinstance(feature, list):
+        return feature
+    return [feature.feature] if type(feature).__name__ in {"List", "LargeList", "Sequence"} else None
+
+
 def labels_in(feature: Any) -> list[list[str]]:
     """The names of every ClassLabel in `feature`."""
-    if isinstance(feature, dict):
-        return [names for child in feature.values() for names in labels_in(child)]
-    if isinstance(feature, list):
-        return labels_in(feature[0])
-    if type(feature).__name__ in {"List", "LargeList", "Sequence"}:
-        return labels_in(feature.feature)
+    if (children := _children(feature)) is not None:
+        return [names for child in children for names in labels_in(child)]
     return [list(feature.names or ())] if type(feature).__name__ == "ClassLabel" else []
 
 
 def is_plain(feature: Any) -> bool:
     """Whether its cells hold no bytes."""
-    if isinstance(feature, dict):
-        return all(is_plain(child) for child in feature.values())
-    if isinstance(feature, list):
-        return all(is_plain(child) for child in feature)
+    if (children := _children(feature)) is not None:
+        return all(map(is_plain, children))
     kind = type(feature).__name__
-    if kind in {"List", "LargeList", "Sequence"}:
-        return is_plain(feature.feature)
     return kind in {"Json", "ClassLabel"} or (kind == "Value" and "binary" not in feature.dtype)
 
 
 def has_text(feature: Any) -> bool:
     """Whether its cells hold anything besides images and bytes."""
-    if isinstance(feature, dict):
-        if set(feature) == {"bytes", "path"}:
-            return False
-        return any(has_text(child) for child in feature.values())
-    if isinstance(feature, list):
-        return any(has_text(child) for child in feature)
-    kind = type(feature).__name__
-    if kind in {"List", "LargeList", "Sequence"}:
-        return has_text(feature.feature)
+    if isinstance(feature, dict) and set(feature) == {"bytes", "path"}:
+        return False
+    if (children := _children(feature)) is not None:
+        return any(map(has_text, children))
     return is_plain(feature)
 
 

@@ -10,14 +10,13 @@ import bisect
 import errno
 import json
 import mmap
-import tempfile
 import threading
 from collections import OrderedDict
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from vlm_runner.atomic_file import replacing
 from vlm_runner.dataset.cells import (
     AS_JSON,
     Shape,
@@ -32,6 +31,7 @@ from vlm_runner.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from vlm_runner.dataset.nested import ColumnPath
 
@@ -309,14 +309,8 @@ def writing(path: Path) -> Iterator[Path]:
         DataError: the disk is full, or the folder cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            made = Path(file.name)
-        try:
+        with replacing(path) as made:
             yield made
-            made.replace(path)
-        finally:
-            made.unlink(missing_ok=True)
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EFBIG}:
             raise

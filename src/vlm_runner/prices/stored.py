@@ -6,14 +6,15 @@ A cache: what is broken in it counts as not there, and what cannot be written is
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import os
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from vlm_runner.atomic_file import replacing
 from vlm_runner.core.text import json_object
 from vlm_runner.environment import cache_home, pricing_endpoint
 from vlm_runner.models import load_catalogue
@@ -36,7 +37,10 @@ def is_aws(source: str) -> bool:
 
 def read(source: str, base_id: str, *, since: datetime) -> Listed | None:
     """What was stored of the model at `since` or later; None if nothing was."""
-    table = _table(source).get(base_id)
+    return _listed(_table(source).get(base_id), since)
+
+
+def _listed(table: Any, since: datetime) -> Listed | None:
     if not isinstance(table, dict) or not isinstance(table.get("prices"), dict):
         return None
     try:
@@ -52,13 +56,8 @@ def write(source: str, base_id: str, prices: Listed, *, at: datetime) -> None:
     """Keep them, in place of what was stored of the model; the disk may refuse."""
     table = _table(source) | {base_id: {"at": at.isoformat(), "prices": prices}}
     path = _path(source)
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError), replacing(path) as fresh:
         fresh.write_text(json.dumps(table), encoding="utf-8")
-        fresh.replace(path)
-    except OSError:
-        fresh.unlink(missing_ok=True)
 
 
 def priced_catalogue(settings: Settings, looked: dict[str, Listed] | None = None) -> Catalogue:
@@ -79,7 +78,7 @@ def source_of(settings: Settings) -> str:
 
 def _all_stored(source: str) -> dict[str, Listed]:
     ever, known = datetime(1970, 1, 1, tzinfo=UTC), load_catalogue().models
-    return {name: read(source, name, since=ever) or {} for name in _table(source) if name in known}
+    return {name: _listed(table, ever) or {} for name, table in _table(source).items() if name in known}
 
 
 def _values(prices: Listed) -> dict[str, dict[str, Any]]:

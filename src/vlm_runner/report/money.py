@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, SupportsFloat
 
+from vlm_runner.core.timeline import spelled
 from vlm_runner.spec import ServingMode
 
 if TYPE_CHECKING:
@@ -136,13 +137,4 @@ def _float(value: SupportsFloat | None) -> float | None:
 
 def spell(span: timedelta) -> str:
     """`1 h 05 min`, `3 min 10 s`, `4.2 s`."""
-    seconds = span.total_seconds()
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(int(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes:02d} min"
-    return f"{hours // 24} d {hours % 24} h"
+    return spelled(span.total_seconds(), precise=True)

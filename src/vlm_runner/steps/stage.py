@@ -24,7 +24,7 @@ from vlm_runner.steps.registry import performs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vlm_runner.aws.ports import Objects
+    from vlm_runner.aws.ports import Objects, StoredObject
     from vlm_runner.core.conversation import Conversation
     from vlm_runner.core.run import Run
     from vlm_runner.dataset.rows import Opened, Row, Subset
@@ -219,9 +219,8 @@ async def claim_keys(objects: Objects, run: Run, subset: str, fingerprint: str) 
     body = json.dumps({"fingerprint": fingerprint, "run_id": run.run_id}).encode()
     if await objects.put_if(key, body, replacing=None) is not None:
         return
-    found = await objects.get(key)
-    content = {} if found is None else json_object(found.body) or {}
-    preflight.refuse(preflight.key_problems(f"s3://{objects.bucket}/{key}", content, fingerprint))
+    problem = _key_problem(objects, key, await objects.get(key), fingerprint)
+    preflight.refuse([problem] if problem is not None else [])
 
 
 async def other_content(run: Run, subset: str, ports: Ports) -> Problem | None:
@@ -236,7 +235,12 @@ async def other_content(run: Run, subset: str, ports: Ports) -> Problem | None:
     if stored is None:
         return None
     fingerprint = transform_of(run, ports.catalogue.find(run.spec.model.base), subset).fingerprint
-    content = json_object(stored.body) or {}
+    return _key_problem(objects, key, stored, fingerprint)
+
+
+def _key_problem(objects: Objects, key: str, stored: StoredObject | None, fingerprint: str) -> Problem | None:
+    """Others may have written to the bucket, or deleted what was there a moment ago."""
+    content = {} if stored is None else json_object(stored.body) or {}
     return next(preflight.key_problems(f"s3://{objects.bucket}/{key}", content, fingerprint), None)
 
 
