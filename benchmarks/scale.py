@@ -93,6 +93,7 @@ def resume(source: Path, first: float) -> None:
     from ways import BUCKET, staging_of
 
     from vlm_runner.aws.session import AwsSession
+    from vlm_runner.core import places
     from vlm_runner.dataset.source import open_dataset
     from vlm_runner.ingest import shards
     from vlm_runner.sandbox import Sandbox, SandboxOptions
@@ -105,7 +106,7 @@ def resume(source: Path, first: float) -> None:
         async with AwsSession(region="us-east-1", endpoint_url=url) as aws:
             await aws.account.ensure_bucket(BUCKET, account="123456789012", region="us-east-1")
             objects = aws.objects(BUCKET, owner="123456789012")
-            folder = shards.marker_prefix("", subset.name, "0" * 32)
+            folder = places.place("", places.content_folder("0" * 32), subset.name, "0" * 32).shards
             for shard in shards.plan(subset.num_rows):
                 sizes = dict.fromkeys(range(shard.start, shard.stop), 1)
                 await objects.put_once(

@@ -280,6 +280,7 @@ def line_of() -> Callable[[Any, str, str], bytes]:
 
 def staging_of(subset: Any, objects: Any, fingerprint: str, *, keep: bool = False) -> Any:
     from vlm_runner.clock import SystemClock
+    from vlm_runner.core import places
     from vlm_runner.ingest.images import ImageLimits
     from vlm_runner.ingest.pipeline import BadRows, SubsetStaging, Transform
     from vlm_runner.settings import UploadSettings
@@ -293,10 +294,9 @@ def staging_of(subset: Any, objects: Any, fingerprint: str, *, keep: bool = Fals
             keep_format=keep,
             fit=False,
             line=line_of(),
-            fingerprint=fingerprint,
             verified=True,  # as in `start`, where lint has read the pixels
         ),
-        prefix="",
+        places.place("", places.content_folder(fingerprint), subset.name, fingerprint),
         upload=UploadSettings(),
         bad_rows=BadRows(skip=False, most=None),
         clock=SystemClock(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
+from vlm_runner.core import places
 from vlm_runner.core.events import (
     CancelRequested,
     CreateRefused,
@@ -19,6 +20,7 @@ from vlm_runner.core.events import (
     JobCompleted,
     JobFailed,
     JobSubmitted,
+    PlacesClaimed,
     RecordsWritten,
     Released,
     ReportWritten,
@@ -70,6 +72,7 @@ def entry(run: Run, event: Event) -> Entry:
     return Entry(sequence=run.sequence + 1, at=run.updated_at + timedelta(minutes=1), event=event)
 
 
+CLAIMED = PlacesClaimed(train=places.place("", places.NOTEBOOK, "train", "f" * 64))
 STAGED = ImagesStaged(
     train=SubsetStaged(
         rows=8,
@@ -96,6 +99,7 @@ def event_of(kind: str, run: Run) -> Event:
     """An event of this kind as a step, or the driver, would make it for `run`."""
     what: Any = "serving" if run.phase is Phase.REQUESTING else "job"
     made: dict[str, Any] = {
+        "places_claimed": lambda: CLAIMED,
         "images_staged": lambda: STAGED,
         "records_written": lambda: WRITTEN,
         "job_intended": lambda: intend_job(run),
@@ -122,6 +126,7 @@ def event_of(kind: str, run: Run) -> Event:
 
 
 HAPPY = (
+    "places_claimed",
     "images_staged",
     "records_written",
     "job_intended",

@@ -16,6 +16,7 @@ from vlm_runner.core.events import (
     JobFailed,
     JobIntended,
     JobSubmitted,
+    PlacesClaimed,
     RecordsWritten,
     Released,
     ReportWritten,
@@ -40,6 +41,9 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line a 
         case RunCreated(run_id=run_id, dataset=dataset, spec=spec):
             held = f" and {dataset.validation_rows} held out" if dataset.validation_rows else ""
             return f"run {run_id}: {spec.model.base} on {dataset.rows} rows{held}"
+        case PlacesClaimed(train=train, validation=validation):
+            folders = [place.images for place in (train, validation) if place is not None]
+            return f"images go to {' and '.join(folders)}, records to {train.records}"
         case ImagesStaged(train=train, validation=validation):
             return "images staged: " + "; ".join(
                 f"{name} {_staged(subset)}"
@@ -95,8 +99,9 @@ def _first_line(event: Value) -> str:
 def _staged(subset: SubsetStaged) -> str:
     if not subset.images_uploaded and subset.shards_skipped:
         return f"{subset.rows} rows already uploaded"
+    there = f", {subset.images_there} there already" if subset.images_there else ""
     skipped = f", {subset.rows_skipped} rows SKIPPED" if subset.rows_skipped else ""
     return (
         f"{subset.images_uploaded} uploaded ({subset.images_passed_through} unchanged, "
-        f"{subset.images_converted} converted), {subset.bytes_uploaded / 1e6:.1f} MB{skipped}"
+        f"{subset.images_converted} converted), {subset.bytes_uploaded / 1e6:.1f} MB{there}{skipped}"
     )

@@ -308,6 +308,10 @@ class UploadJson(TypedDict):
     rows_there: int
     bytes: int
     bytes_there: int
+    images: str
+    """Key prefix of the images in the run's bucket."""
+    records: str
+    """Key of the JSONL file."""
     images_per_row: float
     objects: int
 

@@ -17,7 +17,7 @@ from vlm_runner.spec import ServingMode
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator
 
     from vlm_runner.aws.ports import Caller, FoundationModel
     from vlm_runner.models import Catalogue, ModelProfile
@@ -208,13 +208,11 @@ def count_problems(
         )
 
 
-def key_problems(uri: str, content: Mapping[str, str], fingerprint: str) -> Iterator[Problem]:
-    """Whether the keys that `content` (at `uri`) speaks for hold what this run would put there."""
-    if content.get("fingerprint") != fingerprint:
-        yield Problem(
-            "C26",
-            f"{uri} says that these keys hold another dataset, prompt or image format "
-            f"(of run {content.get('run_id', 'unknown')})",
-            f'Set prefix = "{fingerprint[:8]}" under [storage].',
-            "storage.prefix",
-        )
+def key_problem(uri: str, run_id: str, fingerprint: str) -> Problem:
+    """The claim at `uri`, of `run_id`, is for other content than `fingerprint`'s."""
+    return Problem(
+        "C26",
+        f"{uri} says that these keys hold another dataset, prompt or image format (of run {run_id})",
+        f'Set prefix = "{fingerprint[:8]}" under [storage], or leave it out: then no keys are shared.',
+        "storage.prefix",
+    )

@@ -33,10 +33,11 @@ from vlm_runner.path_segment import checked_run_id
 from vlm_runner.prices import look_up, priced_catalogue
 from vlm_runner.steps.datasets import OpenDatasets
 from vlm_runner.steps.job_wakeups import JobWakeups
+from vlm_runner.steps.places import claim_places, refuse_occupied
 from vlm_runner.steps.ports import Ports
 from vlm_runner.steps.prepare import check_spec, prepare
 from vlm_runner.steps.preview import RunPreview, preview_run
-from vlm_runner.steps.stage import refuse_other_content, stage_images
+from vlm_runner.steps.stage import stage_images
 from vlm_runner.stores import open_store
 from vlm_runner.task_groups import task_group
 from vlm_runner.watch.sinks import EventSinks
@@ -355,13 +356,13 @@ class Runner:
 
         Raises:
             ConfigurationError: the store of checkpoints cannot keep two processes from driving one run, the
-                keys in S3 hold another dataset or prompt, or a metric cannot be loaded.
+                keys under `storage.prefix` hold another dataset or prompt, or a metric cannot be loaded.
         """
         # Found missing only now would be found missing after the training is paid.
         load_metrics(created.spec.test.metrics, self._settings.metric_modules)
         first = Entry(sequence=1, at=self._clock.now(), event=created)
         run = Run.begin(first)
-        await refuse_other_content(run, self._ports_of(run))
+        await refuse_occupied(run, self._ports_of(run))
         if not self._proven:
             await self._store.prove()
             self._proven = True
@@ -426,14 +427,17 @@ class Runner:
         """
         Upload share `number` (from 0) of `parts` of a run's images; None if it has them all.
 
-        Needs no claim on the run, and changes nothing in it: markers beside the images say what is done.
+        Needs no lease on the run, and changes nothing in it: markers beside the images say what is done.
         """
         checkpoint, _ = await lease.load(self._store, checked_run_id(run_id), clock=self._clock)
         run = checkpoint.run
         if run.phase is not Phase.STAGING:
             return None
-        ports = self._ports_of(run)
-        return await stage_images(run, replace(ports, share=Share(number, parts)))
+        ports = replace(self._ports_of(run), share=Share(number, parts))
+        if run.places is None:
+            # Whoever claims next, the run's driver or another machine, finds the same places.
+            run = run.model_copy(update={"places": await claim_places(run, ports)})
+        return await stage_images(run, ports)
 
     async def request_cancel(self, run_id: str, reason: str = "") -> None:
         """

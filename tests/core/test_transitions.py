@@ -25,7 +25,7 @@ from vlm_runner.core.transitions import (
 TABLES = pytest.mark.parametrize("table", [TRANSITIONS, WITHOUT_SERVING], ids=["serving", "no serving"])
 
 RETURNED: dict[Phase, set[str]] = {
-    Phase.STAGING: {"images_staged", "run_failed", "cancel_requested"},
+    Phase.STAGING: {"places_claimed", "images_staged", "run_failed", "cancel_requested"},
     Phase.RECORDING: {"records_written", "run_failed", "cancel_requested"},
     Phase.SUBMITTING: {
         "job_intended", "job_submitted", "create_uncertain", "create_refused", "run_failed",

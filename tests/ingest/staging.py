@@ -1,7 +1,6 @@
 """A dataset of pictures on disk, and the staging of it."""
 
 import asyncio
-import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -15,8 +14,9 @@ import pyarrow.parquet as pq
 from vlm_runner.aws.ports import Objects
 from vlm_runner.aws.session import AwsSession
 from vlm_runner.clock import SystemClock
+from vlm_runner.core import places
 from vlm_runner.core.conversation import single
-from vlm_runner.core.events import SubsetStaged
+from vlm_runner.core.events import Place, SubsetStaged
 from vlm_runner.core.signals import StagingProgress
 from vlm_runner.dataset.rows import Row, Subset
 from vlm_runner.dataset.source import open_dataset
@@ -72,9 +72,14 @@ def plain_line(row: Row, uri: str, image_format: str, more: Sequence[tuple[str, 
     )
 
 
-def transform(subset: Subset, *, keep_format: bool = False) -> Transform:
-    fingerprint = hashlib.sha256(f"{subset.fingerprint} {keep_format}".encode()).hexdigest()
-    return Transform(LIMITS, keep_format=keep_format, fit=False, line=plain_line, fingerprint=fingerprint)
+def transform(*, keep_format: bool = False) -> Transform:
+    return Transform(LIMITS, keep_format=keep_format, fit=False, line=plain_line)
+
+
+def place_of(subset: Subset, *, keep_format: bool = False) -> Place:
+    """The notebook's keys, as the first content in a bucket gets them."""
+    fingerprint = places.digest(subset.fingerprint, str(keep_format))
+    return places.place("", places.NOTEBOOK, subset.name, fingerprint)
 
 
 async def stage(
@@ -88,12 +93,13 @@ async def stage(
     concurrency: int = 16,
     heard: list[StagingProgress] | None = None,
     made: Transform | None = None,
+    place: Place | None = None,
 ) -> SubsetStaged:
     return await SubsetStaging(
         subset,
         objects,
-        made or transform(subset, keep_format=keep_format),
-        prefix="",
+        made or transform(keep_format=keep_format),
+        place or place_of(subset, keep_format=keep_format),
         upload=UploadSettings(concurrency=concurrency, in_flight_bytes=16 * 1024 * 1024, verify=verify),
         bad_rows=BadRows(skip=skip, most=most),
         clock=SystemClock(),
@@ -102,10 +108,8 @@ async def stage(
 
 
 async def record(subset: Subset, objects: Objects, *, keep_format: bool = False) -> tuple[str, int]:
-    fingerprint = transform(subset, keep_format=keep_format).fingerprint
-    return await write_records(
-        objects, prefix="", subset=subset.name, fingerprint=fingerprint, rows=subset.num_rows
-    )
+    place = place_of(subset, keep_format=keep_format)
+    return await write_records(objects, place, subset.name, subset.num_rows)
 
 
 def contents(s3: Any) -> dict[str, str]:

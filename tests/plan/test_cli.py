@@ -221,14 +221,14 @@ def test_start_asks_iam_nothing_with_no_doctor(sandbox: Sandbox, spec: Path, tmp
 
 
 @pytest.mark.parametrize("words", [(), ("--no-lint", "--no-doctor")])
-def test_start_creates_no_run_where_its_keys_hold_other_content(
+def test_start_creates_no_run_where_the_keys_under_its_prefix_hold_other_content(
     sandbox: Sandbox, spec: Path, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    spec.write_text(spec.read_text() + '[storage]\nbucket = "other-{account}"\n')
+    spec.write_text(spec.read_text() + '[storage]\nbucket = "other-{account}"\nprefix = "team"\n')
     s3 = boto3.client("s3", region_name="us-east-1", endpoint_url=sandbox.url)
     s3.create_bucket(Bucket="other-123456789012")
     claim = json.dumps({"fingerprint": "of another", "run_id": "dogs"}).encode()
-    s3.put_object(Bucket="other-123456789012", Key="data/train/content.json", Body=claim)
+    s3.put_object(Bucket="other-123456789012", Key="team/data/train/content.json", Body=claim)
     where = ("--endpoint-url", sandbox.url, "--store", tmp_path / "runs")
 
     result = run("start", spec, "--yes", "-q", *words, *where)

@@ -319,22 +319,29 @@ async def test_the_plan_of_the_sample_counts_the_tokens_that_are_billed(
     assert again.conflict is None
 
 
-async def test_a_second_prompt_under_the_same_keys_is_a_conflict_in_the_plan(
-    today: Sandbox, tmp_path: Path
+@pytest.mark.parametrize("prefix", ["", "team"])
+async def test_a_second_prompt_conflicts_under_a_prefix_that_was_given_and_nowhere_else(
+    today: Sandbox, tmp_path: Path, prefix: str
 ) -> None:
     settings = settings_for(today, "us-east-1", tmp_path)
-    await planned_and_run(spec_of(sample_folder(), NOVA, "us-east-1"), settings)
-    other = spec_of(
-        sample_folder(), NOVA, "us-east-1", prompt={"user": "Judge {{ html }}", "assistant": "{{ page }}"}
-    )
+    storage = {"prefix": prefix}
+    await planned_and_run(spec_of(sample_folder(), NOVA, "us-east-1", storage=storage), settings)
+    prompt = {"user": "Judge {{ html }}", "assistant": "{{ page }}"}
+    other = spec_of(sample_folder(), NOVA, "us-east-1", prompt=prompt, storage=storage)
 
     async with Runner.open(settings) as runner:
         created = await runner.prepare(other)
         assert created is not None
         survey = await runner.preview(created)
 
-    assert survey.conflict is not None
-    assert "prefix = " in (survey.conflict.hint or "")
+    if prefix:
+        assert survey.conflict is not None
+        assert "prefix = " in (survey.conflict.hint or "")
+        return
+    assert survey.conflict is None
+    (train, *_) = survey.uploads
+    assert (train.images, train.objects, train.rows_there) == ("images/train/", 0, train.rows)
+    assert train.records.startswith("data/train/records-")
 
 
 async def test_max_cost_below_what_the_run_needs_creates_nothing(of_2025: Sandbox, tmp_path: Path) -> None:

@@ -119,8 +119,19 @@ def test_a_limit_holds_until_a_time(seconds: float | None, told: str) -> None:
 
 def test_data_uploads_and_resources() -> None:
     uploads = (
-        Upload("train", rows=1_000, rows_there=0, bytes=4_000_000, bytes_there=0, images_per_row=2.0),
-        Upload("validation", rows=30, rows_there=10, bytes=20, bytes_there=10),
+        Upload(
+            "train",
+            rows=1_000,
+            rows_there=0,
+            bytes=4_000_000,
+            bytes_there=0,
+            images="i/t/",
+            records="d/t.jsonl",
+            images_per_row=2.0,
+        ),
+        Upload(
+            "validation", rows=30, rows_there=10, bytes=20, bytes_there=10, images="i/v/", records="d/v.jsonl"
+        ),
     )
     text = plan_text(
         plan(uploads=uploads, resources=(("bucket", "b", "create"), ("custom model", "m", "reuse")))
@@ -133,7 +144,9 @@ def test_data_uploads_and_resources() -> None:
     assert section(text, "Upload") == [
         "Upload:",
         "  train: 2,000 images, about 4,000,000 bytes",
+        "    to i/t/, and the records to d/t.jsonl",
         "  validation: 20 images, about 20 bytes; 10 are there already",
+        "    to i/v/, and the records to d/v.jsonl",
     ]
     assert section(text, "Resources") == [
         "Resources:",

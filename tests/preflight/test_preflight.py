@@ -179,7 +179,4 @@ def test_an_active_model_and_our_own_role_are_no_problem() -> None:
     preflight.refuse(
         preflight.model_problems(NOVA, active, load_catalogue(), "us-east-1", DAY.date()),
         preflight.role_problems(world.spec, Caller("123456789012", "arn:x", "aws")),
-        preflight.key_problems("s3://b/k", {"fingerprint": "f"}, "f"),
     )
-    with pytest.raises(ConfigurationError, match="of run other"):
-        preflight.refuse(preflight.key_problems("s3://b/k", {"fingerprint": "g", "run_id": "other"}, "f"))

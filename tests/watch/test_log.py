@@ -45,5 +45,5 @@ async def test_every_entry_is_a_line_and_a_run_that_is_done_is_silent(log: io.St
     lines = await logged(World(), log)
     told = [line["sequence"] for line in lines if line["event"] == "run.advanced"]
 
-    assert told == list(range(1, 13))
+    assert told == list(range(1, 14))
     assert lines[-1]["event_kind"] == "report_written"

@@ -49,7 +49,7 @@ async def test_tells_of_every_phase_until_the_run_is_over() -> None:
         await world.live()
 
     assert "In phase training" in "".join(told)
-    assert told[-2].startswith("id: 12\nevent: changed\ndata: In phase done")
+    assert told[-2].startswith("id: 13\nevent: changed\ndata: In phase done")
     assert told[-1] == "event: over\ndata: \n\n"
 
 

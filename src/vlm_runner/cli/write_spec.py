@@ -84,7 +84,7 @@ rows = 5
 # bucket = "vlm-accessibility-{{account}}-{{region}}"
 # encryption = "aws:kms"         # or "AES256": asked for in every upload, where the bucket demands it
 # kms_key = "arn:aws:kms:us-east-1:123456789012:key/…"              # else the account's own key for S3
-# prefix = "second-try"          # another dataset or prompt in the same bucket
+# prefix = "team"                # in front of all keys; without it runs find keys of their own
 
 # [events]                       # CloudEvents 1.0; a failing sink does not affect the run
 # file = "events.jsonl"

@@ -51,6 +51,13 @@ class Record(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimPlaces(Command):
+    """Find keys that hold nothing else, and make them known to be this content's."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
 class StageImages(Command):
     run: Run
 
@@ -170,7 +177,8 @@ def decide(run: Run, *, quiet: timedelta = QUIET, closed_for: float = 0.0) -> Co
     """
     match run.phase:
         case Phase.STAGING:
-            return StageImages(run)
+            # Claimed and saved before the first upload: nobody else may write there, and a resume finds it.
+            return StageImages(run) if run.places is not None else ClaimPlaces(run)
         case Phase.RECORDING:
             return WriteRecords(run)
         case Phase.SUBMITTING:

@@ -85,6 +85,27 @@ class RunCreated(Value, frozen=True):
     """Of vlm-runner, for the record."""
 
 
+class Place(Value, frozen=True):
+    """Where one split lies in the run's bucket: keys, and key prefixes that end with a slash."""
+
+    images: str
+    """Prefix of the images, which runs of the same images share."""
+    data: str
+    """Prefix of the claim and the markers of those images, and of all records made from them."""
+    shards: str
+    """Prefix of the record lines of this run's prompt, and so of all runs of the same content."""
+    records: str
+    """Key of the JSONL file."""
+
+
+class PlacesClaimed(Value, frozen=True):
+    """The run's keys in S3 were claimed, before anything was uploaded."""
+
+    kind: Literal["places_claimed"] = "places_claimed"
+    train: Place
+    validation: Place | None = None
+
+
 class SubsetStaged(Value, frozen=True):
     """One split's images are in S3, with the record lines made from them."""
 
@@ -97,6 +118,8 @@ class SubsetStaged(Value, frozen=True):
     skipped_rows: tuple[str, ...] = ()
     """Rows left out under `on_bad_row = "skip"`, each with its reason; at most the first 100."""
     rows_skipped: int = 0
+    images_there: int = 0
+    """Images of records made now that an earlier run had uploaded."""
 
 
 class ImagesStaged(Value, frozen=True):
@@ -278,6 +301,7 @@ class ReportWritten(Value, frozen=True):
 
 Event = Annotated[
     RunCreated
+    | PlacesClaimed
     | ImagesStaged
     | RecordsWritten
     | JobIntended
@@ -312,6 +336,8 @@ class Entry(Value, frozen=True):
 class Facts(Value, frozen=True):
     """What a run keeps of its history: each field holds the fact of its name, once it has happened."""
 
+    places: PlacesClaimed | None = None
+    """None also in runs of earlier versions, which had the notebook's keys: see `vlm_runner.core.places`."""
     images: ImagesStaged | None = None
     records: RecordsWritten | None = None
     job_intent: JobIntended | None = None

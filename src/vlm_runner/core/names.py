@@ -63,14 +63,10 @@ def _seed(version: str, run: Run, kind: str, generation: int) -> bytes:
     return f"{version}|{run.account}|{run.region}|{run.uid}|{kind}|{generation}".encode()
 
 
-def records_key(prefix: str, subset: str) -> str:
-    return f"{prefix}data/{subset}.jsonl"
-
-
-def image_key(prefix: str, subset: str, index: int, extension: str, place: int = 0) -> str:
-    """The notebook's own layout; a row's images after its first say which `place` they have, from 1."""
+def image_key(folder: str, index: int, extension: str, place: int = 0) -> str:
+    """The notebook's own names; a row's images after its first say which `place` they have, from 1."""
     number = f"{index:03d}" if place == 0 else f"{index:03d}-{place}"
-    return f"{prefix}images/{subset}/{number}.{extension}"
+    return f"{folder}{number}.{extension}"
 
 
 def run_prefix(prefix: str, run_id: str) -> str:

@@ -29,6 +29,7 @@ class Phase(StrEnum):
 Table = dict[tuple[Phase, str], Phase]
 
 TRANSITIONS: Final[Table] = {
+    (Phase.STAGING, "places_claimed"): Phase.STAGING,
     (Phase.STAGING, "images_staged"): Phase.RECORDING,
     (Phase.STAGING, "cancel_requested"): Phase.REPORTING,
     (Phase.STAGING, "run_failed"): Phase.REPORTING,

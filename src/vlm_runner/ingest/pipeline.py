@@ -7,10 +7,12 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
+import anyio
 from anyio import to_thread
 
 from vlm_runner.core.events import SubsetStaged
 from vlm_runner.core.names import image_key
+from vlm_runner.core.places import images_markers
 from vlm_runner.core.retry import UPLOAD
 from vlm_runner.core.signals import StagingProgress
 from vlm_runner.core.text import json_texts, storable
@@ -20,17 +22,27 @@ from vlm_runner.ingest.converters import Converters
 from vlm_runner.ingest.images import Handling, ImageLimits, Prepared, prepare
 from vlm_runner.ingest.inspect import ImageDefect
 from vlm_runner.ingest.limits import AdaptiveLimit, ByteBudget
-from vlm_runner.ingest.verify import intact
+from vlm_runner.ingest.stored import (
+    StoredImage,
+    StoredRow,
+    key_of,
+    read_stored,
+    source_digest,
+    written,
+)
+from vlm_runner.ingest.verify import image_bytes, intact, intact_rows
 from vlm_runner.retry import attempts
 from vlm_runner.task_groups import task_group
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Callable, Iterator, Sequence
 
     from anyio.abc import TaskGroup
 
     from vlm_runner.aws.ports import Objects
     from vlm_runner.clock import Clock
+    from vlm_runner.core.events import Place
     from vlm_runner.dataset.rows import Row, Subset
     from vlm_runner.ingest.shards import Marker, Shard
     from vlm_runner.settings import UploadSettings
@@ -52,7 +64,6 @@ class Transform:
     keep_format: bool
     fit: bool
     line: Line
-    fingerprint: str
     accepted: Callable[[Row], tuple[str, ...]] | None = None
     """Further answers of a row that are as right as the one in its record; None: no row has any."""
     verified: bool = False
@@ -90,6 +101,7 @@ class _Tally:
     rows_done: int = 0
     rows_before: int = 0
     uploaded: int = 0
+    there: int = 0
     passed_through: int = 0
     converted: int = 0
     bytes_uploaded: int = 0
@@ -106,6 +118,27 @@ class _OpenShard:
     sizes: dict[int, int] = field(default_factory=dict[int, int])
     skipped: list[str] = field(default_factory=list[str])
     accepted: dict[int, tuple[str, ...]] = field(default_factory=dict[int, tuple[str, ...]])
+    stored: dict[int, StoredRow] = field(default_factory=dict[int, StoredRow])
+    """What of its images is in S3: as it was found, and then with what was uploaded."""
+    changed: bool = False
+    """`stored` says more than its object in S3."""
+    recalled: bool = False
+    recalling: anyio.Lock = field(default_factory=anyio.Lock)
+
+    def keep(self, index: int, row: StoredRow) -> None:
+        if self.stored.get(index) != row:
+            self.stored[index] = row
+            self.changed = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """One image of a row, where it goes, and what of it must be uploaded."""
+
+    key: str
+    stored: StoredImage
+    prepared: Prepared | None
+    """None: it is in S3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,16 +146,22 @@ class _Made:
     """What a row became."""
 
     index: int
-    key: str
-    prepared: Prepared
+    images: tuple[_Image, ...]
     line: bytes
-    more: tuple[tuple[str, Prepared], ...] = ()
-    """Keys of images after the first, and what these became."""
+    row: StoredRow
     accepted: tuple[str, ...] = ()
 
     @property
-    def size(self) -> int:
-        return len(self.prepared.body) + sum(len(prepared.body) for _, prepared in self.more)
+    def upload_bytes(self) -> int:
+        return sum(len(image.prepared.body) for image in self.images if image.prepared is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """A row that makes no record, and the digest of its images."""
+
+    error: RowError
+    source: str
 
 
 class SubsetStaging:
@@ -133,8 +172,8 @@ class SubsetStaging:
         subset: Subset,
         objects: Objects,
         transform: Transform,
+        place: Place,
         *,
-        prefix: str,
         upload: UploadSettings,
         bad_rows: BadRows,
         clock: Clock,
@@ -144,8 +183,8 @@ class SubsetStaging:
         self._subset = subset
         self._objects = objects
         self._transform = transform
-        self._prefix = prefix
-        self._folder = shards.marker_prefix(prefix, subset.name, transform.fingerprint)
+        self._place = place
+        self._folder = place.shards
         self._bad_rows = bad_rows
         self._clock = clock
         self._progress = progress
@@ -155,6 +194,8 @@ class SubsetStaging:
         self._budget = ByteBudget(upload.in_flight_bytes)
         self._tally = _Tally()
         self._first_bad: RowError | None = None
+        self._image_markers: set[str] = set()
+        self._sizes: array[int] | None = None
         self._began = clock.elapsed()
         self._told = float("-inf")
 
@@ -191,6 +232,7 @@ class SubsetStaging:
             bytes_uploaded=tally.bytes_uploaded,
             skipped_rows=tuple(tally.skipped),
             rows_skipped=tally.rows_skipped,
+            images_there=tally.there,
         )
 
     async def _done(self, plan: tuple[Shard, ...]) -> dict[int, Marker]:
@@ -199,9 +241,32 @@ class SubsetStaging:
         if not self._bad_rows.skip:
             # Another run may have skipped a row here; this one must meet it, and end with its number.
             done = {number: marker for number, marker in done.items() if marker.records == plan[number].rows}
+        if len(done) < len(plan) or self._verify:
+            folder = images_markers(self._place)
+            self._image_markers = {item.key async for item in self._objects.list(folder)}
         if not self._verify:
             return done
-        return await intact(self._objects, self._prefix, self._subset.name, plan, done)
+        sizes = self._sizes = await image_bytes(self._objects, self._place.images, self._subset.num_rows)
+        whole = dict(done)
+        for number, marker in done.items():
+            stored = await self._stored(plan[number])
+            if not intact(plan[number], marker, stored, sizes):
+                await self._objects.delete(marker.key)
+                del whole[number]
+        return whole
+
+    async def _stored(self, shard: Shard) -> dict[int, StoredRow]:
+        if key_of(self._place, shard.start) not in self._image_markers:
+            return {}
+        return await read_stored(self._objects, self._place, shard.start)
+
+    async def _recall_images(self, opened: _OpenShard) -> None:
+        """Find out, once, which images of the shard an earlier run has uploaded."""
+        async with opened.recalling:
+            if not opened.recalled:
+                stored = await self._stored(opened.shard)
+                opened.stored = stored if self._sizes is None else intact_rows(stored, self._sizes)
+                opened.recalled = True
 
     async def _count_done(self, plan: tuple[Shard, ...], done: dict[int, Marker]) -> None:
         for shard in plan:
@@ -229,46 +294,77 @@ class SubsetStaging:
     ) -> None:
         for opened, rows in pieces:
             left = rows
+            await self._recall_images(opened)
             while left:
                 if self._first_bad is not None and self._first_bad.row < left.start:
                     return  # and so before all further pieces; what lies before it is still looked at
-                outcomes = await to_thread.run_sync(self._process, left, converters)
+                outcomes = await to_thread.run_sync(self._process, left, dict(opened.stored), converters)
                 left = left[len(outcomes) :]
                 for outcome in outcomes:
                     await self._begin(opened, outcome, group)
 
-    def _process(self, rows: range, converters: Converters) -> list[_Made | RowError]:
+    def _process(
+        self, rows: range, stored: dict[int, StoredRow], converters: Converters
+    ) -> list[_Made | _Refused]:
         """In a worker thread: what the first of `rows` become, until they are many bytes."""
-        made: list[_Made | RowError] = []
+        made: list[_Made | _Refused] = []
         size = 0
         for row in self._subset.scan(rows.start, rows.stop):
-            outcome = row if isinstance(row, RowError) else self._transformed(row, converters)
+            if isinstance(row, RowError):
+                made.append(_Refused(row, source_digest(row)))
+                continue
+            outcome = self._transformed(row, stored.get(row.index), converters)
             made.append(outcome)
-            size += 0 if isinstance(outcome, RowError) else outcome.size + len(outcome.line)
+            size += 0 if isinstance(outcome, _Refused) else outcome.upload_bytes + len(outcome.line)
             if size >= PIECE_BYTES:
                 break
         return made
 
-    def _transformed(self, row: Row, converters: Converters) -> _Made | RowError:
+    def _transformed(self, row: Row, stored: StoredRow | None, converters: Converters) -> _Made | _Refused:
         transform, name = self._transform, self._subset.name
+        source = source_digest(row) if stored is None else stored.source
         try:
-            prepared = self._prepared(row.image, converters)
-            key = image_key(self._prefix, name, row.index, prepared.extension)
-            if row.more:
-                return self._with_more(row, key, prepared, converters)
-            line = transform.line(row, self._uri(key), prepared.format)
-            return _Made(row.index, key, prepared, line, accepted=self._accepted(row))
+            if stored is not None and stored.images:
+                images = tuple(
+                    _Image(self._key(row.index, image.extension, number), image, None)
+                    for number, image in enumerate(stored.images)
+                )
+            else:
+                images = self._prepared_images(row, converters)
+            (uri, image_format), *more = [(self._uri(each.key), each.stored.format) for each in images]
+            line = transform.line(row, uri, image_format, more)
+            accepted = () if transform.accepted is None else transform.accepted(row)
         except ImageDefect as error:
-            return RowError(name, row.index, "image", str(error), hint=error.hint, code=error.code)
+            refusal = RowError(name, row.index, "image", str(error), hint=error.hint, code=error.code)
+            return _Refused(refusal, source)
         except RowError as error:
-            return error
+            return _Refused(error, source)
+        kept = StoredRow(source=source, images=tuple(image.stored for image in images))
+        return _Made(row.index, images, line, kept, accepted)
 
-    def _accepted(self, row: Row) -> tuple[str, ...]:
-        return () if self._transform.accepted is None else self._transform.accepted(row)
+    def _prepared_images(self, row: Row, converters: Converters) -> tuple[_Image, ...]:
+        """All images of the row, or none."""
+        most, several = self._transform.limits.per_record, len(row.images)
+        # The first is looked at first: of several reasons to refuse a row, that is the one to tell.
+        images = [self._prepared(row.index, 0, row.image, converters)]
+        if several > 1 and several > most:
+            raise ImageDefect(
+                "I105",
+                f"there are {several} images, and the model takes {most} a record",
+                "Leave images out of the row, or choose a model that takes as many.",
+            )
+        for number, (body, _) in enumerate(row.more, 1):
+            try:
+                images.append(self._prepared(row.index, number, body, converters))
+            except ImageDefect as error:
+                raise ImageDefect(
+                    error.code, f"{error} (image {number + 1} of {several})", error.hint
+                ) from error
+        return tuple(images)
 
-    def _prepared(self, body: bytes, converters: Converters) -> Prepared:
+    def _prepared(self, row: int, number: int, body: bytes, converters: Converters) -> _Image:
         transform = self._transform
-        return prepare(
+        made = prepare(
             body,
             transform.limits,
             keep_format=transform.keep_format,
@@ -276,63 +372,50 @@ class SubsetStaging:
             verified=transform.verified,
             convert=converters,
         )
+        stored = StoredImage(format=made.format, extension=made.extension, bytes=len(made.body))
+        return _Image(self._key(row, number=number, extension=made.extension), stored, made)
 
-    def _with_more(self, row: Row, key: str, first: Prepared, converters: Converters) -> _Made:
-        """As `_transformed`, of a row with several images: all of them, or none."""
-        most = self._transform.limits.per_record
-        if len(row.images) > most:
-            raise ImageDefect(
-                "I105",
-                f"there are {len(row.images)} images, and the model takes {most} a record",
-                "Leave images out of the row, or choose a model that takes as many.",
-            )
-        more = []
-        for place, (body, _) in enumerate(row.more, 1):
-            try:
-                prepared = self._prepared(body, converters)
-            except ImageDefect as error:
-                raise ImageDefect(
-                    error.code, f"{error} (image {place + 1} of {len(row.images)})", error.hint
-                ) from error
-            more.append(
-                (image_key(self._prefix, self._subset.name, row.index, prepared.extension, place), prepared)
-            )
-        places = [(self._uri(each), prepared.format) for each, prepared in more]
-        line = self._transform.line(row, self._uri(key), first.format, places)
-        return _Made(row.index, key, first, line, tuple(more), self._accepted(row))
+    def _key(self, row: int, extension: str, number: int) -> str:
+        return image_key(self._place.images, row, extension, number)
 
     def _uri(self, key: str) -> str:
         return f"s3://{self._objects.bucket}/{key}"
 
-    async def _begin(self, opened: _OpenShard, outcome: _Made | RowError, group: TaskGroup) -> None:
-        if isinstance(outcome, RowError):
+    async def _begin(self, opened: _OpenShard, outcome: _Made | _Refused, group: TaskGroup) -> None:
+        if isinstance(outcome, _Refused):
+            error = outcome.error
             if not self._bad_rows.skip:
-                self._first_bad = min(outcome, self._first_bad or outcome, key=lambda error: error.row)
+                self._first_bad = min(error, self._first_bad or error, key=lambda error: error.row)
                 return
             self._skip(opened, outcome)
             await self._finish_row(opened)
             return
         await self._slots.acquire()
-        await self._budget.acquire(outcome.size)
+        await self._budget.acquire(outcome.upload_bytes)
         group.start_soon(self._store, opened, outcome)
 
     async def _store(self, opened: _OpenShard, made: _Made) -> None:
         tally = self._tally
         tally.in_flight += 1
         try:
-            for key, prepared in ((made.key, made.prepared), *made.more):
-                await self._put(key, prepared.body, f"image/{prepared.format}")
+            for image in made.images:
+                prepared = image.prepared
+                if prepared is None:
+                    tally.there += 1
+                    continue
+                await self._put(image.key, prepared.body, f"image/{prepared.format}")
                 tally.uploaded += 1
                 tally.bytes_uploaded += len(prepared.body)
                 tally.passed_through += prepared.way is Handling.PASSED_THROUGH
                 tally.converted += prepared.way is Handling.CONVERTED
             opened.lines[made.index] = made.line
             opened.accepted[made.index] = made.accepted
-            opened.sizes[made.index] = made.size
+            opened.sizes[made.index] = made.row.bytes
+            opened.keep(made.index, made.row)
             await self._finish_row(opened)
         finally:
             tally.in_flight -= 1
-            self._budget.release(made.size)
+            self._budget.release(made.upload_bytes)
             self._slots.release()
 
     async def _put(self, key: str, body: bytes, content_type: str) -> None:
@@ -356,6 +439,7 @@ class SubsetStaging:
         self._tell()
 
     async def _mark(self, opened: _OpenShard) -> None:
+        await self._mark_images(opened)
         if opened.skipped:
             body = json.dumps(opened.skipped).encode()
             await self._put(shards.skipped_key(self._folder, opened.shard), body, "application/json")
@@ -370,7 +454,16 @@ class SubsetStaging:
         )
         opened.lines.clear()
 
-    def _skip(self, opened: _OpenShard, error: RowError) -> None:
+    async def _mark_images(self, opened: _OpenShard) -> None:
+        """Say which images are there, now that they are; before the records that need them."""
+        if opened.changed:
+            body = written(opened.stored)
+            await self._put(key_of(self._place, opened.shard.start), body, "application/json")
+
+    def _skip(self, opened: _OpenShard, refused: _Refused) -> None:
+        error = refused.error
+        if error.row not in opened.stored:
+            opened.keep(error.row, StoredRow(source=refused.source))
         self._tally.rows_skipped += 1
         message = storable(error.message)
         opened.skipped.append(message)

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from vlm_runner.core.names import records_key
 from vlm_runner.errors import DataError
 from vlm_runner.ingest import shards
 
 if TYPE_CHECKING:
     from vlm_runner.aws.ports import Objects
+    from vlm_runner.core.events import Place
 
 LINE_FEED: Final = b"\n"
 """What the last marker ends with. Bedrock wants no empty line at the end (troubleshooting fine-tuning)."""
 
 
-async def write_records(
-    objects: Objects, *, prefix: str, subset: str, fingerprint: str, rows: int
-) -> tuple[str, int]:
+async def write_records(objects: Objects, place: Place, subset: str, rows: int) -> tuple[str, int]:
     """
-    Assemble `data/{subset}.jsonl`; return its URI and the number of its records.
+    Assemble the JSONL file of a place; return its URI and the number of its records.
 
     Raises:
         DataError: a shard has no marker (staging must run first), or no row at all could be used.
     """
-    folder = shards.marker_prefix(prefix, subset, fingerprint)
     plan = shards.plan(rows)
-    listed = [item async for item in objects.list(folder)]
-    done = shards.read_markers(folder, listed, plan)
+    listed = [item async for item in objects.list(place.shards)]
+    done = shards.read_markers(place.shards, listed, plan)
     missing = [shard.number for shard in plan if shard.number not in done]
     if missing:
         raise DataError(
@@ -40,11 +37,10 @@ async def write_records(
             f"{subset}: none of its {rows} rows can be used.",
             hint="Mend the data; the run's events say what is wrong with each row.",
         )
-    key = records_key(prefix, subset)
     await objects.concatenate(
-        key,
+        place.records,
         [(marker.key, marker.size) for marker in markers],
         cut=len(LINE_FEED),
         content_type="application/jsonl",
     )
-    return f"s3://{objects.bucket}/{key}", sum(marker.records for marker in markers)
+    return f"s3://{objects.bucket}/{place.records}", sum(marker.records for marker in markers)

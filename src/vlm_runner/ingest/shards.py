@@ -2,8 +2,8 @@
 The unit of progress: a shard of rows, and the object that marks it as done.
 
 A marker holds its shard's record lines and is written after the shard's images are there. So what is done
-is one listing, and the JSONL file is the markers' concatenation. A marker's name carries the fingerprint of
-data, transform and prompt: one of another run of the same data is as good as ours.
+is one listing, and the JSONL file is the markers' concatenation. Its folder's name carries the fingerprint of
+data, transform and prompt: a marker of another run of the same data is as good as ours.
 """
 
 from __future__ import annotations
@@ -43,10 +43,6 @@ def plan(rows: int, shard_rows: int = SHARD_ROWS) -> tuple[Shard, ...]:
     """Every row in exactly one shard, in order."""
     starts = range(0, rows, shard_rows)
     return tuple(Shard(number, at, min(at + shard_rows, rows)) for number, at in enumerate(starts))
-
-
-def marker_prefix(prefix: str, subset: str, fingerprint: str) -> str:
-    return f"{prefix}data/{subset}/shards-{fingerprint[:16]}/"
 
 
 def marker_key(folder: str, shard: Shard, sizes: Mapping[int, int]) -> str:

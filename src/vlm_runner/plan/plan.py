@@ -32,6 +32,10 @@ class Upload:
     bytes: int
     """Of what is to be uploaded; an estimate where images are converted."""
     bytes_there: int
+    images: str
+    """Key prefix in the run's bucket."""
+    records: str
+    """Key of the JSONL file."""
     images_per_row: float = 1.0
 
     @property
@@ -135,6 +139,8 @@ def _upload_json(upload: Upload) -> UploadJson:
         "rows_there": upload.rows_there,
         "bytes": upload.bytes,
         "bytes_there": upload.bytes_there,
+        "images": upload.images,
+        "records": upload.records,
         "images_per_row": upload.images_per_row,
         "objects": upload.objects,
     }
@@ -216,6 +222,7 @@ def uploads_text(plan: Plan) -> list[str]:
     for upload in plan.uploads:
         there = f"; {upload.objects_there:,} are there already" if upload.rows_there else ""
         lines.append(f"  {upload.subset}: {upload.objects:,} images, about {upload.bytes:,} bytes{there}")
+        lines.append(f"    to {upload.images}, and the records to {upload.records}")
     return lines
 
 

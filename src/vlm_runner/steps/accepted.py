@@ -7,24 +7,24 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vlm_runner.ingest import shards
+from vlm_runner.steps.places import place_of
 from vlm_runner.steps.stage import train_subset, transform_of, validation_subset
 
 if TYPE_CHECKING:
     from vlm_runner.aws.ports import Objects
     from vlm_runner.core.run import Run
-    from vlm_runner.models import ModelProfile
+    from vlm_runner.steps.ports import Ports
     from vlm_runner.steps.questions import Question
 
 
 async def with_accepted(
-    questions: list[Question], run: Run, objects: Objects, profile: ModelProfile, *, held_out: bool
+    questions: list[Question], run: Run, objects: Objects, ports: Ports, *, held_out: bool
 ) -> list[Question]:
     """`questions`, each with the answers that are as right; where there are none to read, as they were."""
     subset = validation_subset(run) if held_out else train_subset(run)
-    transform = transform_of(run, profile, subset)
-    if transform.accepted is None:
+    if transform_of(run, ports.catalogue.find(run.spec.model.base), subset).accepted is None:
         return questions
-    folder = shards.marker_prefix(run.spec.storage.prefix, subset, transform.fingerprint)
+    folder = place_of(run, subset, ports).shards
     rows = run.dataset.validation_rows if held_out else run.dataset.rows
     plan = shards.plan(rows or 0)
     done = shards.read_markers(folder, [item async for item in objects.list(folder)], plan)

@@ -6,22 +6,23 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from vlm_runner.core import names
-from vlm_runner.core.events import Entry
+from vlm_runner.core import names, places
+from vlm_runner.core.events import Entry, PlacesClaimed
 from vlm_runner.core.run import Run
 from vlm_runner.errors import NotFound
-from vlm_runner.ingest import shards
+from vlm_runner.ingest import shards, stored
 from vlm_runner.plan import Upload, estimate
+from vlm_runner.preflight import Problem
 from vlm_runner.spec import ServingMode
+from vlm_runner.steps.places import place_of, settle
 from vlm_runner.steps.prepare import lint_all, verified
-from vlm_runner.steps.stage import other_content, transform_of
 
 if TYPE_CHECKING:
-    from vlm_runner.core.events import RunCreated
-    from vlm_runner.dataset.rows import Subset
+    from vlm_runner.aws.ports import Objects
+    from vlm_runner.core.events import Place, RunCreated
+    from vlm_runner.dataset.rows import Opened, Subset
     from vlm_runner.lint import LintReport
     from vlm_runner.plan import Cost
-    from vlm_runner.preflight import Problem
     from vlm_runner.steps.ports import Ports
 
 
@@ -50,14 +51,13 @@ async def preview_run(created: RunCreated, ports: Ports, *, like: RunCreated | N
     opened = await ports.datasets.opened(uid, pinned)
     report = await ports.datasets.report(uid, partial(lint_all, opened, created.spec, profile, ports))
     subsets = [opened.train, *([opened.validation] if opened.validation is not None else [])]
-    bucket_there, uploads, conflict = True, [], None
+    found = await _where(run, opened, ports)
+    placed = run.model_copy(update={"places": found}) if isinstance(found, PlacesClaimed) else run
+    uploads = []
     for subset in subsets:
-        try:
-            there, other = await _there(run, subset, ports)
-        except NotFound:
-            bucket_there, there, other = False, 0, None
-        conflict = conflict or other
-        uploads.append(_upload(report, subset.name, subset.num_rows, there))
+        place = place_of(placed, subset.name, ports)
+        there = 0 if found is None else await _rows_there(ports.bucket_of(run), place, subset.num_rows)
+        uploads.append(_upload(report, subset, there, place))
     validation = report.census[subsets[1].name] if len(subsets) > 1 else None
     cost = estimate(created.spec, profile, report.census[subsets[0].name], validation)
     return RunPreview(
@@ -65,34 +65,46 @@ async def preview_run(created: RunCreated, ports: Ports, *, like: RunCreated | N
         report=report,
         cost=cost,
         uploads=tuple(uploads),
-        resources=_resources(run, bucket_there=bucket_there),
-        conflict=conflict,
+        resources=_resources(run, bucket_there=found is not None),
+        conflict=found if isinstance(found, Problem) else None,
     )
 
 
-def _upload(report: LintReport, subset: str, rows: int, there: int) -> Upload:
-    census = report.census[subset]
+def _upload(report: LintReport, subset: Subset, there: int, place: Place) -> Upload:
+    census, rows = report.census[subset.name], subset.num_rows
     size, share = census.image_bytes, there / rows if rows else 0.0
     return Upload(
-        subset,
+        subset.name,
         rows,
         there,
         bytes=round(size * (1 - share)),
         bytes_there=round(size * share),
+        images=place.images,
+        records=place.records,
         images_per_row=census.images / census.usable if census.usable else 1.0,
     )
 
 
-async def _there(run: Run, subset: Subset, ports: Ports) -> tuple[int, Problem | None]:
-    """How many rows of `subset` are staged, and what else occupies its keys."""
-    objects, prefix = ports.bucket_of(run), run.spec.storage.prefix
-    fingerprint = transform_of(run, ports.catalogue.find(run.spec.model.base), subset.name).fingerprint
-    folder = shards.marker_prefix(prefix, subset.name, fingerprint)
-    plan = shards.plan(subset.num_rows)
-    listed = [item async for item in objects.list(folder)]
-    done = shards.read_markers(folder, listed, plan)
-    rows = sum(plan[number].rows for number in done)
-    return rows, await other_content(run, subset.name, ports)
+async def _where(run: Run, opened: Opened, ports: Ports) -> PlacesClaimed | Problem | None:
+    """Where the run would put its images and records, as things are now; None where there is no bucket."""
+    try:
+        return await settle(run, opened, ports, claim=False)
+    except NotFound:
+        return None
+
+
+async def _rows_there(objects: Objects, place: Place, rows: int) -> int:
+    """How many rows have their images in S3: of this prompt, or of another on the same images."""
+    plan = shards.plan(rows)
+    listed = [item async for item in objects.list(place.shards)]
+    done = shards.read_markers(place.shards, listed, plan)
+    there = sum(plan[number].rows for number in done)
+    marked = {item.key async for item in objects.list(places.images_markers(place))}
+    for shard in plan:
+        if shard.number not in done and stored.key_of(place, shard.start) in marked:
+            found = await stored.read_stored(objects, place, shard.start)
+            there += sum(bool(row.images) for number, row in found.items() if number < shard.stop)
+    return there
 
 
 def _resources(run: Run, *, bucket_there: bool) -> tuple[tuple[str, str, str], ...]:

@@ -89,7 +89,7 @@ class _Tests:
 
     async def run(self) -> TestsAnswered | EndpointFailed:
         questions, held_out = await read_questions(self._run, self._objects)
-        questions = await with_accepted(questions, self._run, self._objects, self._profile, held_out=held_out)
+        questions = await with_accepted(questions, self._run, self._objects, self._ports, held_out=held_out)
         if not questions:
             return TestsAnswered(uri=None, asked=0, held_out=held_out)
         self._thumbnail_bytes = budget(sum(len(question.images) for question in questions))

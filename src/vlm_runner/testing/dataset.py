@@ -34,24 +34,31 @@ class TinySubset:
     fingerprint: str
     revision: str | None = None
     columns: tuple[str, ...] = ("image", "page", "output")
+    shade: int = 0
+    """Of the first image; each is a shade lighter than the one before."""
 
     def rows(self, start: int = 0, stop: int | None = None) -> Iterator[Row]:
         for index in range(start, self.num_rows if stop is None else stop):
             fields = {"page": f"page {index}", "output": f"finding {index}"}
-            yield Row(index, index, tiny_png(index), None, fields)
+            yield Row(index, index, tiny_png(self.shade + index), None, fields)
 
     def scan(self, start: int = 0, stop: int | None = None) -> Iterator[Row]:
         return self.rows(start, stop)
 
 
 class TinyDataset:
-    """For `Runner.open(open_dataset=...)`; as many rows as the smallest model takes."""
+    """
+    For `Runner.open(open_dataset=...)`; as many rows as the smallest model takes.
 
-    def __init__(self, rows: int = 8, fingerprint: str = "tiny") -> None:
-        self.rows, self.fingerprint = rows, fingerprint
+    Those of another `shade` show other images.
+    """
+
+    def __init__(self, rows: int = 8, fingerprint: str = "tiny", shade: int = 0) -> None:
+        self.rows, self.fingerprint, self.shade = rows, fingerprint, shade
 
     def __call__(self, spec: Any, revision: str | None) -> Any:  # noqa: ARG002
-        return _Opened(TinySubset("train", self.rows, self.fingerprint), None, None, self.fingerprint)
+        train = TinySubset("train", self.rows, self.fingerprint, shade=self.shade)
+        return _Opened(train, None, None, self.fingerprint)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,120 @@
+"""
+Which images of a place are in S3: one object a shard, beside the images, whatever their records say.
+
+It is written after the images that it names. So a run with another prompt uploads none of them again, and
+what a longer dataset begins with is compared without reading a single image from S3.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vlm_runner.core.places import images_markers
+from vlm_runner.errors import RowError
+from vlm_runner.ingest.shards import SHARD_ROWS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vlm_runner.aws.ports import Objects
+    from vlm_runner.core.events import Place
+    from vlm_runner.dataset.rows import Row, Subset
+
+NO_IMAGE: Final = ""
+"""The digest of a row without an image."""
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class StoredImage(_Document, frozen=True):
+    format: str
+    """As the record names it."""
+    extension: str
+    bytes: int
+
+
+class StoredRow(_Document, frozen=True):
+    """One row's images."""
+
+    source: str
+    """SHA-256 (hex) over the images as the dataset holds them."""
+    images: tuple[StoredImage, ...] = ()
+    """In S3; empty where the row made no record yet."""
+
+    @property
+    def bytes(self) -> int:
+        return sum(image.bytes for image in self.images)
+
+
+class StoredShard(_Document, frozen=True):
+    rows: dict[int, StoredRow] = Field(default_factory=dict[int, StoredRow])
+
+
+def key_of(place: Place, start: int) -> str:
+    """Named by its first row only: a dataset that has grown has more rows in its last shard."""
+    return f"{images_markers(place)}{start:07d}.json"
+
+
+async def read_stored(objects: Objects, place: Place, start: int) -> dict[int, StoredRow]:
+    """The rows of the shard whose images are known; others may have written to the bucket."""
+    found = await objects.get(key_of(place, start))
+    if found is None:
+        return {}
+    try:
+        return StoredShard.model_validate_json(found.body).rows
+    except ValidationError:
+        return {}
+
+
+def written(rows: dict[int, StoredRow]) -> bytes:
+    return StoredShard(rows=dict(sorted(rows.items()))).model_dump_json().encode()
+
+
+def source_digest(row: Row | RowError) -> str:
+    """SHA-256 (hex) over the row's images as the dataset holds them."""
+    if isinstance(row, RowError):
+        return NO_IMAGE
+    whole = hashlib.sha256()
+    for body in row.images:
+        whole.update(len(body).to_bytes(8, "big"))
+        whole.update(body)
+    return whole.hexdigest()
+
+
+async def held_digests(objects: Objects, place: Place, rows: int) -> list[str] | None:
+    """The digest of each of the first `rows` rows of a place; None where one was not staged yet."""
+    found: list[str] = []
+    for start in range(0, rows, SHARD_ROWS):
+        shard = await read_stored(objects, place, start)
+        for row in range(start, min(start + SHARD_ROWS, rows)):
+            if row not in shard:
+                return None
+            found.append(shard[row].source)
+    return found
+
+
+def begins_with(subset: Subset, digests: list[str]) -> bool:
+    """
+    Whether the shorter of the two is what the longer one begins with. Blocks; reads no further than they
+    agree.
+    """
+    rows = min(len(digests), subset.num_rows)
+    return all(digest == digests[index] for index, digest in enumerate(_digests(subset, rows)))
+
+
+def _digests(subset: Subset, rows: int) -> Iterator[str]:
+    # The first row alone: it tells most other datasets apart, and a batch reads several.
+    for row in subset.scan(0, min(1, rows)):
+        yield source_digest(row)
+    for row in subset.scan(min(1, rows), rows):
+        yield source_digest(row)
+
+
+def first_digest(subset: Subset) -> str:
+    """Of the first row. Blocks."""
+    return next(_digests(subset, min(1, subset.num_rows)), NO_IMAGE)
