@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, Final
 
-from vlm_runner.evaluate.metrics import COUNTS, EXPECTED, HITS, SAID, exact, scores, similarity
+from vlm_runner.evaluate.metrics import COUNTS, exact, scores, similarity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from vlm_runner.json_output import ModelScoresJson
 
 WHO: Final = ("tuned", "base")
+PRECISION: Final = ("findings.precision", "findings.recall", "findings.f1")
+Scores = Mapping[str, float]
+"""Of one row, by the metrics' names."""
 LARGEST: Final = 1e300
 """Of a stored score; the sum of many must still be a number."""
 
@@ -117,7 +120,7 @@ def numbers(table: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _whole(
-    tables: Sequence[Mapping[str, float]],
+    tables: Sequence[Scores],
     replies: Sequence[ModelAnswer],
     cost: Callable[[int, int], float | None],
 ) -> ModelScoresJson:
@@ -139,13 +142,24 @@ def _whole(
     }
 
 
-def _means(tables: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def statistic(tables: Sequence[Scores], name: str) -> float | None:
+    """
+    The score `name` over rows: the mean of those that have it; precision and recall over all rows at once.
+
+    None where no row has it.
+    """
+    if name in PRECISION:
+        having = [table for table in tables if any(count in table for count in COUNTS)]
+        hits, said, expected = (sum(table.get(count, 0.0) for table in having) for count in COUNTS)
+        return _precision(hits, said, expected)[name] if having else None
+    values = [table[name] for table in tables if name in table]
+    return fmean(values) if values else None
+
+
+def _means(tables: Sequence[Scores]) -> dict[str, float]:
     names = dict.fromkeys(name for table in tables for name in table if name not in COUNTS)
-    means = {name: round(fmean(table[name] for table in tables if name in table), 6) for name in names}
-    totals = {name: sum(table.get(name, 0.0) for table in tables) for name in COUNTS}
-    if any(name in table for table in tables for name in COUNTS):
-        means |= _precision(totals[HITS], totals[SAID], totals[EXPECTED])
-    return means
+    found = {name: statistic(tables, name) for name in (*names, *PRECISION)}
+    return {name: round(value, 6) for name, value in found.items() if value is not None}
 
 
 def _precision(hits: float, said: float, expected: float) -> dict[str, float]:
@@ -153,8 +167,5 @@ def _precision(hits: float, said: float, expected: float) -> dict[str, float]:
     precision = hits / said if said else float(not expected)
     recall = hits / expected if expected else float(not said)
     both = precision + recall
-    return {
-        "findings.precision": round(precision, 6),
-        "findings.recall": round(recall, 6),
-        "findings.f1": round(2 * precision * recall / both if both else 0.0, 6),
-    }
+    f1 = 2 * precision * recall / both if both else 0.0
+    return dict(zip(PRECISION, (precision, recall, f1), strict=True))
