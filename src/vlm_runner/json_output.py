@@ -480,15 +480,27 @@ class SubmittedJson(TypedDict):
 
 
 class SweepRowJson(TypedDict):
-    """One run of `sweep`, the best validation loss first."""
+    """One run of `sweep`, the best first."""
 
     run_id: str
     values: dict[str, Any]
     outcome: str
+    """"not begun" if the sweep was decided before (`stop_after`)."""
     phase: str | None
     training_loss: float | None
     validation_loss: float | None
     model_arn: str | None
+    metric: str
+    """What the runs are ranked by."""
+    value: float | None
+    low: float | None
+    """Where the value lies with 95 % confidence; null for a loss, which is one number."""
+    high: float | None
+    rows: int | None
+    """Test rows that it was measured on."""
+    best: bool
+    within_noise: bool | None
+    """Whether the difference to the best may be chance; null where that is not known."""
     answers: str | None
     report: str | None
     reason: str | None

@@ -31,6 +31,7 @@ from vlm_runner.heartbeat import beat
 from vlm_runner.ingest.pipeline import Share
 from vlm_runner.path_segment import checked_run_id
 from vlm_runner.prices import look_up, priced_catalogue
+from vlm_runner.report.collect import stored_scores
 from vlm_runner.steps.datasets import OpenDatasets
 from vlm_runner.steps.job_wakeups import JobWakeups
 from vlm_runner.steps.places import claim_places, refuse_occupied
@@ -422,6 +423,13 @@ class Runner:
         """
         checkpoint, _ = await lease.load(self._store, checked_run_id(run_id), clock=self._clock)
         return checkpoint.run
+
+    async def scores(self, run: Run) -> dict[int, dict[str, float]]:
+        """Of a finished run, what was measured of its fine-tuned model's answers, by row. Reads only."""
+        if run.report is None:
+            return {}
+        found = await stored_scores(run, self._ports_of(run).bucket_of(run))
+        return {row: by_model["tuned"] for row, by_model in sorted(found.items()) if "tuned" in by_model}
 
     async def stage(self, run_id: str, *, number: int, parts: int) -> ImagesStaged | None:
         """

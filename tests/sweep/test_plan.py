@@ -8,6 +8,7 @@ import pytest
 
 from vlm_runner.errors import ConfigurationError
 from vlm_runner.sweep.plan import SweepSpec, plan, read_sweep
+from vlm_runner.sweep.table import values_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,11 +54,63 @@ def test_runs_on_the_same_data_share_their_keys() -> None:
     assert len({run.group for run in runs}) == 1
 
 
-def test_other_data_or_another_model_have_keys_of_their_own() -> None:
-    runs = planned(grid={"dataset.revision": ["a", "b"], EPOCHS: [1, 2]})
+def test_other_data_need_no_prefix_unless_the_spec_has_one() -> None:
+    grid = {"dataset.revision": ["a", "b"], EPOCHS: [1, 2]}
 
-    assert len({run.spec.storage.prefix for run in runs}) == 2
-    assert all(run.spec.storage.prefix == f"{run.group}/" for run in runs)
+    free = planned(grid=grid)
+    fixed = planned(grid=grid, runs=[{"storage.prefix": "team"}])
+
+    assert {run.spec.storage.prefix for run in free} == {""}
+    assert len({run.group for run in free}) == 2
+    prefixes = {run.spec.storage.prefix for run in fixed}
+    assert len(prefixes) == 2
+    assert all(prefix.startswith("team/") and len(prefix) > len("team/") for prefix in prefixes)
+
+
+def test_prompts_presets_and_numbers_of_rows_share_images() -> None:
+    runs = planned(
+        runs=[{"prompt.preset": "accessibility"}, {"prompt.preset": "caption"}],
+        grid={"dataset.max_rows": [10, 20]},
+    )
+
+    assert len({run.run_id for run in runs}) == 4
+    assert len({run.group for run in runs}) == 1
+
+
+def test_a_run_that_an_older_version_began_is_known_by_the_id_and_the_spec_that_it_had() -> None:
+    """Runs on several datasets had a prefix each, which was part of their id."""
+    runs = planned(grid={"dataset.source": ["cats", "dogs"]})
+
+    for run in runs:
+        apart = run.spec.model_copy(
+            update={"storage": run.spec.storage.model_copy(update={"prefix": f"{run.spec.content}/"})}
+        )
+        assert (f"sweep-{apart.fingerprint[:8]}", apart) in run.former
+
+
+def test_a_template_may_be_a_file_beside_the_sweep(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(
+        '[dataset]\nsource = "x"\n[model]\nbase = "m"\n[prompt]\nuser = "u"\nassistant = "{{ output }}"\n'
+        '[training]\nrole_arn = "arn:aws:iam::123456789012:role/sft"\n'
+    )
+    (tmp_path / "short.txt").write_text("Judge {{ html }}")
+    grid = '[grid]\n"prompt.user" = [{ file = "short.txt" }, "What is {{ html }}?"]\n'
+    (tmp_path / "sweep.toml").write_text(grid)
+
+    runs = read_sweep(tmp_path / "sweep.toml").runs
+    (tmp_path / "short.txt").unlink()
+
+    assert [run.spec.prompt.user for run in runs] == ["Judge {{ html }}", "What is {{ html }}?"]
+    assert values_text(runs[0].values) == 'prompt.user = {"file": "short.txt"}'
+    with pytest.raises(ConfigurationError, match=r"The template .*short.txt cannot be read"):
+        read_sweep(tmp_path / "sweep.toml")
+
+
+@pytest.mark.parametrize("section", [{"test.rows": 0}, {"serving.mode": "none"}])
+def test_a_sweep_cannot_rank_by_answers_that_a_run_does_not_ask_for(section: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="ranks by 'similarity'"):
+        planned(runs=[section], metric="similarity")
+    assert planned(runs=[section], metric="training_loss")
 
 
 @pytest.mark.parametrize("key", ["training.epochs", "model.base.name", "nonsense"])

@@ -21,6 +21,7 @@ from vlm_runner.errors import Stopped
 from vlm_runner.report.summary import may_bill
 from vlm_runner.runner import Runner
 from vlm_runner.sweep import table
+from vlm_runner.sweep.compare import ranked_by, standings, verdict
 from vlm_runner.sweep.drive import SweepDriver
 from vlm_runner.sweep.plan import read_sweep
 
@@ -52,6 +53,9 @@ def sweep(
     Shows what all runs cost together, and asks once. Images are uploaded once; jobs and throughputs are taken
     in turn, as many at a time as the file says. Starting the same sweep again resumes each of its runs.
 
+    The comparison ranks by `metric`: validation_loss, or a score of the test answers with its 95 % interval
+    (bootstrap over rows), and says which runs are within noise of the best.
+
     \b
     Example:
         vlm-runner sweep sweep.toml --dry-run
@@ -63,6 +67,14 @@ def sweep(
         [grid]
         "training.hyperparameters.learningRate" = [0.00001, 0.00005]
         "training.hyperparameters.epochCount" = [1, 2, 3]
+
+    \b
+    Prompts, ranked by their answers; ended once two runs in a row were no better:
+        metric = "similarity"
+        stop_after = 2
+        [grid]
+        "prompt.user" = [{ file = "short.txt" }, { file = "long.txt" }]
+        "dataset.max_rows" = [200, 1000]
     """
     where, voice = split_flags(flags)
     plan, as_json = read_sweep(Path(sweep_file)), voice.pop("as_json")
@@ -74,8 +86,12 @@ def sweep(
     consent = Consent(spec_file=sweep_file, yes=yes, doctor=doctor, labels=labels)
     with watchers(settings, **voice) as watching:
         results = anyio.run(partial(_sweep, settings, plan, consent, watching))
-    rows = table.rows(results)
+    metric = ranked_by(plan.spec.metric, results)
+    found = standings(results, metric)
+    rows = table.rows(found, metric)
     console.result_json(rows) if as_json else console.result(table.table_text(rows))
+    for line in verdict(found, metric):
+        console.say(line)
     for result in results:
         if result.error is not None:
             console.say(f"vlm-runner: run {result.planned.run_id}: {result.error}")
@@ -83,11 +99,12 @@ def sweep(
 
 
 def code_of(results: list[Result]) -> int:
-    """0 if all succeeded; 104 if anything may still bill; 75 if some can be gone on with; else 100."""
-    if all(result.succeeded for result in results):
+    """0 if all that were begun succeeded; 104 if anything may bill; 75 if some can be resumed; else 100."""
+    begun = [result for result in results if not result.skipped]
+    if all(result.succeeded for result in begun):
         return 0
-    unfinished = [one for one in results if one.run is None or not one.run.done]
-    if any(one.run is not None and one.run.done and may_bill(one.run) for one in results):
+    unfinished = [one for one in begun if one.run is None or not one.run.done]
+    if any(one.run is not None and one.run.done and may_bill(one.run) for one in begun):
         return 104
     return 75 if unfinished else 100
 
@@ -97,7 +114,8 @@ async def _sweep(settings: Settings, plan: Sweep, consent: Consent, watching: li
 
     def print_result(result: Result) -> None:
         state = result.run.outcome if result.run is not None else None
-        console.say(f"Run {result.planned.run_id}: {state or 'not finished'}.")
+        said = "not begun: the runs before it were no better than the best" if result.skipped else state
+        console.say(f"Run {result.planned.run_id}: {said or 'not finished'}.")
 
     async with Runner.open(settings, watchers=watching) as runner:
         driver = SweepDriver(plan, runner)

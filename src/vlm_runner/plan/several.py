@@ -29,9 +29,21 @@ def plan_of_several(plans: Sequence[Plan], labels: Mapping[str, str]) -> str:
     lines = [f"{len(plans)} runs: fine-tune {first.model}, expected {expected} in all, worst case {worst}."]
     if first.created is not None:
         lines.append(f"Account {first.created.account}, {first.created.region}.")
+    seen: set[object] = set()
     for plan in shared:
-        lines += [*data_text(plan), *uploads_text(plan)]
+        lines += data_text(plan)
+        lines += (
+            ["", "Upload: no image, they are those above"] if _images(plan) in seen else uploads_text(plan)
+        )
+        seen.add(_images(plan))
     return "\n".join([*lines, "", *_table(plans, labels), *checks_text(first)])
+
+
+def _images(plan: Plan) -> object:
+    """What the images of two plans have in common if they are the same."""
+    if plan.created is None:
+        return id(plan)
+    return plan.created.dataset.fingerprint, plan.spec.images, plan.spec.model.base
 
 
 def total(plans: Iterable[Plan], part: Callable[[Cost], Decimal | None]) -> Decimal | None:

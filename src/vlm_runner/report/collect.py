@@ -138,6 +138,11 @@ async def _scores(
 ) -> dict[int, dict[str, dict[str, float]]]:
     if not rows or not run.spec.test.metrics:
         return {}  # the others are measured anew, by this version
+    return await stored_scores(run, objects)
+
+
+async def stored_scores(run: Run, objects: Objects) -> dict[int, dict[str, dict[str, float]]]:
+    """By row and model ("tuned", "base"), as REPORTING measured them; empty where it has not."""
     stored = await objects.get(f"{run_prefix(run.spec.storage.prefix, run.run_id)}{RESULTS}")
     found: dict[int, dict[str, dict[str, float]]] = {}
     for line in stored.body.splitlines() if stored is not None else ():

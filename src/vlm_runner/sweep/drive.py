@@ -7,8 +7,8 @@ that died is continued by starting it again.
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import anyio
@@ -22,6 +22,7 @@ from vlm_runner.core.run import Phase, Run
 from vlm_runner.errors import QuotaExceeded, RunExists, RunNotFound, VlmRunnerError
 from vlm_runner.retry import attempts
 from vlm_runner.spec import ServingMode, seconds_of
+from vlm_runner.sweep.compare import ranked_by, since_best
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +44,10 @@ class Result:
     planned: Planned
     run: Run | None = None
     error: Exception | None = None
+    scores: dict[int, dict[str, float]] = field(default_factory=dict[int, dict[str, float]])
+    """Of the fine-tuned model's answers, by row."""
+    skipped: bool = False
+    """It was not begun: see `SweepSpec.stop_after`."""
 
     @property
     def succeeded(self) -> bool:
@@ -59,6 +64,8 @@ class SweepDriver:
         self._staging = {planned.group: anyio.Lock() for planned in sweep.runs}
         self._jobs = anyio.Semaphore(sweep.spec.jobs)
         self._throughputs = anyio.Semaphore(sweep.spec.throughputs)
+        self._created: dict[str, RunCreated] = {}
+        self._finished: list[Result] = []
 
     async def prepare(self) -> list[RunCreated]:
         """
@@ -75,19 +82,19 @@ class SweepDriver:
         return found
 
     async def _begun(self, planned: Planned) -> Planned:
-        """`planned`, under the id that an older version gave it where that began it."""
-        if planned.former_run_id == planned.run_id:
-            return planned
-        try:
-            run = await self._runner.existing(planned.spec, run_id=planned.former_run_id)
-        except RunExists:
-            return planned
-        return planned if run is None else replace(planned, run_id=planned.former_run_id)
+        """`planned`, under the id and with the spec that an older version gave it where that began it."""
+        for run_id, spec in planned.former:
+            try:
+                run = await self._runner.existing(spec, run_id=run_id)
+            except RunExists:
+                continue
+            if run is not None:
+                return replace(planned, run_id=run_id, spec=spec)
+        return planned
 
     async def drive(self, created: list[RunCreated], on_result: Callable[[Result], None]) -> list[Result]:
         """Drive all runs to their end, in the order of the file; one that fails does not stop the others."""
-        for one in created:
-            await self._runner.create(one)
+        self._created = {one.run_id: one for one in created}
         results = [Result(planned) for planned in self._sweep.runs]
         async with anyio.create_task_group() as group:
             # Runs that already have a job or a throughput come first in the queue for them.
@@ -107,21 +114,55 @@ class SweepDriver:
         return found
 
     async def _one(self, result: Result, on_result: Callable[[Result], None]) -> None:
+        if self._sweep.spec.stop_after is None:
+            await self._run(result, self._jobs)
+        else:
+            # Whether it is begun at all is known when others have ended: each has its turn until its end.
+            async with self._jobs:
+                result.skipped = self._decided()
+                if not result.skipped:
+                    await self._run(result, nullcontext())
+        on_result(result)
+
+    async def _run(self, result: Result, turn: AbstractAsyncContextManager[object]) -> None:
+        """Drive it to its end, training in its `turn`; what goes wrong is in `result`."""
         planned = result.planned
         try:
-            async with self._staging[planned.group]:
-                await self._until(planned, Phase.RECORDING)
-            async with self._jobs:
+            await self._stage(planned)
+            async with turn:
                 await self._until(planned, Phase.TRAINING)
-            async with AsyncExitStack() as stack:
-                if planned.spec.serving.mode is not ServingMode.NONE:
-                    await stack.enter_async_context(self._throughputs)
-                result.run = await self._until(planned, None)
+            result.run = await self._serve(planned)
+            result.scores = await self._scores(result.run)
         except Exception as error:  # noqa: BLE001 - the other runs continue, and the result holds it
             result.error = error
-            handle = await self._loaded(planned)
-            result.run = handle
-        on_result(result)
+            result.run = await self._loaded(planned)
+        self._finished.append(result)
+
+    async def _stage(self, planned: Planned) -> None:
+        """Create it unless it exists, and upload; one at a time of those that may share images."""
+        async with self._staging[planned.group]:
+            if (created := self._created.get(planned.run_id)) is not None:
+                await self._runner.create(created)
+            await self._until(planned, Phase.RECORDING)
+
+    async def _serve(self, planned: Planned) -> Run:
+        async with AsyncExitStack() as stack:
+            if planned.spec.serving.mode is not ServingMode.NONE:
+                await stack.enter_async_context(self._throughputs)
+            return await self._until(planned, None)
+
+    async def _scores(self, run: Run) -> dict[int, dict[str, float]]:
+        try:
+            return await self._runner.scores(run)
+        except VlmRunnerError as error:
+            # The run is over, and as good as it was; the comparison says that it has no value.
+            log.warning("sweep.scores_not_read", run_id=run.run_id, reason=str(error))
+            return {}
+
+    def _decided(self) -> bool:
+        """Whether the rest would hardly win: so many runs in a row were no better than the best."""
+        most, metric = self._sweep.spec.stop_after, ranked_by(self._sweep.spec.metric, self._finished)
+        return most is not None and since_best(self._finished, metric) >= most
 
     async def _loaded(self, planned: Planned) -> Run | None:
         try:

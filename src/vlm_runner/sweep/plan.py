@@ -8,20 +8,30 @@ import json
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - pydantic looks at it
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import AfterValidator, Field, ValidationError
 
 from vlm_runner.core.names import slug
+from vlm_runner.core.places import digest
 from vlm_runner.errors import ConfigurationError
 from vlm_runner.path_segment import path_segment
-from vlm_runner.spec import Duration, RunSpec, Section, sentence
+from vlm_runner.spec import Duration, RunSpec, Section, ServingMode, sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MOST_RUNS = 1000
+LOSSES: Final = ("validation_loss", "training_loss")
+"""That a job ends with; the less, the better."""
 
 
 class SweepSpec(Section, frozen=True):
-    """The file `sweep.toml`. Keys of `grid` and `runs` are dotted paths into the spec."""
+    """
+    The file `sweep.toml`. Keys of `grid` and `runs` are dotted paths into the spec.
+
+    A template's value may be `{ file = "prompts/short.txt" }`; its path is relative to this file.
+    """
 
     spec: str = "run.toml"
     """The spec that all runs share; its path is relative to this file."""
@@ -32,6 +42,14 @@ class SweepSpec(Section, frozen=True):
     """Throughputs or deployments at a time: each bills by the hour."""
     patience: Duration = "24h"
     """For how long a full quota is waited for, where others use the account too."""
+    metric: str | None = Field(default=None, min_length=1)
+    """
+    What the comparison ranks by: `validation_loss` or `training_loss`, the less the better; or a score of the
+    test answers, such as `similarity` or `findings.f1`, the more the better. None: the validation loss, or
+    where no run has one the training loss.
+    """
+    stop_after: int | None = Field(default=None, ge=1)
+    """Begin no further run once so many in a row were not better than the best; None: run all."""
     grid: dict[str, list[Any]] = Field(default_factory=dict)
     runs: list[dict[str, Any]] = Field(default_factory=list)
 
@@ -44,10 +62,10 @@ class Planned:
     spec: RunSpec
     values: dict[str, Any]
     """What it differs in."""
-    former_run_id: str
-    """The id by which an older version knew it; see `RunSpec.former_fingerprint`."""
+    former: tuple[tuple[str, RunSpec], ...]
+    """Ids by which older versions knew it, each with the spec that it had there."""
     group: str
-    """Runs of one group have the same images and records, under the same keys."""
+    """Runs of one group may share images, and are staged one after another, so that each is uploaded once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,30 +86,80 @@ def read_sweep(path: Path) -> Sweep:
         spec = SweepSpec.model_validate(table)
     except ValidationError as error:
         raise ConfigurationError(f"{path} does not fit: {sentence(error)}.") from error
-    return Sweep(spec, plan(spec, _toml(path.parent / spec.spec)))
+    base = _toml(path.parent / spec.spec)
+    return Sweep(spec, plan(spec, base, read=lambda name: _template(path.parent / name)))
 
 
-def plan(sweep: SweepSpec, base: dict[str, Any]) -> tuple[Planned, ...]:
-    """Every combination of the grid for every entry of the list; without duplicates."""
+def _template(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"The template {path} cannot be read: {error}.") from error
+
+
+def plan(
+    sweep: SweepSpec, base: dict[str, Any], read: Callable[[str], str] = lambda name: name
+) -> tuple[Planned, ...]:
+    """
+    Every combination of the grid for every entry of the list; without duplicates.
+
+    `read` gives the text of a template's file, by the name that the sweep has for it.
+
+    Raises:
+        ConfigurationError: a key does not exist in the spec, a value does not fit, or a run cannot have the
+            metric that is ranked by.
+    """
     keys = list(sweep.grid)
     grid = [dict(zip(keys, values, strict=True)) for values in itertools.product(*sweep.grid.values())]
     variants = [entry | point for entry in (sweep.runs or [{}]) for point in grid]
     if len(variants) > MOST_RUNS:
         raise ConfigurationError(f"This sweep has {len(variants)} runs; {MOST_RUNS} is the most.")
-    made = [(values, _spec_of(base, values)) for values in variants]
-    groups = {spec.content for _, spec in made}
+    made = [(values, _spec_of(base, values, read)) for values in variants]
+    several = len({spec.content for _, spec in made}) > 1
+    name = slug(sweep.name, 40) or "sweep"
     planned: dict[str, Planned] = {}
     for values, bare in made:
-        group = bare.content
-        spec = bare if len(groups) == 1 else _apart(bare, group)
-        name = slug(sweep.name, 40) or "sweep"
-        run_id, former = f"{name}-{spec.fingerprint[:8]}", spec.former_fingerprint
-        former_id = run_id if former is None else f"{name}-{former[:8]}"
-        planned.setdefault(run_id, Planned(run_id, spec, values, former_id, group))
+        # Under a prefix the keys are the user's, and hold one content; elsewhere runs find their own.
+        apart = _apart(bare) if several else bare
+        spec = apart if bare.storage.prefix else bare
+        run_id, *_ = _run_ids(name, spec)
+        former = [(each, one) for one in (spec, apart) for each in _run_ids(name, one) if each != run_id]
+        planned.setdefault(run_id, Planned(run_id, spec, values, tuple(former), images_group(spec)))
+    for one in planned.values():
+        _check_measured(sweep.metric, one.spec)
     return tuple(planned.values())
 
 
-def _spec_of(base: dict[str, Any], values: dict[str, Any]) -> RunSpec:
+def _run_ids(name: str, spec: RunSpec) -> list[str]:
+    """The id of a run, and the one that a version with another default mode gave it."""
+    prints = (spec.fingerprint, spec.former_fingerprint)
+    return [f"{name}-{each[:8]}" for each in prints if each is not None]
+
+
+def _check_measured(metric: str | None, spec: RunSpec) -> None:
+    asks = spec.test.rows > 0 and spec.serving.mode is not ServingMode.NONE
+    if metric is None or metric in LOSSES or asks:
+        return
+    raise ConfigurationError(
+        f"The sweep ranks by '{metric}', a score of test answers, and a run of it asks none.",
+        hint='Set rows under [test] and a serving mode, or metric = "validation_loss" in the sweep.',
+    )
+
+
+def images_group(spec: RunSpec) -> str:
+    """Eight hex digits of what runs that may share images have in common."""
+    data = spec.dataset
+    parts = (
+        data.source,
+        data.config,
+        data.revision,
+        spec.images.model_dump_json(),
+        spec.storage.model_dump_json(),
+    )
+    return digest(*map(str, parts))[:8]
+
+
+def _spec_of(base: dict[str, Any], values: dict[str, Any], read: Callable[[str], str]) -> RunSpec:
     table = copy.deepcopy(base)
     for path, value in values.items():
         *folders, last = path.split(".")
@@ -100,13 +168,17 @@ def _spec_of(base: dict[str, Any], values: dict[str, Any]) -> RunSpec:
             place = place.setdefault(folder, {})
             if not isinstance(place, dict):
                 raise ConfigurationError(f"'{path}' does not exist in a spec: '{folder}' is a value.")
-        place[last] = value
+        place[last] = read(value["file"]) if folders == ["prompt"] and _is_file(value) else value
     named = ", ".join(f"{path} = {json.dumps(value)}" for path, value in values.items())
     return RunSpec.from_table(table, name=f"the spec with {named}" if named else "the spec")
 
 
-def _apart(spec: RunSpec, group: str) -> RunSpec:
-    storage = spec.storage.model_copy(update={"prefix": f"{spec.storage.prefix}{group}/"})
+def _is_file(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() == {"file"} and isinstance(value["file"], str)
+
+
+def _apart(spec: RunSpec) -> RunSpec:
+    storage = spec.storage.model_copy(update={"prefix": f"{spec.storage.prefix}{spec.content}/"})
     return spec.model_copy(update={"storage": storage})
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from vlm_runner.sweep.plan import LOSSES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from vlm_runner.json_output import PlannedRunJson, SweepRowJson
-    from vlm_runner.sweep.drive import Result
+    from vlm_runner.sweep.compare import Standing
     from vlm_runner.sweep.plan import Sweep
 
 
@@ -34,22 +36,25 @@ def planned_json(sweep: Sweep) -> list[PlannedRunJson]:
     ]
 
 
-def rows(results: Sequence[Result]) -> list[SweepRowJson]:
-    """The best validation loss first, then the best training loss; what has none comes last."""
-    made = [_row(result) for result in results]
-    return sorted(made, key=lambda row: (_last(row["validation_loss"]), _last(row["training_loss"])))
+def rows(found: Sequence[Standing], metric: str) -> list[SweepRowJson]:
+    """In the order of the comparison."""
+    return [_row(one, metric) for one in found]
 
 
 def table_text(table: Sequence[SweepRowJson]) -> str:
     varied = sorted({key for row in table for key in row["values"]})
+    scored = bool(table) and table[0]["metric"] not in LOSSES
     heads = ["RUN", *(key.rpartition(".")[2] for key in varied), "OUTCOME", "TRAIN", "VALIDATION"]
+    if scored:
+        heads += [table[0]["metric"].upper(), "95 %", "ROWS", "VERDICT"]
     body = [
         [
             row["run_id"],
-            *(str(row["values"].get(key, "")) for key in varied),
+            *(_cell(row["values"].get(key, "")) for key in varied),
             row["outcome"],
             _number(row["training_loss"]),
             _number(row["validation_loss"]),
+            *(_score(row) if scored else ()),
         ]
         for row in table
     ]
@@ -60,7 +65,25 @@ def table_text(table: Sequence[SweepRowJson]) -> str:
     )
 
 
-def _row(result: Result) -> SweepRowJson:
+def _cell(value: Any) -> str:
+    """A template's file by its name."""
+    return str(value["file"] if isinstance(value, dict) and value.keys() == {"file"} else value)
+
+
+def _score(row: SweepRowJson) -> list[str]:
+    if row["value"] is None or row["low"] is None or row["high"] is None:
+        return ["", "", "", ""]
+    noise = {True: "within noise", False: "worse", None: ""}[row["within_noise"]]
+    return [
+        _number(row["value"]),
+        f"{row['low']:.3f} to {row['high']:.3f}",
+        str(row["rows"] or ""),
+        "best" if row["best"] else noise,
+    ]
+
+
+def _row(one: Standing, metric: str) -> SweepRowJson:
+    result, interval = one.result, one.interval
     run = result.run
     model = run.model if run is not None else None
     outcome = run.outcome.value if run is not None and run.outcome is not None else "not finished"
@@ -68,19 +91,22 @@ def _row(result: Result) -> SweepRowJson:
     return {
         "run_id": result.planned.run_id,
         "values": result.planned.values,
-        "outcome": outcome,
+        "outcome": "not begun" if result.skipped else outcome,
         "phase": run.phase.value if run is not None else None,
         "training_loss": model.training_loss if model is not None else None,
         "validation_loss": model.validation_loss if model is not None else None,
         "model_arn": model.model_arn if model is not None else None,
+        "metric": metric,
+        "value": one.value,
+        "low": interval.low if interval is not None else None,
+        "high": interval.high if interval is not None else None,
+        "rows": interval.rows if interval is not None else None,
+        "best": one.best,
+        "within_noise": one.behind.within_noise if one.behind is not None else None,
         "answers": run.tests.uri if run is not None and run.tests is not None else None,
         "report": run.report.uri if run is not None and run.report is not None else None,
         "reason": str(result.error) if result.error is not None else reason,
     }
-
-
-def _last(loss: float | None) -> float:
-    return float("inf") if loss is None else loss
 
 
 def _number(loss: float | None) -> str:
