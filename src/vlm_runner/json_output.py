@@ -34,6 +34,8 @@ class StagedSubsetJson(TypedDict):
     skipped_rows: list[str]
     """At most the first 100, each with its reason."""
     rows_skipped: int
+    images_there: NotRequired[int]
+    """Images of records made now that an earlier run had uploaded; absent in runs of earlier versions."""
 
 
 class StagedJson(TypedDict):

@@ -199,18 +199,22 @@ def test_a_second_run_on_the_same_data_uploads_no_image(laptop: Laptop, pages: P
     assert json.loads(second.stdout)["images"]["train"]["images_uploaded"] == 0
 
 
-def test_other_data_under_the_same_keys_is_refused_with_the_remedy(
+def test_other_data_find_keys_of_their_own_and_are_refused_under_a_prefix_that_is_taken(
     laptop: Laptop, pages: Path, tmp_path: Path
 ) -> None:
     laptop.here("start", str(laptop.spec(pages)), "--yes", "--run-id", "first")
     others = notebook_dataset(tmp_path / "others", rows=13)
 
-    refused = laptop.here("start", str(laptop.spec(others)), "--yes", "--run-id", "second")
-    prefixed = laptop.spec(others, storage='prefix = "others"')
-    accepted = laptop.here("start", str(prefixed), "--yes", "--run-id", "third")
+    beside = laptop.here("start", str(laptop.spec(others)), "--yes", "--run-id", "second")
+    prefixed = laptop.here(
+        "start", str(laptop.spec(others, storage='prefix = "others"')), "--yes", "--run-id", "third"
+    )
+    refused = laptop.here(
+        "start", str(laptop.spec(pages, storage='prefix = "others"')), "--yes", "--run-id", "fourth"
+    )
 
+    assert (beside.returncode, prefixed.returncode) == (0, 0), (beside.stderr, prefixed.stderr)
     assert refused.returncode == 4
     assert "under [storage]" in refused.stderr
-    assert accepted.returncode == 0, accepted.stderr
     check_objects(laptop, pages)
     check_objects(laptop, others, prefix="others/")

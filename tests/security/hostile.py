@@ -38,10 +38,10 @@ CODE: Final = "open('owned-by-a-metric', 'w').write('owned')"
 
 ENDINGS: Final = {
     "done": HAPPY,
-    "failed": (*HAPPY[:3], "job_submitted", "job_failed", "released", "report_written"),
-    "kept": (*HAPPY[:9], "handed_over", "report_written"),
-    "renting": HAPPY[:8],
-    "training": HAPPY[:4],
+    "failed": (*HAPPY[:4], "job_submitted", "job_failed", "released", "report_written"),
+    "kept": (*HAPPY[:10], "handed_over", "report_written"),
+    "renting": HAPPY[:9],
+    "training": HAPPY[:5],
     "staging": (),
 }
 
