@@ -26,6 +26,8 @@ from vlm_runner.core.events import (
     ReportWritten,
     RunCreated,
     RunFailed,
+    ServedModel,
+    ServingEnded,
     ServingRequested,
     SubsetStaged,
     TestsAnswered,
@@ -89,6 +91,9 @@ COMPLETED = JobCompleted(
     model_arn=f"{ARN}:custom-model/amazon.nova-lite-v1:0:300k/mmmmmmmmmmmm", training_loss=0.5
 )
 RENTED = ServingRequested(arn=ENDPOINT)
+SERVED = ServedModel(
+    run_id="cats", uid="1" * 32, model_arn=COMPLETED.model_arn, records=WRITTEN, seconds=3600.0
+)
 ANSWERED = TestsAnswered(uri="s3://bucket/answers.jsonl", asked=2, held_out=False)
 
 
@@ -113,6 +118,7 @@ def event_of(kind: str, run: Run) -> Event:
         "endpoint_ready": EndpointReady,
         "endpoint_failed": lambda: EndpointFailed(reason="no capacity"),
         "tests_answered": lambda: ANSWERED,
+        "serving_ended": lambda: ServingEnded(reason="Its time is over."),
         "cancel_requested": lambda: CancelRequested(reason="enough"),
         "run_failed": lambda: RunFailed(error="AwsUnavailable", reason="gone"),
         "released": lambda: Released(deleted=(ENDPOINT,)),
@@ -141,12 +147,16 @@ HAPPY = (
 )
 
 
+HAPPY_SERVING = (*HAPPY[5:9], "serving_ended", *HAPPY[9:])
+"""Of a run that serves an earlier run's model."""
+
+
 def happy_runs(**changes: Any) -> list[tuple[Run, tuple[Entry, ...]]]:
     """The run after each event of the happy path, with its history."""
     run = begun(**changes)
     history: tuple[Entry, ...] = (Entry(sequence=1, at=AT, event=run.created),)
     found = [(run, history)]
-    for kind in HAPPY:
+    for kind in HAPPY if run.created.serves is None else HAPPY_SERVING:
         new = entry(run, event_of(kind, run))
         run, history = evolve(run, new), (*history, new)
         found.append((run, history))

@@ -22,6 +22,7 @@ from vlm_runner.core.events import (
     ReportWritten,
     RunCreated,
     RunFailed,
+    ServingEnded,
     ServingIntended,
     ServingRequested,
     SubsetStaged,
@@ -38,6 +39,8 @@ MODES: Final = {"provisioned": "provisioned throughput", "on-demand": "on-demand
 def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line a kind of event
     """What happened, in one line."""
     match event:
+        case RunCreated(run_id=run_id, serves=served) if served is not None:
+            return f"run {run_id}: serves the model of run {served.run_id}"
         case RunCreated(run_id=run_id, dataset=dataset, spec=spec):
             held = f" and {dataset.validation_rows} held out" if dataset.validation_rows else ""
             return f"run {run_id}: {spec.model.base} on {dataset.rows} rows{held}"
@@ -73,8 +76,12 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line a 
             return "the endpoint is ready"
         case EndpointFailed(reason=reason):
             return f"the endpoint failed: {reason}"
+        case TestsAnswered(asked=0):
+            return "no rows to ask"
         case TestsAnswered(asked=asked, held_out=held_out):
             return f"{asked} {'held-out' if held_out else 'TRAINING'} rows answered"
+        case ServingEnded(reason=reason):
+            return f"the serving ends: {reason}"
         case CancelRequested(reason=reason):
             return f"cancel requested{f': {reason}' if reason else ''}"
         case RunFailed(reason=reason):

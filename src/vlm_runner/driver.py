@@ -17,7 +17,6 @@ import structlog
 from vlm_runner.aws.fence import set_fence
 from vlm_runner.cancel_watch import CancelWatch
 from vlm_runner.checkpoint.lease import Claim
-from vlm_runner.core.budget import overdue
 from vlm_runner.core.decide import decide, due
 from vlm_runner.core.decide import release as release_command
 from vlm_runner.core.events import Entry, Event
@@ -282,7 +281,7 @@ class Driver:
         return self._driving.clock.elapsed() - self._last_chance_to_create
 
     def _overdue(self, claim: Claim) -> bool:
-        return overdue(claim.run, self._driving.clock.now()) is not None
+        return due(claim.run, now=self._driving.clock.now(), cancel_reason=None) is not None
 
     async def _record_outcome(self, claim: Claim, command: Command, event: Event, ports: Ports) -> None:
         run = claim.run

@@ -20,7 +20,7 @@ from vlm_runner.bus import Bus
 from vlm_runner.checkpoint import lease, process_identity
 from vlm_runner.clock import SystemClock
 from vlm_runner.core.events import Entry, ImagesStaged, RunCreated
-from vlm_runner.core.names import default_run_id
+from vlm_runner.core.names import default_run_id, default_serving_id
 from vlm_runner.core.run import Phase, Run
 from vlm_runner.core.signals import Trouble
 from vlm_runner.data_source import open_for
@@ -37,6 +37,7 @@ from vlm_runner.steps.job_wakeups import JobWakeups
 from vlm_runner.steps.places import claim_places, refuse_occupied
 from vlm_runner.steps.ports import Ports
 from vlm_runner.steps.prepare import check_spec, prepare
+from vlm_runner.steps.prepare_serving import ServeOptions, prepare_serving
 from vlm_runner.steps.preview import RunPreview, preview_run
 from vlm_runner.steps.stage import stage_images
 from vlm_runner.stores import open_store
@@ -351,6 +352,62 @@ class Runner:
         """
         return await preview_run(created, self._ports(created.region, created.run_id), like=like)
 
+    async def prepare_serving(
+        self, run_id: str, options: ServeOptions | None = None, *, serving_id: str | None = None
+    ) -> RunCreated:
+        """
+        The run that `serve` would create or continue; creates nothing.
+
+        Raises:
+            RunNotFound, UsageError: there is no such run, it is not done, or it trained no model.
+            RunExists: the model is being served in another way.
+            ConfigurationError, AwsRefused: the model cannot be served.
+        """
+        origin = await self.get(run_id)
+        options = options or ServeOptions(seconds=None)
+        source = origin.run_id if origin.created.serves is None else origin.created.serves.run_id
+        profile = self._catalogue.find(origin.spec.model.base)
+        await self._look_up_prices(profile, origin.region)
+        name, there = await self._serving_of(source, serving_id)
+        prepared = await prepare_serving(
+            origin,
+            options,
+            run_id=name,
+            uid=uuid.uuid4().hex,
+            version=VERSION,
+            ports=self._ports(origin.region, name),
+        )
+        return prepared if there is None else _same_serving(there, prepared)
+
+    async def _serving_of(self, source: str, chosen: str | None) -> tuple[str, Run | None]:
+        """The id of the run that serves, and that run if it is there: unless an id is chosen, one not done."""
+        if chosen is not None:
+            return checked_run_id(chosen), await self._existing(chosen)
+        name, number = default_serving_id(source), 1
+        while (there := await self._existing(name)) is not None and there.done:
+            number += 1
+            name = default_serving_id(source, number)
+        return name, there
+
+    async def serve(
+        self, run_id: str, options: ServeOptions | None = None, *, serving_id: str | None = None
+    ) -> RunHandle:
+        """
+        Serve the model of a finished run again, by a run of its own that trains nothing. Without `options`
+        until `cancel` ends it.
+
+        That run's id is `serving_id`; by default `RUN-serve`, then `RUN-serve-2` and so on: given again while
+        it is not done, it is continued.
+
+        Raises:
+            As `prepare_serving`; nothing was created.
+        """
+        created = await self.prepare_serving(run_id, options, serving_id=serving_id)
+        await self.create(created)
+        # Another process may have been first to create it.
+        _same_serving(await self.get(created.run_id), created)
+        return await self.resume(created.run_id)
+
     async def create(self, created: RunCreated) -> str:
         """
         Save the run that `prepare` described, unless it exists; return its id.
@@ -566,6 +623,17 @@ def _is_of(run: Run, spec: RunSpec) -> bool:
     made = run.created.spec_fingerprint
     return made == spec.fingerprint or (
         made == spec.former_fingerprint and run.spec.serving.mode is spec.serving.mode
+    )
+
+
+def _same_serving(there: Run, asked: RunCreated) -> RunCreated:
+    """What the run that is there was created as, if that is what was asked for."""
+    if there.created.spec_fingerprint == asked.spec_fingerprint:
+        return there.created
+    raise RunExists(
+        f"Run '{there.run_id}' serves this model already, in another way.",
+        hint=f"Continue it with: vlm-runner resume {there.run_id}. "
+        f"Or end it with: vlm-runner cancel {there.run_id}",
     )
 
 

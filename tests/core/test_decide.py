@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.histories import after, begun, created, event_of, happy_runs
+from tests.histories import SERVED, after, begun, created, event_of, happy_runs
 from vlm_runner.core import names
 from vlm_runner.core.decide import HandOver, Record, Release, decide, due
-from vlm_runner.core.events import CancelRequested
+from vlm_runner.core.events import BudgetFacts, CancelRequested, ServingEnded
 from vlm_runner.core.intents import intend_job, intend_serving
 from vlm_runner.core.pace import QUIET, PollPace
+from vlm_runner.core.phases import Route
 from vlm_runner.core.run import Phase, Run, known
 
 AWS_PATTERNS = {
@@ -32,7 +33,8 @@ KINDS: tuple[names.Kind, ...] = ("job", "model", "throughput", "deployment")
 
 
 def at(phase: Phase, *kinds: str) -> Run:
-    run = next(run for run, _ in happy_runs() if run.phase is phase)
+    serves = SERVED if phase is Phase.SERVING else None
+    run = next(run for run, _ in happy_runs(serves=serves) if run.phase is phase)
     for kind in kinds:
         run = after(run, event_of(kind, run))
     return run
@@ -148,7 +150,7 @@ def test_nothing_is_kept_of_a_run_that_did_not_go_well(ending: str) -> None:
     assert isinstance(decide(after(run, event_of(ending, run))), Release)
 
 
-@pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.DONE])
+@pytest.mark.parametrize("phase", Route.WHOLE.phases)
 def test_a_requested_cancel_comes_before_the_next_command_and_is_recorded_once(phase: Phase) -> None:
     run = at(phase)
 
@@ -158,6 +160,25 @@ def test_a_requested_cancel_comes_before_the_next_command_and_is_recorded_once(p
     if first is not None:
         assert first == CancelRequested(reason="enough")
         assert due(after(run, first), now=run.updated_at, cancel_reason="enough") is None
+
+
+def test_what_is_served_is_ended_by_a_cancel_by_time_or_by_money_and_each_is_a_good_end() -> None:
+    budget = BudgetFacts(max_cost=10.0, training=0.0, calls=0.0, per_hour=10.0, rent_seconds=1800.0)
+    run = at(Phase.SERVING)
+    limited = next(
+        run for run, _ in happy_runs(serves=SERVED, budget=budget) if run.phase is Phase.SERVING
+    )
+    hour = run.updated_at + timedelta(hours=1)
+
+    assert due(run, now=hour - timedelta(seconds=1), cancel_reason=None) is None
+    assert due(run, now=hour, cancel_reason=None) == ServingEnded(reason="Its time is over.")
+    assert due(run, now=run.updated_at, cancel_reason="enough") == ServingEnded(reason="enough")
+    money = due(limited, now=limited.updated_at + timedelta(minutes=30), cancel_reason=None)
+    assert isinstance(money, ServingEnded)
+    assert "max_cost = $10.00" in money.reason
+    ended = after(run, ServingEnded(reason="enough"))
+    assert due(ended, now=hour, cancel_reason="enough") is None
+    assert isinstance(decide(ended), Release)
 
 
 def test_without_a_cancel_mark_nothing_comes_first() -> None:

@@ -9,20 +9,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.histories import AT, after, begun, entry, event_of, happy_runs
+from tests.histories import AT, SERVED, after, begun, entry, event_of, happy_runs
 from vlm_runner.core.decide import IntendServing, RequestServing, SubmitJob, decide
 from vlm_runner.core.events import Entry, Event
-from vlm_runner.core.phases import TRANSITIONS, WITHOUT_SERVING, Table
+from vlm_runner.core.phases import SERVING_ONLY, TRANSITIONS, WITHOUT_SERVING, Route, Table
 from vlm_runner.core.run import Phase, Run
 from vlm_runner.core.transitions import (
     FIELDS,
     IllegalTransition,
     evolve,
     fold,
-    table_of,
 )
 
-TABLES = pytest.mark.parametrize("table", [TRANSITIONS, WITHOUT_SERVING], ids=["serving", "no serving"])
+TABLES = pytest.mark.parametrize(
+    "table", [TRANSITIONS, WITHOUT_SERVING, SERVING_ONLY], ids=["serving", "no serving", "serving only"]
+)
 
 RETURNED: dict[Phase, set[str]] = {
     Phase.STAGING: {"places_claimed", "images_staged", "run_failed", "cancel_requested"},
@@ -38,6 +39,7 @@ RETURNED: dict[Phase, set[str]] = {
     },
     Phase.WARMING: {"endpoint_ready", "endpoint_failed", "run_failed", "cancel_requested"},
     Phase.TESTING: {"tests_answered", "endpoint_failed", "run_failed", "cancel_requested"},
+    Phase.SERVING: {"serving_ended", "endpoint_failed", "run_failed"},
     Phase.RELEASING: {"released", "handed_over", "cancel_requested"},
     Phase.REPORTING: {"report_written"},
     Phase.DONE: set(),
@@ -62,7 +64,7 @@ def test_every_phase_reaches_done(table: Table, phase: Phase) -> None:
     assert Phase.DONE in reachable(table, phase)
 
 
-@pytest.mark.parametrize("phase", [Phase.REQUESTING, Phase.WARMING, Phase.TESTING])
+@pytest.mark.parametrize("phase", [Phase.REQUESTING, Phase.WARMING, Phase.TESTING, Phase.SERVING])
 @TABLES
 def test_no_way_from_renting_to_done_avoids_releasing(table: Table, phase: Phase) -> None:
     assert Phase.DONE not in reachable(table, phase, avoiding=frozenset({Phase.RELEASING}))
@@ -89,7 +91,16 @@ def test_without_serving_only_the_way_out_of_training_differs() -> None:
     differing = {row for row in TRANSITIONS | WITHOUT_SERVING if TRANSITIONS[row] != WITHOUT_SERVING[row]}
 
     assert differing == {(Phase.TRAINING, "job_completed")}
-    assert table_of(begun(sections={"serving": {"mode": "none"}})) is WITHOUT_SERVING
+    assert begun(sections={"serving": {"mode": "none"}}).route.table is WITHOUT_SERVING
+
+
+def test_a_run_that_serves_never_comes_to_a_job() -> None:
+    """Whatever of its two first phases it begins with."""
+    for route in (Route.SERVE, Route.STAGE_AND_SERVE):
+        met = reachable(route.table, route.first)
+
+        assert met >= set(route.phases)
+        assert not met & {Phase.SUBMITTING, Phase.TRAINING}
 
 
 def test_every_event_but_those_about_creates_has_a_field_of_the_run() -> None:
@@ -106,7 +117,10 @@ def test_every_event_but_those_about_creates_has_a_field_of_the_run() -> None:
 def test_the_fold_of_a_history_is_the_run(data: st.DataObject) -> None:
     """Whatever way the table allows, what was evolved step by step is what its history tells."""
     mode = data.draw(st.sampled_from(["provisioned", "on-demand", "none"]))
-    run = begun(sections={"serving": {"mode": mode}})
+    serves = data.draw(st.sampled_from([None, SERVED, SERVED.model_copy(update={"records": None})]))
+    if serves is not None and mode == "none":
+        mode = "provisioned"
+    run = begun(sections={"serving": {"mode": mode}}, serves=serves)
     history = [Entry(sequence=1, at=AT, event=run.created)]
     for _ in range(data.draw(st.integers(0, 25))):
         kinds = _possible(run)
@@ -122,7 +136,7 @@ def test_the_fold_of_a_history_is_the_run(data: st.DataObject) -> None:
 @given(st.data())
 @settings(max_examples=200, deadline=None)
 def test_no_way_ends_with_something_rented_and_not_told(data: st.DataObject) -> None:
-    run = begun()
+    run = begun(serves=data.draw(st.sampled_from([None, SERVED])))
     while not run.done:
         run = after(run, event_of(data.draw(st.sampled_from(_possible(run))), run))
 
@@ -132,7 +146,7 @@ def test_no_way_ends_with_something_rented_and_not_told(data: st.DataObject) -> 
 
 def _possible(run: Run) -> list[str]:
     """The events that can really come next: the facts of a run rule some rows of the table out."""
-    kinds = [kind for source, kind in table_of(run) if source is run.phase]
+    kinds = [kind for source, kind in run.route.table if source is run.phase]
     impossible: set[str] = set()
     if run.phase is Phase.SUBMITTING:
         intended = run.job_intent is not None and run.refused_job is None
@@ -182,12 +196,14 @@ def test_a_refused_create_is_intended_anew() -> None:
 
 
 def test_every_phase_is_met_on_the_happy_path() -> None:
-    assert list(dict.fromkeys(run.phase for run, _ in happy_runs())) == list(Phase)
+    assert list(dict.fromkeys(run.phase for run, _ in happy_runs())) == [*Route.WHOLE.phases, Phase.DONE]
+    served = [run.phase for run, _ in happy_runs(serves=SERVED)]
+    assert list(dict.fromkeys(served)) == [*Route.SERVE.phases, Phase.DONE]
 
 
 def test_rows_lead_forward_or_stay() -> None:
     """No run goes back: so it can end."""
     order = list(Phase)
 
-    for (source, _), target in chain(TRANSITIONS.items(), WITHOUT_SERVING.items()):
+    for (source, _), target in chain(TRANSITIONS.items(), WITHOUT_SERVING.items(), SERVING_ONLY.items()):
         assert order.index(target) >= order.index(source)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from vlm_runner.checkpoint.local import LocalStore
 from vlm_runner.errors import VlmRunnerError
+from vlm_runner.spec import ServingMode
+from vlm_runner.steps.prepare_serving import ServeOptions
 from vlm_runner.testing import Crash, FakeBedrock, Fault, Plan, World, run_virtual
 from vlm_runner.testing.faults import CREATES, FREEZES, ONLY_CREATES
 from vlm_runner.testing.world import outlive
@@ -31,7 +33,14 @@ OUTCOMES = {
     "kept": {"succeeded"},
     "on demand": {"succeeded"},
     "dead man's switch": {"succeeded"},
+    "served again": {"succeeded"},
+    "served for a while": {"succeeded"},
 }
+SERVED_AGAIN = {
+    "served again": ServeOptions(rows=2, mode=ServingMode.PROVISIONED, compare_base=True),
+    "served for a while": ServeOptions(seconds=200.0, mode=ServingMode.ON_DEMAND),
+}
+"""By scenario: how a finished run's model is served; what is disturbed is the run that serves it."""
 SCENARIOS = tuple(OUTCOMES)
 SWITCH_ROLE = "arn:aws:iam::123456789012:role/switch"
 MUTATING = frozenset(
@@ -76,6 +85,9 @@ async def disturbed(world: World, scenario: str, plans: Points, *, cancel_at: in
 
     Returns what is wrong with what they leave, or "".
     """
+    if scenario in SERVED_AGAIN:
+        await world.serve_again(SERVED_AGAIN[scenario])
+    before = len(world.bedrock.ledger)
     cancelling = (
         asyncio.get_running_loop().create_task(_cancel_in_time(world)) if scenario == "cancelled" else None
     )
@@ -103,7 +115,8 @@ async def disturbed(world: World, scenario: str, plans: Points, *, cancel_at: in
         found.append("a schedule was left behind")
     # A create that arrives after all was deleted makes one more, which the sweep then deletes.
     late = sum(fault in {Fault.LATE, Fault.DELAYED} for plan in plans for fault in plan.values())
-    if world.bedrock.endpoints_created > 1 + late or _at_once(world):
+    rented = [paid for paid in world.bedrock.ledger[before:] if paid.kind != "job"]
+    if len(rented) > 1 + late or _at_once(world):
         found.append(f"endpoints: {[(paid.created, paid.ended) for paid in world.bedrock.ledger]}")
     return "; ".join(found)
 
@@ -158,6 +171,8 @@ def trace_of(scenario: str, store: str) -> list[str]:
         cancelling = asyncio.get_running_loop().create_task(_cancel_in_time(world))
         if scenario != "cancelled":
             cancelling.cancel()
+        if scenario in SERVED_AGAIN:
+            await world.serve_again(SERVED_AGAIN[scenario])
         process = world.process()
         await world.live(process)
         return process.trace

@@ -11,7 +11,7 @@ import hashlib
 
 from pydantic import AwareDatetime, Field, ValidationError
 
-from vlm_runner.checkpoint.integrity import SCHEMA, canonical, verified
+from vlm_runner.checkpoint.integrity import TRAINS, canonical, verified
 from vlm_runner.core.events import Entry, Value
 from vlm_runner.core.run import Run
 from vlm_runner.core.transitions import IllegalTransition, fold
@@ -32,8 +32,8 @@ class Holder(Value, frozen=True):
 
 
 class Checkpoint(Value, frozen=True, populate_by_name=True):
-    schema_version: int = Field(default=SCHEMA, alias="schema")
-    min_reader: int = SCHEMA
+    schema_version: int = Field(default=TRAINS, alias="schema")
+    min_reader: int = TRAINS
     write_id: str
     previous_write_id: str | None = None
     epoch: int = 0

@@ -15,7 +15,7 @@ import anyio
 
 from vlm_runner.checkpoint.base import CheckpointStore, Replaced, Stored
 from vlm_runner.checkpoint.document import Checkpoint, Holder, from_bytes, to_bytes
-from vlm_runner.checkpoint.integrity import KEPT_FREE, MAX_BYTES, refuse_another
+from vlm_runner.checkpoint.integrity import KEPT_FREE, MAX_BYTES, SERVES, TRAINS, refuse_another
 from vlm_runner.clock import SystemClock
 from vlm_runner.core.retry import LOAD, SAVE
 from vlm_runner.errors import (
@@ -165,7 +165,10 @@ async def create(store: CheckpointStore, first: Entry, run: Run, *, clock: Clock
         CheckpointFull: the spec is too large.
         Unsaved: the store did not answer for a minute.
     """
-    checkpoint = Checkpoint(write_id=uuid.uuid4().hex, run=run, history=(first,))
+    schema = TRAINS if run.created.serves is None else SERVES
+    checkpoint = Checkpoint(
+        schema_version=schema, min_reader=schema, write_id=uuid.uuid4().hex, run=run, history=(first,)
+    )
     give_up_at = clock.elapsed() + 60
     try:
         await compare_and_swap(

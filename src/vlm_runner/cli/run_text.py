@@ -15,7 +15,7 @@ from vlm_runner.cli.painting import Span, short_arn
 from vlm_runner.core.names import delete_command
 from vlm_runner.core.outcome import Outcome
 from vlm_runner.core.text import LONGEST_REASON
-from vlm_runner.core.timeline import phases_of, spelled
+from vlm_runner.core.timeline import spelled
 from vlm_runner.redact import one_line
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from vlm_runner.cli.painting import Line
     from vlm_runner.cli.run_view import CheckpointView, RunView
-    from vlm_runner.core.phases import Phase
+    from vlm_runner.core.phases import Phase, Route
     from vlm_runner.core.timeline import PhaseSpan
 
 ENDED = {Outcome.SUCCEEDED: "succeeded", Outcome.FAILED: "FAILED", Outcome.CANCELLED: "was cancelled"}
@@ -56,7 +56,7 @@ def status_lines(
     why = run.reason or (seen.halted if run.outcome is None else None)
     if why:
         lines.append([Span("Why: ", "head"), one_line(why, LONGEST_REASON)])
-    lines += ["", *phase_lines(seen.spans, now, serves=run.serves, over=run.outcome, usual=usual or {}), ""]
+    lines += ["", *phase_lines(seen.spans, now, route=run.route, over=run.outcome, usual=usual or {}), ""]
     lines += [f"  {name:<13}{value}" for name, value in _facts(run, location, now) if value]
     lines += call_lines(run)
     if bills:
@@ -97,7 +97,7 @@ def phase_lines(
     spans: Sequence[PhaseSpan],
     now: datetime,
     *,
-    serves: bool,
+    route: Route,
     over: Outcome | None,
     usual: Mapping[Phase, str],
     driven: bool = True,
@@ -108,7 +108,7 @@ def phase_lines(
         been[span.phase] = been.get(span.phase, 0.0) + span.seconds(now)
     here = spans[-1].phase if spans and over is None else None
     lines: list[Line] = []
-    for phase in phases_of(serves=serves):
+    for phase in route.phases:
         rest = f"usually {usual[phase]}" if phase in usual else ""
         if phase is here:
             mark, meaning, time = "▸", "now" if driven else "bad", spelled(been[phase])

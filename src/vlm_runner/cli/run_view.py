@@ -17,7 +17,7 @@ from vlm_runner import environment
 from vlm_runner.checkpoint.integrity import read_file, refuse_another, verified
 from vlm_runner.checkpoint.process_identity import ProcessIdentity, is_dead
 from vlm_runner.core.outcome import Outcome, billing_possible, job_failure_reason, outcome_of
-from vlm_runner.core.phases import Phase
+from vlm_runner.core.phases import Phase, Route, route_of
 from vlm_runner.core.timeline import PhaseSpan, phase_spans
 from vlm_runner.errors import CheckpointError, RunNotFound
 from vlm_runner.path_segment import checked_run_id
@@ -64,6 +64,10 @@ class RunView:
     created_at: datetime
     updated_at: datetime
     base_model: str
+    serves_model_of: str | None
+    """The run whose model this one serves; None: it trains its own."""
+    stages: bool
+    """Whether it uploads rows."""
     job_arn: str | None
     model_arn: str | None
     endpoint_arn: str | None
@@ -89,6 +93,11 @@ class RunView:
     def serves(self) -> bool:
         return self.wanted_mode != "none"
 
+    @property
+    def route(self) -> Route:
+        trains = self.serves_model_of is None
+        return route_of(serves=self.serves, trains=trains, stages=trains or self.stages)
+
     @classmethod
     def of(cls, run: Run) -> Self:
         """The view of a run that is in memory."""
@@ -112,6 +121,7 @@ class RunView:
         serving: dict[str, Any] = run.get("serving") or {}
         kept: dict[str, Any] = run.get("handed_over") or {}
         spec: dict[str, Any] = created["spec"]
+        served: dict[str, Any] = created.get("serves") or {}
         first = tests.get("first")
         reason: str | None
         if job_failure:
@@ -137,6 +147,8 @@ class RunView:
             created_at=_at(run["created_at"]),
             updated_at=_at(run["updated_at"]),
             base_model=spec["model"]["base"],
+            serves_model_of=served.get("run_id"),
+            stages=not served or not served.get("records"),
             job_arn=(run.get("job") or {}).get("arn"),
             model_arn=model.get("model_arn"),
             endpoint_arn=serving.get("arn"),
@@ -225,7 +237,7 @@ class CheckpointView:
             identity,
             _time(table.get("saved_at")),
             table.get("halted"),
-            tuple(phase_spans(events, serves=run.serves)),
+            tuple(phase_spans(events, run.route)),
         )
 
 

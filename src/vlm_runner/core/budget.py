@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from vlm_runner.core.events import RunFailed
-from vlm_runner.core.run import Phase
+from vlm_runner.core.phases import RENTED, Phase
 
 if TYPE_CHECKING:
     from vlm_runner.core.run import Run
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 RELEASING = timedelta(minutes=15)
 """Kept free of the time that may be paid: for the deletion, and for a clock that runs behind."""
 
-RENTING = frozenset({Phase.REQUESTING, Phase.WARMING, Phase.TESTING})
+RENTING = RENTED | {Phase.REQUESTING}
 
 
 def rent_seconds(max_cost: float, spent: float, per_hour: float) -> float:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, assert_never
 
 from vlm_runner.core import names
 from vlm_runner.core.budget import overdue
-from vlm_runner.core.events import CancelRequested
+from vlm_runner.core.events import CancelRequested, ServingEnded
 from vlm_runner.core.intents import endpoint_kind, intend_job
 from vlm_runner.core.pace import NOT_YET_VISIBLE, QUIET
 from vlm_runner.core.run import Phase, Run, known
@@ -128,6 +128,16 @@ class RunTests(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class Serve(Command):
+    """Watch over the endpoint until `due` ends the serving."""
+
+    mode: ServingMode
+    arn: str
+    deleted_at: datetime | None = None
+    """When a dead man's switch deletes it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Release(Command):
     """Stop the job if it may run, delete what may bill, and wait until both are seen to be gone."""
 
@@ -199,6 +209,9 @@ def decide(run: Run, *, quiet: timedelta = QUIET, closed_for: float = 0.0) -> Co
             return AwaitEndpoint(mode, serving.arn, serving.deleted_at, run if rents else None)
         case Phase.TESTING:
             return RunTests(run, known(run.serving).arn)
+        case Phase.SERVING:
+            serving = known(run.serving)
+            return Serve(known(run.serving_intent).mode, serving.arn, serving.deleted_at)
         case Phase.RELEASING:
             return hand_over(run) or release(run, quiet.total_seconds(), closed_for)
         case Phase.REPORTING:
@@ -211,11 +224,32 @@ def decide(run: Run, *, quiet: timedelta = QUIET, closed_for: float = 0.0) -> Co
 
 def due(run: Run, *, now: datetime, cancel_reason: str | None) -> Event | None:
     """What must be recorded before the next command: that a cancel was requested, or the money is used up."""
+    if run.phase is Phase.SERVING:
+        return serving_over(run, now, cancel_reason)
+    if run.serving_end is not None:
+        return None  # the cancel has ended the serving, as it was meant to
     if cancel_reason is not None and run.cancelled is None:
         requested = CancelRequested(reason=storable(cancel_reason))
         if accepts(run, requested):
             return requested
     return overdue(run, now)
+
+
+def serving_over(run: Run, now: datetime, cancel_reason: str | None) -> ServingEnded | None:
+    """That the model was served for as long as was asked for, or as its budget allows: a good end."""
+    if cancel_reason is not None:
+        return ServingEnded(reason=storable(cancel_reason) or "It was ended.")
+    until = served_until(run)
+    if until is not None and now >= until:
+        return ServingEnded(reason="Its time is over.")
+    limit = overdue(run, now)
+    return None if limit is None else ServingEnded(reason=limit.reason)
+
+
+def served_until(run: Run) -> datetime | None:
+    """When a run in SERVING is to end it; None: when somebody does."""
+    seconds = known(run.created.serves).seconds
+    return None if seconds is None else run.updated_at + timedelta(seconds=seconds)
 
 
 def hand_over(run: Run) -> HandOver | None:
@@ -236,7 +270,7 @@ def hand_over(run: Run) -> HandOver | None:
 
 def dead_man_switch(run: Run) -> DeadManSwitch | None:
     """The schedule that the spec asks for, once the run has said what it rents."""
-    asked, intent = run.spec.serving.dead_man_switch, run.serving_intent
+    asked, intent, served = run.spec.serving.dead_man_switch, run.serving_intent, run.created.serves
     if asked is None or intent is None:
         return None
     return DeadManSwitch(
@@ -244,7 +278,8 @@ def dead_man_switch(run: Run) -> DeadManSwitch | None:
         mode=intent.mode,
         endpoint_name=intent.name,
         role_arn=asked.role_arn,
-        after=seconds_of(asked.after),
+        # Counted from the request, and meant for warming up and tests: the time to be served comes on top.
+        after=seconds_of(asked.after) + (served.seconds or 0.0 if served is not None else 0.0),
     )
 
 

@@ -60,6 +60,56 @@ class PlannedCost(Value, frozen=True):
     storage_per_month: float | None = None
 
 
+class Place(Value, frozen=True):
+    """Where one split lies in the run's bucket: keys, and key prefixes that end with a slash."""
+
+    images: str
+    """Prefix of the images, which runs of the same images share."""
+    data: str
+    """Prefix of the claim and the markers of those images, and of all records made from them."""
+    shards: str
+    """Prefix of the record lines of this run's prompt, and so of all runs of the same content."""
+    records: str
+    """Key of the JSONL file."""
+
+
+class PlacesClaimed(Value, frozen=True):
+    """The run's keys in S3 were claimed, before anything was uploaded."""
+
+    kind: Literal["places_claimed"] = "places_claimed"
+    train: Place
+    validation: Place | None = None
+
+
+class RecordsWritten(Value, frozen=True):
+    """The JSONL files are in S3."""
+
+    kind: Literal["records_written"] = "records_written"
+    train_uri: str
+    train_records: int
+    validation_uri: str | None = None
+    validation_records: int = 0
+    validation_in_job: bool = True
+    """Whether the job gets the held-out records too; some models take no validation set."""
+
+
+class ServedModel(Value, frozen=True):
+    """The model of an earlier run, which a run serves instead of training one."""
+
+    run_id: str
+    """Of the run that trained it."""
+    uid: str
+    model_arn: str
+    records: RecordsWritten | None = None
+    """That run's, which the test rows come from; None: the serving run stages rows of its own."""
+    places: PlacesClaimed | None = None
+    """Where those records lie; None also where an earlier version trained it."""
+    held_out: bool = False
+    """Whether the rows that the serving run stages are none that the model was trained on."""
+    seconds: float | None = 0.0
+    """How long it is served once the test rows are answered; None: until somebody ends it."""
+
+
 class RunCreated(Value, frozen=True):
     """The run was prepared and saved; nothing has been uploaded or created."""
 
@@ -83,27 +133,8 @@ class RunCreated(Value, frozen=True):
     """Why it is served as `spec.serving.mode` says: the spec that was given may have left it open."""
     version: str
     """Of vlm-runner, for the record."""
-
-
-class Place(Value, frozen=True):
-    """Where one split lies in the run's bucket: keys, and key prefixes that end with a slash."""
-
-    images: str
-    """Prefix of the images, which runs of the same images share."""
-    data: str
-    """Prefix of the claim and the markers of those images, and of all records made from them."""
-    shards: str
-    """Prefix of the record lines of this run's prompt, and so of all runs of the same content."""
-    records: str
-    """Key of the JSONL file."""
-
-
-class PlacesClaimed(Value, frozen=True):
-    """The run's keys in S3 were claimed, before anything was uploaded."""
-
-    kind: Literal["places_claimed"] = "places_claimed"
-    train: Place
-    validation: Place | None = None
+    serves: ServedModel | None = Field(default=None, exclude_if=lambda value: value is None)
+    """None: the run trains a model of its own."""
 
 
 class SubsetStaged(Value, frozen=True):
@@ -128,18 +159,6 @@ class ImagesStaged(Value, frozen=True):
     kind: Literal["images_staged"] = "images_staged"
     train: SubsetStaged
     validation: SubsetStaged | None = None
-
-
-class RecordsWritten(Value, frozen=True):
-    """The JSONL files are in S3."""
-
-    kind: Literal["records_written"] = "records_written"
-    train_uri: str
-    train_records: int
-    validation_uri: str | None = None
-    validation_records: int = 0
-    validation_in_job: bool = True
-    """Whether the job gets the held-out records too; some models take no validation set."""
 
 
 class JobIntended(Value, frozen=True):
@@ -253,6 +272,13 @@ class TestsAnswered(Value, frozen=True):
     """Why the base model could not be asked, where it was to be."""
 
 
+class ServingEnded(Value, frozen=True):
+    """The time for which the model was to be served is over, or somebody ended it."""
+
+    kind: Literal["serving_ended"] = "serving_ended"
+    reason: str = ""
+
+
 class CancelRequested(Value, frozen=True):
     """A cancel was requested, and the run's driver has seen it."""
 
@@ -315,6 +341,7 @@ Event = Annotated[
     | EndpointReady
     | EndpointFailed
     | TestsAnswered
+    | ServingEnded
     | CancelRequested
     | RunFailed
     | Released
@@ -355,6 +382,7 @@ class Facts(Value, frozen=True):
     refused_job: CreateRefused | None = None
     refused_serving: CreateRefused | None = None
     tests: TestsAnswered | None = None
+    serving_end: ServingEnded | None = Field(default=None, exclude_if=lambda value: value is None)
     cancelled: CancelRequested | None = None
     failure: RunFailed | None = None
     released: Released | None = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from vlm_runner.core.events import CreateRefused, CreateUncertain, RunFailed
 from vlm_runner.core.pace import QUIET
+from vlm_runner.core.phases import RENTED
 from vlm_runner.core.retry import DENIED_WHILE_RENTING, IN_DOUBT, RELEASE, ROLE_NOT_SEEN, STEP
 from vlm_runner.core.run import Phase, Run
 from vlm_runner.core.text import storable
@@ -150,7 +151,7 @@ def _policy(run: Run, failure: Failure, quiet: timedelta, *, uncertain: bool) ->
         isinstance(error, CredentialsError) and failure.worked
     ):
         return STEP
-    if isinstance(error, AccessDenied) and run.phase in {Phase.WARMING, Phase.TESTING}:
+    if isinstance(error, AccessDenied) and run.phase in RENTED:
         return DENIED_WHILE_RENTING
     if isinstance(error, AwsRefused) and uncertain and failure.closed_for < quiet.total_seconds():
         return IN_DOUBT
@@ -170,7 +171,7 @@ def _run_failed(run: Run, error: Exception, *, uncertain: bool) -> RunFailed | N
     if run.phase in {Phase.RELEASING, Phase.REPORTING}:
         return None  # a release is retried for as long as the process lives, and a report halts
     may_have_rented = run.phase is Phase.REQUESTING and uncertain and not isinstance(error, AwsRefused)
-    if run.phase in {Phase.WARMING, Phase.TESTING} or may_have_rented or isinstance(error, DataError):
+    if run.phase in RENTED or may_have_rented or isinstance(error, DataError):
         return RunFailed(error=type(error).__name__, reason=storable(str(error) or repr(error)))
     return None
 

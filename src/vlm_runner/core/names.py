@@ -37,6 +37,12 @@ def default_run_id(source: str, spec_fingerprint: str) -> str:
     return f"{stem}-{spec_fingerprint[:8]}"
 
 
+def default_serving_id(run_id: str, number: int = 1) -> str:
+    """Of the run that serves the model of `run_id` for the `number`th time."""
+    stem = f"{run_id[:80]}-serve"
+    return stem if number == 1 else f"{stem}-{number}"
+
+
 def resource_name(run: Run, kind: Kind, generation: int = 0) -> str:
     """
     At most 48 characters of `[a-z0-9-]`, which suits all of AWS's patterns at once.

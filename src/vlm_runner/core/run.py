@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from pydantic import AwareDatetime
 
-from vlm_runner.core.events import DatasetFacts, Entry, Facts, RunCreated
+from vlm_runner.core.events import DatasetFacts, Entry, Facts, JobCompleted, RunCreated
 from vlm_runner.core.outcome import Outcome, billing_possible, job_failure_reason, outcome_of
-from vlm_runner.core.phases import Phase
+from vlm_runner.core.phases import Phase, Route, route_of
+from vlm_runner.spec import ServingMode
 
 if TYPE_CHECKING:
     from vlm_runner.spec import RunSpec
@@ -32,12 +33,17 @@ class Run(Facts, frozen=True):
     def begin(cls, entry: Entry) -> Self:
         if not isinstance(entry.event, RunCreated):
             raise TypeError(f"a history begins with run_created, not {entry.event.kind}")
+        served = entry.event.serves
         return cls(
-            phase=Phase.STAGING,
+            phase=route(entry.event).first,
             created_at=entry.at,
             updated_at=entry.at,
             sequence=entry.sequence,
             created=entry.event,
+            # What an earlier run left, this one goes on from.
+            model=JobCompleted(model_arn=served.model_arn) if served is not None else None,
+            places=served.places if served is not None else None,
+            records=served.records if served is not None else None,
         )
 
     @property
@@ -67,6 +73,10 @@ class Run(Facts, frozen=True):
     @property
     def dataset(self) -> DatasetFacts:
         return self.created.dataset
+
+    @property
+    def route(self) -> Route:
+        return route(self.created)
 
     @property
     def done(self) -> bool:
@@ -109,6 +119,15 @@ class Run(Facts, frozen=True):
         if self.phase is Phase.SUBMITTING:
             return self.uncertain_job is not None
         return self.phase is Phase.REQUESTING and self.uncertain_serving is not None
+
+
+def route(created: RunCreated) -> Route:
+    served = created.serves
+    return route_of(
+        serves=created.spec.serving.mode is not ServingMode.NONE,
+        trains=served is None,
+        stages=served is None or served.records is None,
+    )
 
 
 def known(value: T | None) -> T:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vlm_runner.core.phases import TRANSITIONS, WITHOUT_SERVING, Phase
+from vlm_runner.core.phases import Phase, Route
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
-
-SERVING_PHASES = frozenset({Phase.REQUESTING, Phase.WARMING, Phase.TESTING, Phase.RELEASING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +25,18 @@ class PhaseSpan:
         return max(0.0, ((self.until or now) - self.since).total_seconds())
 
 
-def phase_spans(events: Iterable[tuple[str, datetime]], *, serves: bool) -> list[PhaseSpan]:
+def phase_spans(events: Iterable[tuple[str, datetime]], route: Route) -> list[PhaseSpan]:
     """
     Each phase that the run was in; DONE is none of them.
 
-    `events` are kind and time of each event of the history; `serves` is false for `serving.mode = "none"`.
+    `events` are kind and time of each event of the history.
 
     Raises:
         KeyError: the history is impossible.
     """
-    table = TRANSITIONS if serves else WITHOUT_SERVING
     begun: list[tuple[Phase, datetime]] = []
     for kind, at in events:
-        phase = table[begun[-1][0], kind] if begun else Phase.STAGING
+        phase = route.table[begun[-1][0], kind] if begun else route.first
         if not begun or begun[-1][0] is not phase:
             begun.append((phase, at))
     if not begun:
@@ -50,11 +47,6 @@ def phase_spans(events: Iterable[tuple[str, datetime]], *, serves: bool) -> list
         for (phase, since), until in zip(begun, ends, strict=True)
         if phase is not Phase.DONE
     ]
-
-
-def phases_of(*, serves: bool) -> list[Phase]:
-    """Those that a run goes through if all is well, in their order."""
-    return [phase for phase in Phase if phase is not Phase.DONE and (serves or phase not in SERVING_PHASES)]
 
 
 def spelled(seconds: float, *, precise: bool = False) -> str:

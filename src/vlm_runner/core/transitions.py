@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from vlm_runner.core.events import Facts, Value
-from vlm_runner.core.phases import TRANSITIONS, WITHOUT_SERVING, Table
 from vlm_runner.core.run import Run
-from vlm_runner.spec import ServingMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,12 +35,8 @@ class IllegalTransition(ValueError):
     """An event that cannot happen in this phase: a bug, or a checkpoint that was edited by hand."""
 
 
-def table_of(run: Run) -> Table:
-    return WITHOUT_SERVING if run.spec.serving.mode is ServingMode.NONE else TRANSITIONS
-
-
 def accepts(run: Run, event: Event) -> bool:
-    return (run.phase, event.kind) in table_of(run)
+    return (run.phase, event.kind) in run.route.table
 
 
 def evolve(run: Run, entry: Entry) -> Run:
@@ -53,7 +47,7 @@ def evolve(run: Run, entry: Entry) -> Run:
         IllegalTransition: the table has no such row, or the sequence has a gap.
     """
     event = entry.event
-    phase = table_of(run).get((run.phase, event.kind))
+    phase = run.route.table.get((run.phase, event.kind))
     if phase is None:
         raise IllegalTransition(f"run {run.run_id}: '{event.kind}' cannot happen in phase '{run.phase}'")
     if entry.sequence != run.sequence + 1:

@@ -159,6 +159,33 @@ def _estimate(
     )
 
 
+def estimate_serving(spec: RunSpec, profile: ModelProfile, seconds: float | None) -> Cost:
+    """
+    What it costs to serve a model that exists, for `seconds` once the test rows are answered (None: until
+    somebody ends it). Its storage is not counted: it is paid whether it is served or not.
+    """
+    spec = settled(spec, profile)
+    rents = spec.serving.mode is ServingMode.PROVISIONED
+    used = [name for name in _used(spec) if name not in {"training_per_million_tokens", "storage_per_month"}]
+    sources = [profile.prices.source_of(name) for name in used if getattr(profile.prices, name) is not None]
+    # Where max_cost is given, that is what ends it.
+    limited = seconds is not None or spec.budget.max_cost is not None
+    return Cost(
+        tokens=0,
+        epochs=0,
+        training=Decimal(0),
+        per_hour=profile.throughput_price(spec.serving.model_units) if rents else Decimal(0),
+        rents=rents,
+        hours=_hours(spec) + Decimal(str(seconds or 0.0)) / 3600 if rents else Decimal(0),
+        calls=_calls(spec, profile, [], rows=spec.test.rows),
+        storage_per_month=Decimal(0),
+        kept_hours=Decimal(0) if limited else None,
+        unknown=tuple(name for name in used if getattr(profile.prices, name) is None),
+        about=tuple(name for name in used if profile.prices.source_of(name).about),
+        prices_from="; ".join(dict.fromkeys(f"{each.source}, {each.date}" for each in sources)),
+    )
+
+
 def _used(spec: RunSpec) -> list[str]:
     """The prices, by their names in the catalogue, on which the run's bill rests."""
     mode, asks = spec.serving.mode, spec.test.rows > 0 and spec.serving.mode is not ServingMode.NONE

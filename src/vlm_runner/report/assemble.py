@@ -95,7 +95,6 @@ def _cost(of: Callable[[int, int], Decimal | None] | None) -> Callable[[int, int
 
 def phases(run: Run, history: Sequence[Entry], now: datetime) -> list[PhaseJson]:
     """Each phase that the run was in, from when to when, in seconds."""
-    serves = run.spec.serving.mode is not ServingMode.NONE
     return [
         {
             "phase": span.phase.value,
@@ -104,7 +103,7 @@ def phases(run: Run, history: Sequence[Entry], now: datetime) -> list[PhaseJson]
             "seconds": round(span.seconds(now), 3),
             "open": span.until is None,
         }
-        for span in phase_spans(((entry.event.kind, entry.at) for entry in history), serves=serves)
+        for span in phase_spans(((entry.event.kind, entry.at) for entry in history), run.route)
     ]
 
 

@@ -48,9 +48,10 @@ async def read_questions(run: Run, objects: Objects) -> tuple[list[Question], bo
     """
     if run.records is None:
         raise ValueError("no records were written")
-    held_out = run.records.validation_uri is not None
+    apart, served = run.records.validation_uri is not None, run.created.serves
     uri = run.records.validation_uri or run.records.train_uri
-    records = run.records.validation_records if held_out else run.records.train_records
+    records = run.records.validation_records if apart else run.records.train_records
+    held_out = apart or (served is not None and served.held_out)
     wanted = set(evenly_spread(run.spec.test.rows, records))
     questions: list[Question] = []
     if not wanted:

@@ -1,10 +1,13 @@
-"""REQUESTING and WARMING: create what bills by the hour at most once, and wait until it can be called."""
+"""
+REQUESTING, WARMING and SERVING: create what bills by the hour at most once, wait until it can be called, and
+watch over it.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vlm_runner.core.decide import AwaitEndpoint, IntendServing, RequestServing, RunTests
+from vlm_runner.core.decide import AwaitEndpoint, IntendServing, RequestServing, RunTests, Serve
 from vlm_runner.core.events import EndpointFailed, EndpointReady, ServingIntended, ServingRequested
 from vlm_runner.core.intents import intend_serving
 from vlm_runner.core.names import TAG_UID
@@ -129,7 +132,28 @@ async def _until_ready(command: AwaitEndpoint, ports: Ports) -> EndpointReady | 
     raise AssertionError("poll never ends")
 
 
-def _gone(command: AwaitEndpoint, ports: Ports) -> str:
+@performs(Serve)
+async def serve(command: Serve, ports: Ports) -> EndpointFailed:
+    """
+    Watch the endpoint for as long as it is served. Its end is the driver's to find, and interrupts this.
+
+    Returns only where the endpoint ended of itself.
+    """
+    began, unseen = ports.clock.elapsed(), Unseen()
+
+    async def look() -> Endpoint | None:
+        return await ports.aws.bedrock.find_endpoint(command.mode, command.arn)
+
+    async for endpoint in poll(ports, "watching the endpoint", look):
+        unseen = Unseen() if endpoint is not None else unseen.another(ports.clock.elapsed())
+        if endpoint is None and counts_as_gone(unseen, began, ports):
+            return EndpointFailed(reason=_gone(command, ports))
+        if endpoint is not None and endpoint.status == "Failed":
+            return EndpointFailed(reason=_failure(endpoint, command.mode))
+    raise AssertionError("poll never ends")
+
+
+def _gone(command: AwaitEndpoint | Serve, ports: Ports) -> str:
     due = command.deleted_at
     by = "its dead man's switch" if due is not None and ports.clock.now() >= due else "someone else"
     return f"{command.arn} was deleted by {by}."

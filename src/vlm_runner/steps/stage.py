@@ -68,8 +68,9 @@ async def write_all_records(run: Run, ports: Ports) -> RecordsWritten:
     if (rows := run.dataset.validation_rows) is not None:
         subset = validation_subset(run)
         uri, records = await write_records(objects, place_of(run, subset, ports), subset, rows)
-    # Bedrock counts them too, but says so only after the job has started.
-    preflight.refuse(preflight.count_problems(profile, train_records, records))
+    # Bedrock counts what it trains on too, but says so only after the job has started.
+    if run.created.serves is None:
+        preflight.refuse(preflight.count_problems(profile, train_records, records))
     return RecordsWritten(
         train_uri=train_uri,
         train_records=train_records,

@@ -12,6 +12,7 @@ from vlm_runner.aws.ports import Caller, ListedPrice
 from vlm_runner.checkpoint.document import from_bytes
 from vlm_runner.checkpoint.s3 import S3Store
 from vlm_runner.checkpoint.timing import LeaseSettings
+from vlm_runner.core.names import default_serving_id
 from vlm_runner.core.transitions import fold
 from vlm_runner.runner import Runner
 from vlm_runner.settings import PollSettings, Settings, UploadSettings
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from vlm_runner.core.events import Entry
     from vlm_runner.core.run import Phase, Run
     from vlm_runner.core.signals import Signal
+    from vlm_runner.runner import RunHandle
+    from vlm_runner.steps.prepare_serving import ServeOptions
 
 T = TypeVar("T")
 
@@ -134,6 +137,7 @@ class World:
         self.bedrock = self.aws.bedrock
         self.spec = tiny_spec(**sections)
         self.run_id = "cats"
+        self._serving: ServeOptions | None = None
         self.saved: list[Checkpoint] = []
         self.told: list[Entry] = []
         self.signals: list[Signal] = []
@@ -171,11 +175,25 @@ class World:
         ) as runner:
             yield runner
 
+    async def serve_again(self, options: ServeOptions) -> None:
+        """Finish the run undisturbed; from here on, `live` serves its model by a run of its own."""
+        await self.live()
+        self._serving, self.run_id = options, default_serving_id(self.run_id)
+        self.saved.clear()
+        self.told.clear()
+
+    async def _begin(self, runner: Runner, until: Phase | None) -> RunHandle:
+        if self._serving is None:
+            return await runner.start(self.spec, run_id=self.run_id, until=until)
+        return await runner.serve(
+            self.run_id.removesuffix("-serve"), self._serving, serving_id=self.run_id
+        )
+
     async def live(self, process: Process | None = None, *, until: Phase | None = None) -> Run:
         """Start the run or go on with it, as one process does, and return what came of it."""
         process = process or Process()
         async with self.runner(process) as runner:
-            handle = await runner.start(self.spec, run_id=self.run_id, until=until)
+            handle = await self._begin(runner, until)
             process.stop = handle.stop
             try:
                 return await handle.result()
@@ -207,6 +225,7 @@ class World:
         """
         last = await self.outcome()
         self.aws.scheduler.settle()
+        # In a run that serves, the job is the one of the run that trained.
         found = [] if last.run.done else [f"not done, but {last.run.phase}"]
         if self.bedrock.jobs_created > 1:
             found.append(f"{self.bedrock.jobs_created} jobs")

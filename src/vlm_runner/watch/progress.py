@@ -34,6 +34,7 @@ WAITS = {
     Phase.REQUESTING: "creating the endpoint",
     Phase.WARMING: "waiting for the endpoint",
     Phase.TESTING: "asking the model",
+    Phase.SERVING: "serving the model",
     Phase.RELEASING: "releasing what bills",
     Phase.REPORTING: "writing the report",
 }
