@@ -14,6 +14,8 @@ WHAT = {
     "start-detach": "`start --detach --json`",
     "resume": "`resume --json`",
     "cancel": "`cancel --json`",
+    "serve": "`serve --json`: of the run that serves",
+    "serve-detach": "`serve --detach --json`",
     "status": "`status --json`",
     "list": "`list --json`",
     "events": "one line of `events`",

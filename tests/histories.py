@@ -147,7 +147,7 @@ HAPPY = (
 )
 
 
-HAPPY_SERVING = (*HAPPY[5:9], "serving_ended", *HAPPY[9:])
+HAPPY_SERVING = (*HAPPY[6:10], "serving_ended", *HAPPY[10:])
 """Of a run that serves an earlier run's model."""
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from vlm_runner.runner import RunHandle, Runner
     from vlm_runner.settings import Settings
     from vlm_runner.spec import RunSpec
+    from vlm_runner.steps.prepare_serving import ServeOptions
 
 _HOMES = {
     "Aws": "aws.ports",
@@ -56,6 +57,7 @@ _HOMES = {
     "RunSpec": "spec",
     "RunTaken": "errors",
     "Runner": "runner",
+    "ServeOptions": "steps.prepare_serving",
     "Settings": "settings",
     "Signal": "core.signals",
     "Stopped": "errors",
@@ -84,6 +86,7 @@ __all__ = [
     "RunSpec",
     "RunTaken",
     "Runner",
+    "ServeOptions",
     "Settings",
     "Signal",
     "Stopped",

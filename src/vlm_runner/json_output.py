@@ -102,6 +102,8 @@ class RunJson(TypedDict):
     created_at: str
     updated_at: str
     base_model: str
+    serves: str | None
+    """The run whose model it serves; null: it trains its own."""
     dataset: DatasetJson
     images: StagedJson | None
     records: RecordsJson | None
@@ -555,6 +557,8 @@ OUTPUTS: Final[dict[str, Any]] = {
     "start-detach": DetachedRunJson,
     "resume": RunResultJson,
     "cancel": RunResultJson,
+    "serve": RunResultJson,
+    "serve-detach": DetachedRunJson,
     "status": RunStatusJson,
     "list": list[RunRowJson],
     "events": Entry,

@@ -380,7 +380,7 @@ class Runner:
         return prepared if there is None else _same_serving(there, prepared)
 
     async def _serving_of(self, source: str, chosen: str | None) -> tuple[str, Run | None]:
-        """The id of the run that serves, and that run if it is there: unless an id is chosen, one not done."""
+        """The id of the run that serves, and that run if it is there; without `chosen` it is not done."""
         if chosen is not None:
             return checked_run_id(chosen), await self._existing(chosen)
         name, number = default_serving_id(source), 1
@@ -535,6 +535,10 @@ class Runner:
         """Signal it to the watchers, for every run that is driven here."""
         for run_id in self._handles:
             self._bus.signal(run_id, Trouble(doing=doing, message=message))
+
+    async def exists(self, run_id: str) -> bool:
+        """Whether the store has a run of this id."""
+        return await self._existing(checked_run_id(run_id)) is not None
 
     async def _existing(self, run_id: str) -> Run | None:
         try:

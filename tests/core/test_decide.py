@@ -165,9 +165,7 @@ def test_a_requested_cancel_comes_before_the_next_command_and_is_recorded_once(p
 def test_what_is_served_is_ended_by_a_cancel_by_time_or_by_money_and_each_is_a_good_end() -> None:
     budget = BudgetFacts(max_cost=10.0, training=0.0, calls=0.0, per_hour=10.0, rent_seconds=1800.0)
     run = at(Phase.SERVING)
-    limited = next(
-        run for run, _ in happy_runs(serves=SERVED, budget=budget) if run.phase is Phase.SERVING
-    )
+    limited = next(run for run, _ in happy_runs(serves=SERVED, budget=budget) if run.phase is Phase.SERVING)
     hour = run.updated_at + timedelta(hours=1)
 
     assert due(run, now=hour - timedelta(seconds=1), cancel_reason=None) is None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import random
+
 import pytest
 
 from vlm_runner.testing import Fault
 
-from .points import points, run_disturbed, trace_of
+from .points import MUTATING, points, run_disturbed, trace_of
 
 STORES = pytest.mark.parametrize("store", ["local", "s3"])
 
@@ -26,6 +29,37 @@ def test_survives_a_cancel_at_any_point_of_the_happy_path(store: str) -> None:
     wrong = [run_disturbed("happy", store, [{}], cancel_at=point) for point in range(len(trace))]
 
     assert [text for text in wrong if text] == []
+
+
+def test_serving_again_survives_a_crash_after_any_change() -> None:
+    """All its points with all faults, and cancels: `make crash`."""
+    trace = trace_of("served again", "memory")
+    changed = [point for point, call in enumerate(trace) if call.rpartition(".")[2] in MUTATING]
+    # While it waits, its lease is renewed again and again, and nothing else changes.
+    waiting = {two for one, two in itertools.pairwise(changed) if trace[one] == trace[two] == "store.write"}
+    wrong = [
+        run_disturbed("served again", "memory", [{point: Fault.CRASH_AFTER}])
+        for point in changed
+        if point not in waiting or point in changed[-8:]
+    ]
+
+    assert [text for text in wrong if text] == []
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault.LATE, Fault.DELAYED, Fault.FREEZE_CRASH], ids=lambda fault: fault.value
+)
+def test_a_second_endpoint_is_created_once_whatever_becomes_of_its_create(fault: Fault) -> None:
+    point = trace_of("served again", "memory").index("bedrock.create_endpoint")
+
+    assert run_disturbed("served again", "memory", [{point: fault}]) == ""
+
+
+def test_serving_again_killed_at_random_twenty_times_rents_one_endpoint() -> None:
+    chance = random.Random(17)
+    kills = [{chance.randrange(25): Fault.CRASH_AFTER} for _ in range(20)]
+
+    assert run_disturbed("served again", "memory", kills) == ""
 
 
 @STORES

@@ -22,21 +22,16 @@ ROTATED = 6
 
 
 @pytest.mark.parametrize(
-    ("on_demand", "command", "other"),
-    [
-        (True, "create-custom-model-deployment", "create-provisioned-model-throughput"),
-        (False, "create-provisioned-model-throughput", "create-custom-model-deployment"),
-    ],
+    ("on_demand", "why"), [(True, "costs nothing while it is not called"), (False, "bills by the hour")]
 )
-def test_serving_again_is_done_in_the_way_the_model_allows(on_demand: bool, command: str, other: str) -> None:
+def test_how_to_serve_the_model_again_is_said_with_what_it_costs(on_demand: bool, why: str) -> None:
     serving = NOVA.serving.model_copy(update={"on_demand": on_demand})
 
-    commands = " ".join(
-        item["command"] for item in remains(fold(history()), NOVA.model_copy(update={"serving": serving}))
-    )
+    found = remains(fold(history()), NOVA.model_copy(update={"serving": serving}))
+    again = next(item for item in found if item["what"] == "Serving the model again")
 
-    assert command in commands
-    assert other not in commands
+    assert again["command"] == f"vlm-runner serve {fold(history()).run_id}"
+    assert why in again["why"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from vlm_runner.aws.ports import CustomModel, Endpoint, FoundationModel, Job
@@ -62,12 +63,17 @@ class BedrockControl:
             answer = await self._reader.call("GetCustomModel", modelIdentifier=name_or_arn)
         except NotFound:
             return None
-        # Models from before there were states have none, and can be used.
-        return CustomModel(
-            answer.arn("modelArn"),
-            answer.optional_name("modelStatus") or "Active",
-            answer.message("failureMessage"),
-        )
+        return _model(answer)
+
+    async def list_models(self) -> AsyncIterator[CustomModel]:
+        # Imported and shared models are in the list too, unless only one's own are asked for.
+        async for page in self._reader.pages("ListCustomModels", isOwned=True):
+            for item in page.parts("modelSummaries"):
+                yield _model(item)
+
+    async def delete_model(self, name_or_arn: str) -> None:
+        with suppress(NotFound):
+            await self._reader.call("DeleteCustomModel", modelIdentifier=name_or_arn)
 
     async def find_endpoint(self, mode: ServingMode, name_or_arn: str) -> Endpoint | None:
         try:
@@ -145,6 +151,17 @@ def _job(answer: AwsAnswer) -> Job:
         details={part: status for part, status in states.items() if status is not None},
         training_loss=answer.optional_part("trainingMetrics").optional_number("trainingLoss"),
         validation_loss=validated[0].optional_number("validationLoss") if validated else None,
+    )
+
+
+def _model(answer: AwsAnswer) -> CustomModel:
+    return CustomModel(
+        arn=answer.arn("modelArn"),
+        # Models from before there were states have none, and can be used.
+        status=answer.optional_name("modelStatus") or "Active",
+        failure=answer.message("failureMessage"),
+        name=answer.name("modelName"),
+        created_at=answer.optional_moment("creationTime"),
     )
 
 

@@ -131,7 +131,9 @@ class Job:
 class CustomModel:
     arn: str
     status: str
-    failure: str | None
+    failure: str | None = None
+    name: str = ""
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,17 @@ class Bedrock(Protocol):
         """A job that has already ended is not an error."""
 
     async def find_model(self, name_or_arn: str) -> CustomModel | None: ...
+
+    def list_models(self) -> AsyncIterator[CustomModel]:
+        """Those of this account and region."""
+
+    async def delete_model(self, name_or_arn: str) -> None:
+        """
+        One that is already gone is not an error.
+
+        Raises:
+            Conflict: something serves it.
+        """
 
     async def find_endpoint(self, mode: ServingMode, name_or_arn: str) -> Endpoint | None: ...
 

@@ -32,6 +32,7 @@ _SECTIONS: Final = {
         ("resume", "start:resume", "Continue RUN from where it is, on any machine with its checkpoint."),
         ("cancel", "start:cancel", "Stop what RUN pays for, delete it, and report."),
     ),
+    "Use": (("serve", "serve:serve", "Serve the model of a finished RUN again. Nothing is trained."),),
     "Watch": (
         ("status", "status:status", "Show the state of RUN."),
         (

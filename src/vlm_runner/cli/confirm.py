@@ -77,7 +77,7 @@ async def confirm(
         _refuse(plan, consent, terminal=terminal)
     _refuse_bad(checks, consent)
     runs = "it" if len(plans) == 1 else f"these {len(plans)} runs"
-    if terminal and not consent.yes and not await _confirmed(f"Start {runs}?"):
+    if terminal and not consent.yes and not await confirmed(f"Start {runs}?"):
         raise UsageError("Nothing was started.")
     return [plan.created for plan in plans if plan.created is not None]
 
@@ -135,7 +135,7 @@ def _again(consent: Consent) -> str:
     return f"vlm-runner {'sweep' if consent.labels else 'start'} {consent.spec_file}"
 
 
-async def _confirmed(question: str) -> bool:
+async def confirmed(question: str) -> bool:
     """
     Whether the person at the terminal says yes; anything else is no.
 

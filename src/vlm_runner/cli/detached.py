@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +11,17 @@ from typing import TYPE_CHECKING
 import anyio
 
 from vlm_runner.checkpoint import lease
+from vlm_runner.cli import console
 from vlm_runner.cli.exit_codes import exit_code
 from vlm_runner.errors import VlmRunnerError
 from vlm_runner.paths import default_checkpoint_folder
 from vlm_runner.stores import opened_store
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vlm_runner.cli.options import Where
+    from vlm_runner.json_output import DetachedRunJson
     from vlm_runner.settings import Settings
 
 CLAIM_SECONDS = 60.0
@@ -56,6 +62,35 @@ def begin_detached(settings: Settings, run_id: str, words: list[str]) -> tuple[i
         last = said.read().decode(errors="replace").strip().splitlines()[-SHOWN_LINES:]
     reason = "\n".join(["", *last]) if last else ""
     return process.returncode, f"The process that was to drive run {run_id} ended.{reason}", log
+
+
+def say_detached(
+    settings: Settings,
+    run_id: str,
+    where: Where,
+    words: Sequence[str],
+    *,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """`begin_detached`, with the flags of this command too; print what came of it, and return its code."""
+    flags = where.repeated(settings)
+    spoken = [*(["--quiet"] if quiet else []), *(["--verbose"] if verbose else [])]
+    code, said, log = begin_detached(settings, run_id, [*flags, *spoken, *words])
+    console.say(said)
+    if code == 0:
+        reach = shlex.join(flags)
+        console.say(
+            f"Check progress: {f'vlm-runner status {run_id} {reach}'.rstrip()}    "
+            f"or: {f'vlm-runner events {run_id} -f {reach}'.rstrip()}"
+        )
+    if as_json:
+        shown: DetachedRunJson = {"run_id": run_id, "log": str(log)}
+        console.result_json(shown)
+    else:
+        console.result(run_id)
+    return code
 
 
 async def _claimed(settings: Settings, run_id: str, process: subprocess.Popen[bytes]) -> bool | None:

@@ -24,6 +24,7 @@ from vlm_runner.cli.exit_codes import NOT_FINISHED, STOPPED, halted_exit_code, r
 from vlm_runner.cli.exit_message import write_exit_message
 from vlm_runner.cli.run_text import Reach, already_over, call_lines, end_lines
 from vlm_runner.cli.run_view import RunView
+from vlm_runner.core.run import Phase
 from vlm_runner.errors import ConfigurationError, Stopped, Unrecorded
 from vlm_runner.prices import priced_catalogue
 from vlm_runner.report.summary import summary
@@ -182,11 +183,21 @@ class _SignalHandler:
                     interrupts += number == signal.SIGINT
                     if interrupts > 1:
                         _leave_at_once(self.handle, self._settings, self._flags)
+                    if number == signal.SIGINT and (serving := self._serving()) is not None:
+                        # Whoever serves for as long as they watch means to end it, not to leave it billing.
+                        console.say("Ending the serving: deleting the endpoint. Ctrl-C again leaves at once.")
+                        group.start_soon(serving.cancel, "Interrupted.")
+                        continue
                     console.say("Stopping: effects in flight are recorded, and remote work continues.")
                     self.beginning.cancel()
                     if self.handle is not None:
                         self.handle.stop()
                     group.start_soon(self._lose_patience)
+
+    def _serving(self) -> RunHandle | None:
+        """The run, if all that it does is to serve."""
+        run = self.handle.run if self.handle is not None else None
+        return self.handle if run is not None and run.phase is Phase.SERVING else None
 
     async def _lose_patience(self) -> None:
         """A download in a thread cannot be given up; it pays nothing, and need not be waited for."""

@@ -91,7 +91,7 @@ async def load_reports(settings: Settings, run_ids: Sequence[str]) -> list[RunRe
 async def _report(settings: Settings, checkpoint: Checkpoint) -> RunReport:
     run = checkpoint.run
     material = ReportInputs()
-    if run.images is not None:
+    if run.records is not None:
         try:
             async with AwsSession(
                 region=run.region,

@@ -12,7 +12,7 @@ import click
 
 from vlm_runner.cli import console
 from vlm_runner.cli.confirm import Consent, confirm
-from vlm_runner.cli.detached import begin_detached
+from vlm_runner.cli.detached import say_detached
 from vlm_runner.cli.foreground import drive_to_end
 from vlm_runner.cli.options import (
     Where,
@@ -33,7 +33,6 @@ from vlm_runner.spec import RunSpec
 
 if TYPE_CHECKING:
     from vlm_runner.core.run import Run
-    from vlm_runner.json_output import DetachedRunJson
     from vlm_runner.runner import RunHandle
     from vlm_runner.settings import Settings
 
@@ -199,22 +198,7 @@ def start_detached(
         async with Runner.open(settings) as runner:
             return await create(runner, settings, spec, run_id, consent)
 
-    name = anyio.run(begin)
-    flags = where.repeated(settings)
-    words = [*flags, *(["--verify"] if settings.upload.verify else [])]
-    words += [*(["--quiet"] if quiet else []), *(["--verbose"] if verbose else [])]
+    words = ["--verify"] if settings.upload.verify else []
     words += ["--timeout", f"{timeout:g}s"] if timeout is not None else []
-    code, said, log = begin_detached(settings, name, words)
-    console.say(said)
-    if code == 0:
-        reach = shlex.join(flags)
-        console.say(
-            f"Check progress: {f'vlm-runner status {name} {reach}'.rstrip()}    "
-            f"or: {f'vlm-runner events {name} -f {reach}'.rstrip()}"
-        )
-    if as_json:
-        shown: DetachedRunJson = {"run_id": name, "log": str(log)}
-        console.result_json(shown)
-    else:
-        console.result(name)
-    return code
+    name = anyio.run(begin)
+    return say_detached(settings, name, where, words, as_json=as_json, quiet=quiet, verbose=verbose)

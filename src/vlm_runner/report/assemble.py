@@ -127,7 +127,7 @@ def remains(run: Run, profile: ModelProfile | None) -> list[RemainsJson]:
         }
         for item in may_bill(run)
     ]
-    if run.model is not None:
+    if run.model is not None and run.created.serves is None:
         arn = run.model.model_arn
         price = profile.storage_price() if profile is not None else None
         cost = f"${price} a month" if price is not None else "by the month, the price is not in the catalogue"
@@ -140,8 +140,9 @@ def remains(run: Run, profile: ModelProfile | None) -> list[RemainsJson]:
                 ),
             }
         )
-        found.append(_serve(run, profile, arn))
-    if run.images is not None:
+    if run.model is not None:
+        found.append(_serve(run, profile))
+    if run.records is not None:
         folder = f"s3://{run.bucket}/{run_prefix(run.spec.storage.prefix, run.run_id)}"
         found.append(
             {
@@ -158,18 +159,12 @@ def _aws(*words: str) -> str:
     return shlex.join(["aws", *words])
 
 
-def _serve(run: Run, profile: ModelProfile | None, arn: str) -> RemainsJson:
-    region = ("--region", run.region)
-    if profile is not None and profile.serving.on_demand:
-        create = ("bedrock", "create-custom-model-deployment", "--model-deployment-name", "NAME")
-        return {
-            "what": "Serving the model again, by the token",
-            "why": "A deployment costs nothing while it is not called",
-            "command": _aws(*create, "--model-arn", arn, *region),
-        }
-    create = ("bedrock", "create-provisioned-model-throughput", "--provisioned-model-name", "NAME")
+def _serve(run: Run, profile: ModelProfile | None) -> RemainsJson:
+    on_demand = profile is not None and profile.serving.on_demand
     return {
         "what": "Serving the model again",
-        "why": "A provisioned throughput bills by the hour until it is deleted",
-        "command": _aws(*create, "--model-units", "1", "--model-id", arn, *region),
+        "why": "A deployment costs nothing while it is not called"
+        if on_demand
+        else "A provisioned throughput bills by the hour until it is deleted",
+        "command": shlex.join(["vlm-runner", "serve", run.run_id]),
     }

@@ -38,7 +38,9 @@ def money(
         "known_usd": round(sum(known), 4),
         "complete": len(known) == len(lines),
         "per_hour_usd": hourly(run, profile),
-        "storage_per_month_usd": _float(profile.storage_price()) if profile and run.model else None,
+        "storage_per_month_usd": _float(profile.storage_price())
+        if profile and run.model and run.created.serves is None
+        else None,
         "prices_from": source,
         "planned_usd": None if planned is None else planned.expected,
         "planned_at_most_usd": None if planned is None else planned.worst,

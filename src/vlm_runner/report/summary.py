@@ -28,6 +28,7 @@ def summary(run: Run, history: Sequence[Entry] = ()) -> RunJson:
         "created_at": run.created_at.isoformat(),
         "updated_at": run.updated_at.isoformat(),
         "base_model": run.spec.model.base,
+        "serves": run.created.serves.run_id if run.created.serves is not None else None,
         "dataset": _dumped(run.dataset),
         "images": _dumped(run.images),
         "records": _dumped(run.records),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from anyio import to_thread
@@ -112,6 +112,25 @@ async def prepare_serving(
             "serves": served,
         }
     )
+
+
+def asked_beside(run: Run, other: Run, options: ServeOptions) -> ServeOptions:
+    """
+    How the model of `other` is asked what that of `run` is asked with `options`.
+
+    Raises:
+        UsageError: their own rows differ, and no split is named.
+    """
+    own, theirs = run.spec.dataset, other.spec.dataset
+    if not options.stages:
+        if own != theirs or run.dataset.fingerprint != other.dataset.fingerprint:
+            raise UsageError(
+                f"Runs {run.run_id} and {other.run_id} held out different rows.",
+                hint="Name the rows that both are asked about: --split NAME",
+            )
+        return options
+    source = options.dataset or (own.source if own.source != theirs.source else None)
+    return replace(options, dataset=source, split=options.split or own.split)
 
 
 def trained_model(run: Run) -> str:

@@ -17,7 +17,7 @@ from anyio.lowlevel import checkpoint
 
 from vlm_runner.aws.fence import check_fence
 from vlm_runner.aws.ports import CustomModel, Endpoint, FoundationModel, Job, RuntimeReply
-from vlm_runner.errors import AwsRefused, ModelNotReady, NotFound, QuotaExceeded
+from vlm_runner.errors import AwsRefused, Conflict, ModelNotReady, NotFound, QuotaExceeded
 from vlm_runner.spec import ServingMode
 from vlm_runner.testing.clock import EPOCH
 
@@ -76,6 +76,7 @@ class FakeBedrock:
         self.losses: tuple[float | None, float | None] = (0.5, 0.6)
         self.odd_status: str | None = None
         """Told instead of InProgress and Creating: a word that no version knows."""
+        self.models_deleted: set[str] = set()
         self.stale: list[tuple[float, float]] = []
         """Periods, on the loop's clock, in which reads are stale: they find nothing."""
         self.ledger: list[Paid] = []
@@ -186,6 +187,22 @@ class FakeBedrock:
         await self._count("find_model")
         return self._model(name_or_arn)
 
+    async def list_models(self) -> AsyncIterator[CustomModel]:
+        await self._count("list_models")
+        for job in list(self._jobs.values()):
+            found = self._model(self._model_arn(job))
+            if found is not None:
+                yield found
+
+    async def delete_model(self, name_or_arn: str) -> None:
+        await self._count("delete_model")
+        served = {
+            str(one.request.get("modelId", one.request.get("modelArn"))) for one in self._endpoints.values()
+        }
+        if name_or_arn in served:
+            raise Conflict("The model is being served.", code="ConflictException")
+        self.models_deleted.add(name_or_arn)
+
     async def find_endpoint(self, mode: ServingMode, name_or_arn: str) -> Endpoint | None:  # noqa: ARG002
         await self._count("find_endpoint")
         found = _named(self._endpoints, name_or_arn)
@@ -274,9 +291,13 @@ class FakeBedrock:
 
     def _model(self, arn: str) -> CustomModel | None:
         for job in self._jobs.values():
+            if arn in self.models_deleted:
+                return None
             if self._model_arn(job) == arn and self._job_status(job) == "Completed":
                 ready = self._now() >= job.created + self.training_takes + self.model_takes
-                return CustomModel(arn, "Active" if ready else "Creating", None)
+                status = "Active" if ready else "Creating"
+                name = str(job.request["customModelName"])
+                return CustomModel(arn, status, None, name, EPOCH + timedelta(seconds=job.created))
         return None
 
     def _endpoint_status(self, one: _Endpoint) -> str:

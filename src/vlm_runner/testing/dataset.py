@@ -57,7 +57,7 @@ class TinyDataset:
         self.rows, self.fingerprint, self.shade = rows, fingerprint, shade
 
     def __call__(self, spec: Any, revision: str | None) -> Any:  # noqa: ARG002
-        train = TinySubset("train", self.rows, self.fingerprint, shade=self.shade)
+        train = TinySubset(spec.dataset.train_name, self.rows, self.fingerprint, shade=self.shade)
         return _Opened(train, None, None, self.fingerprint)
 
 

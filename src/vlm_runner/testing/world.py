@@ -185,9 +185,7 @@ class World:
     async def _begin(self, runner: Runner, until: Phase | None) -> RunHandle:
         if self._serving is None:
             return await runner.start(self.spec, run_id=self.run_id, until=until)
-        return await runner.serve(
-            self.run_id.removesuffix("-serve"), self._serving, serving_id=self.run_id
-        )
+        return await runner.serve(self.run_id.removesuffix("-serve"), self._serving, serving_id=self.run_id)
 
     async def live(self, process: Process | None = None, *, until: Phase | None = None) -> Run:
         """Start the run or go on with it, as one process does, and return what came of it."""

@@ -1,0 +1,212 @@
+"""serve: the model of a finished run, served again and asked more rows."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import click
+
+from vlm_runner.cli import console
+from vlm_runner.cli.confirm import confirmed
+from vlm_runner.cli.detached import say_detached
+from vlm_runner.cli.foreground import drive_to_end
+from vlm_runner.cli.options import Where, json_option, run_argument, verbosity_options, where_options
+from vlm_runner.cli.report import load_reports, save
+from vlm_runner.cli.resolve import duration, settings_for
+from vlm_runner.cli.start import split_flags
+from vlm_runner.core.timeline import spelled
+from vlm_runner.describe import MODES
+from vlm_runner.errors import UsageError
+from vlm_runner.plan.cost import estimate_serving, money
+from vlm_runner.report.render import page
+from vlm_runner.runner import Runner
+from vlm_runner.spec import ServingMode
+from vlm_runner.steps.prepare_serving import ServeOptions, asked_beside
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vlm_runner.core.events import RunCreated
+    from vlm_runner.models import Catalogue
+    from vlm_runner.runner import RunHandle
+    from vlm_runner.settings import Settings
+
+MODE_NAMES = [mode.value for mode in ServingMode if mode is not ServingMode.NONE]
+
+
+@click.command()
+@run_argument()
+@click.option("--for", "seconds", metavar="TIME", callback=duration, help="Serve it so long, e.g. 2h.")
+@click.option("--rows", metavar="N", type=click.IntRange(min=1), help="Ask it about N rows, and report.")
+@click.option("--split", metavar="NAME", help="Of the rows to ask about; they are uploaded first.")
+@click.option("--dataset", metavar="SOURCE", help="Ask about rows of another dataset of the same columns.")
+@click.option("--compare-with", metavar="RUN", help="Then ask that run's model the same, and compare them.")
+@click.option("--compare-base", is_flag=True, help="Ask the base model the same rows.")
+@click.option(
+    "--mode", type=click.Choice(MODE_NAMES), default="auto", help="Default: on demand if it can be."
+)
+@click.option("--model-units", metavar="N", type=click.IntRange(min=1), default=1, help="Of a throughput.")
+@click.option("--max-cost", metavar="USD", type=click.FloatRange(min=0), help="Release it before that.")
+@click.option("--run-id", "serving_id", metavar="ID", help="Id of the serving run. Default: RUN-serve.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option("-d", "--detach", is_flag=True, help="Serve in the background, and return once it is driven.")
+@json_option
+@verbosity_options
+@where_options
+def serve(
+    run_id: str, *, compare_with: str | None, serving_id: str | None, yes: bool, detach: bool, **flags: Any
+) -> None:
+    """Serve the model of a finished RUN again. Nothing is trained.
+
+    The serving is a run of its own: it can be resumed, deletes its endpoint at its end, and is known to reap.
+    With --rows it asks, reports and ends; else it serves for the time of --for, or until Ctrl-C or
+    `vlm-runner cancel` ends it.
+
+    \b
+    Example:
+        vlm-runner serve cats --for 2h
+        vlm-runner serve cats --rows 50 --split test --compare-with kittens
+    """
+    where, voice = split_flags(flags)
+    options = _options(flags, compares=compare_with is not None)
+    settings = settings_for(where, ask_profile=True)
+    if detach and compare_with is not None:
+        raise UsageError("--compare-with waits for both models, and --detach does not.")
+    if detach:
+        name = anyio.run(partial(_create, settings, run_id, options, serving_id, yes=yes))
+        sys.exit(say_detached(settings, name, where, [], **voice))
+    code = _serve_one(settings, run_id, options, serving_id, yes=yes, where=where, voice=voice)
+    if compare_with is None or code[0] != 0:
+        sys.exit(code[0])
+    other, theirs = anyio.run(_beside, settings, run_id, compare_with, options)
+    second = _serve_one(settings, other, theirs, None, yes=yes, where=where, voice=voice)
+    if second[0] == 0:
+        _compare(settings, (code[1], second[1]))
+    sys.exit(second[0])
+
+
+def _options(flags: dict[str, Any], *, compares: bool) -> ServeOptions:
+    rows, split, dataset, seconds = (flags[name] for name in ("rows", "split", "dataset", "seconds"))
+    asks = compares or any(value is not None for value in (rows, split, dataset))
+    if asks and rows is None:
+        raise UsageError("How many rows is the model to be asked about?", hint="Give --rows 50.")
+    if flags["compare_base"] and not asks:
+        raise UsageError("--compare-base asks rows of the base model.", hint="Give --rows 50.")
+    return ServeOptions(
+        seconds=seconds if seconds is not None else (0.0 if asks else None),
+        rows=rows or 0,
+        split=split,
+        dataset=dataset,
+        compare_base=flags["compare_base"],
+        mode=ServingMode(flags["mode"]),
+        model_units=flags["model_units"],
+        max_cost=flags["max_cost"],
+    )
+
+
+def _serve_one(
+    settings: Settings,
+    run_id: str,
+    options: ServeOptions,
+    serving_id: str | None,
+    *,
+    yes: bool,
+    where: Where,
+    voice: dict[str, Any],
+) -> tuple[int, str]:
+    """The exit code, and the id of the run that served."""
+    name: list[str] = []
+
+    async def begin(runner: Runner) -> RunHandle:
+        name.append(await _created(runner, run_id, options, serving_id, yes=yes))
+        return await runner.resume(name[0])
+
+    code = drive_to_end(settings, begin, where=where, **voice)
+    return code, name[0]
+
+
+async def _create(
+    settings: Settings, run_id: str, options: ServeOptions, serving_id: str | None, *, yes: bool
+) -> str:
+    async with Runner.open(settings) as runner:
+        return await _created(runner, run_id, options, serving_id, yes=yes)
+
+
+async def _created(
+    runner: Runner, run_id: str, options: ServeOptions, serving_id: str | None, *, yes: bool
+) -> str:
+    """The id of the run that serves, which is created, if it does not exist, once a person agrees."""
+    created = await runner.prepare_serving(run_id, options, serving_id=serving_id)
+    if await runner.exists(created.run_id):
+        return created.run_id
+    terminal = sys.stdin.isatty() and sys.stderr.isatty()
+    if not (yes or terminal) and created.budget is None:
+        raise UsageError(
+            "Serving costs money, and there is no terminal to ask for confirmation.",
+            hint="Confirm with: --yes, or give --max-cost.",
+        )
+    console.say("\n".join(offer(created, runner.catalogue)))
+    if terminal and not yes and not await confirmed("Serve it?"):
+        raise UsageError("Nothing was served.")
+    return await runner.create(created)
+
+
+def offer(created: RunCreated, catalogue: Catalogue) -> list[str]:
+    """What will be served, for how long, and what it costs."""
+    spec, served = created.spec, created.serves
+    if served is None:
+        raise ValueError(f"run {created.run_id} serves no earlier run's model")
+    profile = catalogue.find(spec.model.base)
+    cost = estimate_serving(spec, profile, served.seconds)
+    how_long = (
+        "until you end it (Ctrl-C, or vlm-runner cancel)"
+        if served.seconds is None
+        else f"for {spelled(served.seconds)}"
+        if served.seconds
+        else "until its rows are answered"
+    )
+    by = f"by {_a(MODES[spec.serving.mode])} ({created.serving_reason})"
+    lines = [f"Run {created.run_id} serves the model of run {served.run_id} {by} {how_long}."]
+    if spec.test.rows:
+        lines.append(f"It is asked about {spec.test.rows} rows{_of(created)}.")
+    lines.append(price(cost.rents, cost.per_hour, cost.calls) + _limit(created))
+    return lines
+
+
+def price(rents: bool, per_hour: Any, calls: Any) -> str:  # noqa: FBT001 - of a `Cost`
+    """What serving costs, in a sentence."""
+    if rents:
+        return f"Cost: {money(per_hour)} an hour from its creation to its deletion; calls cost nothing more"
+    return f"Cost: by the token, at most {money(calls)} for its rows; nothing while idle"
+
+
+def _limit(created: RunCreated) -> str:
+    return "." if created.budget is None else f"; never more than ${created.budget.max_cost:,.2f}."
+
+
+def _a(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def _of(created: RunCreated) -> str:
+    served = created.serves
+    if served is None or served.records is not None:
+        return ""
+    return f" of {created.spec.dataset.source}, split {created.spec.dataset.split}"
+
+
+async def _beside(
+    settings: Settings, run_id: str, other: str, options: ServeOptions
+) -> tuple[str, ServeOptions]:
+    async with Runner.open(settings) as runner:
+        return other, asked_beside(await runner.get(run_id), await runner.get(other), options)
+
+
+def _compare(settings: Settings, run_ids: Sequence[str]) -> None:
+    path = Path(f"{run_ids[0]}-against-{run_ids[1]}.html")
+    save(page(anyio.run(load_reports, settings, run_ids)), path)
+    console.say(f"The page that compares them is {path.absolute()}")
