@@ -71,6 +71,8 @@ def _price(run: Run, profile: ModelProfile | None) -> str:
 def cost_line(run: Run, history: Sequence[Entry], settings: Settings, now: datetime) -> str:
     """What the run has cost, with its parts, as far as prices are known."""
     cost = money(run, history, known_profile(run, settings), now)
+    if not cost["lines"] and run.serving is not None:
+        return "its calls only, by the token: the report adds them up"
     if not cost["lines"]:
         return "nothing: no job was created, and nothing was rented"
     parts = [

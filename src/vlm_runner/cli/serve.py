@@ -71,8 +71,8 @@ def serve(
         vlm-runner serve cats --for 2h
         vlm-runner serve cats --rows 50 --split test --compare-with kittens
     """
-    where, voice = split_flags(flags)
     options = _options(flags, compares=compare_with is not None)
+    where, voice = split_flags(flags)
     settings = settings_for(where, ask_profile=True)
     if detach and compare_with is not None:
         raise UsageError("--compare-with waits for both models, and --detach does not.")
@@ -90,21 +90,23 @@ def serve(
 
 
 def _options(flags: dict[str, Any], *, compares: bool) -> ServeOptions:
-    rows, split, dataset, seconds = (flags[name] for name in ("rows", "split", "dataset", "seconds"))
+    """Takes them out of `flags`."""
+    rows, split, dataset, seconds = (flags.pop(name) for name in ("rows", "split", "dataset", "seconds"))
+    compare_base = flags.pop("compare_base")
     asks = compares or any(value is not None for value in (rows, split, dataset))
     if asks and rows is None:
         raise UsageError("How many rows is the model to be asked about?", hint="Give --rows 50.")
-    if flags["compare_base"] and not asks:
+    if compare_base and not asks:
         raise UsageError("--compare-base asks rows of the base model.", hint="Give --rows 50.")
     return ServeOptions(
         seconds=seconds if seconds is not None else (0.0 if asks else None),
         rows=rows or 0,
         split=split,
         dataset=dataset,
-        compare_base=flags["compare_base"],
-        mode=ServingMode(flags["mode"]),
-        model_units=flags["model_units"],
-        max_cost=flags["max_cost"],
+        compare_base=compare_base,
+        mode=ServingMode(flags.pop("mode")),
+        model_units=flags.pop("model_units"),
+        max_cost=flags.pop("max_cost"),
     )
 
 
@@ -181,7 +183,8 @@ def price(rents: bool, per_hour: Any, calls: Any) -> str:  # noqa: FBT001 - of a
     """What serving costs, in a sentence."""
     if rents:
         return f"Cost: {money(per_hour)} an hour from its creation to its deletion; calls cost nothing more"
-    return f"Cost: by the token, at most {money(calls)} for its rows; nothing while idle"
+    rows = f", at most {money(calls)} for its rows" if calls != 0 else ""
+    return f"Cost: by the token of each call{rows}; nothing while idle"
 
 
 def _limit(created: RunCreated) -> str:
