@@ -339,7 +339,7 @@ def test_a_task_that_was_killed_or_says_that_it_can_go_on_or_bills_is_run_again(
     assert any(rule.matches_event(event) for event in events) is again
 
 
-def test_submit_saves_the_run_and_starts_its_task_once(
+def test_submit_uploads_a_local_dataset_and_starts_one_task_which_needs_it_no_more(
     laptop: Laptop, stack: dict[str, str], pages: Path
 ) -> None:
     spec = laptop.spec(
@@ -349,11 +349,15 @@ def test_submit_saves_the_run_and_starts_its_task_once(
     )
 
     first = laptop.here("submit", str(spec), "--yes", "--run-id", "cats")
+    staged = laptop.boto("s3").list_objects_v2(Bucket=stack["Bucket"], Prefix="data/train")["Contents"]
+    pages.rename(pages.with_name("gone"))
     second = laptop.here("submit", str(spec), "--yes", "--run-id", "cats", "--json")
 
     assert first.returncode == 0, first.stderr
     assert first.stdout == "cats\n"
-    assert f"{pages} is on this machine." in first.stderr
+    assert "The dataset is on this machine" in first.stderr
+    assert "data/train.jsonl" in [each["Key"] for each in staged]
+    assert second.returncode == 0, second.stderr
     assert json.loads(second.stdout)["checkpoint_uri"] == stack["CheckpointUri"]
     ecs = laptop.boto("ecs")
     arns = ecs.list_tasks(cluster=stack["Cluster"])["taskArns"]

@@ -21,7 +21,7 @@ from vlm_runner.cli.confirm import Consent
 from vlm_runner.cli.options import Where, doctor_option, json_option, where_options
 from vlm_runner.cli.resolve import duration, settings_for
 from vlm_runner.cli.start import create
-from vlm_runner.cli.submit import note_local_dataset
+from vlm_runner.cli.submit import is_local
 from vlm_runner.errors import AwsUnavailable, ConfigurationError, RunNotFound, UsageError
 from vlm_runner.runner import Runner
 from vlm_runner.sagemaker.definition import (
@@ -148,7 +148,12 @@ def start(spec_file: str, **flags: Any) -> None:
     where = Where(**{key: flags.pop(key) for key in ("profile", "region", "endpoint_url", "store")})
     spec = RunSpec.from_toml(Path(spec_file))
     settings = settings_for(where, spec_region=spec.aws.region)
-    note_local_dataset(spec)
+    if is_local(spec):
+        # Only a warning: the steps' image may hold the data at the same path.
+        console.say(
+            f"vlm-runner: {spec.dataset.source} is on this machine. Where the pipeline's steps run it must be at "
+            "the same place, or dataset.source must be on the Hub."
+        )
     consent = Consent(spec_file=spec_file, yes=flags["yes"], doctor=flags["doctor"], driven_here=False)
     run, arn = anyio.run(partial(_start, settings, spec, flags, consent))
     console.say(f"Run {run.run_id} is execution {arn}. Wait for it: vlm-runner sagemaker wait {run.run_id}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,14 +13,15 @@ import anyio
 import click
 
 from vlm_runner.aws.session import AwsSession
-from vlm_runner.checkpoint import lease
 from vlm_runner.cli import console
 from vlm_runner.cli.confirm import Consent
-from vlm_runner.cli.options import Where, doctor_option, json_option, where_options
+from vlm_runner.cli.foreground import drive_to_end
+from vlm_runner.cli.options import Where, doctor_option, json_option, verbosity_options, where_options
 from vlm_runner.cli.resolve import settings_for
-from vlm_runner.cli.start import create
+from vlm_runner.cli.start import create, split_flags
+from vlm_runner.core.phases import Phase
 from vlm_runner.errors import ConfigurationError
-from vlm_runner.runner import Runner
+from vlm_runner.runner import RunHandle, Runner
 from vlm_runner.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
     from vlm_runner.core.run import Run
     from vlm_runner.json_output import SubmittedJson
     from vlm_runner.settings import Settings
+
+HERE = (Phase.STAGING, Phase.RECORDING)
+"""What the dataset is needed for."""
 
 
 @click.command()
@@ -41,6 +47,7 @@ if TYPE_CHECKING:
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 @doctor_option
 @json_option
+@verbosity_options
 @where_options
 def submit(
     spec_file: str,
@@ -49,15 +56,14 @@ def submit(
     stack: str,
     yes: bool,
     doctor: bool,
-    as_json: bool,
     **flags: Any,
 ) -> None:
     """Check SPEC, save the run, and drive it in an ECS task.
 
     Prints the run id.
 
-    The dataset is read here too, so it must be one that the task reaches as well: on the Hub, or at the same
-    place in its image.
+    A dataset on this machine is uploaded from here first: the task goes on from the records in S3, and needs
+    no dataset. Interrupted, the same command continues the upload.
     Submitting the same run again starts no second task.
 
     \b
@@ -66,49 +72,70 @@ def submit(
         vlm-runner events RUN -f
     """
     spec = RunSpec.from_toml(Path(spec_file))
-    settings = settings_for(Where(**flags), spec_region=spec.aws.region)
-    note_local_dataset(spec)
+    where, voice = split_flags(flags)
+    as_json = voice.pop("as_json")
+    settings = settings_for(where, spec_region=spec.aws.region)
+    if settings.region is None:
+        raise ConfigurationError("The stack's region is unknown.", hint="Give --region, or set AWS_REGION.")
+    target = anyio.run(partial(_target, settings, stack))
+    settings = settings.model_copy(update={"checkpoint_uri": target.checkpoint_uri})
     consent = Consent(spec_file=spec_file, yes=yes, doctor=doctor, driven_here=False)
-    run, task, place = anyio.run(partial(_submit, settings, spec, run_id, stack, consent))
+    run = anyio.run(partial(_created, settings, spec, run_id, consent))
+    if run.phase in HERE and is_local(spec):
+        _stage_here(settings, run, replace(where, store=target.checkpoint_uri), voice)
+    task = anyio.run(partial(_start_task, settings, target, run.run_id))
     console.say(f"Run {run.run_id} is driven by task {task}.")
-    console.say(f"Follow it: vlm-runner events {run.run_id} -f --store {place.checkpoint_uri}")
+    console.say(f"Follow it: vlm-runner events {run.run_id} -f --store {target.checkpoint_uri}")
     if as_json:
         shown: SubmittedJson = {
             "run_id": run.run_id,
             "task": task,
-            "checkpoint_uri": str(place.checkpoint_uri),
+            "checkpoint_uri": str(target.checkpoint_uri),
         }
         console.result_json(shown)
     else:
         console.result(run.run_id)
 
 
-def note_local_dataset(spec: RunSpec) -> None:
-    """Only a warning: the image of the task may contain the data at the same path."""
-    if Path(spec.dataset.source).expanduser().exists():
-        console.say(
-            f"vlm-runner: {spec.dataset.source} is on this machine. Where the run is driven it must be at "
-            "the same place, or dataset.source must be on the Hub."
-        )
+def is_local(spec: RunSpec) -> bool:
+    """Whether the dataset lies on this machine, where no task can reach it."""
+    return Path(spec.dataset.source).expanduser().exists()
 
 
-async def _submit(
-    settings: Settings, spec: RunSpec, run_id: str | None, stack: str, consent: Consent
-) -> tuple[Run, str, EcsTarget]:
-    if settings.region is None:
-        raise ConfigurationError("The stack's region is unknown.", hint="Give --region, or set AWS_REGION.")
-    async with AwsSession(
-        region=settings.region, profile=settings.profile, endpoint_url=settings.endpoint_url
-    ) as session:
-        ecs = session.ecs()
-        place = await ecs.place(stack)
-        settings = settings.model_copy(update={"checkpoint_uri": place.checkpoint_uri})
-        async with Runner.open(settings) as runner:
-            name = await create(runner, settings, spec, run_id, consent)
-            checkpoint, _ = await lease.load(runner.store, name)
-        run = checkpoint.run
-        task = await ecs.run_task(place, ["resume", run.run_id], token=token_of(run), run_id=run.run_id)
-    return run, task, place
+async def _target(settings: Settings, stack: str) -> EcsTarget:
+    async with _session(settings) as session:
+        return await session.ecs().place(stack)
+
+
+async def _created(settings: Settings, spec: RunSpec, run_id: str | None, consent: Consent) -> Run:
+    async with Runner.open(settings) as runner:
+        return await runner.get(await create(runner, settings, spec, run_id, consent))
+
+
+def _stage_here(settings: Settings, run: Run, where: Where, voice: dict[str, Any]) -> None:
+    """Drive the run until its records are in S3; ends this process where that does not succeed."""
+    console.say("The dataset is on this machine: it is uploaded from here, and a task then goes on.")
+
+    async def begin(runner: Runner) -> RunHandle:
+        return await runner.resume(run.run_id, until=HERE[-1])
+
+    code = drive_to_end(settings, begin, as_json=False, where=where, partly=True, **voice)
+    if code != 0:
+        console.say("No task was started. To continue, give the same command again.")
+        sys.exit(code)
+
+
+async def _start_task(settings: Settings, target: EcsTarget, run_id: str) -> str:
+    async with Runner.open(settings) as runner:
+        run = await runner.get(run_id)
+    async with _session(settings) as session:
+        return await session.ecs().run_task(target, ["resume", run_id], token=token_of(run), run_id=run_id)
+
+
+def _session(settings: Settings) -> AwsSession:
+    return AwsSession(
+        region=settings.region or "", profile=settings.profile, endpoint_url=settings.endpoint_url
+    )
 
 
 def token_of(run: Run) -> str:
