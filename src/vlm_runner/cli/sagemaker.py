@@ -151,8 +151,8 @@ def start(spec_file: str, **flags: Any) -> None:
     if is_local(spec):
         # Only a warning: the steps' image may hold the data at the same path.
         console.say(
-            f"vlm-runner: {spec.dataset.source} is on this machine. Where the pipeline's steps run it must be "
-            "at the same place, or dataset.source must be on the Hub."
+            f"vlm-runner: {spec.dataset.source} is on this machine. Where the pipeline's steps run it must "
+            "be at the same place, or dataset.source must be on the Hub."
         )
     consent = Consent(spec_file=spec_file, yes=flags["yes"], doctor=flags["doctor"], driven_here=False)
     run, arn = anyio.run(partial(_start, settings, spec, flags, consent))
