@@ -44,7 +44,8 @@ def test_a_dataset_of_each_shape_is_trained_on_and_asked_about(
     assert len(records) == 10
     assert [each["messages"][-1]["role"] for each in records] == ["assistant"] * 10
     assert "<image>" not in json.dumps(records)
-    answers = read(laptop, f"s3://{BUCKET}/runs/shape/answers.jsonl")
+    own = laptop.checkpoint("shape")["run"]["created"]["folder"]
+    answers = read(laptop, f"s3://{BUCKET}/{own}answers.jsonl")
     assert all(row["answer"] == row["reference"] for row in answers)
     if name == "messages":
         assert kinds(records[0]) == [
@@ -62,7 +63,7 @@ def test_a_dataset_of_each_shape_is_trained_on_and_asked_about(
             ("user", "[image 1]\nWhat is it?"), ("assistant", "A cat."), ("user", "And here?\n[image 2]"),
         ]  # fmt: skip
         assert answers[0]["reference"] == "A dog."
-        page = laptop.boto("s3").get_object(Bucket=BUCKET, Key="runs/shape/report.html")["Body"].read()
+        page = laptop.boto("s3").get_object(Bucket=BUCKET, Key=f"{own}report.html")["Body"].read()
         assert b"And here?\n[image 2]" in page
     if name == "qa":
         assert answers[0]["accepted"] == ["2"]

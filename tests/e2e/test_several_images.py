@@ -63,6 +63,9 @@ def test_every_image_of_a_row_is_trained_on_asked_about_and_shown(laptop: Laptop
     def read(key: str) -> bytes:
         return bytes(s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
 
+    def own(name: str) -> str:
+        return str(laptop.checkpoint("regions")["run"]["created"]["folder"]) + name
+
     for number, line in enumerate(read("data/train.jsonl").splitlines()):
         text, *parts = json.loads(line)["messages"][0]["content"]
         uris = [part["image"]["source"]["s3Location"]["uri"] for part in parts]
@@ -71,13 +74,13 @@ def test_every_image_of_a_row_is_trained_on_asked_about_and_shown(laptop: Laptop
         stored = [pixels(read(uri.removeprefix(f"s3://{BUCKET}/"))) for uri in uris]
         assert stored == [pixels(body) for body in images_of(number)]
         assert ("The image is" in text["text"]) == (number % 3 == 0)
-    answers = [json.loads(line) for line in read("runs/regions/answers.jsonl").splitlines()]
+    answers = [json.loads(line) for line in read(own("answers.jsonl")).splitlines()]
     assert [1 + len(row["more_images"]) for row in answers] == [
         len(images_of(number)) for number in range(9, 13)
     ]
     assert all(row["answer"] for row in answers)
     assert [row["base"]["answer"].count("pixels and rather") for row in answers] == [1, 2, 3, 1]
-    page = read("runs/regions/report.html").decode()
+    page = read(own("report.html")).decode()
     assert page.count("data:image/webp;base64,") == 7
     assert 'alt="Image 3 of row 2"' in page
 

@@ -14,7 +14,7 @@ from vlm_runner.steps.ask import base_ids
 from vlm_runner.steps.questions import evenly_spread
 from vlm_runner.testing import Crash, Fault, Plan
 
-from .world import lines_of, world_of
+from .world import lines_of, own_object, world_of
 
 BASE = "amazon.nova-lite-v1:0"
 
@@ -220,8 +220,7 @@ def _report(world: object) -> dict[str, object]:
     from vlm_runner.testing import World
 
     assert isinstance(world, World)
-    bucket = next(name for name in world.aws.s3.buckets if name.startswith("vlm-"))
-    found: dict[str, object] = json.loads(world.aws.s3.buckets[bucket]["runs/cats/report.json"])
+    found: dict[str, object] = json.loads(own_object(world, "report.json"))
     return found
 
 

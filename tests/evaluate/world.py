@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
@@ -82,5 +83,12 @@ def world_of(rows: int, says: Callable[[str, str], str], **test: Any) -> tuple[W
 
 def lines_of(world: World, name: str) -> list[dict[str, Any]]:
     """A JSONL file of the run's folder."""
+    return [json.loads(line) for line in own_object(world, name).splitlines()]
+
+
+def own_object(world: World, name: str) -> bytes:
+    """What the run `cats` has under `name` in its folder."""
     bucket = next(name for name in world.aws.s3.buckets if name.startswith("vlm-"))
-    return [json.loads(line) for line in world.aws.s3.buckets[bucket][f"runs/cats/{name}"].splitlines()]
+    pattern = re.compile(rf"runs/cats-[0-9a-f]{{8}}/{re.escape(name)}")
+    (body,) = [body for key, body in world.aws.s3.buckets[bucket].items() if pattern.fullmatch(key)]
+    return body

@@ -72,6 +72,10 @@ def test_each_serving_is_a_run_of_its_own_also_of_a_run_that_served() -> None:
         assert second.run_id == "cats-serve-2"
         assert isinstance(second.created.serves, ServedModel)
         assert second.created.serves.run_id == "cats"
+        assert [each.created.folder for each in (first, second)] == [
+            f"runs/cats-serve-{first.uid[:8]}/",
+            f"runs/cats-serve-2-{second.uid[:8]}/",
+        ]
 
     in_world(act)
 

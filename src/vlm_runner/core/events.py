@@ -125,6 +125,11 @@ class RunCreated(Value, frozen=True):
     partition: str = "aws"
     region: str
     bucket: str
+    folder: str | None = None
+    """
+    Prefix of the objects that no other run has: answers, report, training output. None in runs of earlier
+    versions; see `vlm_runner.core.names.run_folder`.
+    """
     dataset: DatasetFacts
     budget: BudgetFacts | None = None
     planned: PlannedCost | None = None

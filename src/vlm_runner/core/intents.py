@@ -29,9 +29,7 @@ def intend_job(run: Run) -> JobIntended:
         "customizationType": "FINE_TUNING",
         "hyperParameters": dict(spec.training.hyperparameters),
         "trainingDataConfig": {"s3Uri": records.train_uri},
-        "outputDataConfig": {
-            "s3Uri": f"s3://{run.bucket}/{names.run_prefix(spec.storage.prefix, run.run_id)}output/"
-        },
+        "outputDataConfig": {"s3Uri": f"s3://{run.bucket}/{names.run_folder(run)}output/"},
         "jobTags": names.tags(run),
         "customModelTags": names.tags(run),
     }

@@ -75,8 +75,18 @@ def image_key(folder: str, index: int, extension: str, place: int = 0) -> str:
     return f"{folder}{number}.{extension}"
 
 
-def run_prefix(prefix: str, run_id: str) -> str:
-    return f"{prefix}runs/{run_id}/"
+def new_folder(prefix: str, run_id: str, uid: str) -> str:
+    """
+    Prefix of what only this run has in its bucket.
+
+    The run id alone derives from the spec: two people who start one spec from two stores have the same one.
+    """
+    return f"{prefix}runs/{run_id}-{uid[:8]}/"
+
+
+def run_folder(run: Run) -> str:
+    """As `new_folder` was when the run was created; runs of earlier versions have one without a uid."""
+    return run.created.folder or f"{run.spec.storage.prefix}runs/{run.run_id}/"
 
 
 def bucket_name(template: str, account: str, region: str) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Self
 from pydantic import ValidationError
 
 from vlm_runner.core.events import Place, Value
-from vlm_runner.core.names import run_prefix
+from vlm_runner.core.names import run_folder
 
 if TYPE_CHECKING:
     from vlm_runner.core.run import Run
@@ -169,7 +169,7 @@ class RunObjects:
 
 def objects_of(run: Run) -> RunObjects:
     """The objects that this run uses, by what its state says."""
-    own = run_prefix(run.spec.storage.prefix, run.run_id)
+    own = run_folder(run)
     if run.places is not None:
         claimed = [run.places.train, run.places.validation]
     elif run.images is not None:

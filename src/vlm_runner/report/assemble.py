@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vlm_runner.core.names import run_prefix
+from vlm_runner.core.names import run_folder
 from vlm_runner.core.timeline import phase_spans
 from vlm_runner.evaluate import Evaluation, Metric, evaluate
 from vlm_runner.report.money import money
@@ -143,7 +143,7 @@ def remains(run: Run, profile: ModelProfile | None) -> list[RemainsJson]:
     if run.model is not None:
         found.append(_serve(run, profile))
     if run.records is not None:
-        folder = f"s3://{run.bucket}/{run_prefix(run.spec.storage.prefix, run.run_id)}"
+        folder = f"s3://{run.bucket}/{run_folder(run)}"
         found.append(
             {
                 "what": "Answers, losses and this report in S3",

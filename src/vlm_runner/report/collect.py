@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from anyio import to_thread
 
-from vlm_runner.core.names import run_prefix
+from vlm_runner.core.names import run_folder
 from vlm_runner.core.text import json_object
 from vlm_runner.errors import VlmRunnerError
 from vlm_runner.evaluate import from_line
@@ -143,7 +143,7 @@ async def _scores(
 
 async def stored_scores(run: Run, objects: Objects) -> dict[int, dict[str, dict[str, float]]]:
     """By row and model ("tuned", "base"), as REPORTING measured them; empty where it has not."""
-    stored = await objects.get(f"{run_prefix(run.spec.storage.prefix, run.run_id)}{RESULTS}")
+    stored = await objects.get(f"{run_folder(run)}{RESULTS}")
     found: dict[int, dict[str, dict[str, float]]] = {}
     for line in stored.body.splitlines() if stored is not None else ():
         table = json_object(line) or {}
@@ -157,7 +157,7 @@ async def _thumbnails(
 ) -> dict[int, tuple[str, ...]]:
     if not rows:
         return {}
-    key = f"{run_prefix(run.spec.storage.prefix, run.run_id)}thumbnails.jsonl"
+    key = f"{run_folder(run)}thumbnails.jsonl"
     stored = await objects.get(key)
     small: dict[int, tuple[str, ...]] = {}
     for line in stored.body.splitlines() if stored is not None else ():

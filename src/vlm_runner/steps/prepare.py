@@ -10,7 +10,7 @@ from anyio import to_thread
 
 from vlm_runner import preflight
 from vlm_runner.core.events import DatasetFacts, RunCreated
-from vlm_runner.core.names import bucket_name
+from vlm_runner.core.names import bucket_name, new_folder
 from vlm_runner.lint import lint_dataset
 from vlm_runner.models.settle import serving_reason, settled
 from vlm_runner.plan.cost import estimate, within
@@ -84,6 +84,7 @@ async def prepare(spec: RunSpec, run_id: str, uid: str, version: str, ports: Por
         partition=caller.partition,
         region=region,
         bucket=bucket_name(spec.storage.bucket, caller.account, region),
+        folder=new_folder(spec.storage.prefix, run_id, uid),
         dataset=DatasetFacts(
             fingerprint=opened.fingerprint,
             revision=opened.revision,

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from vlm_runner import preflight
 from vlm_runner.core.events import DatasetFacts, ServedModel
+from vlm_runner.core.names import new_folder
 from vlm_runner.errors import ConfigurationError, NotFound, UsageError
 from vlm_runner.models.settle import serving_reason, settled
 from vlm_runner.plan.cost import estimate_serving, within
@@ -102,6 +103,7 @@ async def prepare_serving(
         update={
             "run_id": run_id,
             "uid": uid,
+            "folder": new_folder(spec.storage.prefix, run_id, uid),
             "spec": spec,
             "spec_fingerprint": fingerprint(given, served),
             "dataset": dataset,

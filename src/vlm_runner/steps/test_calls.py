@@ -16,7 +16,7 @@ from anyio import to_thread
 
 from vlm_runner.core.decide import RunTests
 from vlm_runner.core.events import EndpointFailed, TestAnswer, TestsAnswered
-from vlm_runner.core.names import run_prefix
+from vlm_runner.core.names import run_folder
 from vlm_runner.core.retry import BASE_CALL, TUNED_CALL
 from vlm_runner.core.signals import TestAnswered
 from vlm_runner.errors import AwsRefused, VlmRunnerError
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 @performs(RunTests)
 async def run_tests(command: RunTests, ports: Ports) -> TestsAnswered | EndpointFailed:
     """
-    Ask, save every answer under `runs/RUN/answers/`, and collect them in `runs/RUN/answers.jsonl`.
+    Ask, save every answer under `answers/` in the run's folder, and collect them in its `answers.jsonl`.
 
     A row that Bedrock refuses is recorded with its reason. So is a base model that cannot be called: it does
     not fail the run.
@@ -75,7 +75,7 @@ class _Tests:
         self._ports = ports
         self._objects: Objects = ports.bucket_of(command.run)
         self._profile = ports.catalogue.find(command.run.spec.model.base)
-        folder = run_prefix(command.run.spec.storage.prefix, command.run.run_id)
+        folder = run_folder(command.run)
         self._answers = Answers(self._objects, folder)
         self._tuned = self._model("tuned", [command.endpoint_arn], TUNED_CALL)
         self._base = self._model("base", base_ids(self._profile, command.run.region), BASE_CALL)

@@ -10,7 +10,7 @@ from anyio import to_thread
 
 from vlm_runner.core.decide import WriteReport
 from vlm_runner.core.events import ReportWritten
-from vlm_runner.core.names import run_prefix
+from vlm_runner.core.names import run_folder
 from vlm_runner.core.run import Phase
 from vlm_runner.errors import AwsRefused, ConfigurationError
 from vlm_runner.evaluate import load_metrics
@@ -37,7 +37,7 @@ async def write_report(run: Run, ports: Ports) -> ReportWritten:
     A bucket that refuses them (or was never made) does not keep a run from ending: the checkpoint holds
     the same facts, and `vlm-runner report` writes the page again.
     """
-    folder = run_prefix(run.spec.storage.prefix, run.run_id)
+    folder = run_folder(run)
     objects = ports.bucket_of(run)
     material = await collect(run, objects)
     for missing in material.missing:
