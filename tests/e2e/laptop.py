@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 ACCOUNT = "123456789012"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/bedrock-sft"
+SWITCH_ROLE = f"arn:aws:iam::{ACCOUNT}:role/vlm-runner-switch"
 LLAMA = "meta.llama3-2-11b-instruct-v1:0:128k"
 NOVA = "amazon.nova-lite-v1:0:300k"
 
@@ -160,6 +161,15 @@ class Laptop:
             aws_secret_access_key="test",
             config=Config(s3={"addressing_style": "path"}),
         )
+
+    def session_of(self, role_arn: str) -> dict[str, str]:
+        """The environment of somebody who has assumed the role."""
+        keys = self.boto("sts").assume_role(RoleArn=role_arn, RoleSessionName="test")["Credentials"]
+        return {
+            "AWS_ACCESS_KEY_ID": keys["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": keys["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": keys["SessionToken"],
+        }
 
     def ask(self, path: str, body: object | None = None, method: str | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()

@@ -144,7 +144,6 @@ def test_a_refused_role_keeps_the_run_resumable(
 ) -> None:
     # A role that was just made is waited for; this one never comes.
     monkeypatch.setattr("vlm_runner.core.failure.ROLE_NOT_SEEN", replace(ROLE_NOT_SEEN, patience=0.0))
-    laptop.ask("scenario", {"require_roles": True})
     spec = laptop.spec(pages, training='role_arn = "arn:aws:iam::123456789012:role/none"')
 
     refused = laptop.here("start", str(spec), "--yes", "--no-doctor", "--run-id", "cats")

@@ -36,7 +36,7 @@ async def test_curves_are_found_by_their_ends(path: str) -> None:
     s3.make_bucket("bucket", "123456789012")
     s3.put("bucket", f"{FOLDER}/training_artifacts/step_wise_training_metrics.csv", TRAINING.encode())
     s3.put("bucket", f"{FOLDER}/{path}", VALIDATION.encode())
-    s3.put("bucket", "runs/pages-1/output/.write_access_check_file.tmp", b"")
+    s3.put("bucket", "runs/pages-1/output/.write_access_check_file.temp", b"")
 
     found = await collect(fold(history()), FakeObjects(s3, "bucket", "123456789012"))
 

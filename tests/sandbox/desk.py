@@ -46,14 +46,17 @@ def record(index: int, bucket: str = BUCKET) -> dict[str, Any]:
     }
 
 
+ADMINISTRATOR = ("AKIDEXAMPLE", "secret")
+
+
 @cache
-def client(url: str, service: str, region: str, attempts: int) -> Any:
+def client(url: str, service: str, region: str, attempts: int, keys: tuple[str, str]) -> Any:
     return boto3.client(
         service,
         region_name=region,
         endpoint_url=url,
-        aws_access_key_id="AKIDEXAMPLE",
-        aws_secret_access_key="secret",
+        aws_access_key_id=keys[0],
+        aws_secret_access_key=keys[1],
         config=Config(retries={"mode": "standard", "total_max_attempts": attempts}, max_pool_connections=64),
     )
 
@@ -67,8 +70,14 @@ class Desk:
         self.runtime = self.client("bedrock-runtime")
         self.s3 = self.client("s3")
 
-    def client(self, service: str, region: str | None = None, attempts: int = 1) -> Any:
-        return client(self.sandbox.url, service, region or self.region, attempts)
+    def client(
+        self,
+        service: str,
+        region: str | None = None,
+        attempts: int = 1,
+        keys: tuple[str, str] = ADMINISTRATOR,
+    ) -> Any:
+        return client(self.sandbox.url, service, region or self.region, attempts, keys)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()

@@ -142,8 +142,7 @@ def test_two_jobs_run_at_most(desk: Desk) -> None:
     assert desk.bedrock.create_model_customization_job(**third)["jobArn"]
 
 
-def test_a_missing_role_is_refused_once_roles_are_required(desk: Desk) -> None:
-    desk.change_scenario(require_roles=True)
+def test_a_missing_role_is_refused_until_it_is_there(desk: Desk) -> None:
     request = desk.job(roleArn=ROLE.replace("bedrock-sft", "another"))
 
     code, message, _ = refusal(desk.bedrock.create_model_customization_job, **request)

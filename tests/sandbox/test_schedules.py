@@ -1,7 +1,7 @@
 """One-time schedules of EventBridge Scheduler that delete something of Bedrock's."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,10 +13,10 @@ from .test_serving import rent
 
 def delete_later(desk: Desk, seconds: float, **changes: Any) -> Any:
     scheduler = desk.client("scheduler")
-    at = desk.sandbox.state.now() + timedelta(seconds=seconds)
+    at = datetime.now(UTC) + timedelta(seconds=seconds)
     target = {
         "Arn": "arn:aws:scheduler:::aws-sdk:bedrock:deleteProvisionedModelThroughput",
-        "RoleArn": "arn:aws:iam::123456789012:role/switch",
+        "RoleArn": "arn:aws:iam::123456789012:role/vlm-runner-switch",
         "Input": json.dumps({"ProvisionedModelId": "pt"}),
     }
     request = {
@@ -28,6 +28,18 @@ def delete_later(desk: Desk, seconds: float, **changes: Any) -> Any:
     }
     scheduler.create_schedule(**request)
     return scheduler
+
+
+def test_a_schedule_that_was_moved_still_strikes(desk: Desk) -> None:
+    rent(desk, desk.finished_model())
+    scheduler = delete_later(desk, 60)
+    found = scheduler.get_schedule(Name="switch")
+    kept = ("Name", "ScheduleExpression", "FlexibleTimeWindow", "ActionAfterCompletion", "Target")
+    scheduler.update_schedule(**{name: found[name] for name in kept})
+
+    desk.advance(3600)
+
+    assert not alive(desk)
 
 
 def alive(desk: Desk) -> bool:
@@ -84,3 +96,20 @@ def test_a_schedule_for_something_else_deletes_nothing(desk: Desk, target: dict[
     desk.advance(4000)
 
     assert alive(desk)
+
+
+@pytest.mark.parametrize("ahead", [0, 30 * 86400])
+def test_a_schedule_is_due_in_the_sandboxs_time_whatever_its_clock_shows(desk: Desk, ahead: float) -> None:
+    """
+    A sandbox that has run fast is days ahead of its clients, who date schedules by their own clock.
+    """
+    desk.advance(ahead)
+    rent(desk, desk.finished_model())
+    scheduler = delete_later(desk, 12 * 3600)
+
+    desk.advance(12 * 3600 - 60)
+    before = alive(desk)
+    desk.advance(120)
+
+    assert (before, alive(desk)) == (True, False)
+    assert refusal(scheduler.get_schedule, Name="switch")[0] == "ResourceNotFoundException"

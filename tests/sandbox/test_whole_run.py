@@ -78,7 +78,7 @@ def test_metric_files_appear_without_anyone_asking(desk: Desk) -> None:
     rows = list(csv.DictReader(io.StringIO(body.decode())))
 
     assert keys == [
-        "output/.write_access_check_file.tmp",
+        "output/.write_access_check_file.temp",
         f"{root}/training_artifacts/step_wise_training_metrics.csv",
         f"{root}/validation_artifacts/post_fine_tuning_validation/validation_metrics.csv",
     ]

@@ -231,24 +231,19 @@ def _trust(subject: Subject, caller: Caller, role: Role) -> list[Check]:
 
 async def _rights(subject: Subject, caller: Caller, role: Role) -> AsyncIterator[Check]:
     scope = subject.scope(caller.account, caller.partition)
+    inside = f"{scope.bucket_arn}/{scope.prefix}"
     needs = (
-        ("C10", "role lists", "s3:ListBucket", scope.bucket_arn, f"{scope.prefix}data/train.jsonl"),
-        ("C11", "role reads", "s3:GetObject", f"{scope.bucket_arn}/{scope.prefix}data/train.jsonl", None),
-        (
-            "C11",
-            "role reads images",
-            "s3:GetObject",
-            f"{scope.bucket_arn}/{scope.prefix}images/train/000.png",
-            None,
-        ),
-        ("C12", "role writes", "s3:PutObject", f"{scope.bucket_arn}/{scope.prefix}runs/x/output/y", None),
+        ("C10", "role lists", "s3:ListBucket", scope.bucket_arn),
+        ("C11", "role reads", "s3:GetObject", f"{inside}data/train.jsonl"),
+        ("C11", "role reads images", "s3:GetObject", f"{inside}images/train/000.png"),
+        ("C12", "role writes", "s3:PutObject", f"{inside}runs/x/output/y"),
     )
     add = (
         "vlm-runner iam SPEC --only role_policy > policy.json && aws iam put-role-policy "
         f"--role-name {role.name} --policy-name {scope.policy_name} --policy-document file://policy.json"
     )
-    for code, about, action, resource, prefix in needs:
-        context = {"aws:ResourceAccount": caller.account} | ({"s3:prefix": prefix} if prefix else {})
+    for code, about, action, resource in needs:
+        context = {"aws:ResourceAccount": caller.account}
         simulated = await subject.inspection.simulate(role.arn, [action], resource, context)
         if simulated is None:
             yield _not_simulated("C13", "role's rights", role.arn)

@@ -87,13 +87,12 @@ def role_policy(scope: Scope) -> Document:
     """
     Read the images and records, write the output.
 
-    The condition on ListBucket stands in a statement of its own: GetObject has no s3:prefix, and would be
-    denied by it.
+    ListBucket is for the whole bucket, as in the guide's policy: with which prefix Bedrock lists is not
+    documented, and a HeadBucket has none.
     """
     ours = {"StringEquals": {"aws:ResourceAccount": scope.account}}
-    listed = [f"{scope.prefix}{folder}/*" for folder in ("images", "data", "runs")]
     return _document(
-        _allow("List", ["s3:ListBucket"], scope.bucket_arn, {"StringLike": {"s3:prefix": listed}} | ours),
+        _allow("List", ["s3:ListBucket"], scope.bucket_arn, ours),
         _allow(
             "Read",
             ["s3:GetObject"],
@@ -106,7 +105,11 @@ def role_policy(scope: Scope) -> Document:
 
 
 def caller_policy(scope: Scope) -> Document:
-    """Whoever runs `vlm-runner`: a person, or a task."""
+    """
+    Whoever runs `vlm-runner`: a person, or a task.
+
+    Without sts:GetCallerIdentity, which needs no permission (STS API reference).
+    """
     tagged = {"StringLike": {f"aws:ResourceTag/{TAG_UID}": "*"}}
     tagging = {"StringLike": {f"aws:RequestTag/{TAG_UID}": "*"}}
     # A base model behind a geographic inference profile is asked by the profile, which needs the right to
@@ -119,8 +122,8 @@ def caller_policy(scope: Scope) -> Document:
     models = [scope.bedrock("custom-model/*")]
     jobs = scope.bedrock("model-customization-job/*")
     base = scope.bedrock(f"foundation-model/{scope.base_model}", account=False)
+    identities = f"arn:{scope.partition}:iam::{scope.account}"
     statements = [
-        _allow("WhoAmI", ["sts:GetCallerIdentity"], "*"),
         _allow(
             "LookAround",
             [
@@ -176,10 +179,11 @@ def caller_policy(scope: Scope) -> Document:
             scope.role_arn,
             {"StringEquals": {"iam:PassedToService": "bedrock.amazonaws.com"}},
         ),
+        # The job's role, and whoever is asking: a role cannot name itself in its own policy.
         _allow(
-            "LookAtTheRole",
+            "LookAtRights",
             ["iam:GetRole", "iam:SimulatePrincipalPolicy"],
-            scope.role_arn,
+            [f"{identities}:role/*", f"{identities}:user/${{aws:username}}"],
         ),
         *_dead_man_switch(scope),
         *_storage(scope),

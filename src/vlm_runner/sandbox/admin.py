@@ -40,6 +40,7 @@ class Admin:
             ("GET", "/_sandbox/calls"): lambda _: calls.as_json(),
             ("DELETE", "/_sandbox/calls"): lambda _: calls.clear(),
             ("GET", "/_sandbox/instances"): lambda _: pipelines.instances(),
+            ("GET", "/_sandbox/authorizations"): lambda _: state.guard.judgements(),
             ("POST", "/_sandbox/reset"): lambda _: self._reset(),
         }
 

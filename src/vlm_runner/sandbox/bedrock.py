@@ -8,7 +8,7 @@ from vlm_runner.sandbox.errors import AwsError, error_reply
 from vlm_runner.sandbox.http import HttpReply, HttpRequest
 from vlm_runner.sandbox.progress import settle
 from vlm_runner.sandbox.resources import Region
-from vlm_runner.sandbox.service_api import Call, ServiceApi, service_api
+from vlm_runner.sandbox.service_api import Call, api_for
 from vlm_runner.sandbox.state import SandboxState
 
 Handler = Callable[[SandboxState, Region, Mapping[str, Any]], dict[str, Any]]
@@ -38,12 +38,6 @@ CONTROL: dict[str, Handler] = {
     "ListTagsForResource": tags.list_tags,
 }
 RUNTIME: dict[str, RuntimeHandler] = {"Converse": runtime.converse, "InvokeModel": runtime.invoke_model}
-
-
-def api_for(request: HttpRequest) -> tuple[str, ServiceApi]:
-    """Both services sign as `bedrock`, so the path decides."""
-    name = "bedrock-runtime" if request.raw_path.startswith("/model/") else "bedrock"
-    return name, service_api(name)
 
 
 def handle(state: SandboxState, region_name: str, request: HttpRequest) -> HttpReply:

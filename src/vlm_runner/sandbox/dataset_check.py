@@ -5,26 +5,27 @@ from typing import Any
 
 from vlm_runner.sandbox.catalogue import FoundationModel
 from vlm_runner.sandbox.nearest_neighbor import memory_of
-from vlm_runner.sandbox.objects import Objects, split_uri
+from vlm_runner.sandbox.objects import split_uri
 from vlm_runner.sandbox.records import Checker, DataRejected, Example, check_counts
 from vlm_runner.sandbox.resources import DatasetVerdict
+from vlm_runner.sandbox.role_files import RoleFiles
 
 # As AWS's own IDP accelerator met it, and strips the set because of it.
 NO_VALIDATION_SET = "Invalid input error: Nova 2.0 doesn't support validation set"
-PROBE = ".write_access_check_file.tmp"
+PROBE = ".write_access_check_file.temp"  # as it lies in the output of live jobs
 
 
 def check_dataset(
-    request: Mapping[str, Any], model: FoundationModel, region: str, account: str, objects: Objects
+    request: Mapping[str, Any], model: FoundationModel, account: str, files: RoleFiles
 ) -> DatasetVerdict:
-    """Reads every image from S3 and writes a probe object there; has no other effect."""
+    """Reads every image with the rights of the job's role, and writes a probe; has no other effect."""
     try:
-        _probe_output(request["outputDataConfig"]["s3Uri"], region, objects)
-        training = _examples(request["trainingDataConfig"]["s3Uri"], model, region, account, objects)
+        _probe_output(request["outputDataConfig"]["s3Uri"], files)
+        training = _examples(request["trainingDataConfig"]["s3Uri"], model, account, files)
         validation = [
             example
             for uri in _validation_uris(request, model)
-            for example in _examples(uri, model, region, account, objects)
+            for example in _examples(uri, model, account, files)
         ]
         check_counts(model, len(training), len(validation))
     except DataRejected as rejected:
@@ -41,19 +42,13 @@ def _validation_uris(request: Mapping[str, Any], model: FoundationModel) -> list
     return [validator["s3Uri"] for validator in validators]
 
 
-def _probe_output(uri: str, region: str, objects: Objects) -> None:
+def _probe_output(uri: str, files: RoleFiles) -> None:
     bucket, prefix = split_uri(uri)
     key = "/".join(part for part in (prefix.rstrip("/"), PROBE) if part)
-    if objects.bucket_region(bucket) != region:
+    if not files.write(bucket, key, b""):
         raise DataRejected(f"Amazon S3 perms missing (PutObject): bucket {bucket}, key {key}")
-    objects.store(bucket, key, b"")
 
 
-def _examples(uri: str, model: FoundationModel, region: str, account: str, objects: Objects) -> list[Example]:
+def _examples(uri: str, model: FoundationModel, account: str, files: RoleFiles) -> list[Example]:
     bucket, key = split_uri(uri)
-
-    def fetch(bucket: str, key: str) -> bytes | None:
-        # Buckets must be in the job's Region (user guide, fine-tuning troubleshooting).
-        return objects.fetch(bucket, key) if objects.bucket_region(bucket) == region else None
-
-    return list(Checker(model, bucket, key, fetch, account).examples())
+    return list(Checker(model, bucket, key, files.read, account).examples())

@@ -1,7 +1,7 @@
 """On-demand deployments of custom models: paid by the token, free while idle."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from vlm_runner.sandbox.errors import AwsError, invalid
@@ -29,13 +29,7 @@ def create_deployment(state: SandboxState, region: Region, p: P) -> dict[str, An
     if by_name(region.deployments, p["modelDeploymentName"]):
         raise invalid("The provided model deployment name is currently in use.")
     tags = tags_of(p, "tags")
-    creating = sum(one.status(now) == "Creating" for one in region.deployments.values())
-    if creating >= state.scenario.deployments_in_progress:
-        limit = state.scenario.deployments_in_progress
-        raise AwsError(
-            "ServiceQuotaExceededException",
-            f"You have exceeded the limit of {limit} deployments in progress.",
-        )
+    _check_quota(state, region, now)
     arn, name = state.arn(region.name, "custom-model-deployment"), p["modelDeploymentName"]
     entry = Entry("custom_model_deployment", name, arn, region.name, now, base, lambda _: "Creating")
     ready_at, failure = later(now, state.scenario.deployment_seconds), state.use_once("fail_next_deployment")
@@ -46,6 +40,17 @@ def create_deployment(state: SandboxState, region: Region, p: P) -> dict[str, An
     region.tags[arn] = tags
     region.tokens.remember("CreateCustomModelDeployment", p, now, arn)
     return {"customModelDeploymentArn": arn}
+
+
+def _check_quota(state: SandboxState, region: Region, now: datetime) -> None:
+    scenario, there = state.scenario, region.deployments.values()
+    creating = sum(one.status(now) == "Creating" for one in there)
+    for count, limit, what in (
+        (creating, scenario.deployments_in_progress, "deployments in progress"),
+        (len(there), scenario.deployments, "custom model deployments"),
+    ):
+        if count >= limit:
+            raise AwsError("ServiceQuotaExceededException", f"You have exceeded the limit of {limit} {what}.")
 
 
 def get_deployment(state: SandboxState, region: Region, p: P) -> dict[str, Any]:
@@ -85,10 +90,18 @@ def list_deployments(state: SandboxState, region: Region, p: P) -> dict[str, Any
 
 def delete_deployment(state: SandboxState, region: Region, p: P) -> dict[str, Any]:
     one, now = find(region.deployments, p[ID]), state.now()
-    if one.status(now) == "Creating":
-        raise AwsError("ConflictException", "The custom model deployment is Creating and cannot be deleted.")
-    del region.deployments[one.arn]
-    region.tags.pop(one.arn, None)
+    if (status := one.status(now)) in {"Creating", "Deleting"}:
+        raise AwsError("ConflictException", f"The custom model deployment is {status} and cannot be deleted.")
+    one.gone_at = later(now, state.scenario.deleting_seconds)
     one.entry.ended_at = now
     one.entry.status = lambda _: "Deleted"
+    remove_deleted(region, now)
     return {}
+
+
+def remove_deleted(region: Region, now: datetime) -> None:
+    """A deployment is shown as Deleting for a while (Nova user guide, delete-custom-model-deployment)."""
+    for one in list(region.deployments.values()):
+        if one.gone_at and now >= one.gone_at:
+            del region.deployments[one.arn]
+            region.tags.pop(one.arn, None)

@@ -9,14 +9,17 @@ import time
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from vlm_runner.sandbox import bedrock
 from vlm_runner.sandbox.admin import Admin
+from vlm_runner.sandbox.authorization import questions_of
 from vlm_runner.sandbox.call_log import CallLog
 from vlm_runner.sandbox.cost_explorer import handle_cost_explorer
 from vlm_runner.sandbox.errors import AwsError, error_reply, expired_token
 from vlm_runner.sandbox.faults import Fault, Faults
+from vlm_runner.sandbox.guard import Principal, denial, principal_of
 from vlm_runner.sandbox.hosts import is_allowed
 from vlm_runner.sandbox.http import HttpReply, HttpRequest
 from vlm_runner.sandbox.moto_bridge import Moto
@@ -24,13 +27,17 @@ from vlm_runner.sandbox.operations import operation_of
 from vlm_runner.sandbox.pipelines import Pipelines
 from vlm_runner.sandbox.pricing import handle_pricing
 from vlm_runner.sandbox.quotas import handle_quotas
-from vlm_runner.sandbox.service_api import service_api
+from vlm_runner.sandbox.schedules import check_schedule, note_lead
+from vlm_runner.sandbox.service_api import api_for
 from vlm_runner.sandbox.signature import Scope, scope_of
+from vlm_runner.sandbox.simulation import simulate
 from vlm_runner.sandbox.state import SandboxState
 
 AsgiScope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_T = TypeVar("_T")
 
 _POLL = 0.1
 _FOREIGN = b"The sandbox does not answer under this name; start it with --allow-host NAME.\n"
@@ -120,20 +127,56 @@ class Gateway:
         task.add_done_callback(self._late.discard)
 
     async def _dispatch(self, scope: Scope, request: HttpRequest) -> HttpReply:
-        if scope.access_key in self._state.scenario.expired_access_keys:
-            refusal = error_reply(scope.service, expired_token(scope.service))
-            return replace(refusal, body=b"") if request.method == "HEAD" else refusal
-        if scope.service == "bedrock":
-            return await self._in_thread(bedrock.handle, self._state, scope.region, request)
+        if refusal := await self._refused(scope, request):
+            return _refusal(scope, request, refusal)
         if reply := self._at_once(scope, request):
             return reply
-        if scope.service == "sagemaker":
-            return await self._in_thread(self.pipelines.handle, scope.region, request)
-        if scope.service == "iam":
-            await asyncio.get_running_loop().run_in_executor(self._threads, self._state.roles.create_first)
+        handlers: dict[str, Callable[[HttpRequest], HttpReply]] = {
+            "bedrock": partial(bedrock.handle, self._state, scope.region),
+            "sagemaker": partial(self.pipelines.handle, scope.region),
+            "scheduler": partial(self._schedule, scope),
+            "iam": partial(self._iam, scope),
+        }
+        if handler := handlers.get(scope.service):
+            return await self._in_thread(handler, request)
         if scope.service == "sqs" and operation_of(scope, request)[1] == "ReceiveMessage":
             return await self._long_poll(scope, request)
         return await self._in_thread(self._moto.handle, scope, request)
+
+    async def _refused(self, scope: Scope, request: HttpRequest) -> AwsError | None:
+        """Why the request does not reach its service, or None."""
+        if scope.access_key in self._state.scenario.expired_access_keys:
+            return expired_token(scope.service)
+        token = request.headers.get("x-amz-security-token")
+        principal = principal_of(self._state.account, scope.access_key, token)
+        if principal is not None:
+            denied = await self._in_thread(self._denied, principal, scope, request)
+            if denied is not None:
+                return denied
+        return None
+
+    def _denied(self, principal: Principal, scope: Scope, request: HttpRequest) -> AwsError | None:
+        refused = self._state.guard.denied(principal, questions_of(self._state, scope, request))
+        return None if refused is None else denial(scope.service, principal.arn, *refused)
+
+    def _iam(self, scope: Scope, request: HttpRequest) -> HttpReply:
+        self._state.roles.create_first()
+        if operation_of(scope, request)[1] == "SimulatePrincipalPolicy":
+            return simulate(self._state, request)
+        return self._moto.handle(scope, request)
+
+    def _schedule(self, scope: Scope, request: HttpRequest) -> HttpReply:
+        if operation_of(scope, request)[1] not in {"CreateSchedule", "UpdateSchedule"}:
+            return self._moto.handle(scope, request)
+        try:
+            with self._state.lock:
+                check_schedule(self._state, scope.region, request.json())
+        except AwsError as error:
+            return error_reply(scope.service, error)
+        reply = self._moto.handle(scope, request)
+        if reply.status == 200:
+            note_lead(self._state, scope.region, request)
+        return reply
 
     def _at_once(self, scope: Scope, request: HttpRequest) -> HttpReply | None:
         """The reply of services that moto lacks and that need no waiting."""
@@ -160,7 +203,7 @@ class Gateway:
                 return reply
             await asyncio.sleep(_POLL)
 
-    async def _in_thread(self, function: Callable[..., HttpReply], *arguments: Any) -> HttpReply:
+    async def _in_thread(self, function: Callable[..., _T], *arguments: Any) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
     async def _pause(self, seconds: float) -> None:
@@ -181,8 +224,13 @@ class Gateway:
 def _error(fault: Fault, scope: Scope, request: HttpRequest) -> HttpReply:
     status = fault.status
     if status is None and scope.service == "bedrock":
-        status = service_api(bedrock.api_for(request)[0]).status_of(fault.code)
-    reply = error_reply(scope.service, AwsError(fault.code, fault.message, status))
+        status = api_for(request)[1].status_of(fault.code)
+    return _refusal(scope, request, AwsError(fault.code, fault.message, status))
+
+
+def _refusal(scope: Scope, request: HttpRequest, error: AwsError) -> HttpReply:
+    """The error; to a HEAD, its status alone."""
+    reply = error_reply(scope.service, error)
     return replace(reply, body=b"") if request.method == "HEAD" else reply
 
 

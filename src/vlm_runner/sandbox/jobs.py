@@ -13,7 +13,8 @@ from vlm_runner.sandbox.ledger import Entry
 from vlm_runner.sandbox.listing import by_name, find, page, select
 from vlm_runner.sandbox.metrics import training_loss, validation_loss
 from vlm_runner.sandbox.resources import DatasetVerdict, Job, Region, later
-from vlm_runner.sandbox.roles import check_role
+from vlm_runner.sandbox.role_files import RoleFiles
+from vlm_runner.sandbox.roles import assumable, check_account
 from vlm_runner.sandbox.state import SandboxState, tags_of
 
 P = Mapping[str, Any]
@@ -27,7 +28,7 @@ def create_job(state: SandboxState, region: Region, p: P) -> dict[str, Any]:
         return {"jobArn": arn}
     model, base_arn = _base(region, p["baseModelIdentifier"])
     model.require_active(now)
-    epochs = _check_request(state, model, p)
+    epochs = _check_request(state, region, model, p)
     _check_names(region, p, now)
     tags = tags_of(p, "jobTags")
     tags_of(p, "customModelTags")
@@ -52,15 +53,25 @@ def _base(region: Region, identifier: str) -> tuple[FoundationModel, str]:
     return model, model.arn(region.name)
 
 
-def _check_request(state: SandboxState, model: FoundationModel, p: P) -> float:
+def _check_request(state: SandboxState, region: Region, model: FoundationModel, p: P) -> float:
     if p.get("customizationType", "FINE_TUNING") != "FINE_TUNING":
         kind = p["customizationType"]
         raise invalid(f"The model {model.customizable_id} does not support the customization type {kind}.")
     if "s3Uri" not in p["trainingDataConfig"]:
         raise invalid("trainingDataConfig must have an s3Uri for FINE_TUNING.")
     numbers = check_hyperparameters(model, p.get("hyperParameters", {}))
-    check_role(p["roleArn"], state.account, state.roles, must_exist=state.scenario.require_roles)
+    _check_role(state, region, p["roleArn"])
     return numbers["epochCount"]
+
+
+def _check_role(state: SandboxState, region: Region, role_arn: str) -> None:
+    check_account(role_arn, state.account)
+    job = f"arn:aws:bedrock:{region.name}:{state.account}:model-customization-job/new"
+    service = "bedrock.amazonaws.com"
+    if state.scenario.require_roles and not assumable(
+        role_arn, state.roles, service=service, account=state.account, source=job
+    ):
+        raise invalid("Could not assume provided IAM role. Please verify the role and its trust policy.")
 
 
 def _check_names(region: Region, p: P, now: datetime) -> None:
@@ -123,7 +134,8 @@ def _start_check(state: SandboxState, region: Region, job: Job) -> None:
 
     def check() -> None:
         try:
-            verdict = check_dataset(job.request, job.model, region.name, state.account, state.objects)
+            files = RoleFiles(state, job.request["roleArn"], region.name)
+            verdict = check_dataset(job.request, job.model, state.account, files)
         except Exception as error:  # noqa: BLE001 -- a bug here must fail the job, not leave it for ever InProgress
             verdict = DatasetVerdict(failure=f"Internal error of the sandbox: {error!r}")
         job.verdict = verdict

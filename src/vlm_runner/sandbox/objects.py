@@ -14,6 +14,10 @@ class Objects(Protocol):
 
     def bucket_region(self, bucket: str) -> str | None: ...
 
+    def kms_key(self, bucket: str, key: str) -> str | None:
+        """The KMS key that an object is encrypted with, if it is with one."""
+        ...
+
 
 def split_uri(uri: str) -> tuple[str, str]:
     bucket, _, key = uri.removeprefix("s3://").partition("/")
@@ -45,3 +49,9 @@ class MotoObjects:
     def bucket_region(self, bucket: str) -> str | None:
         found = self._backend().buckets.get(bucket)
         return None if found is None else str(found.region_name)
+
+    def kms_key(self, bucket: str, key: str) -> str | None:
+        found = self._backend().buckets.get(bucket)
+        stored = found.keys.get(key) if found is not None else None
+        named = getattr(stored, "kms_key_id", None)
+        return None if named is None else str(named)

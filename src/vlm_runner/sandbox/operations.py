@@ -2,8 +2,8 @@
 
 from urllib.parse import parse_qs
 
-from vlm_runner.sandbox.bedrock import api_for
 from vlm_runner.sandbox.http import HttpRequest
+from vlm_runner.sandbox.service_api import api_for
 from vlm_runner.sandbox.signature import Scope
 
 _OBJECT = {"GET": "GetObject", "HEAD": "HeadObject", "PUT": "PutObject", "DELETE": "DeleteObject"}

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from vlm_runner.sandbox.deployments import remove_deleted
 from vlm_runner.sandbox.ledger import Entry
 from vlm_runner.sandbox.metrics import write_metrics
 from vlm_runner.sandbox.resources import CustomModel, Job, Region, later
@@ -21,6 +22,8 @@ def settle(state: SandboxState) -> None:
         for region, job in list(state.jobs()):
             if job.published_status not in {"Completed", "Failed", "Stopped"}:
                 _settle_job(state, region, job, now)
+        for region in state.regions.values():
+            remove_deleted(region, now)
         state.event_publisher.deliver(now)
         run_due(state, now)
 

@@ -32,7 +32,10 @@ _QUOTAS: dict[str, tuple[str, Callable[[Scenario], int]]] = {
         f"{_NO_COMMITMENT} created for custom model Amazon Nova 2 Lite V1.0 256K",
         _units,
     ),
-    "L-1EF80F3E": ("(Model customization) Total number of custom model deployments", lambda _: 10),
+    "L-1EF80F3E": (
+        "(Model customization) Total number of custom model deployments",
+        lambda scenario: scenario.deployments,
+    ),
     "L-E5FD5C04": (f"{_RECORDS}Meta Llama 3.2 11B Instruct Fine-tuning job", lambda _: 10_000),
     "L-8076814C": (f"{_RECORDS}Meta Llama 3.2 90B Instruct Fine-tuning job", lambda _: 10_000),
     "L-031F46A7": (f"{_RECORDS}Amazon Nova Lite Fine-tuning job", lambda _: 20_000),

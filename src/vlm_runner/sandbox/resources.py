@@ -125,8 +125,11 @@ class Deployment:
     ready_at: datetime
     entry: Entry
     failure: str | None = None
+    gone_at: datetime | None = None
 
     def status(self, now: datetime) -> str:
+        if self.gone_at:
+            return "Deleting"
         if now < self.ready_at:
             return "Creating"
         return "Failed" if self.failure else "Active"

@@ -142,8 +142,14 @@ def _on_demand(region_name: str, model_id: str, now: datetime) -> Target:
             return Target(model, None, f"arn:aws:bedrock:{region_name}::foundation-model/{model.id}")
     if wanted.startswith(("us.", "eu.", "apac.", "global.")):
         raise invalid(INVALID_MODEL)
+    if any(wanted.startswith(f"{one.id}:") and wanted != one.customizable_id for one in foundation_models()):
+        # A variant with another context size, such as nova-lite-v1:0:24k. Both texts are of live accounts.
+        raise AwsError("ResourceNotFoundException", "Model not found.")
     model, suffixed = find_model(model_id, region_name)
-    if suffixed or not model.on_demand_base:
+    if suffixed:
+        message = "The provided model doesn\N{RIGHT SINGLE QUOTATION MARK}t support on-demand throughput."
+        raise invalid(message)
+    if not model.on_demand_base:
         raise _not_on_demand(model_id)
     model.require_active(now)
     return Target(model, None, f"arn:aws:bedrock:{region_name}::foundation-model/{model.id}")

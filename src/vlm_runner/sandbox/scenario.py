@@ -20,6 +20,8 @@ class Scenario(BaseModel):
     job_seconds: float | None = None
     """The whole job; None derives it from tokens and epochs."""
     stopping_seconds: float = 60
+    deleting_seconds: float = 0
+    """How long a deployment is shown as Deleting after it was deleted."""
     model_creating_seconds: float = 120
     throughput_seconds: float = 20 * 60
     """AWS samples report 15 to 30 minutes."""
@@ -34,12 +36,14 @@ class Scenario(BaseModel):
     no_commitment_units: int = 0
     """Of every model, and of all together; the default is AWS's."""
     deployments_in_progress: int = 2
+    deployments: int = 10
+    """Quota L-1EF80F3E."""
 
     expired_access_keys: tuple[str, ...] = ()
     """Expired temporary credentials: requests signed with one are refused, as by AWS."""
 
-    require_roles: bool = False
-    """Whether a job's role must exist in IAM and trust bedrock.amazonaws.com."""
+    require_roles: bool = True
+    """Whether the role of a job or a schedule must exist in IAM, and trust the service that assumes it."""
 
     drop_events: int = 0
     duplicate_events: int = 0

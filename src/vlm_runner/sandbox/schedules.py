@@ -1,11 +1,16 @@
 """
 EventBridge Scheduler: one-time schedules whose universal target deletes a Bedrock resource.
 
-moto stores schedules but never runs them. Here each runs when it is due, and again until it succeeds or
-the maximum age of its retry policy is reached (API reference, RetryPolicy: 24 hours where none is given).
+moto stores schedules but never runs them, and checks neither target nor role. Here each runs when it is due,
+with the rights of its role, and again until it succeeds or the maximum age of its retry policy is reached
+(API reference, RetryPolicy: 24 hours where none is given).
+
+Clients date schedules by their own clock, and this one may be days ahead of it. What a client calls twelve
+hours from now, by the time that it signed the request with, is twelve hours of simulated time.
 """
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -13,8 +18,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from vlm_runner.sandbox import deployments, throughputs
-from vlm_runner.sandbox.errors import AwsError
+from vlm_runner.sandbox.authorization import deletion
+from vlm_runner.sandbox.errors import AwsError, invalid
+from vlm_runner.sandbox.http import HttpRequest
 from vlm_runner.sandbox.resources import Region
+from vlm_runner.sandbox.roles import assumable
+from vlm_runner.sandbox.service_api import service_api
 from vlm_runner.sandbox.state import SandboxState
 
 _TARGET = ":scheduler:::aws-sdk:bedrock:"
@@ -22,13 +31,61 @@ _ACTIONS: dict[str, Callable[[SandboxState, Region, Mapping[str, Any]], dict[str
     "deleteProvisionedModelThroughput": throughputs.delete_throughput,
     "deleteCustomModelDeployment": deployments.delete_deployment,
 }
+_READ_ONLY = (
+    # User guide, managing-targets-universal, "Unsupported actions"
+    "get", "describe", "list", "poll", "receive", "search", "scan", "query", "select", "read", "lookup",
+    "discover", "validate", "batchGet", "batchDescribe", "batchRead", "transactGet", "adminGet", "adminList",
+    "testMigration", "retrieve", "testConnection", "translateDocument", "isAuthorized", "invokeModel",
+)  # fmt: skip
+
+
+def check_schedule(state: SandboxState, region: str, body: Mapping[str, Any]) -> None:
+    """
+    What CreateSchedule and UpdateSchedule refuse; the Input is not looked at (configuring-schedule-dlq).
+
+    Raises:
+        AwsError: ValidationException. The sentence about the role is AWS's; those about the target are not
+            known, but for "not valid for the service".
+    """
+    target = body.get("Target", {})
+    universal = re.fullmatch(r"arn:aws[^:]*:scheduler:::aws-sdk:([^:]+):([^:]+)", str(target.get("Arn", "")))
+    if universal is not None:
+        service, action = universal.groups()
+        if action.startswith(_READ_ONLY) or (service == "bedrock" and not _is_action(action)):
+            raise invalid(f"The api {action} is not valid for the service {service}.")
+    group = body.get("GroupName", "default")
+    source = f"arn:aws:scheduler:{region}:{state.account}:schedule-group/{group}"
+    service = "scheduler.amazonaws.com"
+    if state.scenario.require_roles and not assumable(
+        str(target.get("RoleArn", "")), state.roles, service=service, account=state.account, source=source
+    ):
+        raise invalid(
+            "The execution role you provide must allow AWS EventBridge Scheduler to assume the role."
+        )
+
+
+def note_lead(state: SandboxState, region: str, request: HttpRequest) -> None:
+    """Of a schedule that was created or changed just now."""
+    signed = request.headers.get("x-amz-date")
+    if signed is None:
+        return
+    name = request.path.strip("/").removeprefix("schedules/")
+    group = request.json().get("GroupName", "default")
+    clients = datetime.strptime(signed, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    with state.lock:
+        state.leads[region, group, name] = state.now() - clients
+
+
+def _is_action(action: str) -> bool:
+    return action[:1].islower() and service_api("bedrock").has(action[:1].upper() + action[1:])
 
 
 def run_due(state: SandboxState, now: datetime) -> None:
     """The caller holds the lock of the state."""
     for region, group, schedule in list(_schedules(state.account)):
-        due = _due(schedule)
-        if schedule.state != "ENABLED" or due is None or due > now:
+        due = _due(schedule, state.leads.get((region, group.name, schedule.name), timedelta()))
+        # An UpdateSchedule without State means ENABLED (API reference); moto keeps None.
+        if (schedule.state or "ENABLED") != "ENABLED" or due is None or due > now:
             continue
         age = timedelta(seconds=schedule.target["RetryPolicy"].get("MaximumEventAgeInSeconds", 86400))
         if _ran(state, region, schedule.target) or now > due + age:
@@ -49,23 +106,28 @@ def _schedules(account: str) -> Iterator[tuple[str, Any, Any]]:
                     yield region, group, schedule
 
 
-def _due(schedule: Any) -> datetime | None:
-    """Of `at(yyyy-mm-ddThh:mm:ss)` in its time zone; None for recurring schedules."""
+def _due(schedule: Any, lead: timedelta) -> datetime | None:
+    """In simulated time, of `at(yyyy-mm-ddThh:mm:ss)` in its time zone; None for recurring schedules."""
     expression = schedule.schedule_expression
     if not expression.startswith("at("):
         return None
     zone = schedule.schedule_expression_timezone
     local = datetime.fromisoformat(expression[3:-1]).replace(tzinfo=ZoneInfo(zone) if zone != "UTC" else UTC)
-    return local.astimezone(UTC)
+    return local.astimezone(UTC) + lead
 
 
 def _ran(state: SandboxState, region: str, target: Mapping[str, Any]) -> bool:
-    act = _ACTIONS.get(target["Arn"].rpartition(":")[2])
+    action = target["Arn"].rpartition(":")[2]
+    act = _ACTIONS.get(action)
     if act is None:
         return False
     # Bedrock's parameters begin with a lower-case letter, those of universal targets with a capital.
     given = {name[:1].lower() + name[1:]: value for name, value in json.loads(target["Input"]).items()}
+    principal = state.roles.principal(target["RoleArn"].rpartition("/")[2])
     try:
+        needed = deletion(state, region, action[:1].upper() + action[1:], given)
+        if principal is not None and state.guard.denied(principal, [needed]):
+            return False
         act(state, state.region(region), given)
     except (AwsError, KeyError):
         return False

@@ -47,6 +47,9 @@ class ServiceApi:
         route = self._find(request)
         return route.operation if route else None
 
+    def has(self, operation: str) -> bool:
+        return operation in self._model.operation_names
+
     def _find(self, request: HttpRequest) -> _Route | None:
         path = request.raw_path.rstrip("/") or "/"
         for route in self._routes:
@@ -88,6 +91,12 @@ class ServiceApi:
 @cache
 def service_api(service: str) -> ServiceApi:
     return ServiceApi(service)
+
+
+def api_for(request: HttpRequest) -> tuple[str, ServiceApi]:
+    """Bedrock's two services both sign as `bedrock`, so the path decides."""
+    name = "bedrock-runtime" if request.raw_path.startswith("/model/") else "bedrock"
+    return name, service_api(name)
 
 
 def _route(operation: OperationModel) -> _Route:

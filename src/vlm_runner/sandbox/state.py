@@ -4,12 +4,13 @@ import random
 import string
 import threading
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from vlm_runner.sandbox.clock import SimulatedClock
 from vlm_runner.sandbox.errors import AwsError
 from vlm_runner.sandbox.events import EventPublisher
+from vlm_runner.sandbox.guard import Guard
 from vlm_runner.sandbox.ledger import Ledger
 from vlm_runner.sandbox.objects import MotoObjects, Objects
 from vlm_runner.sandbox.prices import PriceList
@@ -40,6 +41,7 @@ class SandboxState:
         self.lock = threading.RLock()
         self.objects: Objects = MotoObjects(account)
         self.roles: Roles = MotoRoles(account, roles)
+        self.guard = Guard()
         self.event_publisher = EventPublisher(account)
         self._seed = seed
         self.reset()
@@ -53,6 +55,9 @@ class SandboxState:
             self.ledger = Ledger(self.prices)
             self.event_publisher.reset()
             self.roles.reset()
+            self.guard.reset()
+            self.leads: dict[tuple[str, str, str], timedelta] = {}
+            """How far this clock was ahead of its client's, by a schedule's Region, group and name."""
 
     def region(self, name: str) -> Region:
         return self.regions.setdefault(name, Region(name))

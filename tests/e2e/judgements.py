@@ -1,0 +1,31 @@
+"""What a sandbox's IAM judged, judged again by other policies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vlm_runner.sandbox.policies import Question, decide
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Judgement = dict[str, Any]
+"""A row of `GET /_sandbox/authorizations`."""
+
+
+def question(judged: Judgement) -> Question:
+    context = {key: tuple(values) for key, values in judged["context"].items()}
+    return Question(judged["action"], judged["resource"], context)
+
+
+def needless(statements: Sequence[Any], judgements: Sequence[Judgement]) -> list[str]:
+    """The statements without which everything would have been allowed too."""
+    asked = [question(one) for one in judgements]
+    return [
+        left_out.get("Sid") or str(left_out["Action"])
+        for left_out in statements
+        if all(
+            decide([{"Statement": [one for one in statements if one is not left_out]}], each) == "allowed"
+            for each in asked
+        )
+    ]
