@@ -14,7 +14,6 @@ import pytest
 from moto.events.models import EventPattern
 
 from tests.e2e.judgements import needless
-from tests.e2e.laptop import ROLE
 
 if TYPE_CHECKING:
     from tests.e2e.laptop import Laptop
