@@ -16,6 +16,7 @@ WHAT = {
     "cancel": "`cancel --json`",
     "serve": "`serve --json`: of the run that serves",
     "serve-detach": "`serve --detach --json`",
+    "ask": "`ask --json`",
     "status": "`status --json`",
     "list": "`list --json`",
     "events": "one line of `events`",

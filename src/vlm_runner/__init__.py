@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         CheckpointError,
         ConfigurationError,
         DataError,
+        NotServed,
         RunExists,
         RunNotFound,
         RunTaken,
@@ -32,12 +33,14 @@ if TYPE_CHECKING:
         VlmRunnerError,
     )
     from vlm_runner.evaluate.metrics import Metric
-    from vlm_runner.runner import RunHandle, Runner
+    from vlm_runner.runner import Answered, RunHandle, Runner
     from vlm_runner.settings import Settings
     from vlm_runner.spec import RunSpec
+    from vlm_runner.steps.inquiry import Inquiry
     from vlm_runner.steps.prepare_serving import ServeOptions
 
 _HOMES = {
+    "Answered": "runner",
     "Aws": "aws.ports",
     "AwsRefused": "errors",
     "AwsUnavailable": "errors",
@@ -47,7 +50,9 @@ _HOMES = {
     "DataError": "errors",
     "Entry": "core.events",
     "Event": "core.events",
+    "Inquiry": "steps.inquiry",
     "Metric": "evaluate.metrics",
+    "NotServed": "errors",
     "Outcome": "core.run",
     "Phase": "core.run",
     "Run": "core.run",
@@ -67,6 +72,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Answered",
     "Aws",
     "AwsRefused",
     "AwsUnavailable",
@@ -76,7 +82,9 @@ __all__ = [
     "DataError",
     "Entry",
     "Event",
+    "Inquiry",
     "Metric",
+    "NotServed",
     "Outcome",
     "Phase",
     "Run",

@@ -174,6 +174,10 @@ class RunNotFound(VlmRunnerError):
     """The checkpoint store has no run with this id."""
 
 
+class NotServed(VlmRunnerError):
+    """No endpoint serves the run's model now."""
+
+
 class CheckpointError(VlmRunnerError):
     """This version cannot read a checkpoint; the checkpoint is left untouched."""
 

@@ -475,6 +475,20 @@ class RentedJson(TypedDict):
     delete_command: str
 
 
+class AnswerJson(TypedDict):
+    """`ask`."""
+
+    run_id: str
+    """Of the run whose endpoint answered."""
+    endpoint_arn: str
+    answer: str
+    stop_reason: str
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+    """Of this call; null: not known, or served by the hour."""
+
+
 class SubmittedJson(TypedDict):
     """`submit`."""
 
@@ -559,6 +573,7 @@ OUTPUTS: Final[dict[str, Any]] = {
     "cancel": RunResultJson,
     "serve": RunResultJson,
     "serve-detach": DetachedRunJson,
+    "ask": AnswerJson,
     "status": RunStatusJson,
     "list": list[RunRowJson],
     "events": Entry,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING
@@ -32,7 +32,9 @@ from vlm_runner.ingest.pipeline import Share
 from vlm_runner.path_segment import checked_run_id
 from vlm_runner.prices import look_up, priced_catalogue
 from vlm_runner.report.collect import stored_scores
+from vlm_runner.spec import ServingMode
 from vlm_runner.steps.datasets import OpenDatasets
+from vlm_runner.steps.inquiry import Inquiry, endpoint_of, inquire, not_served
 from vlm_runner.steps.job_wakeups import JobWakeups
 from vlm_runner.steps.places import claim_places, refuse_occupied
 from vlm_runner.steps.ports import Ports
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-    from vlm_runner.aws.ports import Aws
+    from vlm_runner.aws.ports import Aws, RuntimeReply
     from vlm_runner.aws.queue import Queue
     from vlm_runner.aws.session import AwsSession
     from vlm_runner.bus import Watcher
@@ -178,6 +180,20 @@ class RunHandle:
     def _notify(self) -> None:
         self._news.set()
         self._news = anyio.Event()
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The answer to one question."""
+
+    run_id: str
+    """Of the run whose endpoint answered."""
+    endpoint_arn: str
+    reply: RuntimeReply
+    cost_usd: float | None
+    """Of this call; None: its price is not known, or it is served by the hour."""
+    by_the_hour: bool
+    """Whether the endpoint bills by the hour, and calls cost nothing more."""
 
 
 class Runner:
@@ -407,6 +423,42 @@ class Runner:
         # Another process may have been first to create it.
         _same_serving(await self.get(created.run_id), created)
         return await self.resume(created.run_id)
+
+    async def ask(self, run_id: str, inquiry: Inquiry) -> AsyncIterator[str | Answered]:
+        """
+        Ask the model of a run, which is being served, one question; changes nothing of any run.
+
+        Yields the answer in pieces as it is written, and in the end all that is known of it.
+
+        Raises:
+            RunNotFound, CheckpointError: the run does not exist, or cannot be read.
+            NotServed: neither the run nor one that serves its model (`RUN-serve…`) has a live endpoint.
+            UsageError, DataError: the question cannot be asked.
+            AwsRefused, AwsUnavailable: it was not answered.
+        """
+        run = await self.get(run_id)
+        serving = await self._live(run)
+        endpoint = None if serving is None else endpoint_of(serving)
+        if serving is None or endpoint is None:
+            raise not_served(run, self._catalogue)
+        async for piece in inquire(run, endpoint, inquiry, self._ports_of(run)):
+            if isinstance(piece, str):
+                yield piece
+                continue
+            by_the_hour = serving.spec.serving.mode is ServingMode.PROVISIONED
+            profile = self._catalogue.find(run.spec.model.base)
+            cost = profile.custom_call_cost(piece.input_tokens, piece.output_tokens)
+            known_cost = None if by_the_hour or cost is None else float(cost)
+            yield Answered(serving.run_id, endpoint, piece, known_cost, by_the_hour)
+
+    async def _live(self, run: Run) -> Run | None:
+        """The run itself, or the newest of those that serve its model, that has a live endpoint."""
+        source = run.run_id if run.created.serves is None else run.created.serves.run_id
+        candidates, number = [run], 1
+        while (there := await self._existing(default_serving_id(source, number))) is not None:
+            candidates.append(there)
+            number += 1
+        return next((one for one in reversed(candidates) if endpoint_of(one) is not None), None)
 
     async def create(self, created: RunCreated) -> str:
         """

@@ -42,6 +42,7 @@ CODES: dict[str, int] = {
     "Unrecorded": 75,
     "Stopped": 75,
     "RunNotFound": 102,
+    "NotServed": 102,
     "StillBilling": 104,
 }
 

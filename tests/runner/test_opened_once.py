@@ -15,6 +15,7 @@ from vlm_runner.runner import Runner
 from vlm_runner.steps.datasets import KEPT, OpenDatasets
 from vlm_runner.testing import Process, TinyDataset, World
 from vlm_runner.testing.faults import ProcessAws
+from vlm_runner.testing.world import tiny_spec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,7 +122,7 @@ async def test_runs_that_are_prepared_and_never_started_do_not_add_up() -> None:
     async def opened(uid: str) -> None:
         def opening() -> Any:
             opens.append(uid)
-            return TinyDataset()(None, None)
+            return TinyDataset()(tiny_spec(), None)
 
         await datasets.opened(uid, opening)
 

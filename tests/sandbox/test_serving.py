@@ -179,3 +179,18 @@ def test_nova_takes_its_own_messages(desk: Desk) -> None:
 
     assert json.loads(reply["body"].read())["output"]["message"]["role"] == "assistant"
     assert "extraneous key [prompt]" in bad[1]
+
+
+def test_a_streamed_answer_is_the_whole_answer_in_pieces(desk: Desk) -> None:
+    """Read by botocore's own decoder."""
+    asked = {"modelId": "amazon.nova-lite-v1:0", "messages": ASK}
+
+    whole = desk.runtime.converse(**asked)
+    events = list(desk.runtime.converse_stream(**asked)["stream"])
+
+    kinds = [next(iter(event)) for event in events]
+    text = [event["contentBlockDelta"]["delta"]["text"] for event in events if "contentBlockDelta" in event]
+    assert "".join(text) == whole["output"]["message"]["content"][0]["text"]
+    assert len(text) > 1
+    assert (kinds[0], kinds[-2:]) == ("messageStart", ["messageStop", "metadata"])
+    assert events[-1]["metadata"]["usage"] == whole["usage"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,38 +13,17 @@ from vlm_runner.spec import ServingMode
 from vlm_runner.steps.prepare_serving import ServeOptions, asked_beside
 from vlm_runner.testing import World, run_virtual
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+from .world import in_world, serving
 
+if TYPE_CHECKING:
     from vlm_runner.core.run import Run
-    from vlm_runner.runner import RunHandle, Runner
+    from vlm_runner.runner import Runner
 
 RENTED = ServeOptions(rows=3, mode=ServingMode.PROVISIONED)
 
 
-def in_world(act: Callable[[World, Runner], Awaitable[Any]], **sections: Any) -> Any:
-    """What `act` returns, in a world in which the run "cats" is finished."""
-
-    async def main() -> Any:
-        world = World(**sections)
-        await world.live()
-        async with world.runner() as runner:
-            return await act(world, runner)
-
-    return run_virtual(main)
-
-
 async def served(runner: Runner, options: ServeOptions, run_id: str = "cats") -> Run:
     return await (await runner.serve(run_id, options)).result()
-
-
-async def serving(runner: Runner) -> RunHandle:
-    """The run that serves until it is ended, once it does."""
-    handle = await runner.serve("cats")
-    async for entry in handle.events():
-        if entry.event.kind == "tests_answered":
-            return handle
-    raise AssertionError("it never served")
 
 
 def test_nothing_is_trained_again_and_nothing_is_left() -> None:

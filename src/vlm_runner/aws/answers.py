@@ -217,6 +217,19 @@ class AwsAnswer:
         """A streamed body, to its end."""
         return b"".join([piece async for piece in self.pieces(member)])
 
+    def has(self, member: str) -> bool:
+        """Whether it is there at all."""
+        return self._members.get(member) is not None
+
+    async def events(self, member: str) -> AsyncIterator[AwsAnswer]:
+        """The events of a stream as they come; an error that AWS puts into it is raised."""
+        stream: Any = self._members.get(member)
+        if not hasattr(stream, "__aiter__"):
+            raise self.malformed("a stream of events", member, stream)
+        with translated(self._operation):
+            async for event in stream:
+                yield AwsAnswer(self._operation, event)
+
     async def pieces(self, member: str, size: int = 1024 * 1024) -> AsyncIterator[bytes]:
         """The same in pieces."""
         stream: Any = self._members.get(member)

@@ -230,6 +230,9 @@ class ModelRuntime(Protocol):
 
     async def converse(self, request: Mapping[str, Any]) -> RuntimeReply: ...
 
+    def converse_stream(self, request: Mapping[str, Any]) -> AsyncIterator[str | RuntimeReply]:
+        """As `converse`: the text in pieces as it is written, and in the end the whole reply."""
+
     async def invoke(self, model_id: str, body: bytes, read: Callable[[dict[str, Any]], T]) -> T:
         """What `read` makes of the model's own JSON; AwsUnavailable where it stumbles over it."""
 

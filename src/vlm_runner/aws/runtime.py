@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from vlm_runner.aws.ports import RuntimeReply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from vlm_runner.aws.answers import AwsService
 
@@ -27,6 +27,28 @@ class BedrockRuntime:
             input_tokens=usage.count("inputTokens"),
             output_tokens=usage.count("outputTokens"),
             stop_reason=answer.name("stopReason"),
+        )
+
+    async def converse_stream(self, request: Mapping[str, Any]) -> AsyncIterator[str | RuntimeReply]:
+        answer = await self._service.call("ConverseStream", **request)
+        text: list[str] = []
+        stop_reason, usage = None, None
+        # Each event has one member, which says what it is (Bedrock API reference, ConverseStreamOutput).
+        async for event in answer.events("stream"):
+            piece = event.optional_part("contentBlockDelta").optional_part("delta").optional_text("text")
+            if piece:
+                text.append(piece)
+                yield piece
+            stop_reason = event.optional_part("messageStop").optional_name("stopReason") or stop_reason
+            if event.has("metadata"):
+                usage = event.part("metadata").part("usage")
+        if usage is None or stop_reason is None:
+            raise answer.malformed("the end of an answer", "stream", None)
+        yield RuntimeReply(
+            text="".join(text),
+            input_tokens=usage.count("inputTokens"),
+            output_tokens=usage.count("outputTokens"),
+            stop_reason=stop_reason,
         )
 
     async def invoke(self, model_id: str, body: bytes, read: Callable[[dict[str, Any]], T]) -> T:

@@ -32,17 +32,9 @@ _SECTIONS: Final = {
         ("resume", "start:resume", "Continue RUN from where it is, on any machine with its checkpoint."),
         ("cancel", "start:cancel", "Stop what RUN pays for, delete it, and report."),
     ),
-    "Use": (("serve", "serve:serve", "Serve the model of a finished RUN again. Nothing is trained."),),
-    "Watch": (
-        ("status", "status:status", "Show the state of RUN."),
-        (
-            "list",
-            "list_runs:list_runs",
-            "List the runs of a store: state, phase, cost, what may bill.",
-        ),
-        ("watch", "watch:watch", "Follow RUN in the terminal or in a browser."),
-        ("events", "events:events", "Print RUN's history as JSON lines, one event a line."),
-        ("report", "report:report", "Write an HTML page about RUN, or compare several runs."),
+    "Use": (
+        ("serve", "serve:serve", "Serve the model of a finished RUN again. Nothing is trained."),
+        ("ask", "ask:ask", "Ask the model of RUN one question, while it is served."),
     ),
     "Money": (
         ("prices", "prices:prices", "Show what MODEL costs, with source and date."),

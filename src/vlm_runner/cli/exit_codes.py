@@ -47,6 +47,7 @@ _OF_ERRORS: Final[dict[type[BaseException], int]] = {
     errors.Unsaved: 75,
     errors.Stopped: 75,
     errors.RunNotFound: 102,
+    errors.NotServed: 102,
     errors.StillBilling: STILL_BILLING,
 }
 """A code also applies to subclasses that are not listed themselves."""

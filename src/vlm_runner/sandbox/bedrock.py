@@ -37,7 +37,11 @@ CONTROL: dict[str, Handler] = {
     "UntagResource": tags.untag_resource,
     "ListTagsForResource": tags.list_tags,
 }
-RUNTIME: dict[str, RuntimeHandler] = {"Converse": runtime.converse, "InvokeModel": runtime.invoke_model}
+RUNTIME: dict[str, RuntimeHandler] = {
+    "Converse": runtime.converse,
+    "ConverseStream": runtime.converse_stream,
+    "InvokeModel": runtime.invoke_model,
+}
 
 
 def handle(state: SandboxState, region_name: str, request: HttpRequest) -> HttpReply:

@@ -1,6 +1,7 @@
 """Bedrock Runtime: which models can be called, what a request may contain, and the answer."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -46,6 +47,22 @@ def converse(state: SandboxState, region_name: str, p: P) -> dict[str, Any]:
         "stopReason": answer.stop_reason,
         "usage": _usage(answer),
         "metrics": {"latencyMs": 400 + 10 * answer.output_tokens},
+    }
+
+
+def converse_stream(state: SandboxState, region_name: str, p: P) -> dict[str, Any]:
+    """The events of ConverseStreamOutput in the order of the Bedrock API reference, a word at a time."""
+    answer = converse(state, region_name, p)
+    text = answer["output"]["message"]["content"][0]["text"]
+    words = [{"contentBlockIndex": 0, "delta": {"text": word}} for word in re.findall(r"\s*\S+|\s+$", text)]
+    return {
+        "stream": [
+            ("messageStart", {"role": "assistant"}),
+            *(("contentBlockDelta", word) for word in words),
+            ("contentBlockStop", {"contentBlockIndex": 0}),
+            ("messageStop", {"stopReason": answer["stopReason"]}),
+            ("metadata", {"usage": answer["usage"], "metrics": answer["metrics"]}),
+        ]
     }
 
 

@@ -19,6 +19,7 @@ from botocore.model import OperationModel, ServiceModel
 
 from vlm_runner.sandbox.constraints import Shape, violations
 from vlm_runner.sandbox.errors import AwsError, invalid
+from vlm_runner.sandbox.event_stream import CONTENT_TYPE, event_stream
 from vlm_runner.sandbox.http import HttpReply, HttpRequest, json_reply
 
 
@@ -80,6 +81,8 @@ class ServiceApi:
         status = int(model.http.get("responseCode", 200))
         shape = model.output_shape
         payload = shape.serialization.get("payload") if shape else None
+        if payload and model.has_event_stream_output:
+            return HttpReply(status, [("content-type", CONTENT_TYPE)], event_stream(result[payload]))
         if payload and isinstance(result.get(payload), bytes):
             return HttpReply(status, [("content-type", "application/json")], result[payload])
         return json_reply({name: value for name, value in result.items() if value is not None}, status)

@@ -157,7 +157,7 @@ async def _by_an_accepted_id(model: AskedModel, call: ModelCall, ports: Ports) -
     while True:
         model_id = model.ids[0]
         try:
-            return await _send(call, model_id, ports)
+            return await send(call, model_id, ports)
         except AwsRefused as error:
             if PROFILE_WANTED not in error.message or len(model.ids) == 1:
                 raise
@@ -166,18 +166,12 @@ async def _by_an_accepted_id(model: AskedModel, call: ModelCall, ports: Ports) -
                 model.ids.pop(0)
 
 
-async def _send(call: ModelCall, model_id: str, ports: Ports) -> aws.RuntimeReply:
-    question, profile = call.question.asked, call.profile
-    images = [(image.body, image.format) for image in call.images]
-    settings: dict[str, Any] = {
-        "max_tokens": min(call.test.max_tokens, profile.inference.max_output_tokens),
-        "temperature": call.test.temperature,
-        "image_first": profile.image_first,
-    }
+async def send(call: ModelCall, model_id: str, ports: Ports) -> aws.RuntimeReply:
+    """One request, as the run's spec asks: by Converse or by InvokeModel."""
     if call.test.api == "converse":
-        return await ports.aws.runtime.converse(converse_request(model_id, question, images, **settings))
-    family = family_of(profile)
-    payload = json.dumps(family.invoke_body(question, images, **settings)).encode()
+        return await ports.aws.runtime.converse(converse_of(call, model_id))
+    family = family_of(call.profile)
+    payload = json.dumps(family.invoke_body(call.question.asked, _images(call), **_settings(call))).encode()
 
     def read(body: dict[str, Any]) -> aws.RuntimeReply:
         answer = family.invoke_text(body)
@@ -189,3 +183,20 @@ async def _send(call: ModelCall, model_id: str, ports: Ports) -> aws.RuntimeRepl
         )
 
     return await ports.aws.runtime.invoke(model_id, payload, read)
+
+
+def converse_of(call: ModelCall, model_id: str) -> dict[str, Any]:
+    """The request of Converse, and of ConverseStream."""
+    return converse_request(model_id, call.question.asked, _images(call), **_settings(call))
+
+
+def _images(call: ModelCall) -> list[tuple[bytes, str]]:
+    return [(image.body, image.format) for image in call.images]
+
+
+def _settings(call: ModelCall) -> dict[str, Any]:
+    return {
+        "max_tokens": min(call.test.max_tokens, call.profile.inference.max_output_tokens),
+        "temperature": call.test.temperature,
+        "image_first": call.profile.image_first,
+    }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vlm_runner.core.conversation import Conversation, ImageBlock, Turn
+from vlm_runner.core.run import known
 from vlm_runner.errors import DataError
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from vlm_runner.aws.ports import Objects
     from vlm_runner.core.conversation import Block
+    from vlm_runner.core.events import RecordsWritten
     from vlm_runner.core.run import Run
 
 
@@ -49,13 +51,29 @@ async def read_questions(run: Run, objects: Objects) -> tuple[list[Question], bo
     if run.records is None:
         raise ValueError("no records were written")
     apart, served = run.records.validation_uri is not None, run.created.serves
-    uri = run.records.validation_uri or run.records.train_uri
     records = run.records.validation_records if apart else run.records.train_records
     held_out = apart or (served is not None and served.held_out)
-    wanted = set(evenly_spread(run.spec.test.rows, records))
+    return await _rows(run.records, set(evenly_spread(run.spec.test.rows, records)), objects), held_out
+
+
+async def question_of_row(run: Run, objects: Objects, row: int) -> Question:
+    """
+    One of the questions, by its row.
+
+    Raises:
+        DataError: there is no such row, or the file no longer holds this run's records.
+    """
+    found = await _rows(known(run.records), {row}, objects)
+    if not found:
+        raise DataError(f"Run {run.run_id} has no row {row} to ask about.")
+    return found[0]
+
+
+async def _rows(records: RecordsWritten, wanted: set[int], objects: Objects) -> list[Question]:
+    uri = records.validation_uri or records.train_uri
     questions: list[Question] = []
     if not wanted:
-        return questions, held_out
+        return questions
     row = 0
     async for line in _lines(objects, _key_of(uri, objects.bucket)):
         if row in wanted:
@@ -69,7 +87,7 @@ async def read_questions(run: Run, objects: Objects) -> tuple[list[Question], bo
         row += 1
         if len(questions) == len(wanted):
             break
-    return questions, held_out
+    return questions
 
 
 def evenly_spread(count: int, records: int) -> list[int]:

@@ -74,6 +74,12 @@ class FakeRuntime:
     async def converse(self, request: Mapping[str, Any]) -> RuntimeReply:
         return await self._bedrock.reply(str(request["modelId"]))
 
+    async def converse_stream(self, request: Mapping[str, Any]) -> AsyncIterator[str | RuntimeReply]:
+        reply = await self._bedrock.reply(str(request["modelId"]))
+        for word in reply.text.split(" "):
+            yield word if reply.text.startswith(word) else f" {word}"
+        yield reply
+
     async def invoke(
         self,
         model_id: str,
