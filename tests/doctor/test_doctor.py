@@ -293,6 +293,22 @@ async def test_too_many_jobs(world: World, monkeypatch: pytest.MonkeyPatch) -> N
     assert "stop-model-customization-job" in (check.fix or "")
 
 
+async def test_jobs_of_which_only_two_run_at_a_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, "running_jobs", 2)
+
+    check = await world.only("C19", Status.DOUBTFUL)
+
+    assert "2 at a time" in check.message
+
+
+async def test_a_model_whose_plain_id_tells_that_it_is_fine_tuned(world: World) -> None:
+    world.sandbox.state.change_scenario({"fine_tuning_on_plain_id": True})
+
+    found = await world.examined()
+
+    assert [check.status for check in found if check.code == "C04"] == [Status.GOOD]
+
+
 def answers(monkeypatch: pytest.MonkeyPatch, method: str, answer: Any) -> None:
     """What moto cannot say: `method` of the inspection answers, or raises, `answer`."""
 

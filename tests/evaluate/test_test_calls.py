@@ -238,4 +238,5 @@ def test_ids_of_a_base_model_follow_the_geography() -> None:
     nova = find("amazon.nova-lite-v1:0:300k")
 
     assert base_ids(nova, "us-east-1") == [BASE, f"us.{BASE}"]
+    assert base_ids(nova, "ap-northeast-1") == [BASE, f"jp.{BASE}", f"apac.{BASE}"]
     assert base_ids(nova.model_copy(update={"inference_id": f"us.{BASE}"}), "us-east-1") == [f"us.{BASE}"]

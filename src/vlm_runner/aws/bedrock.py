@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from vlm_runner.aws.ports import CustomModel, Endpoint, FoundationModel, Job
@@ -25,6 +26,20 @@ class BedrockControl:
         self._reader, self._payer = reader, payer
 
     async def foundation_model(self, model_id: str) -> FoundationModel | None:
+        """
+        What Bedrock says of a model; None where it does not know it.
+
+        On which of a model's ids it lists the customizations, the one with a context size or the plain one,
+        is not documented: both count.
+        """
+        found = await self._foundation_model(model_id)
+        plain = model_id.rpartition(":")[0]
+        if found is None or found.customizations or plain.count(":") != 1:
+            return found
+        other = await self._foundation_model(plain)
+        return found if other is None else replace(found, customizations=other.customizations)
+
+    async def _foundation_model(self, model_id: str) -> FoundationModel | None:
         try:
             answer = await self._reader.call("GetFoundationModel", about=model_id, modelIdentifier=model_id)
         except NotFound:

@@ -48,7 +48,7 @@ class AwsNotifier:
         answer = await self._sns.call(
             "Publish",
             TopicArn=topic_arn,
-            Subject=f"vlm-runner {event['subject']}"[:100],
+            Subject=f"vlm-runner {event['subject']}"[:99],  # less than 100 (SNS API reference, Publish)
             Message=json.dumps(event),
             MessageAttributes={
                 "type": {"DataType": "String", "StringValue": event["type"]},

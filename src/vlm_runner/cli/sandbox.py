@@ -55,6 +55,9 @@ def sandbox() -> None:
     show_default=True,
     help="Quota of model units for provisioned throughput; AWS's default is 0.",
 )
+@click.option(
+    "--record", metavar="FILE", type=click.Path(dir_okay=False), help="Append every exchange to FILE as JSON."
+)
 def serve(  # noqa: PLR0917 - an option each
     host: str,
     hosts: tuple[str, ...],
@@ -64,6 +67,7 @@ def serve(  # noqa: PLR0917 - an option each
     as_of: str | None,
     prices: str | None,
     model_units: int,
+    record: str | None,
 ) -> None:
     """Serve until SIGTERM. GET /_sandbox/ledger lists what AWS would bill.
 
@@ -98,5 +102,6 @@ def serve(  # noqa: PLR0917 - an option each
             as_of=begins,
             prices=own,
             model_units=model_units,
+            record=Path(record) if record else None,
         )
     )

@@ -343,13 +343,17 @@ async def _prices(subject: Subject, _: Caller) -> AsyncIterator[Check]:
 
 
 async def _jobs(subject: Subject, _: Caller) -> AsyncIterator[Check]:
-    running, most = await subject.inspection.running_jobs(), subject.profile.quotas.scheduled_jobs
-    if running >= most:
-        said = f"{running} customization jobs are under way; an account may have {most}"
-        wait = "Wait for one, or stop one: aws bedrock stop-model-customization-job --job-identifier NAME"
-        yield Check("C19", Status.BAD, "jobs", said, f"{wait} --region {subject.region}")
+    running, quotas = await subject.inspection.running_jobs(), subject.profile.quotas
+    wait = "Wait for one, or stop one: aws bedrock stop-model-customization-job --job-identifier NAME"
+    wait += f" --region {subject.region}"
+    if running >= quotas.scheduled_jobs:
+        said = f"{running} customization jobs are under way; an account may have {quotas.scheduled_jobs}"
+        yield Check("C19", Status.BAD, "jobs", said, wait)
+    elif running >= quotas.running_jobs:
+        said = f"{running} customization jobs are under way; accounts were seen to run {quotas.running_jobs}"
+        yield Check("C19", Status.DOUBTFUL, "jobs", f"{said} at a time, so a run may have to wait", wait)
     else:
-        yield Check("C19", Status.GOOD, "jobs", f"{running} under way, of at most {most}")
+        yield Check("C19", Status.GOOD, "jobs", f"{running} under way, of {quotas.running_jobs} at a time")
 
 
 def _not_simulated(code: str, about: str, principal: str) -> Check:

@@ -205,6 +205,8 @@ class Serving(Sourced, frozen=True):
 
 class Quotas(Sourced, frozen=True):
     scheduled_jobs: int
+    running_jobs: int = 2
+    """At a time, and not adjustable; not among AWS's published quotas, but seen in accounts."""
     provisioned_units_code: str
     """Of all model units without commitment in the account."""
     provisioned_units_default: int

@@ -40,6 +40,7 @@ def _details(
 ) -> dict[str, Any]:
     # Fine-tuning and throughput require the suffixed id; on-demand inference the plain one.
     model_id = model.customizable_id if customizable else model.id
+    plain_tells = state.scenario.fine_tuning_on_plain_id
     on_demand = ["ON_DEMAND"] if model.on_demand_base else []
     lifecycle = {
         "status": model.lifecycle(state.now()),
@@ -54,7 +55,7 @@ def _details(
         "inputModalities": ["TEXT", "IMAGE"],
         "outputModalities": ["TEXT"],
         "responseStreamingSupported": True,
-        "customizationsSupported": ["FINE_TUNING"] if customizable else [],
+        "customizationsSupported": ["FINE_TUNING"] if customizable != plain_tells else [],
         "inferenceTypesSupported": ["PROVISIONED"] if customizable else [*on_demand, "INFERENCE_PROFILE"],
         "modelLifecycle": {name: value for name, value in lifecycle.items() if value is not None},
     }

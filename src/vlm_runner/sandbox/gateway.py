@@ -18,6 +18,7 @@ from vlm_runner.sandbox.authorization import questions_of
 from vlm_runner.sandbox.call_log import CallLog
 from vlm_runner.sandbox.cost_explorer import handle_cost_explorer
 from vlm_runner.sandbox.errors import AwsError, error_reply, expired_token
+from vlm_runner.sandbox.exchange_log import ExchangeLog
 from vlm_runner.sandbox.faults import Fault, Faults
 from vlm_runner.sandbox.guard import Principal, denial, principal_of
 from vlm_runner.sandbox.hosts import is_allowed
@@ -44,7 +45,15 @@ _FOREIGN = b"The sandbox does not answer under this name; start it with --allow-
 
 
 class Gateway:
-    def __init__(self, state: SandboxState, moto: Moto, seed: int, hosts: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        state: SandboxState,
+        moto: Moto,
+        seed: int,
+        hosts: Collection[str] = (),
+        exchanges: ExchangeLog | None = None,
+    ) -> None:
+        self._exchanges = exchanges
         self._state, self._moto, self._hosts = state, moto, hosts
         self.faults, self.calls = Faults(seed), CallLog()
         self.pipelines = Pipelines(state.account)
@@ -91,6 +100,8 @@ class Gateway:
             "seconds": round(time.monotonic() - started, 4),
         }
         self.calls.record(call)
+        if self._exchanges and reply and fault is None:
+            self._exchanges.write(service, operation, request, reply)
         return reply
 
     async def _under(self, fault: Fault | None, scope: Scope, request: HttpRequest) -> HttpReply | None:
@@ -218,6 +229,8 @@ class Gateway:
 
     def close(self) -> None:
         self.pipelines.reset()
+        if self._exchanges:
+            self._exchanges.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 

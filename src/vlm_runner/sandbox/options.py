@@ -26,5 +26,7 @@ class SandboxOptions:
     """The quota of model units without commitment; with AWS's default there is no throughput."""
     roles: tuple[str, ...] = ("bedrock-sft",)
     """Names of roles that the account has from the start; each trusts Bedrock, for this account's jobs."""
+    record: Path | None = None
+    """A file to which every exchange with a service of the sandbox's own is written, as a line of JSON."""
     hosts: tuple[str, ...] = ()
     """Names it also answers to, besides `host`, loopback names and addresses; see `sandbox.hosts`."""

@@ -45,6 +45,9 @@ class Scenario(BaseModel):
     require_roles: bool = True
     """Whether the role of a job or a schedule must exist in IAM, and trust the service that assumes it."""
 
+    fine_tuning_on_plain_id: bool = False
+    """Whether a model's plain id lists FINE_TUNING, instead of the one with its context size."""
+
     drop_events: int = 0
     duplicate_events: int = 0
     delay_events_seconds: float = 0

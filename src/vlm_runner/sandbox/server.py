@@ -16,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from vlm_runner.sandbox.call_log import CallLog
 from vlm_runner.sandbox.clock import SimulatedClock
+from vlm_runner.sandbox.exchange_log import ExchangeLog
 from vlm_runner.sandbox.faults import Faults
 from vlm_runner.sandbox.gateway import Gateway
 from vlm_runner.sandbox.moto_bridge import Moto
@@ -55,7 +56,8 @@ class Sandbox:
         )
         self._moto = Moto(self._options.account)
         hosts = (self._options.host, *self._options.hosts)
-        self._gateway = Gateway(self.state, self._moto, self._options.seed, hosts)
+        exchanges = ExchangeLog(self._options.record) if self._options.record else None
+        self._gateway = Gateway(self.state, self._moto, self._options.seed, hosts, exchanges)
         self._stopping = threading.Event()
 
     @property

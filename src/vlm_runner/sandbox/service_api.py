@@ -39,8 +39,8 @@ class _Route:
 
 
 class ServiceApi:
-    def __init__(self, service: str) -> None:
-        self._model = ServiceModel(Loader().load_service_model(service, "service-2"), service)
+    def __init__(self, model: ServiceModel) -> None:
+        self._model = model
         self._routes = [_route(self._model.operation_model(name)) for name in self._model.operation_names]
         self._statuses = dict(_error_statuses(self._model))
 
@@ -93,7 +93,7 @@ class ServiceApi:
 
 @cache
 def service_api(service: str) -> ServiceApi:
-    return ServiceApi(service)
+    return ServiceApi(ServiceModel(Loader().load_service_model(service, "service-2"), service))
 
 
 def api_for(request: HttpRequest) -> tuple[str, ServiceApi]:

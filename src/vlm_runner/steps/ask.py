@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from vlm_runner.aws import ports as aws
 from vlm_runner.errors import (
@@ -21,6 +21,8 @@ from vlm_runner.models import converse_request, family_of
 from vlm_runner.retry import attempts
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import anyio
 
     from vlm_runner.core.retry import RetryPolicy
@@ -71,6 +73,18 @@ class AskedModel:
     given_up: str | None = None
 
 
+GEOGRAPHIES: Final[Mapping[str, str]] = {
+    "us": "us",
+    "eu": "eu",
+    "ap": "apac",
+    "ap-northeast-1": "jp",
+    "ap-northeast-3": "jp",
+    "ap-southeast-2": "au",
+    "ap-southeast-4": "au",
+}
+"""Prefixes of inference profiles, by Region or its first word (user guide, inference-profiles-support)."""
+
+
 def base_ids(profile: ModelProfile, region: str) -> list[str]:
     """
     The ids under which the base model may answer on demand, the likelier first.
@@ -78,10 +92,10 @@ def base_ids(profile: ModelProfile, region: str) -> list[str]:
     Some models answer only through an inference profile, whose id begins with its geography.
     """
     plain = profile.inference_id
-    if plain.split(".", 1)[0] in {"us", "eu", "apac", "global"}:
+    if plain.split(".", 1)[0] in {*GEOGRAPHIES.values(), "global"}:
         return [plain]
-    geography = {"us": "us", "eu": "eu", "ap": "apac"}.get(region.split("-", 1)[0])
-    return [plain] if geography is None else [plain, f"{geography}.{plain}"]
+    wide = (GEOGRAPHIES[part] for part in (region, region.split("-", 1)[0]) if part in GEOGRAPHIES)
+    return [plain, *(f"{geography}.{plain}" for geography in wide)]
 
 
 async def ask(model: AskedModel, call: ModelCall, ports: Ports) -> ModelAnswer | None:
