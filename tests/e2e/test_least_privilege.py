@@ -10,6 +10,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tests.conformance.reference import acts_on, authorization_reference
+
 from .judgements import needless
 from .laptop import ACCOUNT, Laptop
 
@@ -102,6 +104,9 @@ def test_the_printed_policies_are_enough_and_each_of_their_statements_is_needed(
     denied = [one for one in recorded.judgements if one["decision"] != "allowed"]
 
     assert denied == []
+    if reference := authorization_reference():
+        asked_for = {(one["action"], one["resource"] or "*") for one in recorded.judgements}
+        assert [each for each in asked_for if not acts_on(reference, each[0], [each[1]])] == []
     for document, principal in (
         ("caller_policy", "user/runner"),
         ("role_policy", "of-the-job"),

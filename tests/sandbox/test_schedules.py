@@ -42,6 +42,14 @@ def test_a_schedule_that_was_moved_still_strikes(desk: Desk) -> None:
     assert not alive(desk)
 
 
+def test_a_name_that_is_taken_is_a_conflict_with_its_own_status(desk: Desk) -> None:
+    delete_later(desk, 60)
+
+    code, _, status = refusal(delete_later, desk=desk, seconds=60)
+
+    assert (code, status) == ("ConflictException", 409)
+
+
 def alive(desk: Desk) -> bool:
     return bool(desk.bedrock.list_provisioned_model_throughputs()["provisionedModelSummaries"])
 

@@ -1,8 +1,8 @@
 """
 What a request needs of IAM: actions, resources and condition keys.
 
-Service Authorization Reference, and the pages named beside a rule; a test holds the table against AWS's
-machine-readable copy. Services that are not listed here are judged by the action alone.
+Service Authorization Reference, and the pages named beside a rule. Services that are not listed here are
+judged by the action alone.
 """
 
 from collections.abc import Iterator, Mapping

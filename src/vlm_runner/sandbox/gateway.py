@@ -28,7 +28,7 @@ from vlm_runner.sandbox.operations import operation_of
 from vlm_runner.sandbox.pipelines import Pipelines
 from vlm_runner.sandbox.pricing import handle_pricing
 from vlm_runner.sandbox.quotas import handle_quotas
-from vlm_runner.sandbox.schedules import check_schedule, note_lead
+from vlm_runner.sandbox.schedules import check_schedule, mended, note_lead
 from vlm_runner.sandbox.service_api import api_for
 from vlm_runner.sandbox.signature import Scope, scope_of
 from vlm_runner.sandbox.simulation import simulate
@@ -178,13 +178,13 @@ class Gateway:
 
     def _schedule(self, scope: Scope, request: HttpRequest) -> HttpReply:
         if operation_of(scope, request)[1] not in {"CreateSchedule", "UpdateSchedule"}:
-            return self._moto.handle(scope, request)
+            return mended(self._moto.handle(scope, request))
         try:
             with self._state.lock:
                 check_schedule(self._state, scope.region, request.json())
         except AwsError as error:
             return error_reply(scope.service, error)
-        reply = self._moto.handle(scope, request)
+        reply = mended(self._moto.handle(scope, request))
         if reply.status == 200:
             note_lead(self._state, scope.region, request)
         return reply

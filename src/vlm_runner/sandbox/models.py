@@ -45,7 +45,7 @@ def list_models(state: SandboxState, region: Region, p: P) -> dict[str, Any]:
             "modelName": model.name,
             "creationTime": model.created_at,
             "baseModelArn": model.job.base_arn,
-            "baseModelName": model.job.model.name,
+            "baseModelName": model.job.model.id.partition(":")[0],  # the pattern has no place for :0
             "customizationType": "FINE_TUNING",
             "ownerAccountId": state.account,
             "modelStatus": model.status(now),

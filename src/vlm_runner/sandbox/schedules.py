@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 from vlm_runner.sandbox import deployments, throughputs
 from vlm_runner.sandbox.authorization import deletion
 from vlm_runner.sandbox.errors import AwsError, invalid
-from vlm_runner.sandbox.http import HttpRequest
+from vlm_runner.sandbox.http import HttpReply, HttpRequest
 from vlm_runner.sandbox.resources import Region
 from vlm_runner.sandbox.roles import assumable
 from vlm_runner.sandbox.service_api import service_api
@@ -74,6 +74,19 @@ def note_lead(state: SandboxState, region: str, request: HttpRequest) -> None:
     clients = datetime.strptime(signed, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     with state.lock:
         state.leads[region, group, name] = state.now() - clients
+
+
+def mended(reply: HttpReply) -> HttpReply:
+    """Of moto, which answers errors with 400 whatever their status, and absent members with null."""
+    if not reply.body:
+        return reply
+    body = json.loads(reply.body)
+    headers = {name.lower(): value for name, value in reply.headers}
+    code = headers.get("x-amzn-errortype") or body.get("__type", "")
+    status = service_api("scheduler").status_of(code) if reply.status >= 400 else None
+    kept = {name: value for name, value in body.items() if value is not None}
+    sent = [(name, value) for name, value in reply.headers if name.lower() != "content-length"]
+    return HttpReply(status or reply.status, sent, json.dumps(kept).encode())
 
 
 def _is_action(action: str) -> bool:

@@ -1,0 +1,76 @@
+"""What the sandbox asks of IAM, and what our policies allow, held against AWS's authorization reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from vlm_runner.doctor.documents import Scope, all_documents
+from vlm_runner.sandbox.policies import listed
+
+from .reference import acts_on, authorization_reference
+
+ACCOUNT = "123456789012"
+SCOPE = Scope(
+    account=ACCOUNT,
+    region="us-east-1",
+    bucket="cats",
+    role_arn=f"arn:aws:iam::{ACCOUNT}:role/of-the-job",
+    base_model="amazon.nova-2-lite-v1:0:256k",
+    inference_model="amazon.nova-2-lite-v1:0",
+    store="checkpoints/v",
+    dead_man_role_arn=f"arn:aws:iam::{ACCOUNT}:role/of-the-switch",
+    kms_key=f"arn:aws:kms:us-east-1:{ACCOUNT}:key/1",
+)
+RIGHTS = [name for name in all_documents(SCOPE) if not name.endswith("trust")]
+
+
+@pytest.fixture(scope="module")
+def reference() -> dict[str, Any]:
+    found = authorization_reference()
+    if found is None:
+        pytest.skip("the authorization reference is fetched by make install")
+    return found
+
+
+@pytest.mark.parametrize("document", RIGHTS)
+def test_each_printed_action_exists_and_works_on_a_resource_of_its_statement(
+    reference: dict[str, Any], document: str
+) -> None:
+    wrong = [
+        (statement["Sid"], action)
+        for statement in all_documents(SCOPE)[document]["Statement"]
+        for action in statement["Action"]
+        if not acts_on(reference, action, listed(statement["Resource"]))
+    ]
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize("document", RIGHTS)
+def test_each_condition_key_is_one_that_the_service_has(reference: dict[str, Any], document: str) -> None:
+    wrong = [
+        (statement["Sid"], key)
+        for statement in all_documents(SCOPE)[document]["Statement"]
+        for keys in statement.get("Condition", {}).values()
+        for key in keys
+        if not _has_key(reference, statement["Action"][0].partition(":")[0], key)
+    ]
+
+    assert wrong == []
+
+
+def test_an_action_that_there_is_not_or_not_for_the_resource_is_found(reference: dict[str, Any]) -> None:
+    deployment = f"arn:aws:bedrock:us-east-1:{ACCOUNT}:custom-model-deployment/x"
+
+    assert acts_on(reference, "bedrock:DeleteCustomModelDeployment", [deployment])
+    assert not acts_on(reference, "bedrock:DeleteCats", ["*"])
+    assert not acts_on(reference, "bedrock:DeleteProvisionedModelThroughput", [deployment])
+
+
+def _has_key(reference: dict[str, Any], service: str, key: str) -> bool:
+    plain = {"aws:ResourceAccount", "aws:TagKeys"}  # global: every service has them
+    if key in plain or key.startswith(("aws:RequestTag/", "aws:ResourceTag/")):
+        return True
+    return key in reference[service]["conditions"]
