@@ -489,6 +489,53 @@ class AnswerJson(TypedDict):
     """Of this call; null: not known, or served by the hour."""
 
 
+class TrainedModelJson(TypedDict):
+    """One custom model of `models` and `reap --models`."""
+
+    arn: str
+    name: str
+    run_id: str
+    """That trained it, by its tags."""
+    base_model: str | None
+    """Null where no run of this store trained it."""
+    created_at: str | None
+    status: str
+    scores: dict[str, float]
+    """Of the tuned model in its run's test."""
+    kept: bool
+    endpoints: list[str]
+    """ARNs of what serves it now."""
+    used_by: list[str]
+    """Ids of runs that are not done and need it."""
+    storage_per_month_usd: float | None
+    deleted: bool
+    trouble: str | None
+
+
+class DeletedDataJson(TypedDict):
+    """One split of a run in its bucket."""
+
+    images: str
+    records: str
+    images_used_by: list[str]
+    """Ids of runs for which they stay; empty: they are deleted. Those of records as well."""
+    records_used_by: list[str]
+
+
+class DeletionJson(TypedDict):
+    """`delete`."""
+
+    run_id: str
+    deleted: bool
+    in_use: list[str]
+    """Why it cannot be deleted."""
+    runs: list[str]
+    """Whose checkpoints and folders go: the run, and those that served its model."""
+    endpoint_arn: str | None
+    model_arn: str | None
+    data: list[DeletedDataJson]
+
+
 class SubmittedJson(TypedDict):
     """`submit`."""
 
@@ -574,6 +621,8 @@ OUTPUTS: Final[dict[str, Any]] = {
     "serve": RunResultJson,
     "serve-detach": DetachedRunJson,
     "ask": AnswerJson,
+    "models": list[TrainedModelJson],
+    "delete": DeletionJson,
     "status": RunStatusJson,
     "list": list[RunRowJson],
     "events": Entry,
@@ -586,6 +635,7 @@ OUTPUTS: Final[dict[str, Any]] = {
     "cost": BilledJson,
     "iam": dict[str, Any],
     "reap": list[RentedJson],
+    "reap-models": list[TrainedModelJson],
     "submit": SubmittedJson,
     "sweep": list[SweepRowJson],
     "sweep-dry-run": list[PlannedRunJson],

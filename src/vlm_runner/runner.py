@@ -34,6 +34,7 @@ from vlm_runner.prices import look_up, priced_catalogue
 from vlm_runner.report.collect import stored_scores
 from vlm_runner.spec import ServingMode
 from vlm_runner.steps.datasets import OpenDatasets
+from vlm_runner.steps.delete_run import delete_run, prepare_deletion
 from vlm_runner.steps.inquiry import Inquiry, endpoint_of, inquire, not_served
 from vlm_runner.steps.job_wakeups import JobWakeups
 from vlm_runner.steps.places import claim_places, refuse_occupied
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from vlm_runner.checkpoint.base import CheckpointStore
     from vlm_runner.checkpoint.document import Checkpoint
     from vlm_runner.clock import Clock
+    from vlm_runner.core.deletion import RunDeletion
     from vlm_runner.core.signals import Signal
     from vlm_runner.dataset.rows import Opened
     from vlm_runner.evaluate import Metric
@@ -459,6 +461,30 @@ class Runner:
             candidates.append(there)
             number += 1
         return next((one for one in reversed(candidates) if endpoint_of(one) is not None), None)
+
+    async def prepare_deletion(self, run_id: str) -> RunDeletion:
+        """
+        What `delete` would delete, and who uses it; deletes nothing.
+
+        Raises:
+            RunNotFound, CheckpointError: the run does not exist, or cannot be read.
+        """
+        return await prepare_deletion(checked_run_id(run_id), self._store, self._clock)
+
+    async def delete(self, run_id: str, *, told: Callable[[str], None] = lambda _: None) -> RunDeletion:
+        """
+        Delete a run that is done: its endpoint, its model, its folder, its checkpoint, those of the runs that
+        served its model, and images and records that no other run of this store uses. `told` hears of each.
+
+        Interrupted anywhere, it can be repeated. Runs of another store are not known here.
+
+        Raises:
+            RunNotFound, CheckpointError: the run does not exist (any more), or cannot be read.
+            UsageError: another run uses its model, or it is not done; nothing was deleted.
+            AwsRefused, AwsUnavailable: not all was deleted.
+        """
+        run = await self.get(run_id)
+        return await delete_run(run_id, self._connect(run.region), self._store, self._clock, told=told)
 
     async def create(self, created: RunCreated) -> str:
         """

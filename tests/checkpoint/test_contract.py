@@ -118,3 +118,16 @@ async def test_no_run_id_leaves_the_store(store: CheckpointStore, run_id: str) -
 async def test_people_can_be_told_where_it_is(store: CheckpointStore) -> None:
     assert store.locate("cats").startswith(store.uri)
     assert "cats" in store.locate("cats")
+
+
+async def test_a_deleted_run_is_gone_with_its_cancel_mark(store: CheckpointStore) -> None:
+    await store.write("cats", b"one", replacing=None)
+    await store.request_cancel("cats", "enough")
+
+    await store.delete("cats")
+    await store.delete("cats")
+
+    assert await store.read("cats") is None
+    assert await store.cancel_reason("cats") is None
+    assert await store.run_ids() == []
+    await store.write("cats", b"two", replacing=None)

@@ -210,6 +210,7 @@ def _unanswered(
 ) -> list[tuple[tuple[type[Exception], ...], Callable[[Exception, str, bool], Exception]]]:
     """First match wins: botocore's no-credentials errors are narrower than its base error."""
     import aiohttp  # noqa: PLC0415 - comes with aioboto3, and is as slow to import
+    from botocore.eventstream import ParserError  # noqa: PLC0415 - as above
     from botocore.parsers import ResponseParserError  # noqa: PLC0415
 
     return [
@@ -240,6 +241,7 @@ def _unanswered(
                 asyncio.TimeoutError,
                 ConnectionError,
                 ResponseParserError,
+                ParserError,  # of a stream of events
                 exceptions.PaginationError,  # a page that leads back to itself
                 exceptions.ChecksumError if hasattr(exceptions, "ChecksumError") else ResponseParserError,
             ),

@@ -53,6 +53,14 @@ class CheckpointStore(Protocol):
                 old document or the new one is there, whole.
         """
 
+    async def delete(self, run_id: str) -> None:
+        """
+        Forget a run and its cancel mark; one that is not there is no error. Only for a run that is done.
+
+        Raises:
+            AwsUnavailable: it may still be there.
+        """
+
     async def run_ids(self) -> list[str]:
         """
         Of all runs that are here, in order; other folders, whose names cannot be run ids, are none.

@@ -55,6 +55,13 @@ class LocalStore:
                 f"{folder / STATE} cannot be written: {error.strerror or error}."
             ) from error
 
+    async def delete(self, run_id: str) -> None:
+        folder = self._folder(run_id)
+        try:
+            await to_thread.run_sync(_delete, folder)
+        except OSError as error:
+            raise StoreUnavailable(f"{folder} cannot be deleted: {error.strerror or error}.") from error
+
     async def run_ids(self) -> list[str]:
         return await to_thread.run_sync(_list, self._root / "runs")
 
@@ -124,6 +131,18 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _delete(folder: Path) -> None:
+    # The state last: while it is there, the run is listed, and can be deleted again.
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if path.name not in {STATE, LOCK}:
+            path.unlink(missing_ok=True)
+    for name in (STATE, LOCK):
+        (folder / name).unlink(missing_ok=True)
+    folder.rmdir()
 
 
 def _write_once(path: Path, body: bytes) -> None:

@@ -63,6 +63,11 @@ class S3Store:
             raise Replaced
         return written
 
+    async def delete(self, run_id: str) -> None:
+        # The state last: while it is there, the run is listed, and can be deleted again.
+        for name in (CANCEL, STATE):
+            await self._objects.delete(self._key(run_id, name))
+
     async def run_ids(self) -> list[str]:
         start, end = f"{self._prefix}runs/", f"/{STATE}"
         found = [

@@ -35,6 +35,17 @@ _SECTIONS: Final = {
     "Use": (
         ("serve", "serve:serve", "Serve the model of a finished RUN again. Nothing is trained."),
         ("ask", "ask:ask", "Ask the model of RUN one question, while it is served."),
+        (
+            "models",
+            "models:models",
+            "List the custom models that runs trained: base, scores, age, use, storage.",
+        ),
+        ("keep", "models:keep", "Mark the model of RUN to be kept: no reap deletes it, and delete refuses."),
+        (
+            "delete",
+            "models:delete",
+            "Delete RUN: endpoint, model, answers, and what of its data no other run uses.",
+        ),
     ),
     "Money": (
         ("prices", "prices:prices", "Show what MODEL costs, with source and date."),

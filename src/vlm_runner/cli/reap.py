@@ -11,21 +11,25 @@ import click
 
 from vlm_runner.aws.session import AwsSession
 from vlm_runner.cli import console
+from vlm_runner.cli.models import connected, model_json
 from vlm_runner.cli.options import Where, json_option, where_options
 from vlm_runner.cli.resolve import duration, settings_for
 from vlm_runner.clock import SystemClock
-from vlm_runner.errors import ConfigurationError
+from vlm_runner.errors import ConfigurationError, UsageError
 from vlm_runner.prices import priced_catalogue
 from vlm_runner.reap import find_rented, may_still_bill
 from vlm_runner.reap import reap as delete
+from vlm_runner.steps.custom_models import outworn, reap_models, trained_models
 from vlm_runner.stores import opened_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from vlm_runner.json_output import RentedJson
     from vlm_runner.reap import RentedEndpoint
     from vlm_runner.settings import Settings
+    from vlm_runner.steps.custom_models import TrainedModel
 
 
 @click.command()
@@ -34,11 +38,12 @@ if TYPE_CHECKING:
     "--older-than",
     metavar="TIME",
     callback=duration,
-    help="Delete what no readable run explains too, if it is older than, e.g., 12h.",
+    help="Delete what no readable run explains too, if it is older than, e.g., 12h; models: only those.",
 )
+@click.option("--models", is_flag=True, help="Custom models instead of endpoints.")
 @json_option
 @where_options
-def reap(*, yes: bool, older_than: float | None, as_json: bool, **flags: Any) -> None:
+def reap(*, yes: bool, older_than: float | None, models: bool, as_json: bool, **flags: Any) -> None:
     """Delete endpoints of vlm-runner that outlived their run.
 
     They are throughputs and deployments whose run has ended, or whose time is over; only those with our
@@ -50,7 +55,11 @@ def reap(*, yes: bool, older_than: float | None, as_json: bool, **flags: Any) ->
         vlm-runner reap --region us-east-1                    what there is, and what would be deleted
         vlm-runner reap --region us-east-1 --yes              delete what outlived its run
         vlm-runner reap --yes --older-than 12h                and what no run of this store knows
+        vlm-runner reap --models --older-than 30d --yes       unused models of our runs, but for kept ones
     """
+    if models:
+        _models(settings_for(Where(**flags)), older_than, yes=yes, as_json=as_json)
+        return
     age = None if older_than is None else timedelta(seconds=older_than)
     found = anyio.run(_reap, settings_for(Where(**flags)), age, yes)
     if as_json:
@@ -64,6 +73,38 @@ def reap(*, yes: bool, older_than: float | None, as_json: bool, **flags: Any) ->
     if left:
         console.say(alarm(left, dry=not yes))
     sys.exit(104 if left else 0)
+
+
+def _models(settings: Settings, older_than: float | None, *, yes: bool, as_json: bool) -> None:
+    """What cannot be deleted is said, and no alarm: a model costs dollars a month, and not an hour."""
+    if older_than is None:
+        raise UsageError("How old must a model be that is deleted?", hint="Give --older-than 30d.")
+    age, now = timedelta(seconds=older_than), SystemClock().now()
+
+    async def found() -> list[TrainedModel]:
+        async with opened_store(settings) as store, connected(settings) as aws:
+            listed = await trained_models(aws, store, SystemClock())
+            return await reap_models(aws, listed, now=now, older_than=age) if yes else listed
+
+    models = anyio.run(found)
+    if as_json:
+        catalogue = priced_catalogue(settings)
+        console.result_json([model_json(one, catalogue) for one in models])
+        return
+    for one in models:
+        console.result(f"{_model_fate(one, now, age):<9} {one.name}  (run {one.run_id or 'unknown'})")
+        if one.trouble is not None:
+            console.say(f"{one.arn}: {one.trouble}")
+    if not yes and any(outworn(one, now, age) for one in models):
+        console.say("Nothing was deleted. Delete what is marked OUTWORN with: --yes")
+
+
+def _model_fate(one: TrainedModel, now: datetime, older_than: timedelta) -> str:
+    if one.gone:
+        return "deleted"
+    if outworn(one, now, older_than):
+        return "OUTWORN"
+    return "kept" if one.kept else "in use" if one.in_use else "unclear" if one.trouble else "young"
 
 
 async def _reap(settings: Settings, older_than: timedelta | None, yes: bool) -> list[RentedEndpoint]:  # noqa: FBT001

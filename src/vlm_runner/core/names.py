@@ -21,6 +21,8 @@ Kind = Literal["job", "model", "throughput", "deployment", "schedule"]
 TAG_UID = "vlm-runner:run-uid"
 TAG_RUN = "vlm-runner:run-id"
 TAG_EXPIRES = "vlm-runner:expires-at"
+TAG_KEEP = "vlm-runner:keep"
+"""Of a custom model that no schedule may delete."""
 NEVER = "never"
 """The value of TAG_EXPIRES on what was left to its user without an end."""
 NAME_PREFIX = "vr-"

@@ -77,6 +77,7 @@ class FakeBedrock:
         self.odd_status: str | None = None
         """Told instead of InProgress and Creating: a word that no version knows."""
         self.models_deleted: set[str] = set()
+        self._model_tags: dict[str, dict[str, str]] = {}
         self.stale: list[tuple[float, float]] = []
         """Periods, on the loop's clock, in which reads are stale: they find nothing."""
         self.ledger: list[Paid] = []
@@ -231,11 +232,11 @@ class FakeBedrock:
 
     async def tags(self, arn: str) -> Mapping[str, str]:
         await self._count("tags")
-        return dict(self._existing(arn).tags)
+        return dict(self._tags_of(arn))
 
     async def tag(self, arn: str, tags: Mapping[str, str]) -> None:
         await self._count("tag")
-        self._existing(arn).tags.update(tags)
+        self._tags_of(arn).update(tags)
 
     async def reply(self, model_id: str) -> RuntimeReply:
         """What the runtime answers for `model_id`, an endpoint's ARN or a foundation model."""
@@ -274,6 +275,13 @@ class FakeBedrock:
     def _end(self, paid: Paid) -> None:
         paid.ended = self._now()
 
+    def _tags_of(self, arn: str) -> dict[str, str]:
+        for job in self._jobs.values():
+            if self._model_arn(job) == arn and self._model(arn) is not None:
+                given = {str(tag["key"]): str(tag["value"]) for tag in job.request["customModelTags"]}
+                return self._model_tags.setdefault(arn, given)
+        return self._existing(arn).tags
+
     def _existing(self, arn: str) -> _Endpoint:
         found = self._endpoints.get(arn)
         if found is None:
@@ -309,7 +317,8 @@ class FakeBedrock:
         status = self._endpoint_status(one)
         shown = self.odd_status or status if status == "Creating" else status
         failure = "No capacity." if status == "Failed" else None
-        return Endpoint(one.arn, one.name, shown, failure, None, EPOCH + timedelta(seconds=one.created))
+        model = str(one.request.get("modelId", one.request.get("modelArn")))
+        return Endpoint(one.arn, one.name, shown, failure, model, EPOCH + timedelta(seconds=one.created))
 
 
 P = TypeVar("P", bound=Paid)

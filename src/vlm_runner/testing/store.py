@@ -41,6 +41,11 @@ class MemoryStore:
         self._documents[run_id] = Stored(body, version)
         return version
 
+    async def delete(self, run_id: str) -> None:
+        await checkpoint()
+        self._documents.pop(path_segment(run_id), None)
+        self._marks.pop(run_id, None)
+
     async def run_ids(self) -> list[str]:
         await checkpoint()
         return sorted(self._documents)

@@ -298,6 +298,7 @@ class _Recording:
         self.prove = store.prove
         self.read = store.read
         self.run_ids = store.run_ids
+        self.delete = store.delete
         self.request_cancel = store.request_cancel
         self.cancel_reason = store.cancel_reason
 

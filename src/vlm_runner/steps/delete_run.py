@@ -1,0 +1,217 @@
+"""
+Deleting a run: its endpoint, its model, its objects, and its checkpoint last, so that whatever interrupts it,
+the same command finds the run again and goes on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+from pydantic import ValidationError
+
+from vlm_runner.checkpoint import lease
+from vlm_runner.core import places
+from vlm_runner.core.deletion import plan_deletion
+from vlm_runner.core.events import Value
+from vlm_runner.core.names import run_folder
+from vlm_runner.core.places import KeyClaim
+from vlm_runner.errors import Conflict, RunNotFound, UsageError, VlmRunnerError
+from vlm_runner.steps.custom_models import is_kept
+from vlm_runner.task_groups import task_group
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vlm_runner.aws.ports import Aws, Objects
+    from vlm_runner.checkpoint.base import CheckpointStore
+    from vlm_runner.clock import Clock
+    from vlm_runner.core.deletion import PlaceFate, RunDeletion
+    from vlm_runner.core.events import Place
+    from vlm_runner.core.run import Run
+
+AT_ONCE = 16
+"""Deletions of objects."""
+
+
+class ClosedPlace(Value, frozen=True):
+    """In place of a claim while a run is deleted: to every other run the place holds other content."""
+
+    deleting: str
+    """The run that is deleted."""
+    claim: KeyClaim
+    """What was there, and is again if other runs still use the place."""
+
+
+async def prepare_deletion(run_id: str, store: CheckpointStore, clock: Clock) -> RunDeletion:
+    """
+    What `delete_run` would delete. Reads every run of the store.
+
+    Raises:
+        RunNotFound, CheckpointError: the run does not exist, or cannot be read.
+    """
+    run = (await lease.load(store, run_id, clock=clock))[0].run
+    others: list[Run] = []
+    unread: list[str] = []
+    for other in await store.run_ids():
+        if other == run_id:
+            continue
+        try:
+            others.append((await lease.load(store, other, clock=clock))[0].run)
+        except RunNotFound:
+            continue
+        except VlmRunnerError:
+            unread.append(other)
+    return plan_deletion(run, others, unread)
+
+
+async def delete_run(
+    run_id: str,
+    aws: Aws,
+    store: CheckpointStore,
+    clock: Clock,
+    *,
+    told: Callable[[str], None] = lambda _: None,
+) -> RunDeletion:
+    """
+    Delete all that `prepare_deletion` says; `told` hears of each thing that is gone. Interrupted anywhere, it
+    can be repeated, and comes to the same end.
+
+    Raises:
+        UsageError: something uses it; nothing was deleted.
+        Conflict: something that no run of the store knows serves the model.
+        AwsRefused, AwsUnavailable: not all was deleted; repeat it.
+    """
+    plan = await prepare_deletion(run_id, store, clock)
+    refuse_in_use(plan)
+    run = plan.run
+    if plan.model_arn is not None and await is_kept(aws, plan.model_arn):
+        raise UsageError(
+            f"The model of run {run_id} is marked to be kept. Nothing was deleted.",
+            hint=f"Take the mark away with: vlm-runner keep {run_id} --undo",
+        )
+    if plan.endpoint is not None:
+        mode, arn = plan.endpoint
+        if not await aws.bedrock.delete_endpoint(mode, arn):
+            raise Conflict(f"{arn} cannot be deleted yet; it is Creating or Updating. Repeat it later.")
+        told(f"endpoint {arn}")
+    if plan.model_arn is not None:
+        await aws.bedrock.delete_model(plan.model_arn)
+        told(f"custom model {plan.model_arn}")
+    objects = aws.objects(run.bucket, owner=run.account)
+    for fate in plan.places:
+        await _PlaceDeletion(fate.place, run, objects, store=store, clock=clock, told=told).delete()
+    # The run last: while its checkpoint is there, this can be repeated.
+    for one in (*plan.servings, run):
+        await _delete_all(objects, run_folder(one), told)
+        await store.delete(one.run_id)
+        told(f"run {one.run_id}")
+    return plan
+
+
+def refuse_in_use(plan: RunDeletion) -> None:
+    """
+    Raises:
+        UsageError: something uses what would be deleted.
+    """
+    if plan.in_use:
+        raise UsageError(
+            f"{' '.join(plan.in_use)} Nothing was deleted.",
+            hint=f"End it first, with vlm-runner cancel, or delete it before run {plan.run.run_id}.",
+        )
+
+
+class _PlaceDeletion:
+    """
+    Deletes what of a place no other run uses.
+
+    The claim is closed first, so that no run that begins meanwhile comes to share the place, and only then it
+    is asked, once more, who uses it.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        run: Run,
+        objects: Objects,
+        *,
+        store: CheckpointStore,
+        clock: Clock,
+        told: Callable[[str], None],
+    ) -> None:
+        self._place, self._run, self._objects, self._told = place, run, objects, told
+        self._store, self._clock = store, clock
+
+    async def delete(self) -> None:
+        closed = await self._close()
+        fate = self._found(self._place, (await prepare_deletion(self._run.run_id, self._store, self._clock)))
+        if not fate.records_used_by:
+            await _delete_all(self._objects, self._place.shards, self._told)
+            await self._objects.delete(self._place.records)
+        if fate.images_used_by:
+            await self._reopen(closed)
+            return
+        for prefix in (self._place.images, self._place.data):
+            await _delete_all(self._objects, prefix, self._told, but=places.claim_key(self._place))
+        await self._objects.delete(places.claim_key(self._place))
+
+    @staticmethod
+    def _found(place: Place, plan: RunDeletion) -> PlaceFate:
+        return next(fate for fate in plan.places if fate.place == place)
+
+    async def _close(self) -> ClosedPlace | None:
+        """What the claim was closed with; None: there is none, so nobody new can find the place."""
+        key = places.claim_key(self._place)
+        while (found := await self._objects.get(key)) is not None:
+            if (closed := _closed(found.body)) is not None:
+                if closed.deleting != self._run.run_id and await self._exists(closed.deleting):
+                    raise UsageError(
+                        f"Run {closed.deleting} is being deleted, and shares s3://{self._objects.bucket}/{key}.",
+                        hint=f"Finish that first: vlm-runner delete {closed.deleting} --yes",
+                    )
+                return closed
+            closed = ClosedPlace(deleting=self._run.run_id, claim=KeyClaim.parse(found.body))
+            body = closed.model_dump_json().encode()
+            if await self._objects.put_if(key, body, replacing=found.etag) is not None:
+                return closed
+        return None
+
+    async def _exists(self, run_id: str) -> bool:
+        return await self._store.read(run_id) is not None
+
+    async def _reopen(self, closed: ClosedPlace | None) -> None:
+        if closed is None:
+            return
+        key = places.claim_key(self._place)
+        while (found := await self._objects.get(key)) is not None and _closed(found.body) is not None:
+            body = closed.claim.model_dump_json().encode()
+            if await self._objects.put_if(key, body, replacing=found.etag) is not None:
+                return
+
+
+def _closed(body: bytes) -> ClosedPlace | None:
+    try:
+        return ClosedPlace.model_validate_json(body)
+    except ValidationError:
+        return None
+
+
+async def _delete_all(objects: Objects, prefix: str, told: Callable[[str], None], *, but: str = "") -> None:
+    """Every object under `prefix` except `but`."""
+    slots, count = anyio.Semaphore(AT_ONCE), 0
+
+    async def one(key: str) -> None:
+        try:
+            await objects.delete(key)
+        finally:
+            slots.release()
+
+    async with task_group() as group:
+        async for item in objects.list(prefix):
+            if item.key == but:
+                continue
+            await slots.acquire()
+            group.start_soon(one, item.key)
+            count += 1
+    if count:
+        told(f"{count:,} objects of s3://{objects.bucket}/{prefix}")

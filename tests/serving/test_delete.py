@@ -1,0 +1,200 @@
+"""Deleting a run leaves nothing of it, and takes nothing that another run uses."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from vlm_runner.errors import RunNotFound, UsageError
+from vlm_runner.spec import ServingMode
+from vlm_runner.steps.prepare_serving import ServeOptions
+from vlm_runner.testing import Crash, Fault, Plan, World, run_virtual
+from vlm_runner.testing.world import tiny_spec
+
+from .world import in_world, serving
+
+if TYPE_CHECKING:
+    from vlm_runner.runner import Runner
+    from vlm_runner.testing import Process
+
+BUCKET = "vlm-accessibility-123456789012-us-east-1"
+
+
+def left(world: World) -> list[str]:
+    """Keys in the data bucket."""
+    return sorted(world.aws.s3.buckets[BUCKET])
+
+
+async def another(world: World, run_id: str, user: str) -> None:
+    """A run of another prompt on the same images."""
+    before = world.run_id, world.spec
+    world.run_id = run_id
+    world.spec = tiny_spec(prompt={"user": user, "assistant": "{{ output }}"})
+    await world.live()
+    world.run_id, world.spec = before
+
+
+async def deleted(world: World, run_id: str = "cats", process: Process | None = None) -> None:
+    async with world.runner(process) as runner:
+        await runner.delete(run_id)
+
+
+def test_nothing_is_left_of_a_run_and_of_those_that_served_it() -> None:
+    async def act(world: World, runner: Runner) -> None:
+        await (await runner.serve("cats", ServeOptions(rows=2))).result()
+        model = (await runner.get("cats")).model
+
+        await runner.delete("cats")
+
+        assert left(world) == []
+        assert await world.store.run_ids() == []
+        assert model is not None
+        assert await world.bedrock.find_model(model.model_arn) is None
+        with pytest.raises(RunNotFound):
+            await runner.delete("cats")
+
+    in_world(act)
+
+
+def test_an_endpoint_that_was_kept_goes_with_its_run() -> None:
+    async def act(world: World, runner: Runner) -> None:
+        assert len(world.bedrock.alive) == 1
+
+        await runner.delete("cats")
+
+        assert world.bedrock.alive == []
+
+    in_world(act, serving={"keep": True})
+
+
+def test_what_another_run_uses_stays_until_that_is_deleted_too() -> None:
+    """Three prompts on the same images, deleted one after another: nothing of any is left."""
+
+    async def main() -> None:
+        world = World()
+        await world.live()
+        await another(world, "dogs", "Look at {{ page }}.")
+        await another(world, "mice", "See {{ page }}.")
+        images = [key for key in left(world) if key.startswith("images/")]
+
+        await deleted(world, "cats")
+        assert [key for key in left(world) if key.startswith("images/")] == images
+        assert "data/train.jsonl" not in left(world)
+        assert len([key for key in left(world) if "/records-" in key]) == 2
+        await another(world, "birds", "See {{ page }}!")
+        assert [key for key in left(world) if key.startswith("images/")] == images
+        for run_id in ("dogs", "mice", "birds"):
+            await deleted(world, run_id)
+
+        assert left(world) == []
+
+    run_virtual(main)
+
+
+def test_interrupted_at_any_call_and_repeated_it_comes_to_the_same_end() -> None:
+    async def trace() -> list[str]:
+        world = World()
+        await world.live()
+        process = world.process()
+        await deleted(world, process=process)
+        return process.trace
+
+    async def interrupted(point: int, fault: Fault) -> list[str]:
+        world = World()
+        await world.live()
+        with contextlib.suppress(Crash, Exception):
+            await deleted(world, process=world.process(Plan({point: fault})))
+        with contextlib.suppress(RunNotFound):
+            await deleted(world)
+        models = [model.arn async for model in world.bedrock.list_models()]
+        return [*left(world), *await world.store.run_ids(), *models, *world.bedrock.alive]
+
+    calls = run_virtual(trace)
+    # Of many deletions of objects one like the other, the first and the last.
+    points = [
+        number
+        for number, call in enumerate(calls)
+        if call != "objects.delete" or calls[number - 1] != call or calls[number + 1 : number + 2] != [call]
+    ]
+
+    assert {
+        (point, fault): found
+        for point in points
+        for fault in (Fault.CRASH_AFTER, *([Fault.LOST] if calls[point] != "objects.delete" else []))
+        if (found := run_virtual(lambda point=point, fault=fault: interrupted(point, fault)))  # type: ignore[misc]
+    } == {}
+
+
+def test_a_run_that_begins_meanwhile_loses_nothing() -> None:
+    """Another prompt on the same images, begun at every call of the deletion."""
+
+    async def beginning_at(point: int) -> str:
+        world = World()
+        await world.live()
+        process = world.process()
+        async with anyio.create_task_group() as group:
+
+            async def begin() -> None:
+                await another(world, "dogs", "Look at {{ page }}.")
+
+            def choose(_: str) -> None:
+                if len(process.trace) == point:
+                    group.start_soon(begin)
+
+            process.plan.choose = choose
+            await deleted(world, process=process)
+        async with world.runner() as runner:
+            dogs = await runner.get("dogs")
+        if dogs.outcome != "succeeded" or dogs.places is None or dogs.records is None:
+            return f"{point}: {dogs.outcome}, {dogs.reason}"
+        images = [key for key in left(world) if key.startswith(dogs.places.train.images)]
+        records = dogs.records.train_uri.removeprefix(f"s3://{BUCKET}/") in left(world)
+        return "" if len(images) == 8 and records else f"{point}: {len(images)} images, records: {records}"
+
+    # Before and after each of its first calls; from the first deletion on, the place is closed.
+    found = [run_virtual(functools.partial(beginning_at, point)) for point in (1, 3, 4, 5, 6, 7, 8, 10)]
+    assert [wrong for wrong in found if wrong] == []
+
+
+def test_what_is_in_use_is_refused_and_by_whom_is_said() -> None:
+    async def act(world: World, runner: Runner) -> None:
+        handle = await serving(runner)
+        before = left(world)
+
+        with pytest.raises(UsageError, match="Run cats-serve serves its model: it is in phase serving"):
+            await runner.delete("cats")
+        with pytest.raises(UsageError, match="Run cats-serve is not done"):
+            await runner.delete("cats-serve")
+        assert left(world) == before
+        await handle.cancel()
+        await handle.result()
+        plan = await runner.prepare_deletion("cats-serve")
+        assert plan.model_arn is None
+        await runner.delete("cats-serve")
+        await (await runner.serve("cats", ServeOptions(rows=2, mode=ServingMode.PROVISIONED))).result()
+
+    in_world(act)
+
+
+def test_what_a_run_that_cannot_be_read_may_use_is_kept() -> None:
+    async def act(world: World, runner: Runner) -> None:
+        images = [key for key in left(world) if key.startswith("images/")]
+        unread = await _with_a_broken_run(world)
+
+        plan = await runner.prepare_deletion("cats")
+        await runner.delete("cats")
+
+        assert plan.places[0].images_used_by == (unread,)
+        assert [key for key in left(world) if key.startswith("images/")] == images
+        assert await world.store.run_ids() == [unread]
+
+    in_world(act, store="s3")
+
+
+async def _with_a_broken_run(world: World) -> str:
+    world.aws.s3.put("checkpoints", "vr/runs/broken/state.json", b"{}")
+    return "broken"

@@ -1,0 +1,103 @@
+"""What runs have trained: listed with who uses it, kept where marked, reaped once it is old and unused."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from vlm_runner.core.names import TAG_KEEP
+from vlm_runner.errors import UsageError
+from vlm_runner.steps.custom_models import mark, outworn, reap_models, trained_models
+
+from .world import in_world, serving
+
+if TYPE_CHECKING:
+    from vlm_runner.runner import Runner
+    from vlm_runner.steps.custom_models import TrainedModel
+    from vlm_runner.testing import World
+
+MONTH = timedelta(days=30)
+
+
+async def the_model(world: World) -> TrainedModel:
+    (found,) = await trained_models(world.aws, world.store, world.process().clock)
+    return found
+
+
+def test_a_model_is_listed_with_the_run_that_trained_it_and_with_what_uses_it() -> None:
+    async def act(world: World, runner: Runner) -> None:
+        handle = await serving(runner)
+        served = await the_model(world)
+        await handle.cancel()
+        await handle.result()
+        idle = await the_model(world)
+
+        assert (served.run_id, served.run is not None) == ("cats", True)
+        assert served.endpoints == (handle.run.serving.arn,)  # type: ignore[union-attr]
+        assert served.used_by == ("cats-serve",)
+        assert not idle.in_use
+
+    in_world(act)
+
+
+def test_only_what_is_old_and_unused_and_not_kept_is_reaped() -> None:
+    async def act(world: World, runner: Runner) -> None:
+        now = world.process().clock.now() + timedelta(days=31)
+        handle = await serving(runner)
+        served = await the_model(world)
+        await handle.cancel()
+        await handle.result()
+        await mark(world.aws, served.arn, keep=True)
+        kept = await the_model(world)
+        await world.bedrock.tag(served.arn, {TAG_KEEP: "by hand"})
+        by_hand = await the_model(world)
+        await mark(world.aws, served.arn, keep=False)
+        free = await the_model(world)
+
+        assert [outworn(one, now, MONTH) for one in (served, kept, by_hand, free)] == [
+            False,
+            False,
+            False,
+            True,
+        ]
+        assert not outworn(free, now - timedelta(days=2), MONTH)
+        (gone,) = await reap_models(world.aws, [free], now=now, older_than=MONTH)
+        assert gone.gone
+        assert await trained_models(world.aws, world.store, world.process().clock) == []
+
+    in_world(act)
+
+
+def test_a_kept_model_is_not_deleted_with_its_run() -> None:
+    async def act(world: World, runner: Runner) -> None:
+        model = await the_model(world)
+        await mark(world.aws, model.arn, keep=True)
+        with pytest.raises(UsageError, match="vlm-runner keep cats --undo"):
+            await runner.delete("cats")
+        assert (await the_model(world)).arn == model.arn
+
+        await mark(world.aws, model.arn, keep=False)
+        await runner.delete("cats")
+
+        assert await trained_models(world.aws, world.store, world.process().clock) == []
+
+    in_world(act)
+
+
+def test_models_of_others_are_never_considered() -> None:
+    async def act(world: World, _: Runner) -> None:
+        request = {
+            "jobName": "theirs", "customModelName": "theirs", "clientRequestToken": "t", "customModelTags": [],
+        }  # fmt: skip
+        world.bedrock.apply_job(request)
+        named_like_ours = {**request, "jobName": "vr-x", "customModelName": "vr-x", "clientRequestToken": "u"}
+        world.bedrock.apply_job(named_like_ours)
+        await world.process().clock.sleep(3600)
+
+        assert [
+            one.run_id for one in await trained_models(world.aws, world.store, world.process().clock)
+        ] == ["cats"]
+
+    in_world(act)
