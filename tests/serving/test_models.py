@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -88,9 +88,12 @@ def test_a_kept_model_is_not_deleted_with_its_run() -> None:
 
 def test_models_of_others_are_never_considered() -> None:
     async def act(world: World, _: Runner) -> None:
-        request = {
-            "jobName": "theirs", "customModelName": "theirs", "clientRequestToken": "t", "customModelTags": [],
-        }  # fmt: skip
+        request: dict[str, Any] = {
+            "jobName": "theirs",
+            "customModelName": "theirs",
+            "clientRequestToken": "t",
+        }
+        request |= {"customModelTags": []}
         world.bedrock.apply_job(request)
         named_like_ours = {**request, "jobName": "vr-x", "customModelName": "vr-x", "clientRequestToken": "u"}
         world.bedrock.apply_job(named_like_ours)

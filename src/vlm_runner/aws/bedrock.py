@@ -127,14 +127,14 @@ class BedrockControl:
         return True
 
     async def list_endpoints(self, mode: ServingMode, name_contains: str) -> AsyncIterator[Endpoint]:
+        # AWS takes no empty text for it.
+        named = {"nameContains": name_contains} if name_contains else {}
         if mode is ServingMode.PROVISIONED:
-            async for page in self._reader.pages(
-                "ListProvisionedModelThroughputs", nameContains=name_contains
-            ):
+            async for page in self._reader.pages("ListProvisionedModelThroughputs", **named):
                 for item in page.parts("provisionedModelSummaries"):
                     yield _throughput(item)
             return
-        async for page in self._reader.pages("ListCustomModelDeployments", nameContains=name_contains):
+        async for page in self._reader.pages("ListCustomModelDeployments", **named):
             for item in page.parts("modelDeploymentSummaries"):
                 yield _deployment(item)
 

@@ -182,7 +182,8 @@ class Bedrock(Protocol):
     async def delete_endpoint(self, mode: ServingMode, name_or_arn: str) -> bool:
         """False where Bedrock will not delete it yet; one that is already gone is not an error."""
 
-    def list_endpoints(self, mode: ServingMode, name_contains: str) -> AsyncIterator[Endpoint]: ...
+    def list_endpoints(self, mode: ServingMode, name_contains: str) -> AsyncIterator[Endpoint]:
+        """All of this account and region, or those whose name contains this text, if it is not empty."""
 
     async def tags(self, arn: str) -> Mapping[str, str]: ...
 

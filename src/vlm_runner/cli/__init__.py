@@ -47,6 +47,17 @@ _SECTIONS: Final = {
             "Delete RUN: endpoint, model, answers, and what of its data no other run uses.",
         ),
     ),
+    "Watch": (
+        ("status", "status:status", "Show the state of RUN."),
+        (
+            "list",
+            "list_runs:list_runs",
+            "List the runs of a store: state, phase, cost, what may bill.",
+        ),
+        ("watch", "watch:watch", "Follow RUN in the terminal or in a browser."),
+        ("events", "events:events", "Print RUN's history as JSON lines, one event a line."),
+        ("report", "report:report", "Write an HTML page about RUN, or compare several runs."),
+    ),
     "Money": (
         ("prices", "prices:prices", "Show what MODEL costs, with source and date."),
         ("cost", "cost:cost", "Show what AWS billed for RUN, by its tags; AWS charges one cent to look."),
