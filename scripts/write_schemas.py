@@ -32,6 +32,8 @@ WHAT = {
     "cost": "`cost --json`",
     "iam": "`iam`: policy documents, by role",
     "reap": "`reap --json`",
+    "verify": "`verify --json`",
+    "sandbox-check": "`sandbox check --json`",
     "submit": "`submit --json`",
     "sweep": "`sweep --json`",
     "sweep-dry-run": "`sweep --dry-run --json`",

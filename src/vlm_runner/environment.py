@@ -55,3 +55,10 @@ def pricing_endpoint() -> str | None:
 def wants_colour() -> bool:
     """Not with NO_COLOR (no-color.org), nor on a terminal that is called dumb."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def use_sandbox_credentials() -> None:
+    """In place of the user's own AWS set-up, of which nothing may leak into a sandbox."""
+    for name in [name for name in os.environ if name.startswith("AWS_") and name != "AWS_CA_BUNDLE"]:
+        del os.environ[name]
+    os.environ |= {"AWS_ACCESS_KEY_ID": "sandbox", "AWS_SECRET_ACCESS_KEY": "sandbox"}

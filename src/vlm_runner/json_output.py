@@ -536,6 +536,39 @@ class DeletionJson(TypedDict):
     data: list[DeletedDataJson]
 
 
+class AssumptionJson(TypedDict):
+    id: str
+    level: int
+    claim: str
+    source: str
+    verdict: Literal["same", "different", "unknown"]
+    did: str
+    """What AWS did."""
+
+
+class VerifiedJson(TypedDict):
+    """`verify`."""
+
+    passed: list[int]
+    """The levels that were passed, in this process or an earlier one."""
+    held: str | None
+    """Why it did not go as far as was wanted."""
+    left: list[str]
+    """What the sweep could not take away."""
+    assumptions: list[AssumptionJson]
+
+
+class DifferenceJson(TypedDict):
+    operation: str
+    kind: Literal["status", "code", "message", "members", "types", "values", "states"]
+    at: str
+    """The assumption or the member; empty for the whole answer."""
+    aws: str
+    sandbox: str
+    known: str | None
+    """The reason for which it is let be."""
+
+
 class SubmittedJson(TypedDict):
     """`submit`."""
 
@@ -636,6 +669,8 @@ OUTPUTS: Final[dict[str, Any]] = {
     "iam": dict[str, Any],
     "reap": list[RentedJson],
     "reap-models": list[TrainedModelJson],
+    "verify": VerifiedJson,
+    "sandbox-check": list[DifferenceJson],
     "submit": SubmittedJson,
     "sweep": list[SweepRowJson],
     "sweep-dry-run": list[PlannedRunJson],

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FOLDER = Path(__file__).parents[2] / "docs" / "schemas"
-GROUPS = ("sagemaker",)
+GROUPS = ("sagemaker", "sandbox")
 
 
 def output_of(words: Sequence[str]) -> str | None:

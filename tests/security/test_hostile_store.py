@@ -82,11 +82,13 @@ ACT: Final = frozenset(
         "sagemaker start",
         "sagemaker stop",
         "sagemaker upsert",
+        "sandbox check",
         "sandbox serve",
         "stage",
         "start",
         "submit",
         "sweep",
+        "verify",
     }
 )
 """The commands that create, drive, delete or serve: whoever calls them trusts what they name."""

@@ -79,6 +79,7 @@ KINDS: Final[Mapping[str, type[VlmRunnerError]]] = {
     "UnauthorizedOperation": AccessDenied,
     # not found
     "404": NotFound,
+    "AWS.SimpleQueueService.NonExistentQueue": NotFound,
     "NoSuchBucket": NotFound,
     "NoSuchKey": NotFound,
     "NoSuchUpload": NotFound,

@@ -18,8 +18,10 @@ from vlm_runner.aws.cost_explorer import CostExplorer
 from vlm_runner.aws.credentials import ask_on_terminals_only, check_authorities, fresh_credentials
 from vlm_runner.aws.ecs import Ecs
 from vlm_runner.aws.errors import KINDS, credentials_translated
+from vlm_runner.aws.exchange import listen
 from vlm_runner.aws.fence import check_fence
 from vlm_runner.aws.inspection import AwsInspection
+from vlm_runner.aws.leftovers import AwsLeftovers
 from vlm_runner.aws.limiter import limiter_of
 from vlm_runner.aws.notifications import AwsNotifier
 from vlm_runner.aws.objects import S3Objects
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
+    from vlm_runner.aws.exchange import RawExchange
     from vlm_runner.aws.objects_obstore import Engine
     from vlm_runner.aws.ports import Encryption, Objects
     from vlm_runner.aws.queue import Queue
@@ -79,13 +82,16 @@ class AwsSession:
         connections: int = 64,
         engine: Engine = "auto",
         app_id: str = "vlm-runner",
+        heard: Callable[[RawExchange], None] | None = None,
     ) -> None:
+        """`heard` is called with each exchange, but for the uploads of obstore, which no botocore sends."""
         self._region = region
         self._profile = profile
         self._endpoint_url = endpoint_url
         self._connections = connections
         self._engine = engine
         self._app_id = app_id
+        self._heard = heard
         self._open = contextlib.AsyncExitStack()
         self._clients: dict[str, Any] = {}
         self._making = anyio.Lock()
@@ -137,6 +143,13 @@ class AwsSession:
 
     def queue(self, url: str) -> Queue:
         return SqsQueue(self._service("sqs"), url)
+
+    def leftovers(self) -> AwsLeftovers:
+        return AwsLeftovers(self.bedrock, *map(self._service, ("bedrock", "scheduler", "sqs")))
+
+    def service(self, name: str) -> AwsService:
+        """Any service, by botocore's name: each request is sent once."""
+        return self._service(name, "pay")
 
     def announcer(self) -> AwsNotifier:
         return AwsNotifier(self._service("events"), self._service("sns"))
@@ -204,6 +217,8 @@ class AwsSession:
         if use == "bulk":
             # Waiting for `100 Continue` before each body is a round trip, for a refusal that is rare.
             client.meta.events.unregister("before-call.s3", add_expect_header)
+        if self._heard is not None:
+            listen(client.meta.events, self._heard)
         for operation in PAYING:
             client.meta.events.register(f"before-send.bedrock.{operation}", _check)
         return client

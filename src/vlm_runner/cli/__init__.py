@@ -65,6 +65,7 @@ _SECTIONS: Final = {
     ),
     "Operate": (
         ("iam", "iam:iam", "Print the IAM policies that SPEC needs."),
+        ("verify", "verify:verify", "Prove on your own account what vlm-runner assumes of AWS."),
         ("submit", "submit:submit", "Check SPEC, save the run, and drive it in an ECS task."),
         ("stage", "stage:stage", "Upload this machine's share of RUN's images."),
         ("sagemaker", "sagemaker:sagemaker", "Run a spec as a SageMaker Pipeline."),

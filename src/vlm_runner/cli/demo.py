@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from urllib.request import urlopen
 import anyio
 import click
 
+from vlm_runner import environment
 from vlm_runner.cli import console
 from vlm_runner.cli.foreground import drive_to_end
 from vlm_runner.cli.options import Where
@@ -58,10 +58,7 @@ def demo(folder: str, *, quiet: bool) -> None:
     console.say(f"Starting a simulated AWS whose clock runs {SPEED:.0f} times faster.")
     server, url = start_sandbox(home)
     try:
-        # Nothing of the user's own AWS set-up may leak into a demonstration.
-        for name in [name for name in os.environ if name.startswith("AWS_") and name != "AWS_CA_BUNDLE"]:
-            del os.environ[name]
-        os.environ |= {"AWS_ACCESS_KEY_ID": "demo", "AWS_SECRET_ACCESS_KEY": "demo"}
+        environment.use_sandbox_credentials()
         spec_file = write_demo_spec(home)
         spec = RunSpec.from_toml(spec_file)
         settings = Settings(

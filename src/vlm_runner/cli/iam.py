@@ -11,7 +11,7 @@ from vlm_runner.cli import console
 from vlm_runner.cli.options import Where, where_options
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.doctor.checks import scope_of
-from vlm_runner.doctor.documents import all_documents
+from vlm_runner.doctor.documents import all_documents, verify_documents
 from vlm_runner.errors import ConfigurationError
 from vlm_runner.models import load_catalogue
 from vlm_runner.spec import RunSpec
@@ -25,19 +25,23 @@ DOCUMENTS = (
     "sweeper_policy",
     "dead_man_trust",
     "dead_man_policy",
+    "verify_policy",
+    "verify_switch_policy",
 )
 
 
 @click.command()
 @click.argument("spec_file", metavar="SPEC", type=click.Path(dir_okay=False))
 @click.option("--only", type=click.Choice(DOCUMENTS), help="Print one document, ready for the AWS CLI.")
+@click.option("--verify", is_flag=True, help="Print what `vlm-runner verify` needs in addition.")
 @click.option("--json", "as_json", is_flag=True, help="What it prints is JSON in any case.")
 @where_options
-def iam(spec_file: str, only: str | None, *, as_json: bool, **flags: Any) -> None:  # noqa: ARG001
+def iam(spec_file: str, only: str | None, *, verify: bool, as_json: bool, **flags: Any) -> None:  # noqa: ARG001
     """Print the IAM policies that SPEC needs.
 
     They are for its roles, for the caller, and for an ECS task. No request is made:
-    the account is that of training.role_arn.
+    the account is that of training.role_arn. What `vlm-runner verify` needs in addition is
+    printed by --verify, or by its name.
 
     \b
     Example:
@@ -52,7 +56,11 @@ def iam(spec_file: str, only: str | None, *, as_json: bool, **flags: Any) -> Non
     _, partition, _, _, account, *_ = spec.training.role_arn.split(":")
     uri = settings.checkpoint_uri or ""
     store = uri.removeprefix("s3://") if uri.startswith("s3://") else None
-    found = all_documents(scope_of(spec, profile, account, region, partition=partition, store=store))
+    scope = scope_of(spec, profile, account, region, partition=partition, store=store)
+    additional = verify_documents(scope)
+    found = additional if verify else all_documents(scope)
+    if only is not None:
+        found = found | additional
     if only is not None and only not in found:
         raise ConfigurationError(
             f"{spec_file} has no dead man's switch, so it needs no {only}.",

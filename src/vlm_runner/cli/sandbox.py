@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import anyio
 import click
 
+from vlm_runner import environment
+from vlm_runner.cli import console
+from vlm_runner.cli.options import json_option
 from vlm_runner.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vlm_runner.verify.compare import Difference
+    from vlm_runner.verify.recording import Exchange, Header
 
 
 @click.group()
@@ -80,10 +93,7 @@ def serve(  # noqa: PLR0917 - an option each
         from vlm_runner.sandbox import SandboxOptions, read_prices  # noqa: PLC0415 - an extra, which may not be installed
         from vlm_runner.sandbox import serve as run_server  # noqa: PLC0415 - an extra, which may not be installed
     except ModuleNotFoundError as error:
-        raise UsageError(
-            f"The sandbox needs more than is installed ({error.name}).",
-            hint="Install it with: pip install 'vlm-runner[sandbox]'",
-        ) from error
+        raise _not_installed(error) from error
     try:
         begins = datetime.fromisoformat(as_of).replace(tzinfo=UTC) if as_of else None
     except ValueError:
@@ -105,3 +115,67 @@ def serve(  # noqa: PLR0917 - an option each
             record=Path(record) if record else None,
         )
     )
+
+
+def _not_installed(error: ModuleNotFoundError) -> UsageError:
+    return UsageError(
+        f"The sandbox needs more than is installed ({error.name}).",
+        hint="Install it with: pip install 'vlm-runner[sandbox]'",
+    )
+
+
+@sandbox.command()
+@click.argument("recording", metavar="FILE", type=click.Path(dir_okay=False))
+@click.option(
+    "--known",
+    metavar="FILE",
+    type=click.Path(dir_okay=False),
+    help="Known differences with a reason each (TOML), instead of those of the package.",
+)
+@json_option
+def check(recording: str, known: str | None, *, as_json: bool) -> None:
+    """Ask a sandbox what a recording asked of AWS, and list every difference.
+
+    FILE is a recording of `vlm-runner verify`. Compared are status, error code, message, members, types,
+    the words among values, and the order of states. Exits with 4 if there is a difference that is not known.
+
+    \b
+    Example:
+        vlm-runner sandbox check vlm-runner-verify/recording.jsonl
+    """
+    from vlm_runner.verify.compare import known_differences  # noqa: PLC0415 - not for `serve`
+    from vlm_runner.verify.recording import read  # noqa: PLC0415 - as above
+
+    header, exchanges = read(Path(recording))
+    excused = known_differences(Path(known) if known else None)
+    found = [
+        (each, next((one.reason for one in excused if one.covers(each)), None))
+        for each in anyio.run(_checked, header, exchanges)
+    ]
+    if as_json:
+        console.result_json([asdict(each) | {"known": reason} for each, reason in found])
+    else:
+        for each, reason in found:
+            console.result(f"{each}{f' (known: {reason})' if reason else ''}")
+    unknown = sum(reason is None for _, reason in found)
+    console.say(
+        f"{len(exchanges)} exchanges of {header.date} in {header.region}: {unknown} differences, and "
+        f"{len(found) - unknown} that are known."
+    )
+    sys.exit(4 if unknown else 0)
+
+
+async def _checked(header: Header, exchanges: Sequence[Exchange]) -> list[Difference]:
+    try:
+        from vlm_runner.sandbox import Sandbox, SandboxOptions  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise _not_installed(error) from error
+    from vlm_runner.models import load_catalogue  # noqa: PLC0415 - not for `serve`
+    from vlm_runner.verify import against_sandbox  # noqa: PLC0415 - as above
+
+    begins = datetime.fromisoformat(header.date)
+    # Its clock stands still: the replay moves it.
+    options = SandboxOptions(as_of=begins, speed=0, model_units=against_sandbox.model_units(exchanges))
+    environment.use_sandbox_credentials()
+    with Sandbox(options) as running:
+        return await against_sandbox.check(header, exchanges, running.url, load_catalogue(None))

@@ -26,6 +26,8 @@ TAG_KEEP = "vlm-runner:keep"
 NEVER = "never"
 """The value of TAG_EXPIRES on what was left to its user without an end."""
 NAME_PREFIX = "vr-"
+VERIFY_PREFIX = f"{NAME_PREFIX}verify-"
+"""Of all that a verification creates."""
 
 
 def slug(text: str, length: int = 24) -> str:

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from vlm_runner.core.names import NAME_PREFIX, TAG_UID
+from vlm_runner.core.names import NAME_PREFIX, TAG_UID, VERIFY_PREFIX
 
 Document = dict[str, Any]
 
@@ -226,12 +226,15 @@ def dead_man_trust(scope: Scope) -> Document:
 def dead_man_policy(scope: Scope) -> Document:
     """Delete endpoints that carry our tag: each gets it in the very request that creates it."""
     return _document(
-        _allow(
-            "Delete",
-            ["bedrock:DeleteProvisionedModelThroughput", "bedrock:DeleteCustomModelDeployment"],
-            [scope.bedrock("provisioned-model/*"), scope.bedrock("custom-model-deployment/*")],
-            {"StringLike": {f"aws:ResourceTag/{TAG_UID}": "*"}},
-        )
+        _allow("Delete", *_endpoint_deletion(scope), {"StringLike": {f"aws:ResourceTag/{TAG_UID}": "*"}})
+    )
+
+
+def _endpoint_deletion(scope: Scope) -> tuple[list[str], list[str]]:
+    """Actions and resources."""
+    return (
+        ["bedrock:DeleteProvisionedModelThroughput", "bedrock:DeleteCustomModelDeployment"],
+        [scope.bedrock("provisioned-model/*"), scope.bedrock("custom-model-deployment/*")],
     )
 
 
@@ -307,6 +310,53 @@ def sweeper_policy(scope: Scope) -> Document:
             {"StringLike": {f"aws:ResourceTag/{TAG_UID}": "*"}},
         ),
     )
+
+
+def verify_policy(scope: Scope) -> Document:
+    """What `vlm-runner verify` does and a run does not; whoever verifies needs the caller's policy too."""
+    queues = f"arn:{scope.partition}:sqs:{scope.region}:{scope.account}:{VERIFY_PREFIX}*"
+    nobody = f"arn:{scope.partition}:iam::{scope.account}:role/{VERIFY_PREFIX}*"
+    return _document(
+        _allow("VerifyLists", ["bedrock:ListCustomModels", "scheduler:ListSchedules", "sqs:ListQueues"], "*"),
+        _allow(
+            "VerifyModels",
+            ["bedrock:DeleteCustomModel"],
+            [scope.bedrock("custom-model/*")],
+            {"StringLike": {f"aws:ResourceTag/{TAG_UID}": "*"}},
+        ),
+        _allow("VerifyObjects", ["s3:DeleteObject"], f"{scope.bucket_arn}/{scope.prefix}runs/verify-*"),
+        # It has no such role: that is what it asks about.
+        _allow("VerifyNobody", ["iam:PassRole"], nobody),
+        *(
+            [
+                _allow(
+                    "VerifyLetters",
+                    ["sqs:CreateQueue", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:DeleteQueue"],
+                    queues,
+                )
+            ]
+            if scope.dead_man_role_arn is not None
+            else []
+        ),
+    )
+
+
+def verify_switch_policy(scope: Scope) -> Document:
+    """
+    For the dead man's switch's role, while it is verified: dead letters (Scheduler user guide,
+    configuring-schedule-dlq), and the deletion of what does not exist, and so has no tag.
+    """
+    queues = f"arn:{scope.partition}:sqs:{scope.region}:{scope.account}:{VERIFY_PREFIX}*"
+    return _document(
+        _allow("VerifyLetters", ["sqs:SendMessage"], queues),
+        _allow("VerifyMissing", *_endpoint_deletion(scope)),
+    )
+
+
+def verify_documents(scope: Scope) -> dict[str, Document]:
+    """What a verification needs beside what a run needs, by what it is for."""
+    switch = {"verify_switch_policy": verify_switch_policy(scope)}
+    return {"verify_policy": verify_policy(scope)} | (switch if scope.dead_man_role_arn is not None else {})
 
 
 def all_documents(scope: Scope) -> dict[str, Document]:

@@ -102,7 +102,12 @@ def _document(**statement: Any) -> Document:
 
 _JOB_RIGHTS = _document(Action=["s3:ListBucket", "s3:GetObject", "s3:PutObject"], Resource="*")
 _SWITCH_RIGHTS = _document(
-    Action=["bedrock:DeleteProvisionedModelThroughput", "bedrock:DeleteCustomModelDeployment"], Resource="*"
+    Action=[
+        "bedrock:DeleteProvisionedModelThroughput",
+        "bedrock:DeleteCustomModelDeployment",
+        "sqs:SendMessage",  # to a schedule's dead-letter queue
+    ],
+    Resource="*",
 )
 
 

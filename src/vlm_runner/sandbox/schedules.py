@@ -3,7 +3,8 @@ EventBridge Scheduler: one-time schedules whose universal target deletes a Bedro
 
 moto stores schedules but never runs them, and checks neither target nor role. Here each runs when it is due,
 with the rights of its role, and again until it succeeds or the maximum age of its retry policy is reached
-(API reference, RetryPolicy: 24 hours where none is given).
+(API reference, RetryPolicy: 24 hours where none is given); one that may not be retried runs once. What failed
+is told to the dead-letter queue, if the schedule has one (user guide, configuring-schedule-dlq).
 
 Clients date schedules by their own clock, and this one may be days ahead of it. What a client calls twelve
 hours from now, by the time that it signed the request with, is twelve hours of simulated time.
@@ -12,6 +13,7 @@ hours from now, by the time that it signed the request with, is twelve hours of 
 import json
 import re
 import sys
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,7 +22,9 @@ from zoneinfo import ZoneInfo
 from vlm_runner.sandbox import deployments, throughputs
 from vlm_runner.sandbox.authorization import deletion
 from vlm_runner.sandbox.errors import AwsError, invalid
+from vlm_runner.sandbox.guard import denial
 from vlm_runner.sandbox.http import HttpReply, HttpRequest
+from vlm_runner.sandbox.policies import Question
 from vlm_runner.sandbox.resources import Region
 from vlm_runner.sandbox.roles import assumable
 from vlm_runner.sandbox.service_api import service_api
@@ -100,8 +104,13 @@ def run_due(state: SandboxState, now: datetime) -> None:
         # An UpdateSchedule without State means ENABLED (API reference); moto keeps None.
         if (schedule.state or "ENABLED") != "ENABLED" or due is None or due > now:
             continue
-        age = timedelta(seconds=schedule.target["RetryPolicy"].get("MaximumEventAgeInSeconds", 86400))
-        if _ran(state, region, schedule.target) or now > due + age:
+        retries = schedule.target["RetryPolicy"]
+        age = timedelta(seconds=retries.get("MaximumEventAgeInSeconds", 86400))
+        error = _error(state, region, schedule.target)
+        over = now > due + age or retries.get("MaximumRetryAttempts") == 0
+        if error is not None and over:
+            _tell_queue(state, schedule, due, error)
+        if error is None or over:
             schedule.state = "DISABLED"
             if schedule.action_after_completion == "DELETE":
                 del group.schedules[schedule.name]
@@ -129,19 +138,51 @@ def _due(schedule: Any, lead: timedelta) -> datetime | None:
     return local.astimezone(UTC) + lead
 
 
-def _ran(state: SandboxState, region: str, target: Mapping[str, Any]) -> bool:
+def _error(state: SandboxState, region: str, target: Mapping[str, Any]) -> AwsError | None:
+    """What the target answers; None: done."""
     action = target["Arn"].rpartition(":")[2]
     act = _ACTIONS.get(action)
     if act is None:
-        return False
+        return AwsError(
+            "AWS.Scheduler.InternalServerError", "Unexpected error occurred while processing the request"
+        )
     # Bedrock's parameters begin with a lower-case letter, those of universal targets with a capital.
     given = {name[:1].lower() + name[1:]: value for name, value in json.loads(target["Input"]).items()}
     principal = state.roles.principal(target["RoleArn"].rpartition("/")[2])
     try:
         needed = deletion(state, region, action[:1].upper() + action[1:], given)
-        if principal is not None and state.guard.denied(principal, [needed]):
-            return False
+        if principal is not None and (refused := state.guard.denied(principal, [needed])):
+            return denial("bedrock", principal.arn, *refused)
         act(state, state.region(region), given)
-    except (AwsError, KeyError):
-        return False
-    return True
+    except AwsError as error:
+        return error
+    except KeyError as error:
+        return invalid(f"{error.args[0]} is missing.")
+    return None
+
+
+def _tell_queue(state: SandboxState, schedule: Any, due: datetime, error: AwsError) -> None:
+    """A dead-letter event: the input as its body, and what failed in its attributes."""
+    from moto.sqs.models import sqs_backends  # noqa: PLC0415 -- moto is imported when first needed
+
+    queue = schedule.target.get("DeadLetterConfig", {}).get("Arn")
+    principal = state.roles.principal(schedule.target["RoleArn"].rpartition("/")[2])
+    if queue is None or (
+        principal is not None and state.guard.denied(principal, [Question("sqs:SendMessage", queue, {})])
+    ):
+        return
+    told = {
+        "ERROR_CODE": error.code,
+        "ERROR_MESSAGE": error.message,
+        "EXECUTION_ID": uuid.uuid4().hex[:16],
+        "IS_PAYLOAD_TRUNCATED": "false",
+        "RETRY_ATTEMPTS": "0",
+        "SCHEDULED_TIME": due.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "SCHEDULE_ARN": schedule.arn,
+        "TARGET_ARN": schedule.target["Arn"],
+    }
+    attributes = {name: {"DataType": "String", "StringValue": text} for name, text in told.items()}
+    _, _, _, region, _, name = queue.split(":")
+    backend = sqs_backends[state.account][region]
+    if name in backend.queues:  # else the event is lost, as at AWS
+        backend.send_message(name, schedule.target["Input"], attributes)
