@@ -41,9 +41,10 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line a 
     match event:
         case RunCreated(run_id=run_id, serves=served) if served is not None:
             return f"run {run_id}: serves the model of run {served.run_id}"
-        case RunCreated(run_id=run_id, dataset=dataset, spec=spec):
+        case RunCreated(run_id=run_id, dataset=dataset, spec=spec, parent=parent):
             held = f" and {dataset.validation_rows} held out" if dataset.validation_rows else ""
-            return f"run {run_id}: {spec.model.base} on {dataset.rows} rows{held}"
+            lineage = "" if parent is None else f", from the model of run {parent.run_id},"
+            return f"run {run_id}: {spec.model.base}{lineage} on {dataset.rows} rows{held}"
         case PlacesClaimed(train=train, validation=validation):
             folders = [place.images for place in (train, validation) if place is not None]
             return f"images go to {' and '.join(folders)}, records to {train.records}"

@@ -102,6 +102,8 @@ class RunJson(TypedDict):
     created_at: str
     updated_at: str
     base_model: str
+    from_run: str | None
+    """The run whose custom model it trains on from; null: it trains from the base model."""
     serves: str | None
     """The run whose model it serves; null: it trains its own."""
     dataset: DatasetJson
@@ -157,6 +159,8 @@ class RunRowJson(TypedDict):
     may_bill: list[BillingJson]
     created_at: NotRequired[str]
     base_model: NotRequired[str]
+    from_run: NotRequired[str | None]
+    """The run whose model it trains on from, or serves; null: neither."""
     cost_usd: NotRequired[float]
     cost_complete: NotRequired[bool]
     per_hour_usd: NotRequired[float | None]
@@ -498,6 +502,8 @@ class TrainedModelJson(TypedDict):
     """That trained it, by its tags."""
     base_model: str | None
     """Null where no run of this store trained it."""
+    from_run: str | None
+    """The run whose model its training continued from."""
     created_at: str | None
     status: str
     scores: dict[str, float]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from vlm_runner.aws.ports import Caller, FoundationModel
+    from vlm_runner.core.run import Run
     from vlm_runner.models import Catalogue, ModelProfile
     from vlm_runner.models.profile import Source
     from vlm_runner.spec import RunSpec
@@ -167,6 +168,35 @@ def role_problems(spec: RunSpec, caller: Caller) -> Iterator[Problem]:
                 "Name a role of the account that you use, or change AWS_PROFILE.",
                 field,
             )
+
+
+def parent_problems(
+    spec: RunSpec, profile: ModelProfile, parent: Run, caller: Caller, region: str
+) -> Iterator[Problem]:
+    """Whether training can continue from the model of `parent`."""
+    lineage, field = profile.lineage, "model.from_run"
+    if lineage is None or not lineage.custom_base:
+        yield Problem(
+            "C28",
+            f"The catalogue does not know that a custom model of {profile.name} can be trained further",
+            "Leave from_run out, to train from the base model.",
+            field,
+        )
+    if parent.spec.model.base != spec.model.base:
+        yield Problem(
+            "C29",
+            f"Run {parent.run_id} trained {parent.spec.model.base}, and model.base is {spec.model.base}",
+            f'Set base = "{parent.spec.model.base}" under [model].',
+            field,
+        )
+    if (parent.account, parent.region) != (caller.account, region):
+        yield Problem(
+            "C30",
+            f"The model of run {parent.run_id} is in {parent.account}, {parent.region}, "
+            f"and this run is to be in {caller.account}, {region}",
+            "Use the account and region of that run.",
+            field,
+        )
 
 
 def count_problems(

@@ -325,6 +325,7 @@ class Runner:
         Raises:
             ConfigurationError, DataError, AwsRefused: the run cannot work.
             RunExists: `run_id` is taken by a run of another spec.
+            RunNotFound, UsageError: there is no run `model.from_run`, or it has no model.
         """
         if await self.existing(spec, run_id=run_id) is not None:
             return None
@@ -332,7 +333,8 @@ class Runner:
         region = self._settings.region or spec.aws.region or ""
         profile = check_spec(spec, self._catalogue, region, self._settings.metric_modules)
         await self._look_up_prices(profile, region)
-        return await prepare(spec, chosen, uuid.uuid4().hex, VERSION, self._ports(region, chosen))
+        parent = None if spec.model.from_run is None else await self.get(spec.model.from_run)
+        return await prepare(spec, chosen, uuid.uuid4().hex, VERSION, self._ports(region, chosen), parent)
 
     async def _look_up_prices(self, profile: ModelProfile, region: str) -> None:
         if profile.base_id in self._listed:

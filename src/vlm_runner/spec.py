@@ -214,6 +214,8 @@ class ImagesSpec(Section, frozen=True):
 
 class ModelSpec(Section, frozen=True):
     base: str = Field(min_length=1)
+    from_run: str | None = None
+    """A finished run of this base model: the training continues from its custom model."""
 
 
 class TrainingSpec(Section, frozen=True):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from vlm_runner.core.events import ServedModel
+from vlm_runner.core.names import run_folder
 from vlm_runner.core.phases import Phase
 from vlm_runner.errors import ConfigurationError, NotFound, RunExists, UsageError
 from vlm_runner.spec import ServingMode
@@ -31,6 +32,7 @@ def test_nothing_is_trained_again_and_nothing_is_left() -> None:
         again = await served(runner, RENTED)
 
         assert again.run_id == "cats-serve"
+        assert run_folder(again) != run_folder(await runner.get("cats"))
         assert again.outcome == "succeeded"
         assert again.tests is not None
         assert again.tests.asked == 3

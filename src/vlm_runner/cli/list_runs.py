@@ -46,10 +46,14 @@ def list_runs(*, as_json: bool, **flags: Any) -> None:
         console.say("No runs yet. Start one with: vlm-runner start run.toml")
         return
     width = max(len(row["run_id"]) for row in rows)
-    console.result(f"{'RUN':<{width}}  {'STATE':<10} {'PHASE':<11} {'CHANGED':<17} {'COST':<12} BILLS")
+    origins = max((len(row.get("from_run") or "") for row in rows), default=0)
+    origin = max(4, origins) + 2 if origins else 0
+    head = f"{'RUN':<{width}}  {'FROM' if origin else '':<{origin}}"
+    console.result(f"{head}{'STATE':<10} {'PHASE':<11} {'CHANGED':<17} {'COST':<12} BILLS")
     for row in rows:
         console.result(
-            f"{row['run_id']:<{width}}  {row['state']:<10} {row['phase']:<11} "
+            f"{row['run_id']:<{width}}  {row.get('from_run') or '':<{origin}}"
+            f"{row['state']:<10} {row['phase']:<11} "
             f"{_ago(row['updated_at']):<17} {_cost(row):<12} {_bills(row)}".rstrip()
         )
 
@@ -103,6 +107,7 @@ async def _row(
             "error": str(error),
         }
     run = checkpoint.run
+    lineage = run.created.parent or run.created.serves
     profile = catalogue.known(run.spec.model.base)
     cost = money(run, checkpoint.history, profile, datetime.now(UTC))
     return {
@@ -112,6 +117,7 @@ async def _row(
         "created_at": run.created_at.isoformat(),
         "updated_at": run.updated_at.isoformat(),
         "base_model": run.spec.model.base,
+        "from_run": lineage.run_id if lineage is not None else None,
         "may_bill": may_bill(run),
         "cost_usd": cost["known_usd"],
         "cost_complete": cost["complete"],

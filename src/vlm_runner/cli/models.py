@@ -73,12 +73,13 @@ def _unknown(found: Sequence[TrainedModel], known: Sequence[float]) -> str:
 
 def _row(one: TrainedModel, catalogue: Catalogue) -> tuple[str, ...]:
     price = _storage(one, catalogue)
-    age = "" if one.created_at is None else spelled((datetime.now(UTC) - one.created_at).total_seconds())
-    scores = _scores(one)
+    since = None if one.created_at is None else (datetime.now(UTC) - one.created_at).total_seconds()
+    age = "" if since is None else spelled(max(0.0, since))
+    scores, parent = _scores(one), one.run.created.parent if one.run is not None else None
     return (
         one.run_id or one.name,
         one.run.spec.model.base if one.run is not None else "unknown",
-        "",
+        parent.run_id if parent is not None else "",
         age,
         ", ".join(f"{name} {value:.2f}" for name, value in list(scores.items())[:2]),
         _use(one),
@@ -111,6 +112,7 @@ def model_json(one: TrainedModel, catalogue: Catalogue) -> TrainedModelJson:
         "name": one.name,
         "run_id": one.run_id,
         "base_model": one.run.spec.model.base if one.run is not None else None,
+        "from_run": one.run.created.parent.run_id if one.run and one.run.created.parent else None,
         "created_at": None if one.created_at is None else one.created_at.isoformat(),
         "status": one.status,
         "scores": _scores(one),

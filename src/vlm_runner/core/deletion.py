@@ -55,6 +55,11 @@ def plan_deletion(run: Run, others: Sequence[Run], unread: Sequence[str]) -> Run
         if _serves(one, run) and not one.done
     ]
     in_use += [
+        f"Run {one.run_id} trains on from its model: it is in phase {one.phase}."
+        for one in others
+        if one.created.parent is not None and one.created.parent.uid == run.uid and not one.done
+    ]
+    in_use += [
         f"Run {one.run_id} keeps an endpoint of its model: {one.handed_over.arn}."
         for one in servings
         if one.may_bill and one.handed_over is not None

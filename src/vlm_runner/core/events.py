@@ -110,6 +110,14 @@ class ServedModel(Value, frozen=True):
     """How long it is served once the test rows are answered; None: until somebody ends it."""
 
 
+class ParentModel(Value, frozen=True):
+    """The custom model of an earlier run, which a run trains on from."""
+
+    run_id: str
+    uid: str
+    model_arn: str
+
+
 class RunCreated(Value, frozen=True):
     """The run was prepared and saved; nothing has been uploaded or created."""
 
@@ -140,6 +148,8 @@ class RunCreated(Value, frozen=True):
     """Of vlm-runner, for the record."""
     serves: ServedModel | None = Field(default=None, exclude_if=lambda value: value is None)
     """None: the run trains a model of its own."""
+    parent: ParentModel | None = Field(default=None, exclude_if=lambda value: value is None)
+    """None: the run trains from the base model."""
 
 
 class SubsetStaged(Value, frozen=True):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def intend_job(run: Run) -> JobIntended:
     """The customization job's request, from the run alone."""
-    records = known(run.records)
+    records, parent = known(run.records), run.created.parent
     # Name and token derive from the run: a repeated create is the same request, and buys nothing new.
     token = names.client_request_token(run, "job")
     name = names.resource_name(run, "job")
@@ -25,7 +25,8 @@ def intend_job(run: Run) -> JobIntended:
         "customModelName": names.resource_name(run, "model"),
         "roleArn": spec.training.role_arn,
         "clientRequestToken": token,
-        "baseModelIdentifier": spec.model.base,
+        # A custom model may be the base (Bedrock user guide, model-customization-submit).
+        "baseModelIdentifier": parent.model_arn if parent is not None else spec.model.base,
         "customizationType": "FINE_TUNING",
         "hyperParameters": dict(spec.training.hyperparameters),
         "trainingDataConfig": {"s3Uri": records.train_uri},

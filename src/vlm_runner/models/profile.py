@@ -187,6 +187,11 @@ class Hyperparameter(Sourced, frozen=True):
         return f"Change training.hyperparameters.{name} in the spec; the default is {plain(self.default)}."
 
 
+class Lineage(Sourced, frozen=True):
+    custom_base: bool
+    """Whether a custom model of it can be trained further, as the base of another job."""
+
+
 class Serving(Sourced, frozen=True):
     provisioned: bool
     on_demand: bool
@@ -279,6 +284,8 @@ class ModelProfile(Frozen, frozen=True):
     inference: Inference
     prices: Prices
     advice: Advice | None = None
+    lineage: Lineage | None = None
+    """None: nothing is known about training from a custom model."""
 
     def lifecycle_on(self, day: dt.date) -> Lifecycle:
         return self.lifecycle.on(day)

@@ -28,6 +28,7 @@ def summary(run: Run, history: Sequence[Entry] = ()) -> RunJson:
         "created_at": run.created_at.isoformat(),
         "updated_at": run.updated_at.isoformat(),
         "base_model": run.spec.model.base,
+        "from_run": run.created.parent.run_id if run.created.parent is not None else None,
         "serves": run.created.serves.run_id if run.created.serves is not None else None,
         "dataset": _dumped(run.dataset),
         "images": _dumped(run.images),

@@ -113,13 +113,15 @@ async def _runs(store: CheckpointStore, clock: Clock) -> _Runs:
         except (RunNotFound, VlmRunnerError):
             continue
         runs.by_uid[run.uid] = run
-        if (used := _used_model(run)) is not None and not run.done:
+        for used in _used_models(run) if not run.done else ():
             runs.users.setdefault(used, []).append(run_id)
     return runs
 
 
-def _used_model(run: Run) -> str | None:
-    return run.model.model_arn if run.model is not None else None
+def _used_models(run: Run) -> list[str]:
+    """Its own or the one that it serves, and the one that it trains on from."""
+    own = [run.model.model_arn] if run.model is not None else []
+    return own + ([run.created.parent.model_arn] if run.created.parent is not None else [])
 
 
 async def _serving(aws: Aws) -> dict[str, list[str]]:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from anyio import to_thread
 
 from vlm_runner import preflight
-from vlm_runner.core.events import DatasetFacts, RunCreated
+from vlm_runner.core.events import DatasetFacts, ParentModel, RunCreated
 from vlm_runner.core.names import bucket_name, new_folder
+from vlm_runner.errors import NotFound, UsageError
 from vlm_runner.lint import lint_dataset
 from vlm_runner.models.settle import serving_reason, settled
 from vlm_runner.plan.cost import estimate, within
@@ -19,6 +20,7 @@ from vlm_runner.prompts.templates import compile_prompt
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from vlm_runner.core.run import Run
     from vlm_runner.dataset.rows import Opened
     from vlm_runner.lint import LintReport
     from vlm_runner.models import Catalogue, ModelProfile
@@ -45,12 +47,17 @@ def check_spec(
     return profile
 
 
-async def prepare(spec: RunSpec, run_id: str, uid: str, version: str, ports: Ports) -> RunCreated:
+async def prepare(  # noqa: PLR0917 - what a run is made of
+    spec: RunSpec, run_id: str, uid: str, version: str, ports: Ports, parent: Run | None = None
+) -> RunCreated:
     """
     Look at account, model and dataset, and write down what was found.
 
+    `parent` is the run of `model.from_run`.
+
     Raises:
         ConfigurationError: credentials, model or role are not fit for it.
+        UsageError: the parent is not done, or has no model.
         DataError: the dataset cannot be used.
     """
     region = ports.aws.region
@@ -61,6 +68,10 @@ async def prepare(spec: RunSpec, run_id: str, uid: str, version: str, ports: Por
     found = await ports.aws.bedrock.foundation_model(profile.base_id)
     today = ports.clock.now().date()
     preflight.refuse(preflight.model_problems(profile, found, ports.catalogue, region, today))
+    trains_on = None
+    if parent is not None:
+        preflight.refuse(preflight.parent_problems(spec, profile, parent, caller, region))
+        trains_on = await parent_model(parent, ports)
     opened = await to_thread.run_sync(ports.open_dataset, spec, None)
     validation = opened.validation.num_rows if opened.validation is not None else 0
     skips = spec.dataset.on_bad_row == "skip"
@@ -96,9 +107,44 @@ async def prepare(spec: RunSpec, run_id: str, uid: str, version: str, ports: Por
         planned=planned,
         serving_reason=serving_reason(given, profile),
         version=version,
+        parent=trains_on,
     )
     ports.datasets.keep(uid, opened, report)
     return created if report is None else verified(created, report)
+
+
+async def parent_model(run: Run, ports: Ports) -> ParentModel:
+    """
+    The model of a finished run, which is there and can be used.
+
+    Raises:
+        UsageError: the run is not done, or has no model.
+        NotFound: the model is gone, or is not Active.
+    """
+    arn, served = trained_model(run), run.created.serves
+    model = await ports.aws.bedrock.find_model(arn)
+    if model is None or model.status != "Active":
+        state = "does not exist any more" if model is None else f"is {model.status}"
+        raise NotFound(f"The model of run {run.run_id} {state}: {arn}.")
+    origin = (run.run_id, run.uid) if served is None else (served.run_id, served.uid)
+    return ParentModel(run_id=origin[0], uid=origin[1], model_arn=arn)
+
+
+def trained_model(run: Run) -> str:
+    """
+    The ARN of the custom model that the run trained, or serves.
+
+    Raises:
+        UsageError: it is not done, or it trained none.
+    """
+    if not run.done:
+        raise UsageError(
+            f"Run {run.run_id} is not done: it is in phase {run.phase}.",
+            hint=f"Resume it with: vlm-runner resume {run.run_id}",
+        )
+    if run.model is None:
+        raise UsageError(f"Run {run.run_id} trained no model: {run.reason or 'it was cancelled before'}")
+    return run.model.model_arn
 
 
 def verified(created: RunCreated, report: LintReport) -> RunCreated:

@@ -12,11 +12,12 @@ from pydantic import ValidationError
 from vlm_runner import preflight
 from vlm_runner.core.events import DatasetFacts, ServedModel
 from vlm_runner.core.names import new_folder
-from vlm_runner.errors import ConfigurationError, NotFound, UsageError
+from vlm_runner.errors import ConfigurationError, UsageError
 from vlm_runner.models.settle import serving_reason, settled
 from vlm_runner.plan.cost import estimate_serving, within
 from vlm_runner.spec import BudgetSpec, DatasetSpec, ServingMode, sentence
 from vlm_runner.split_expression import parse_split
+from vlm_runner.steps.prepare import parent_model, trained_model
 
 if TYPE_CHECKING:
     from vlm_runner.core.events import RunCreated
@@ -61,7 +62,7 @@ async def prepare_serving(
         ConfigurationError: the credentials are of another account, or the budget is too small.
         DataError: the dataset cannot be used.
     """
-    model_arn = trained_model(origin)
+    trained_model(origin)
     profile = ports.catalogue.find(origin.spec.model.base)
     given = _spec(origin, options)
     spec = settled(given, profile)
@@ -73,15 +74,11 @@ async def prepare_serving(
             f"and these credentials are of {caller.account}.",
             hint="Change AWS_PROFILE.",
         )
-    model = await ports.aws.bedrock.find_model(model_arn)
-    if model is None or model.status != "Active":
-        state = "does not exist any more" if model is None else f"is {model.status}"
-        raise NotFound(f"The model of run {origin.run_id} {state}: {model_arn}.")
-    earlier = origin.created.serves
+    model = await parent_model(origin, ports)
     served = ServedModel(
-        run_id=origin.run_id if earlier is None else earlier.run_id,
-        uid=origin.uid if earlier is None else earlier.uid,
-        model_arn=model_arn,
+        run_id=model.run_id,
+        uid=model.uid,
+        model_arn=model.model_arn,
         records=None if options.stages else origin.records,
         places=None if options.stages else origin.places,
         held_out=options.stages and _unseen(origin.spec.dataset, spec.dataset),
@@ -133,23 +130,6 @@ def asked_beside(run: Run, other: Run, options: ServeOptions) -> ServeOptions:
         return options
     source = options.dataset or (own.source if own.source != theirs.source else None)
     return replace(options, dataset=source, split=options.split or own.split)
-
-
-def trained_model(run: Run) -> str:
-    """
-    The ARN of the custom model that the run trained, or serves.
-
-    Raises:
-        UsageError: it is not done, or it trained none.
-    """
-    if not run.done:
-        raise UsageError(
-            f"Run {run.run_id} is not done: it is in phase {run.phase}.",
-            hint=f"Resume it with: vlm-runner resume {run.run_id}",
-        )
-    if run.model is None:
-        raise UsageError(f"Run {run.run_id} trained no model: {run.reason or 'it was cancelled before'}")
-    return run.model.model_arn
 
 
 def fingerprint(spec: RunSpec, served: ServedModel) -> str:
