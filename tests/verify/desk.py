@@ -29,7 +29,7 @@ ACCOUNT = "123456789012"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/bedrock-sft"
 SWITCH_ROLE = f"arn:aws:iam::{ACCOUNT}:role/vlm-runner-switch"
 BUCKET = f"vlm-accessibility-{ACCOUNT}-us-east-1"
-SPEED = 1200.0
+SPEED = 2400.0
 
 SPEC = RunSpec.from_table(
     {
@@ -71,7 +71,7 @@ class Desk:
         return Settings(
             region="us-east-1",
             endpoint_url=self.sandbox.url,
-            poll=PollSettings(first=0.02, longest=0.1, gone_after=0.05),
+            poll=PollSettings(first=0.05, longest=0.3, gone_after=0.05),
         )
 
     @asynccontextmanager

@@ -33,11 +33,10 @@ PAID = frozenset(
     {
         "CreateModelCustomizationJob",
         "CreateCustomModelDeployment",
-        "DeleteCustomModelDeployment",
         "DeleteCustomModel",
     }
 )
-LOST = {"2.14", "3.1", "3.6", "3.7"}
+LOST = {"2.14", "3.1", "3.7"}
 """What only an answer could have told that a killed process took with it."""
 LOOKS = ("Get", "List", "Head", "Receive")
 
@@ -175,3 +174,20 @@ def test_what_must_be_refused_must_not_be_accepted(survived: Survived) -> None:
     refusals = [each for each in TABLE if each.level == 1 and each.id != "1.17"]
 
     assert {judged(each, accepted).verdict for each in refusals} == {"different"}
+
+
+async def test_what_costs_is_not_asked_for_on_a_wrong_assumption(tmp_path: Path) -> None:
+    """
+    AWS takes jobs that it should refuse: they are stopped, and level 2 begins only if that is accepted.
+    """
+    for sandbox in running():
+        sandbox.state.change_scenario({"require_roles": False})
+        desk = Desk(sandbox)
+        async with desk.session():
+            held = await desk.verify(tmp_path, Wanted(level=2, max_cost=1))
+
+        assert held.passed == (0, 1)
+        assert "--accept 1.12" in str(held.held)
+        assert {row.assumption.level for row in held.rows} == {0, 1}
+        assert [each.split()[0] for each in desk.paid()] == ["customization_job"] * 2
+        assert desk.left() == []

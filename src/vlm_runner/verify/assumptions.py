@@ -41,6 +41,7 @@ from vlm_runner.verify.requests import (
     bad_job,
     bad_switch,
     call,
+    distrusting_job,
     lower_first,
     put,
     quota_of,
@@ -308,6 +309,14 @@ TABLE: Final[tuple[Assumption, ...]] = (
         "bedrock/latest/userguide/model-customization-iam-role",
         refused("ValidationException", says="Could not assume provided IAM role"),
         lambda s: bad_job(s, "no-role", roleArn=f"arn:{s.partition}:iam::{s.account}:role/{s.missing}"),
+    ),
+    Assumption(
+        "1.21",
+        1,
+        "A job whose role exists but does not trust Bedrock is refused in the same words",
+        "bedrock/latest/userguide/model-customization-iam-role",
+        refused("ValidationException", says="Could not assume provided IAM role"),
+        distrusting_job,
     ),
     Assumption(
         "1.13",

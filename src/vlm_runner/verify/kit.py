@@ -74,6 +74,9 @@ STATE: Final = "verification"
 RECORDING: Final = "recording.jsonl"
 RUNS: Final = "runs"
 
+CREATES_JOB: Final = "2.8"
+"""The assumption whose request costs: what it asks for is looked up first."""
+
 DUE: Final = timedelta(minutes=2)
 """From now until the schedules of level 2 are due: they must be created before."""
 
@@ -82,8 +85,6 @@ PATIENCE: Final = 20 * 60.0
 
 SWEEP_PATIENCE: Final = 45 * 60.0
 """Seconds until a sweep gives up: Bedrock deletes no throughput that is still Creating, for half an hour."""
-
-CREATE_JOB: Final = "CreateModelCustomizationJob"
 
 
 class State(BaseModel):
@@ -272,7 +273,9 @@ class Verification:
         request = assumption.ask(self._subject) if assumption.ask is not None else None
         if request is None:
             return False
-        if assumption.id == "2.8" and await self._session.bedrock.find_job(self._subject.job["jobName"]):
+        if assumption.id == CREATES_JOB and await self._session.bedrock.find_job(
+            self._subject.job["jobName"]
+        ):
             return False  # created by an earlier process, whose answer was lost
         self.recording.probe = assumption.id
         try:

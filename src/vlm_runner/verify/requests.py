@@ -89,6 +89,11 @@ def bad_job(s: Subject, part: str, **changes: Any) -> Request:
     return Request("bedrock", "CreateModelCustomizationJob", whole | changes)
 
 
+def distrusting_job(s: Subject) -> Request | None:
+    """One whose role is the switch's, which trusts EventBridge Scheduler only."""
+    return None if s.switch_role_arn is None else bad_job(s, "distrust", roleArn=s.switch_role_arn)
+
+
 def switch_schedule(
     s: Subject, part: str, mode: ServingMode, *, casing: Callable[[str], str] = str
 ) -> Request | None:
