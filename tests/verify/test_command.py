@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from tests.json_output.fitting import assert_fits
 from vlm_runner.cli import cli
-from vlm_runner.errors import ConfigurationError, UsageError, VlmRunnerError
+from vlm_runner.errors import AwsUnavailable, ConfigurationError, UsageError, VlmRunnerError
 
 from .desk import ROLE, SWITCH_ROLE, running, without_tls
 
@@ -77,6 +77,18 @@ def test_verify_says_beforehand_and_prints_the_table(spec: Path, url: str, tmp_p
 
     assert checked.exit_code == 0, checked.output
     assert all(each["known"] for each in json.loads(checked.stdout))
+
+
+def test_one_that_ends_with_an_error_says_how_to_go_on(spec: Path, tmp_path: Path) -> None:
+    """
+    The same command continues it, and another one takes away what it has created.
+    """
+    words = ["verify", str(spec), "--folder", str(tmp_path), "--endpoint-url", "http://127.0.0.1:9"]
+
+    with mock.patch("vlm_runner.cli.verify.anyio.run", side_effect=AwsUnavailable("no answer")):
+        said = CliRunner().invoke(cli, words).stderr
+
+    assert f"vlm-runner verify {spec} --folder {tmp_path} --sweep" in said
 
 
 @pytest.mark.parametrize(

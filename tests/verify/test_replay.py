@@ -18,7 +18,7 @@ from vlm_runner.sandbox.gateway import Gateway
 from vlm_runner.sandbox.operations import operation_of
 from vlm_runner.verify import replay
 from vlm_runner.verify.against_sandbox import check, model_units
-from vlm_runner.verify.compare import Difference, known_differences
+from vlm_runner.verify.compare import Difference, known_differences, passes_through
 from vlm_runner.verify.recording import read
 
 from .desk import SLOW, without_tls
@@ -106,6 +106,15 @@ def test_each_planted_lie_is_found(recorded: Path) -> None:
     planted = {(operation, kind) for operation, (kind, _) in LIES.items()}
     assert planted - {(each.operation, each.kind) for each in found} == set()
     assert {each.operation for each in found} - {"GetRole"} <= LIES.keys()
+
+
+def test_a_state_that_a_look_has_missed_is_no_difference() -> None:
+    """
+    But one that the sandbox does not have is, and so is another order.
+    """
+    assert passes_through(["Active"], ["Creating", "Active"])
+    assert not passes_through(["Creating", "Active"], ["Active"])
+    assert not passes_through(["Stopped", "Stopping"], ["Stopping", "Stopped"])
 
 
 def test_a_known_difference_has_a_reason(tmp_path: Path) -> None:

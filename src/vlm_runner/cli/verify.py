@@ -15,7 +15,7 @@ from vlm_runner.cli.exit_codes import STILL_BILLING
 from vlm_runner.cli.options import Where, json_option, where_options
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.clock import SystemClock
-from vlm_runner.errors import UsageError
+from vlm_runner.errors import UsageError, VlmRunnerError
 from vlm_runner.prices import priced_catalogue
 from vlm_runner.spec import RunSpec
 from vlm_runner.verify.kit import RECORDING, Verified, Wanted, opened
@@ -84,7 +84,7 @@ def verify(
     Example:
         vlm-runner verify run.toml                           reads only
         vlm-runner verify run.toml --level 1                 and refusals: still free
-        vlm-runner verify run.toml --level 3 --max-cost 1    and the smallest whole run
+        vlm-runner verify run.toml --level 3 --max-cost 5    and the smallest whole run
     """
     spec = RunSpec.from_toml(Path(spec_file))
     settings = settings_for(Where(**flags), spec_region=spec.aws.region, ask_profile=True)
@@ -94,7 +94,12 @@ def verify(
         check_wanted(spec, level, max_cost=max_cost, rent=rent)
         _announce(level, profile.throughput_price(1))
         _ask(level, yes=yes)
-    found = anyio.run(_verify, spec, profile, settings, Path(folder), None if sweep else wanted)
+    try:
+        found = anyio.run(_verify, spec, profile, settings, Path(folder), None if sweep else wanted)
+    except VlmRunnerError:
+        again = f"vlm-runner verify {spec_file} --folder {folder}"
+        console.say(f"The same command continues it. To take away what it has created: {again} --sweep")
+        raise
     if as_json:
         console.result_json(as_json_value(found))
     else:

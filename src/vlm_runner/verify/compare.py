@@ -143,6 +143,16 @@ def state_of(exchange: Exchange) -> str | None:
     return next((str(exchange.answer[each]) for each in _STATE if each in exchange.answer), None)
 
 
+def passes_through(aws: Sequence[str], sandbox: Sequence[str]) -> bool:
+    """
+    Whether the sandbox shows AWS's states in their order.
+
+    It may show more between them: what lasts for less than the time between two looks, a recording misses.
+    """
+    rest = iter(sandbox)
+    return all(state in rest for state in aws)
+
+
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Every value that is neither an object nor a list, with the path of its member."""
     if isinstance(value, Mapping):

@@ -105,7 +105,7 @@ def check_wanted(spec: RunSpec, level: int, *, max_cost: float | None, rent: boo
     """
     if level >= NEEDS_BUDGET and max_cost is None:
         raise ConfigurationError(
-            f"Level {level} needs a budget.", hint="Give --max-cost in US dollars, for example --max-cost 1."
+            f"Level {level} needs a budget.", hint="Give --max-cost in US dollars, for example --max-cost 5."
         )
     if level < len(LEVELS) - 1:
         return

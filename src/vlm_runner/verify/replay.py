@@ -19,6 +19,7 @@ from vlm_runner.verify.compare import (
     differences,
     is_placeholder,
     leaves,
+    passes_through,
     shape_differences,
     state_of,
 )
@@ -102,7 +103,7 @@ class Replay:
             found |= dict.fromkeys(differences(each, answer))
         found |= dict.fromkeys(shape_differences(asked, self._answers))
         for operation, aws, sandbox in self._states.values():
-            if aws != sandbox:
+            if not passes_through(aws, sandbox):
                 shown = " → ".join(aws), " → ".join(sandbox)
                 found[Difference(operation, "states", "", *shown)] = None
         return list(found)
