@@ -25,7 +25,7 @@ from vlm_runner.core.run import Phase, Run
 from vlm_runner.core.signals import Trouble
 from vlm_runner.data_source import open_for
 from vlm_runner.driver import Driver, Driving
-from vlm_runner.errors import RunExists, RunNotFound, Stopped
+from vlm_runner.errors import NotFound, RunExists, RunNotFound, Stopped
 from vlm_runner.evaluate import load_metrics
 from vlm_runner.heartbeat import beat
 from vlm_runner.ingest.pipeline import Share
@@ -445,15 +445,19 @@ class Runner:
         endpoint = None if serving is None else endpoint_of(serving)
         if serving is None or endpoint is None:
             raise not_served(run, self._catalogue)
-        async for piece in inquire(run, endpoint, inquiry, self._ports_of(run)):
-            if isinstance(piece, str):
-                yield piece
-                continue
-            by_the_hour = serving.spec.serving.mode is ServingMode.PROVISIONED
-            profile = self._catalogue.find(run.spec.model.base)
-            cost = profile.custom_call_cost(piece.input_tokens, piece.output_tokens)
-            known_cost = None if by_the_hour or cost is None else float(cost)
-            yield Answered(serving.run_id, endpoint, piece, known_cost, by_the_hour)
+        try:
+            async for piece in inquire(run, endpoint, inquiry, self._ports_of(run)):
+                if isinstance(piece, str):
+                    yield piece
+                    continue
+                by_the_hour = serving.spec.serving.mode is ServingMode.PROVISIONED
+                profile = self._catalogue.find(run.spec.model.base)
+                cost = profile.custom_call_cost(piece.input_tokens, piece.output_tokens)
+                known_cost = None if by_the_hour or cost is None else float(cost)
+                yield Answered(serving.run_id, endpoint, piece, known_cost, by_the_hour)
+        except NotFound as error:
+            # A kept endpoint is deleted by its switch, by reap or by its user, and no checkpoint says so.
+            raise not_served(run, self._catalogue) from error
 
     async def _live(self, run: Run) -> Run | None:
         """The run itself, or the newest of those that serve its model, that has a live endpoint."""

@@ -85,13 +85,17 @@ def what_runs_need(laptop: Laptop, pages: Path) -> Recorded:
         run("start", spec, "--yes", "-q", "--run-id", run_id, *options, expected=expected)
 
     start("to-its-end", spec("on-demand"))
-    start("kept", spec("provisioned", 'keep = "8h"'))
+    run("serve", "to-its-end", "--rows", "1", "--yes", "-q")
+    start("kept", spec("provisioned", 'keep = "20h"'))
+    run("ask", "kept", "--row", "0")
+    run("models")
     laptop.ask("clock", {"advance_seconds": 24 * HOUR})
     start("forgotten", spec("on-demand", 'keep = "1s"', switched=False), "--no-doctor", "--no-lint")
     laptop.ask("scenario", {"job_seconds": 1000 * HOUR})
     start("cancelled", spec("on-demand"), "--timeout", "3s", "--no-doctor", "--no-lint", expected=INTERRUPTED)
     run("cancel", "cancelled", expected=CANCELLED)
     run("list")
+    run("delete", "to-its-end", "--yes")
     reaped = laptop.here("reap", "--yes", "--region", "us-east-1", **sweeper)
     assert "forgotten" in reaped.stdout, reaped.stdout + reaped.stderr
     return Recorded(documents, laptop.ask("authorizations"))

@@ -74,6 +74,18 @@ def test_what_is_not_served_says_how_to_serve_it_and_what_that_costs() -> None:
     in_world(act)
 
 
+def test_an_endpoint_that_was_kept_and_is_gone_serves_nothing() -> None:
+    async def act(world: World, runner: Runner) -> None:
+        answer, _ = await asked(runner, Inquiry(row=0))
+        world.bedrock.forget_endpoint(world.bedrock.alive[0])
+
+        assert answer == "An answer."
+        with pytest.raises(NotServed):
+            await asked(runner, Inquiry(row=0))
+
+    in_world(act, serving={"keep": True})
+
+
 @pytest.mark.parametrize(
     ("inquiry", "error", "words"),
     [

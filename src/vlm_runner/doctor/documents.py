@@ -131,6 +131,7 @@ def caller_policy(scope: Scope) -> Document:
                 "bedrock:ListModelCustomizationJobs",
                 "bedrock:ListProvisionedModelThroughputs",
                 "bedrock:ListCustomModelDeployments",
+                "bedrock:ListCustomModels",
                 "servicequotas:GetServiceQuota",
                 "servicequotas:ListServiceQuotas",
                 "servicequotas:GetAWSDefaultServiceQuota",
@@ -173,6 +174,9 @@ def caller_policy(scope: Scope) -> Document:
             {"ForAllValues:StringLike": {"aws:TagKeys": ["vlm-runner:*"]}},
         ),
         _allow("AskTheModel", ["bedrock:InvokeModel"], [*endpoints, *inference]),
+        # ConverseStream needs it (Bedrock Runtime API reference); `ask` streams.
+        _allow("AskAndListen", ["bedrock:InvokeModelWithResponseStream"], endpoints),
+        _allow("DeleteModels", ["bedrock:DeleteCustomModel"], models, tagged),
         _allow(
             "PassTheRole",
             ["iam:PassRole"],
@@ -255,6 +259,7 @@ def _storage(scope: Scope) -> list[Document]:
             scope.bucket_arn,
         ),
         _allow("Objects", ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"], folders, ours),
+        _allow("DeleteRuns", ["s3:DeleteObject"], folders, ours),
     ]
     statements += _key(scope)
     if scope.store is not None:

@@ -120,6 +120,9 @@ def _bedrock(state: SandboxState, region_name: str, request: HttpRequest) -> Ite
                 yield from _renting(state, region, region_name, operation, p)
             case "Converse" | "InvokeModel":
                 yield from _inference(state, region, region_name, p["modelId"])
+            case "ConverseStream":
+                action = "bedrock:InvokeModelWithResponseStream"
+                yield from _inference(state, region, region_name, p["modelId"], action)
             case "GetFoundationModel":
                 wanted = p["modelIdentifier"].rpartition("/")[2]
                 yield Question("bedrock:GetFoundationModel", _foundation(region_name, wanted))
@@ -166,13 +169,19 @@ def _request_tags(tags: list[dict[str, str]]) -> Context:
     return context | ({"aws:TagKeys": tuple(tag["key"] for tag in tags)} if tags else {})
 
 
-def _inference(state: SandboxState, region: Region, region_name: str, identifier: str) -> Iterator[Question]:
+def _inference(
+    state: SandboxState,
+    region: Region,
+    region_name: str,
+    identifier: str,
+    action: str = "bedrock:InvokeModel",
+) -> Iterator[Question]:
     """
-    Both operations need InvokeModel; an inference profile needs it for itself and for the model in each
-    Region that it may send to (Bedrock user guide, inference-profiles-prereq).
+    Converse needs InvokeModel, ConverseStream its counterpart (API reference); an inference profile needs it
+    for itself and for the model in each Region that it may send to (Bedrock user guide,
+    inference-profiles-prereq).
     """
     wanted = identifier.rpartition("/")[2]
-    action = "bedrock:InvokeModel"
     for model in foundation_models():
         if wanted == model.profile_id:
             yield Question(

@@ -4,6 +4,7 @@ import json
 import threading
 from pathlib import Path
 
+from vlm_runner.sandbox.event_stream import CONTENT_TYPE
 from vlm_runner.sandbox.http import HttpReply, HttpRequest
 
 SERVICES = frozenset(
@@ -18,7 +19,8 @@ class ExchangeLog:
         self._lock, self._file = threading.Lock(), path.open("a", encoding="utf-8")
 
     def write(self, service: str, operation: str, request: HttpRequest, reply: HttpReply) -> None:
-        if service not in SERVICES:
+        # A stream of events is no JSON to hold against a model: the SDK's own decoder reads it.
+        if service not in SERVICES or ("content-type", CONTENT_TYPE) in reply.headers:
             return
         exchange = {
             "service": service,
