@@ -75,6 +75,7 @@ ROWS: list[tuple[str, int, type[VlmRunnerError], type[VlmRunnerError]]] = [
     ("404", 404, NotFound, NotFound),
     ("NoSuchUpload", 404, NotFound, NotFound),
     ("ResourceNotFound", 400, NotFound, NotFound),
+    ("AWS.SimpleQueueService.NonExistentQueue", 400, NotFound, NotFound),
     ("ConflictException", 400, Conflict, Conflict),
     ("PreconditionFailed", 412, Conflict, Conflict),
     ("BucketAlreadyOwnedByYou", 409, Conflict, Conflict),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DUE = datetime(2027, 1, 31, 23, 59, 1, tzinfo=UTC)
 DELETION = Deletion(
-    "vr-cats-1", DUE, ServingMode.PROVISIONED, "vr-cats-2", "arn:aws:iam::123456789012:role/s"
+    "vr-cats-1", DUE, ServingMode.PROVISIONED, "vr-cats-2", "arn:aws:iam::123456789012:role/vlm-runner-switch"
 )
 
 

@@ -72,7 +72,7 @@ class Assumption:
     """Ids and operations (of its level) whose exchanges the judge gets; its own id where empty."""
     repeat: bool = False
     """Asked again until the judge knows."""
-    settles: bool = True
+    vital: bool = True
     """Whether AWS's doing otherwise speaks against going on to what costs."""
 
 
@@ -111,7 +111,7 @@ TABLE: Final[tuple[Assumption, ...]] = (
         "bedrock/latest/userguide/custom-model-fine-tuning",
         holds("modelDetails.customizationsSupported", "FINE_TUNING"),
         lambda s: call("bedrock", "GetFoundationModel", modelIdentifier=s.base_model),
-        settles=False,
+        vital=False,
     ),
     Assumption(
         "0.3",
@@ -120,7 +120,7 @@ TABLE: Final[tuple[Assumption, ...]] = (
         "bedrock/latest/userguide/model-lifecycle",
         holds("modelDetails.modelLifecycle.status", "ACTIVE"),
         lambda s: call("bedrock", "GetFoundationModel", modelIdentifier=s.inference_model),
-        settles=False,
+        vital=False,
     ),
     Assumption(
         "0.4",
@@ -161,7 +161,7 @@ TABLE: Final[tuple[Assumption, ...]] = (
         "servicequotas/2019-06-24/apireference/API_GetServiceQuota",
         quota,
         lambda s: quota_of(s, "GetServiceQuota"),
-        settles=False,
+        vital=False,
     ),
     Assumption(
         "0.9",
@@ -170,7 +170,7 @@ TABLE: Final[tuple[Assumption, ...]] = (
         "general/latest/gr/bedrock",
         holds("Quota.QuotaName", "model units"),
         lambda s: quota_of(s, "GetAWSDefaultServiceQuota"),
-        settles=False,
+        vital=False,
     ),
     Assumption(
         "0.10",
@@ -179,7 +179,7 @@ TABLE: Final[tuple[Assumption, ...]] = (
         "aws-cost-management/latest/APIReference/API_pricing_GetProducts",
         one_price,
         training_price,
-        settles=False,
+        vital=False,
     ),
     Assumption(
         "0.11",
@@ -188,7 +188,7 @@ TABLE: Final[tuple[Assumption, ...]] = (
         "IAM/latest/APIReference/API_GetRole",
         is_role,
         lambda s: call("iam", "GetRole", RoleName=s.role_arn.rpartition("/")[2]),
-        settles=False,
+        vital=False,
     ),
     Assumption(
         "0.12",
@@ -406,7 +406,7 @@ TABLE: Final[tuple[Assumption, ...]] = (
         "scheduler/latest/UserGuide/managing-targets-universal",
         made("ConflictException"),
         lambda s: switch_schedule(s, "switch-casing", ServingMode.ON_DEMAND, casing=lower_first),
-        settles=False,
+        vital=False,
     ),
     Assumption(
         "2.4",
@@ -441,7 +441,7 @@ TABLE: Final[tuple[Assumption, ...]] = (
         "scheduler/latest/UserGuide/managing-targets-universal (nowhere said)",
         letter("2.3", says="ResourceNotFound"),
         sees=("2.3", "2.4"),
-        settles=False,
+        vital=False,
     ),
     Assumption(
         "2.8",
@@ -459,7 +459,7 @@ TABLE: Final[tuple[Assumption, ...]] = (
         "nowhere documented",
         accepted("jobArn"),
         lambda s: call("bedrock", "GetModelCustomizationJob", jobIdentifier=s.job["jobName"]),
-        settles=False,
+        vital=False,
     ),
     Assumption(
         "2.10",
@@ -499,7 +499,7 @@ TABLE: Final[tuple[Assumption, ...]] = (
         lambda s: Request(
             "bedrock", "CreateModelCustomizationJob", {**s.job, "jobName": f"{s.job['jobName']}-b"}
         ),
-        settles=False,
+        vital=False,
     ),
     Assumption(
         "2.14",
@@ -525,7 +525,7 @@ TABLE: Final[tuple[Assumption, ...]] = (
         "M: StopModelCustomizationJob",
         refused("ConflictException"),
         lambda s: call("bedrock", "StopModelCustomizationJob", jobIdentifier=s.job["jobName"]),
-        settles=False,
+        vital=False,
     ),
     # --- level 3: what a whole run sees, on demand
     Assumption(
@@ -535,7 +535,7 @@ TABLE: Final[tuple[Assumption, ...]] = (
         "nowhere documented",
         found_at_once,
         sees=("CreateModelCustomizationJob", "GetModelCustomizationJob"),
-        settles=False,
+        vital=False,
     ),
     Assumption(
         "3.2",

@@ -222,7 +222,7 @@ class Verification:
         against = [
             row.assumption.id
             for row in table(self.recording.exchanges, range(level))
-            if row.judgement.verdict == "different" and row.assumption.settles
+            if row.judgement.verdict == "different" and row.assumption.vital
         ]
         against = [one for one in against if one not in accept]
         if not against:

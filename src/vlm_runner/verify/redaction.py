@@ -39,7 +39,6 @@ KEPT_MEMBERS: Final = frozenset(
         "DataType",
         "Field",
         "FormatVersion",
-        "GroupName",
         "IfNoneMatch",
         "MessageAttributeNames",
         "Mode",
