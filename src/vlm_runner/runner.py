@@ -384,11 +384,13 @@ class Runner:
             ConfigurationError, AwsRefused: the model cannot be served.
         """
         origin = await self.get(run_id)
+        if origin.created.serves is not None:
+            # What one serving asked is not what the next one asks: the run that trained has the rows.
+            origin = await self.get(origin.created.serves.run_id)
         options = options or ServeOptions(seconds=None)
-        source = origin.run_id if origin.created.serves is None else origin.created.serves.run_id
         profile = self._catalogue.find(origin.spec.model.base)
         await self._look_up_prices(profile, origin.region)
-        name, there = await self._serving_of(source, serving_id)
+        name, there = await self._serving_of(origin.run_id, serving_id)
         prepared = await prepare_serving(
             origin,
             options,

@@ -46,6 +46,9 @@ async def deleted(world: World, run_id: str = "cats", process: Process | None = 
 def test_nothing_is_left_of_a_run_and_of_those_that_served_it() -> None:
     async def act(world: World, runner: Runner) -> None:
         await (await runner.serve("cats", ServeOptions(rows=2))).result()
+        world.dataset.shade, world.dataset.fingerprint = 100, "other"
+        await (await runner.serve("cats", ServeOptions(rows=2, split="test"))).result()
+        assert [key for key in left(world) if key.startswith("images/test/")]
         model = (await runner.get("cats")).model
 
         await runner.delete("cats")

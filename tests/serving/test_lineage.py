@@ -33,6 +33,7 @@ def test_a_run_trains_on_from_the_model_of_another_and_is_evaluated_against_it()
         ours = await (await runner.serve("kittens", rows)).result()
         theirs = await (await runner.serve("cats", rows)).result()
 
+        assert ours.created.parent is None
         job = [paid for paid in world.bedrock.ledger if paid.kind == "job"][-1]
         assert parent.model is not None
         assert job.request["baseModelIdentifier"] == parent.model.model_arn

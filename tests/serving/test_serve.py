@@ -128,6 +128,9 @@ def test_rows_of_another_split_are_uploaded_and_asked_and_count_as_held_out() ->
         assert run.records.train_uri.endswith("data/test.jsonl")
         assert run.images is not None
         assert world.bedrock.jobs_created == 1
+        trained_on = await runner.prepare_serving(run.run_id, ServeOptions(rows=4, split="train"))
+        assert trained_on.serves is not None
+        assert not trained_on.serves.held_out
 
     in_world(act)
 

@@ -79,7 +79,7 @@ def plan_deletion(run: Run, others: Sequence[Run], unread: Sequence[str]) -> Run
                 tuple(sorted([one.run_id for one in strangers if objects_of(one).shares_records(place)]))
                 + tuple(unread),
             )
-            for place in objects_of(run).places
+            for place in dict.fromkeys(place for one in (run, *servings) for place in objects_of(one).places)
         ),
         in_use=tuple(in_use),
     )

@@ -109,6 +109,7 @@ async def prepare_serving(
             "serving_reason": serving_reason(given, profile),
             "version": version,
             "serves": served,
+            "parent": None,
         }
     )
 
