@@ -464,11 +464,13 @@ class Runner:
     async def _live(self, run: Run) -> Run | None:
         """The run itself, or the newest of those that serve its model, that has a live endpoint."""
         source = run.run_id if run.created.serves is None else run.created.serves.run_id
-        candidates, number = [run], 1
-        while (there := await self._existing(default_serving_id(source, number))) is not None:
-            candidates.append(there)
-            number += 1
-        return next((one for one in reversed(candidates) if endpoint_of(one) is not None), None)
+        candidates = [run]
+        for name in await self._store.run_ids():
+            if name.startswith(default_serving_id(source)):
+                there = await self._existing(name)
+                candidates += [] if there is None or there.created.serves is None else [there]
+        live = [one for one in candidates if endpoint_of(one) is not None]
+        return max(live, key=lambda one: one.created_at, default=None)
 
     async def prepare_deletion(self, run_id: str) -> RunDeletion:
         """
