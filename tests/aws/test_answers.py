@@ -16,6 +16,7 @@ import vlm_runner.aws
 from vlm_runner.aws import session
 from vlm_runner.aws.answers import AwsAnswer, AwsService
 from vlm_runner.aws.ecs import EcsTarget
+from vlm_runner.aws.leftovers import Leftover
 from vlm_runner.aws.ports import Deletion
 from vlm_runner.aws.queue import Message
 from vlm_runner.aws.session import AwsSession
@@ -132,6 +133,7 @@ READS: dict[str, Call] = {
     "ListCustomModels": lambda aws: taken(aws.bedrock.list_models()),
     "ListCustomModelDeployments": lambda aws: taken(aws.bedrock.list_endpoints(ON_DEMAND, "vlm")),
     "ListTagsForResource": lambda aws: aws.bedrock.tags(ARN),
+    "ListSchedules": lambda aws: taken(aws.leftovers().schedules("vr-")),
     "ListModelCustomizationJobs": lambda aws: aws.inspection.running_jobs(),
     "ConverseStream": lambda aws: taken(aws.runtime.converse_stream(CONVERSE)),
     "Converse": lambda aws: aws.runtime.converse(CONVERSE),
@@ -176,6 +178,8 @@ HOLDS_NOTHING: dict[str, Call] = {
     "StopPipelineExecution": lambda aws: aws.sagemaker().stop("a" * 20, token="t" * 32),
     "DeletePipeline": lambda aws: aws.sagemaker().delete("p", token="t" * 32),
     "ReceiveMessage": lambda aws: aws.queue(QUEUE).receive(0),
+    "ListQueues": lambda aws: taken(aws.leftovers().queues("vr-")),
+    "DeleteQueue": lambda aws: aws.leftovers().remove(Leftover("queue", "q", QUEUE)),
     "DeleteMessage": lambda aws: aws.queue(QUEUE).delete(Message("", "receipt")),
     "ChangeMessageVisibility": lambda aws: aws.queue(QUEUE).put_back(Message("", "receipt"), 1),
     "HeadBucket, GetBucketLocation": lambda aws: aws.inspection.bucket("bucket", "123456789012"),

@@ -66,21 +66,34 @@ class AwsLeftovers:
         """
         return [one async for one in self._all(name) if one.name.startswith(name)]
 
-    async def _all(self, name: str) -> AsyncIterator[Leftover]:  # noqa: C901 - a loop for each kind
+    async def _all(self, name: str) -> AsyncIterator[Leftover]:
         for mode, kind in _MODES.items():
             async for one in self._bedrock.list_endpoints(mode, name):
                 yield Leftover(kind, one.name, one.arn, one.status)
+        for part in (self.jobs(name), self.models(), self.schedules(name), self.queues(name)):
+            async for left in part:
+                yield left
+
+    async def jobs(self, name: str) -> AsyncIterator[Leftover]:
+        """Those that have not ended: others cost nothing, and cannot be deleted."""
         for status in _RUNNING:
             pages = self._control.pages("ListModelCustomizationJobs", nameContains=name, statusEquals=status)
             async for page in pages:
                 for item in page.parts("modelCustomizationJobSummaries"):
                     yield Leftover("job", item.name("jobName"), item.arn("jobArn"), status)
+
+    async def models(self) -> AsyncIterator[Leftover]:
         async for model in self._bedrock.list_models():
             yield Leftover("model", model.name, model.arn)
+
+    async def schedules(self, name: str) -> AsyncIterator[Leftover]:
         async for page in self._scheduler.pages("ListSchedules", NamePrefix=name):
             for item in page.parts("Schedules"):
                 yield Leftover("schedule", item.name("Name"), item.name("Name"))
+
+    async def queues(self, name: str) -> AsyncIterator[Leftover]:
         async for page in self._sqs.pages("ListQueues", QueueNamePrefix=name):
+            # SQS leaves the list out where there are no queues.
             for url in page.names("QueueUrls"):
                 yield Leftover("queue", url.rpartition("/")[2], url)
 
