@@ -32,7 +32,6 @@ def shortcuts(*, trusting: bool = False) -> Iterator[None]:
     usual = gc.get_threshold()
     # What a history leaves is collected after it, rather than looked at time and again while it lasts.
     gc.collect()
-    gc.freeze()
     gc.set_threshold(200_000)
     with (
         patch.object(lease, "from_bytes", memory.from_bytes),
@@ -42,7 +41,6 @@ def shortcuts(*, trusting: bool = False) -> Iterator[None]:
     ):
         yield
     gc.set_threshold(*usual)
-    gc.unfreeze()
 
 
 class _Memory:
