@@ -263,17 +263,19 @@ def aws_sync(source: Path, rows: int, url: str) -> Callable[[], None]:
 # Ours.
 
 
-def line_of() -> Callable[[Any, str, str], bytes]:
+def line_of() -> Callable[..., Any]:
+    from vlm_runner.ingest.pipeline import RecordLine
     from vlm_runner.models import record_line
     from vlm_runner.prompts.templates import compile_prompt
 
     prompt = compile_prompt(PromptSpec(preset="accessibility"))
 
-    def line(row: Any, uri: str, image_format: str) -> bytes:
+    def line(row: Any, uri: str, image_format: str, more: Any = ()) -> Any:
         made = prompt.render(row.fields, subset="train", row=row.index)
-        return record_line(
-            made.conversation, [(uri, image_format)], bucket_owner="123456789012", image_first=True,
+        written = record_line(
+            made.conversation, [(uri, image_format), *more], bucket_owner="123456789012", image_first=True,
         )  # fmt: skip
+        return RecordLine(written, made.accepted)
 
     return line
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vlm_runner.column_path import ColumnPath, parse
 from vlm_runner.dataset import findings
 from vlm_runner.dataset.columns import KEYS, Layout, choose, output_value
-from vlm_runner.dataset.nested import ColumnPath, parse
 from vlm_runner.errors import DataError
 from vlm_runner.spec import Columns
 

@@ -20,7 +20,7 @@ from vlm_runner.core.events import Place, SubsetStaged
 from vlm_runner.core.signals import StagingProgress
 from vlm_runner.dataset.rows import Row, Subset
 from vlm_runner.dataset.source import open_dataset
-from vlm_runner.ingest.pipeline import BadRows, SubsetStaging, Transform
+from vlm_runner.ingest.pipeline import BadRows, RecordLine, SubsetStaging, Transform
 from vlm_runner.ingest.records import write_records
 from vlm_runner.models import record_line
 from vlm_runner.settings import UploadSettings
@@ -63,13 +63,14 @@ def opened(folder: Path, cache: Path) -> Subset:
     return open_dataset(DatasetSpec(source=str(folder)), cache_dir=cache).train
 
 
-def plain_line(row: Row, uri: str, image_format: str, more: Sequence[tuple[str, str]] = (), /) -> bytes:
-    return record_line(
+def plain_line(row: Row, uri: str, image_format: str, more: Sequence[tuple[str, str]] = (), /) -> RecordLine:
+    line = record_line(
         single(None, f"Row {row.index}: {row.fields['html']}", str(row.fields["output"])),
         [(uri, image_format), *more],
         bucket_owner=ACCOUNT,
         image_first=True,
     )
+    return RecordLine(line)
 
 
 def transform(*, keep_format: bool = False) -> Transform:

@@ -23,6 +23,7 @@ from vlm_runner.core.retry import UPLOAD
 from vlm_runner.dataset.rows import Row, Subset
 from vlm_runner.errors import AccessDenied, AwsUnavailable, DataError, RowError
 from vlm_runner.ingest import pipeline
+from vlm_runner.ingest.pipeline import RecordLine
 from vlm_runner.ingest.shards import SHARD_ROWS
 
 from .pictures import SOURCES, picture, saved, shown
@@ -308,7 +309,7 @@ async def test_the_first_bad_row_is_named_though_a_later_one_was_met_before_it(
             later_met.set()
         await store(key, body, content_type=content_type)
 
-    def held_line(row: Row, *place: Any) -> bytes:
+    def held_line(row: Row, *place: Any) -> RecordLine:
         if row.index == 0:
             later_met.wait(5)
         return plain_line(row, *place)

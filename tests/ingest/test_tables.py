@@ -13,7 +13,7 @@ from tests.lint.pictures import by_hand
 from vlm_runner.ingest.converters import Converters, _environment
 from vlm_runner.ingest.images import ImageLimits, _eight_bits, prepare
 from vlm_runner.ingest.inspect import ImageDefect, inspect
-from vlm_runner.ingest.pipeline import Transform
+from vlm_runner.ingest.pipeline import RecordLine, Transform
 
 from .pictures import SOURCES, saved
 
@@ -107,7 +107,7 @@ def test_a_decoder_may_take_four_gigabytes_and_write_no_more_than_an_image(
 def test_staging_reads_the_pixels_unless_it_is_told_that_lint_has() -> None:
     limits = ImageLimits(10**6, 1, 1000, ("png",))
 
-    assert not Transform(limits, keep_format=False, fit=False, line=lambda *_: b"").verified
+    assert not Transform(limits, keep_format=False, fit=False, line=lambda *_: RecordLine(b"")).verified
 
 
 def test_a_chunk_is_named_as_it_is_written_and_its_bytes_shown_where_they_are_no_letters() -> None:

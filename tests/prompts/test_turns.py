@@ -298,3 +298,12 @@ def test_what_templates_are_known_by_is_as_it_was(spec: dict[str, Any], columns:
     }
 
     assert compile_prompt(PromptSpec.model_validate(spec), columns).fingerprint == was[spec.get("preset")]
+
+
+def test_a_column_of_turns_may_lie_within_another() -> None:
+    prompt = compile_prompt(PromptSpec(preset="sharegpt"), Columns(messages="chat.turns"))
+    turns = [{"from": "human", "value": "What?"}, {"from": "gpt", "value": "A cat."}]
+
+    found = prompt.render({"chat": {"id": 7, "turns": turns}}, subset="t", row=0)
+
+    assert (found.user, found.assistant) == ("What?", "A cat.")

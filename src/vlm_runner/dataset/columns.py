@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
-from vlm_runner.dataset.nested import ColumnPath, parse
+from vlm_runner.column_path import ColumnPath, parse
 from vlm_runner.errors import DataError
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from vlm_runner.dataset.nested import ColumnPath
+    from vlm_runner.column_path import ColumnPath
 
 MOST_OPEN: Final = 32
 """Parts that are mapped at once, each of which holds a file descriptor."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import anyio
 from anyio import to_thread
@@ -64,18 +64,23 @@ class Transform:
     keep_format: bool
     fit: bool
     line: Line
-    accepted: Callable[[Row], tuple[str, ...]] | None = None
-    """Further answers of a row that are as right as the one in its record; None: no row has any."""
     verified: bool = False
     """Lint has read the pixels of every image of this dataset; see `vlm_runner.ingest.images.prepare`."""
+
+
+class RecordLine(NamedTuple):
+    line: bytes
+    """JSON, with its line feed."""
+    accepted: tuple[str, ...] = ()
+    """Further answers of the row that are as right as the one in its record."""
 
 
 class Line(Protocol):
     def __call__(
         self, row: Row, uri: str, image_format: str, more: Sequence[tuple[str, str]] = (), /
-    ) -> bytes:
+    ) -> RecordLine:
         """
-        One JSON line with its line feed, from a row and its image's place; `more` are those of further ones.
+        The record of a row and its image's place; `more` are those of further images.
 
         Raises:
             RowError: the row makes no record.
@@ -332,8 +337,7 @@ class SubsetStaging:
             else:
                 images = self._prepared_images(row, converters)
             (uri, image_format), *more = [(self._uri(each.key), each.stored.format) for each in images]
-            line = transform.line(row, uri, image_format, more)
-            accepted = () if transform.accepted is None else transform.accepted(row)
+            line, accepted = transform.line(row, uri, image_format, more)
         except ImageDefect as error:
             refusal = RowError(name, row.index, "image", str(error), hint=error.hint, code=error.code)
             return _Refused(refusal, source)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, meta
 from jinja2.runtime import LoopContext
 
+from vlm_runner.column_path import parse as parse_path
 from vlm_runner.core.conversation import Conversation
 from vlm_runner.errors import ConfigurationError, RowError
 from vlm_runner.prompts.limits import FEW, METER, LimitedEnvironment, size
@@ -278,11 +279,6 @@ class Prompt:
     _turns: _Turns
     _reads: _Columns
 
-    @property
-    def several_answers(self) -> bool:
-        """Whether a row may have more than one right answer."""
-        return self._reads.answer is not None
-
     def render(self, fields: Mapping[str, Any], *, images: int = 1, subset: str, row: int) -> Rendered:
         """
         The training example built from a row with `images`; `subset` and `row` are for error messages.
@@ -348,9 +344,10 @@ class _Columns:
             return fields, ()
         read = dict(fields)
         for role, column in self.given:
-            if column not in fields:
+            path = parse_path(column, fields)
+            if path is None:
                 return _no_column(role, f"there is no column '{column}' for {role}", fields)
-            read[role] = fields[column]
+            read[role] = path.of(fields[path.column])
         by_lower = {name.lower(): name for name in reversed(list(fields))}
         for role, names in self.usual:
             if role in dict(self.given):

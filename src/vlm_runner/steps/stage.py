@@ -9,7 +9,7 @@ from vlm_runner.core.decide import StageImages, WriteRecords
 from vlm_runner.core.events import ImagesStaged, RecordsWritten, SubsetStaged
 from vlm_runner.errors import RowError
 from vlm_runner.ingest.images import limits_of
-from vlm_runner.ingest.pipeline import BadRows, SubsetStaging, Transform
+from vlm_runner.ingest.pipeline import BadRows, RecordLine, SubsetStaging, Transform
 from vlm_runner.ingest.records import write_records
 from vlm_runner.models import record_line
 from vlm_runner.prompts.templates import compile_prompt
@@ -106,25 +106,22 @@ def transform_of(run: Run, profile: ModelProfile, subset: str) -> Transform:
     """From rows to images and record lines, as the spec and the model ask."""
     prompt = compile_prompt(run.spec.prompt, run.spec.dataset.columns)
 
-    def line(row: Row, uri: str, image_format: str, more: Sequence[tuple[str, str]] = (), /) -> bytes:
+    def line(row: Row, uri: str, image_format: str, more: Sequence[tuple[str, str]] = (), /) -> RecordLine:
         rendered = prompt.render(row.fields, images=1 + len(more), subset=subset, row=row.index)
         _check_reserved(rendered.conversation, profile, subset, row.index)
-        return record_line(
+        line = record_line(
             rendered.conversation,
             [(uri, image_format), *more],
             bucket_owner=run.account,
             image_first=profile.image_first,
         )
-
-    def accepted(row: Row) -> tuple[str, ...]:
-        return prompt.render(row.fields, images=len(row.images), subset=subset, row=row.index).accepted
+        return RecordLine(line, rendered.accepted)
 
     return Transform(
         limits=limits_of(profile),
         keep_format=run.spec.images.format == "keep",
         fit=run.spec.images.fit,
         line=line,
-        accepted=accepted if prompt.several_answers else None,
         verified=run.dataset.images_verified,
     )
 
