@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pytest
 
-from vlm_runner.dataset import open_dataset
+from vlm_runner.dataset import folders, open_dataset
 from vlm_runner.errors import DataError
 from vlm_runner.prompts.templates import compile_prompt
 from vlm_runner.spec import DatasetSpec, PromptSpec
@@ -286,3 +286,14 @@ def test_a_damaged_file_is_named_with_the_place(
         open_dataset(DatasetSpec(source=str(tmp_path / name)), cache_dir=tmp_path / "cache", required=())
 
     assert name in str(caught.value)
+
+
+def test_a_sample_of_a_shard_that_unpacks_without_end_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "MOST_SAMPLE", 10_000)
+    row = dict.fromkeys(COLUMNS, "x" * 4000)
+    source = of_webdataset(tmp_path, [row])
+
+    with pytest.raises(DataError, match=r"The sample 0000 in shard-000\.tar has more than 10,000 bytes"):
+        open_dataset(DatasetSpec(source=str(source)), cache_dir=tmp_path / "cache", required=())

@@ -235,3 +235,9 @@ def test_heic_without_the_extra_says_what_to_install() -> None:
         prepare(body, LIMITS, keep_format=False, fit=False, convert=without)
 
     assert "vlm-runner[heic]" in str(refused.value.hint)
+
+
+def test_further_pages_of_a_tiff_are_told(converters: Converters) -> None:
+    examined = examine(pages(), LIMITS, keep_format=False, fit=False, convert=converters)
+
+    assert examined.facts.notes == (("I143", "3 pages"),)

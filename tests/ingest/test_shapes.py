@@ -14,17 +14,26 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
+from tests.histories import begun
 from vlm_runner.dataset import open_dataset
 from vlm_runner.errors import RowError
 from vlm_runner.ingest.converters import Converters
 from vlm_runner.ingest.images import ImageLimits, prepare
-from vlm_runner.spec import Columns, DatasetSpec
+from vlm_runner.ingest.records import write_records
+from vlm_runner.lint import lint_dataset
+from vlm_runner.models import find
+from vlm_runner.spec import DatasetSpec, RunSpec
+from vlm_runner.steps.stage import transform_of
+from vlm_runner.testing.objects import FakeObjects, FakeS3
+
+from .staging import ACCOUNT, BUCKET, place_of, stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
 LIMITS = ImageLimits(max_bytes=10_000_000, min_side=1, max_side=8000, formats=("png", "jpeg", "gif", "webp"))
+NOVA = "amazon.nova-lite-v1:0:300k"
 ANSWERS = ["2024-03-01", "007", "NA"]
 
 
@@ -66,9 +75,17 @@ VALUES: dict[str, tuple[Callable[[int, Path], Any], str]] = {
 HOLD_BYTES = {"bytes", "bytes and path", "a list", "within", "within a list"}
 
 
+def turns(answer: str) -> list[dict[str, str]]:
+    said = ("What is it?", answer, "And below?", f"Not {answer}.")
+    return [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(said)]
+
+
 def rows(value: str, folder: Path) -> list[dict[str, Any]]:
     make, _ = VALUES[value]
-    return [{"image": make(i, folder), "answer": answer} for i, answer in enumerate(ANSWERS)]
+    return [
+        {"image": make(i, folder), "answer": answer, "turns": turns(answer)}
+        for i, answer in enumerate(ANSWERS)
+    ]
 
 
 def by_pandas(folder: Path, made: list[dict[str, Any]]) -> Path:
@@ -105,7 +122,7 @@ def json_list(folder: Path, made: list[dict[str, Any]]) -> Path:
 def csv_by_pandas(folder: Path, made: list[dict[str, Any]]) -> Path:
     import pandas as pd
 
-    pd.DataFrame(made).to_csv(folder / "rows.csv", index=False)
+    pd.DataFrame(made).drop(columns="turns").to_csv(folder / "rows.csv", index=False)
     return folder / "rows.csv"
 
 
@@ -135,18 +152,66 @@ def shown(body: bytes) -> tuple[tuple[int, int], bytes]:
 @pytest.mark.parametrize(
     ("write", "value"), SHAPES, ids=[f"{write.__name__}: {value}" for write, value in SHAPES]
 )
-def test_what_comes_out_is_what_went_in(
+async def test_what_comes_out_is_what_went_in(
     write: Callable[[Path, list[dict[str, Any]]], Path], value: str, tmp_path: Path
 ) -> None:
+    """What is read, what lint says of it, and what lies in S3 in the end: images and records."""
     data = tmp_path / "data"
     data.mkdir()
-    source = write(data, rows(value, data))
-    spec = DatasetSpec(source=str(source), columns=Columns(image=VALUES[value][1]))
+    spec = spec_of(write(data, rows(value, data)), value, chat=write is not csv_by_pandas)
+    opened = open_dataset(spec.dataset, cache_dir=tmp_path / "cache", required=())
+    s3 = FakeS3()
+    s3.make_bucket(BUCKET, ACCOUNT)
 
-    read = list(open_dataset(spec, cache_dir=tmp_path / "cache", required=()).train.rows())
+    read = list(opened.train.rows())
+    report = lint_dataset(opened, spec, find(NOVA), today=None, threads=1)
+    objects, place = FakeObjects(s3, BUCKET), place_of(opened.train)
+    made = transform_of(begun(spec=spec), find(NOVA), "train")
+    await stage(opened.train, objects, made=made, place=place)
+    uri, _ = await write_records(objects, place, "train", len(ANSWERS))
 
     assert [row.images for row in read] == [(encoded(i),) for i in range(len(ANSWERS))]
     assert [row.fields["answer"] for row in read] == ANSWERS
+    assert not [found for found in report.findings if found.row is not None and found.code != "D406"]
+    for i, (line, answer) in enumerate(zip(lines_at(s3, uri), ANSWERS, strict=True)):
+        expected = turns(answer) if write is not csv_by_pandas else turns(answer)[:2]
+        assert [(turn["role"], text_of(turn)) for turn in line["messages"]] == [
+            (turn["role"], turn["content"]) for turn in expected
+        ]
+        assert [body_at(s3, uri) for uri in images_of(line)] == [encoded(i)]
+
+
+def spec_of(source: Path, value: str, *, chat: bool) -> RunSpec:
+    prompt = {"preset": "messages"} if chat else {"user": "What is it?", "assistant": "{{ answer }}"}
+    columns = {"image": VALUES[value][1]} | ({"messages": "turns"} if chat else {})
+    return RunSpec.from_table(
+        {
+            "dataset": {"source": str(source), "columns": columns},
+            "prompt": prompt,
+            "model": {"base": NOVA},
+            "training": {"role_arn": f"arn:aws:iam::{ACCOUNT}:role/sft"},
+        }
+    )
+
+
+def body_at(s3: FakeS3, uri: str) -> bytes:
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return s3.buckets[bucket][key]
+
+
+def lines_at(s3: FakeS3, uri: str) -> list[Any]:
+    return [json.loads(line) for line in body_at(s3, uri).splitlines()]
+
+
+def text_of(turn: dict[str, Any]) -> str:
+    return "".join(block["text"] for block in turn["content"] if "text" in block)
+
+
+def images_of(line: dict[str, Any]) -> list[str]:
+    """Their places, of the whole record: none stands in a later turn than the first."""
+    first, *later = line["messages"]
+    assert not [block for turn in later for block in turn["content"] if "image" in block]
+    return [block["image"]["source"]["s3Location"]["uri"] for block in first["content"] if "image" in block]
 
 
 def test_the_matrix_is_as_wide_as_the_field() -> None:

@@ -65,6 +65,12 @@ def with_text_bomb() -> bytes:
     return by_hand(16, 16, rows_of(16, 16), extra=chunk(b"zTXt", b"Comment\0\0" + packed))
 
 
+def with_many_texts() -> bytes:
+    """Each unpacks to no more than a reader takes, all together to 100 MB."""
+    text = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(1_000_000), 9))
+    return by_hand(16, 16, rows_of(16, 16), extra=100 * text)
+
+
 def animated(form: str) -> bytes:
     frames = [picture(shade=30), picture(shade=230)]
     return saved(frames[0], form, save_all=True, append_images=frames[1:], duration=100)
@@ -142,8 +148,9 @@ BAD: dict[str, tuple[bytes, str]] = {
     "huge dimensions, few bytes": (by_hand(100_000, 100_000, rows_of(8, 8)), "I134"),
     "zip bomb of a PNG": (by_hand(16, 16, zlib.compress(bytes(50_000_000), 9)), "I136"),
     "text that unpacks to 80 MB": (with_text_bomb(), "I137"),
-    "9000 pixels wide": (by_hand(9000, 20, rows_of(9000, 20)), "I131"),
-    "9000 pixels high": (by_hand(20, 9000, rows_of(20, 9000)), "I132"),
+    "texts that unpack to 100 MB": (with_many_texts(), "I137"),
+    "9000 pixels wide": (by_hand(9000, 20, rows_of(9000, 20)), "I150"),
+    "9000 pixels high": (by_hand(20, 9000, rows_of(20, 9000)), "I150"),
     "CMYK": (saved(picture(mode="CMYK"), "JPEG"), "I140"),
     "16 bits a channel": (saved(Image.new("I;16", (64, 48), 40_000)), "I141"),
     "palette with transparency": (saved(picture().quantize(16), transparency=0), "I142"),

@@ -3,12 +3,13 @@ from __future__ import annotations
 import datetime as dt
 import json
 import tomllib
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from vlm_runner.dataset import open_dataset
-from vlm_runner.ingest.images import ImageLimits, convert_here, prepare
+from vlm_runner.ingest.images import convert_here, limits_of, prepare
 from vlm_runner.ingest.inspect import ImageDefect
 from vlm_runner.lint import LintReport, Severity, lint_dataset
 from vlm_runner.lint.fix import fixes, rewritten
@@ -119,7 +120,7 @@ def test_there_are_sixty_defects_and_more() -> None:
     assert len(codes) >= 60
 
 
-LIMITS = ImageLimits(max_bytes=10_000_000, min_side=1, max_side=8000, formats=("png", "jpeg", "gif", "webp"))
+LIMITS = limits_of(find(NOVA))
 
 
 @pytest.mark.parametrize("name", [*GOOD, *PICTURES])
@@ -311,7 +312,7 @@ role_arn = "arn:aws:iam::123456789012:role/sft"
 
 def test_fix_writes_transforms_into_the_spec_and_the_errors_are_gone(tmp_path: Path) -> None:
     bad = [
-        row(30, by_hand(9000, 20, rows_of(9000, 20))),
+        row(30, by_hand(4000, 2600, zlib.compress(bytes(4001 * 2600), 0))),
         row(31, html="<IMAGE> User: hello"),
         row(32, PICTURES["PNG cut off"][0]),
     ]
@@ -379,8 +380,8 @@ SHORT = by_hand(64, 48, rows_of(64, 24))
 
 @pytest.mark.parametrize(
     "body",
-    [SHORT, GOOD["plain"][:-40], PICTURES["JPEG cut off"][0], PICTURES["9000 pixels wide"][0], b""],
-    ids=["too few pixels", "cut off", "JPEG cut off", "too wide", "empty"],
+    [SHORT, GOOD["plain"][:-40], PICTURES["JPEG cut off"][0], b""],
+    ids=["too few pixels", "cut off", "JPEG cut off", "empty"],
 )
 def test_a_row_that_staging_skips_is_told_as_skipped_and_does_not_fail_the_run(
     tmp_path: Path, body: bytes
@@ -410,3 +411,17 @@ def test_staging_need_not_read_images_again_only_where_lint_found_all_of_them_wh
 
     assert sound.images_verified
     assert not damaged.images_verified
+
+
+def test_a_page_longer_than_a_call_takes_is_trained_whole(tmp_path: Path) -> None:
+    """Nova's page limits no side for training: the test call sends a smaller copy, and I150 says so."""
+    page, limits = by_hand(20, 9000, rows_of(20, 9000)), limits_of(find(NOVA))
+    source = write(tmp_path, [*[row(number) for number in range(12)], row(12, page)])
+
+    report = lint(spec_of(source))
+
+    assert [(found.code, found.severity) for found in report.findings if found.row == 12] == [
+        ("I150", Severity.WARNING)
+    ]
+    assert prepare(page, limits, keep_format=False, fit=False).body == page
+    assert prepare(page, limits, keep_format=False, fit=True).height == 8000

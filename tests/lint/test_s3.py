@@ -38,6 +38,7 @@ def test_a_file_in_s3_is_linted_with_its_images(sandbox: Sandbox, monkeypatch: p
         s3.put_object(Bucket=BUCKET, Key=key, Body=png(shade=number * 9) if number != 5 else png()[:-30])
     rows = [good(number, key) for number, key in enumerate(keys)]
     rows.append(bent("messages/0/content/1/image/source/s3Location/bucketOwner", "1" * 12))
+    rows.append(bent("messages/0/content/1/image/source/s3Location/uri", "s3://no-such-bucket-here/a.png"))
     s3.put_object(Bucket=BUCKET, Key="data/train.jsonl", Body=b"\n".join(map(line, rows)))
     where = ["--endpoint-url", sandbox.url, "--region", "us-east-1"]
 
@@ -49,4 +50,4 @@ def test_a_file_in_s3_is_linted_with_its_images(sandbox: Sandbox, monkeypatch: p
     errors = {
         (f["row"], f["code"]) for f in json.loads(result.stdout)["findings"] if f["severity"] == "error"
     }
-    assert errors == {(5, "I120"), (8, "J335"), (9, "J334")}
+    assert errors == {(5, "I120"), (8, "J335"), (9, "J334"), (10, "J332"), (10, "J335")}

@@ -19,7 +19,7 @@ from vlm_runner.cli import console
 from vlm_runner.cli.options import Where, json_option, where_options
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.data_source import open_for
-from vlm_runner.errors import ConfigurationError, UsageError
+from vlm_runner.errors import ConfigurationError, NotFound, UsageError
 from vlm_runner.lint import RULES, Severity, lint_dataset, lint_jsonl
 from vlm_runner.lint.fix import fixes, rewritten
 from vlm_runner.lint.jsonl import Lines
@@ -197,7 +197,10 @@ def _with_s3(
     session = AwsSession(region=settings.region, profile=settings.profile, endpoint_url=settings.endpoint_url)
 
     async def read(bucket: str, key: str) -> bytes | None:
-        found = await session.objects(bucket, owner=None).get(key)
+        try:
+            found = await session.objects(bucket, owner=None).get(key)
+        except NotFound:
+            return None  # not even the bucket is there: of one record, and no reason to check no other
         return None if found is None else found.body
 
     async def download(bucket: str, key: str, into: Any) -> None:

@@ -54,6 +54,8 @@ TEXTS: Final = frozenset({"txt", "text", "transcript", "caption", "html"})
 NUMBERS: Final = frozenset({"cls", "cls2", "index", "inx", "id"})
 MOST_MEMBER: Final = 128 * 1024 * 1024
 """Bytes of one file in an archive; no image may be larger (`vlm_runner.ingest.inspect`)."""
+MOST_SAMPLE: Final = 2 * MOST_MEMBER
+"""Bytes of all files of one sample: a compressed archive of 1 MB could hold a thousand times as much."""
 
 _MEMBER = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)")
 """Name and endings of a file in an archive, as the `webdataset` library splits them."""
@@ -163,7 +165,7 @@ def tar_rows(place: Place, path: str) -> Iterator[Values]:
     The samples of a WebDataset shard: files of one name, a column for each of their endings.
 
     Raises:
-        DataError: it is damaged, or a file in it is larger than is read.
+        DataError: it is damaged, or a file or a sample in it is larger than is read.
     """
     row: dict[str, Any] = {}
     size = 0
@@ -181,6 +183,10 @@ def tar_rows(place: Place, path: str) -> Iterator[Values]:
                 if row and row["__key__"] != key:
                     yield row, size
                     row, size = {}, 0
+                if size + member.size > MOST_SAMPLE:
+                    raise DataError(
+                        f"The sample {key} in {path} has more than {MOST_SAMPLE:,} bytes; so many are read."
+                    )
                 if column in row:
                     raise DataError(f"{path} holds {member.name} twice.")
                 content = archive.extractfile(member)

@@ -158,13 +158,13 @@ class _Process:
     def _prepared(self, answer: dict[str, Any], body: bytes) -> Prepared:
         if "reason" in answer:
             raise ImageDefect(answer["code"], answer["reason"], answer["hint"])
-        way, size = Handling(answer.pop("way")), answer.pop("size")
+        way, size, frames = Handling(answer.pop("way")), answer.pop("size"), int(answer.pop("frames"))
         made = (
             body
             if way is Handling.PASSED_THROUGH
             else decoder.read(self._shared, min(size, MAX_SOURCE_BYTES))
         )
-        return Prepared(made, way=way, **answer)
+        return Prepared(made, way=way, frames=frames, **answer)
 
     def kill(self) -> str:
         """End it, and say how it had ended before."""

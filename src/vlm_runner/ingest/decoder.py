@@ -57,6 +57,7 @@ def _answer(asked: dict[str, Any], shared: int) -> dict[str, object]:
         "width": made.width,
         "height": made.height,
         "way": made.way,
+        "frames": made.frames,
         "size": len(made.body),
     }
 

@@ -57,17 +57,27 @@ class ImageLimits:
     formats: tuple[str, ...]
     """In Bedrock's words: png, jpeg, gif, webp."""
     per_record: int = 1
+    fit_side: int | None = None
+    """What `fit` downscales to, where that is less than `max_side`."""
+
+    def longest_side(self, *, fit: bool) -> int:
+        return self.fit_side if fit and self.fit_side is not None else self.max_side
 
 
 def limits_of(profile: ModelProfile) -> ImageLimits:
-    """What the base model takes in training; sides that it does not limit are limited by its calls."""
+    """
+    What the base model takes in training.
+
+    Sides that training does not limit are limited by what is decoded; `fit` makes them fit a call.
+    """
     images = profile.images
     return ImageLimits(
         max_bytes=images.max_bytes,
         min_side=images.min_side or 1,
-        max_side=images.max_side or profile.inference.max_image_side,
+        max_side=images.max_side or MAX_PIXELS,
         formats=images.formats,
         per_record=images.per_record,
+        fit_side=images.max_side or profile.inference.max_image_side,
     )
 
 
@@ -85,6 +95,8 @@ class Prepared:
     width: int
     height: int
     way: Handling
+    frames: int = 1
+    """Of the image that this was made of: frames, or a TIFF's pages. It shows the first."""
 
     @property
     def extension(self) -> str:
@@ -127,7 +139,7 @@ def prepare(
     facts = inspect(body)
     if (
         facts is not None
-        and _passes(facts, body, limits, keep_format=keep_format)
+        and _passes(facts, body, limits, keep_format=keep_format, fit=fit)
         and (verified or (facts.format == "png" and check_png_pixels(body, facts) is None))
     ):
         return Prepared(body, facts.format, facts.width, facts.height, Handling.PASSED_THROUGH)
@@ -148,13 +160,15 @@ def examine(
     """
     facts = inspect(body)
     surplus: Note | None = None
-    if facts is not None and _passes(facts, body, limits, keep_format=keep_format) and facts.format == "png":
+    passes = facts is not None and _passes(facts, body, limits, keep_format=keep_format, fit=fit)
+    if facts is not None and passes and facts.format == "png":
         surplus = check_png_pixels(body, facts)
         if surplus is None:
             return Examined(facts, Handling.PASSED_THROUGH)
     if convert is not None and (kind := converted_kind(body)) is not None:
         made = convert(body, limits, keep_format=keep_format, fit=fit)
-        known = ImageFacts(kind.lower(), made.width, made.height, certain=False)
+        notes = tuple(_frames_note(kind, made.frames))
+        known = ImageFacts(kind.lower(), made.width, made.height, certain=False, notes=notes)
         return Examined(known, Handling.CONVERTED)
     examined, image = _decoded(body, facts, limits, READABLE, keep_format=keep_format, fit=fit)
     # Only a large image can be too large when it is written; what is written is not kept.
@@ -195,12 +209,12 @@ def size_defects(width: int, height: int, size: int, limits: ImageLimits, *, fit
     return found
 
 
-def _passes(facts: ImageFacts, body: bytes, limits: ImageLimits, *, keep_format: bool) -> bool:
+def _passes(facts: ImageFacts, body: bytes, limits: ImageLimits, *, keep_format: bool, fit: bool) -> bool:
     return (
         facts.certain
         and _may_pass(facts.format, limits, keep_format=keep_format)
         and limits.min_side <= min(facts.width, facts.height)
-        and max(facts.width, facts.height) <= limits.max_side
+        and max(facts.width, facts.height) <= limits.longest_side(fit=fit)
         and len(body) <= limits.max_bytes
         and facts.width * facts.height <= MAX_PIXELS
     )
@@ -223,7 +237,7 @@ def convert_here(
     if image is None:
         facts = examined.facts
         return Prepared(body, facts.format, facts.width, facts.height, examined.way)
-    return _encode(image, limits, fit=fit)
+    return replace(_encode(image, limits, fit=fit), frames=examined.facts.frames)
 
 
 def _decoded(
@@ -280,7 +294,8 @@ def _rendered(
         raise too_many_pixels(*image.size)
     if defects := size_defects(*image.size, len(body), limits, fit=fit):
         raise defects[0]
-    oversize = max(image.size) > limits.max_side or len(body) > limits.max_bytes
+    longest = limits.longest_side(fit=fit)
+    oversize = max(image.size) > longest or len(body) > limits.max_bytes
     original, frames = (image.format or "").lower(), getattr(image, "n_frames", 1)
     image.load()
     if image.width * image.height > MAX_PIXELS:  # an ICO's header may say less than the image in it
@@ -290,7 +305,8 @@ def _rendered(
         original,
         *image.size,
         certain=False,
-        notes=(*(container.notes if container is not None else ()), *_notes(image, frames, turn)),
+        frames=frames,
+        notes=(*(container.notes if container is not None else ()), *_notes(image, original, frames, turn)),
     )
     as_it_is = (
         container is not None
@@ -303,8 +319,8 @@ def _rendered(
     if as_it_is and not oversize and _may_pass(original, limits, keep_format=keep_format):
         return Examined(facts, Handling.PASSED_THROUGH), None
     plain = _plain_mode(_upright(image, turn))
-    if max(plain.size) > limits.max_side:
-        plain.thumbnail((limits.max_side, limits.max_side))
+    if max(plain.size) > longest:
+        plain.thumbnail((longest, longest))
     return Examined(facts, Handling.CONVERTED), plain
 
 
@@ -330,10 +346,12 @@ def _upright(image: Image, turn: int) -> Image:
     return image if turn == 1 else ImageOps.exif_transpose(image)
 
 
-def _notes(image: Image, frames: int, turn: int) -> list[Note]:
-    found: list[Note] = []
-    if frames > 1:
-        found.append(("I143", f"{frames} frames"))
+def _frames_note(kind: str, frames: int) -> list[Note]:
+    return [("I143", f"{frames} {'pages' if kind.lower() == 'tiff' else 'frames'}")] if frames > 1 else []
+
+
+def _notes(image: Image, kind: str, frames: int, turn: int) -> list[Note]:
+    found = _frames_note(kind, frames)
     if turn != 1:
         found.append(("I144", f"EXIF orientation {turn}"))
     if image.mode in {"CMYK", "YCCK"}:

@@ -33,6 +33,8 @@ PNG_DEPTHS: Final = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16
 PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 PNG_PACKED: Final = {b"zTXt", b"iTXt", b"iCCP"}
 """Chunks whose content may be compressed."""
+MOST_UNPACKED_TOGETHER: Final = 64 * 1024 * 1024
+"""Bytes of all such chunks of an image; Pillow refuses more text (PngImagePlugin.MAX_TEXT_MEMORY)."""
 MOST_UNPACKED: Final = 1024 * 1024
 """Bytes of one such chunk's content; Pillow refuses more (PngImagePlugin.MAX_TEXT_CHUNK)."""
 ADAM7: Final = (
@@ -100,6 +102,7 @@ class ImageFacts:
     """What is special about it."""
     data: tuple[tuple[int, int], ...] = field(default=(), repr=False)
     """Of a PNG, where its pixels' stream begins and ends in each chunk."""
+    frames: int = 1
 
 
 class _Damaged(Exception):
@@ -206,6 +209,7 @@ def _png(body: bytes) -> ImageFacts:
     is for a decoder to judge.
     """
     header, palette, certain, data, runs, before, last = b"", False, True, [], 0, b"", 0
+    packed = _Packed()
     notes: list[Note] = []
     for kind, start, end in _png_chunks(body):
         if kind == b"IHDR":
@@ -219,7 +223,7 @@ def _png(body: bytes) -> ImageFacts:
         elif kind == b"tRNS" and header[9:10] == b"\3":
             notes.append(("I142", "a palette with transparency"))
         elif kind != b"IEND" or start != end:
-            certain &= _harmless(kind, body, start, end)
+            certain &= _harmless(kind, body, start, end, packed)
         before = kind
         last = end + 4
     if not data:
@@ -234,10 +238,10 @@ def _png(body: bytes) -> ImageFacts:
     return ImageFacts("png", width, height, certain, tuple(notes), tuple(data))
 
 
-def _harmless(kind: bytes, body: bytes, start: int, end: int) -> bool:
+def _harmless(kind: bytes, body: bytes, start: int, end: int, packed: _Packed) -> bool:
     """False of a chunk that decoders must know, that animates, or that may hold an orientation."""
     if kind in PNG_PACKED:
-        _check_unpacked(kind, body[start:end])
+        packed.add(kind, body[start:end])
     return bool(kind[0] & 32) and not _may_turn(kind, body[start : start + 24])
 
 
@@ -345,8 +349,25 @@ def _inflated(chunks: Iterable[memoryview]) -> Iterator[bytes]:
                 break
 
 
-def _check_unpacked(kind: bytes, content: bytes) -> None:
-    """A text or profile that unpacks to far more than it is would be unpacked by every reader."""
+@dataclass(slots=True)
+class _Packed:
+    """The texts and profiles of one PNG."""
+
+    unpacked: int = 0
+
+    def add(self, kind: bytes, content: bytes) -> None:
+        self.unpacked += _unpacked(kind, content)
+        if self.unpacked > MOST_UNPACKED_TOGETHER:
+            raise ImageDefect("I137", "the PNG's texts and profiles unpack to more than 64 MiB")
+
+
+def _unpacked(kind: bytes, content: bytes) -> int:
+    """
+    To how many bytes a text or profile unpacks; every reader would unpack it.
+
+    Raises:
+        ImageDefect: to far more than it is.
+    """
     _, _, rest = content.partition(b"\0")
     if kind == b"iTXt":
         packed, rest = rest[:1] == b"\1", rest[2:]
@@ -356,9 +377,10 @@ def _check_unpacked(kind: bytes, content: bytes) -> None:
     try:
         unpacked = isal_zlib.decompressobj().decompress(rest, MOST_UNPACKED + 1) if rest else b""
     except isal_zlib.IsalError:  # type: ignore[misc]  # its stubs call the class an instance
-        return  # damaged metadata decide nothing
+        return 0  # damaged metadata decide nothing
     if len(unpacked) > MOST_UNPACKED:
         raise ImageDefect("I137", f"chunk {_name(kind)} of {len(content):,} bytes unpacks to more than 1 MiB")
+    return len(unpacked)
 
 
 def _name(kind: bytes) -> str:

@@ -67,7 +67,6 @@ _MEND = "Repair or remove the image in the dataset"
 _SKIP = f'{_MEND}, or set on_bad_row = "skip" under [dataset].'
 _TEXT = "Repair the text in the dataset."
 _TURNS = 'Repair the conversation in the dataset, or set on_bad_row = "skip" under [dataset].'
-_TURNS = 'Repair the conversation in the dataset, or set on_bad_row = "skip" under [dataset].'
 _RECORD = "Repair the record, or let vlm-runner write the file."
 
 _TABLE: tuple[tuple[str, Severity, str, str, str, str], ...] = (
@@ -113,7 +112,7 @@ _TABLE: tuple[tuple[str, Severity, str, str, str, str], ...] = (
     ("I140", N, "CMYK", "Decoders disagree about CMYK.", OURS, "It is converted to RGB."),
     ("I141", N, "16 bits a channel", "Models see 8 bits a channel.", OURS, "It is scaled to 8 bits."),
     ("I142", N, "palette with transparency", "Decoders disagree about it.", OURS, "It is sent as it is."),
-    ("I143", N, "animated", "A model sees one picture.", OURS, "Its first frame is used."),
+    ("I143", N, "several frames or pages", "A model sees one picture.", OURS, "The first is used."),
     ("I144", N, "turned by EXIF", "Decoders that ignore EXIF see it lying.", OURS, "It is turned upright."),
     ("I145", N, "name and content differ", "The name tells another format.", OURS, "The content counts."),
     ("I150", W, "too large for a test call", "Converse takes less than training does.", OURS,
@@ -208,7 +207,8 @@ _TABLE: tuple[tuple[str, Severity, str, str, str, str], ...] = (
     ("J344", E, "video", "This run trains on images; one dataset holds one kind.", NOVA_PREPARE, _RECORD),
     ("J345", E, "turn of another form", "A turn is an object with role and content.", PREPARE, _RECORD),
     ("J346", E, "nested too deeply", "No reader takes it.", OURS, _RECORD),
-    ("J347", W, "no system text", "AWS's validator wants one for this model.", VALIDATORS, "Add system."),
+    ("J347", N, "no system text", "AWS's validator takes such a record; it refuses a system without a text.", VALIDATORS,
+     "Nothing, unless the test calls will have one."),
     ("J348", N, "images not looked at", "They are in S3, and this look needs no AWS.", OURS,
      "Give --images s3, or --images FOLDER for a copy."),
     # ── the dataset as a whole ──────────────────────────────────────────────────────────────────────────────

@@ -157,7 +157,9 @@ def content_of(run: Run, profile: ModelProfile, subset: Subset) -> Content:
 
 def _limits(profile: ModelProfile) -> list[object]:
     limits = limits_of(profile)
-    return [limits.max_bytes, limits.min_side, limits.max_side, list(limits.formats), limits.per_record]
+    # The side as it was when each had one limit, so that images of earlier runs are found.
+    side = limits.longest_side(fit=True)
+    return [limits.max_bytes, limits.min_side, side, list(limits.formats), limits.per_record]
 
 
 def _pixels(run: Run, profile: ModelProfile) -> str:
