@@ -19,7 +19,7 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:  # noqa: ARG001 - the hook's
+def pytest_collection_finish(session: pytest.Session) -> None:
     """What thousands of collected tests hold stays to the end: no collection of garbage looks at it again."""
     gc.collect()
     gc.freeze()

@@ -279,6 +279,11 @@ class Prompt:
     _turns: _Turns
     _reads: _Columns
 
+    @property
+    def several_answers(self) -> bool:
+        """Whether a row may have more than one right answer."""
+        return self._reads.answer is not None
+
     def render(self, fields: Mapping[str, Any], *, images: int = 1, subset: str, row: int) -> Rendered:
         """
         The training example built from a row with `images`; `subset` and `row` are for error messages.

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vlm_runner.ingest import shards
+from vlm_runner.prompts.templates import compile_prompt
 from vlm_runner.steps.places import place_of
-from vlm_runner.steps.stage import train_subset, transform_of, validation_subset
+from vlm_runner.steps.stage import train_subset, validation_subset
 
 if TYPE_CHECKING:
     from vlm_runner.aws.ports import Objects
@@ -22,7 +23,7 @@ async def with_accepted(
 ) -> list[Question]:
     """`questions`, each with the answers that are as right; where there are none to read, as they were."""
     subset = validation_subset(run) if held_out else train_subset(run)
-    if transform_of(run, ports.catalogue.find(run.spec.model.base), subset).accepted is None:
+    if not compile_prompt(run.spec.prompt, run.spec.dataset.columns).several_answers:
         return questions
     folder = place_of(run, subset, ports).shards
     rows = run.dataset.validation_rows if held_out else run.dataset.rows
