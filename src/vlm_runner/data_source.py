@@ -1,13 +1,19 @@
-"""How the dataset of a spec is opened, by whatever opens it."""
+"""How the dataset of a spec is opened, linted and looked at, by whatever does."""
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING
 
+from vlm_runner.errors import RowError, UsageError
 from vlm_runner.prompts.templates import compile_prompt, images_in
 
 if TYPE_CHECKING:
-    from vlm_runner.dataset.rows import Opened
+    from collections.abc import Callable
+
+    from vlm_runner.dataset.rows import Opened, Row, Subset
+    from vlm_runner.lint import LintReport
+    from vlm_runner.models import ModelProfile
     from vlm_runner.settings import Settings
     from vlm_runner.spec import RunSpec
 
@@ -29,3 +35,46 @@ def open_for(spec: RunSpec, settings: Settings, *, revision: str | None = None) 
     token = settings.hf_token.get_secret_value() if settings.hf_token is not None else None
     required = compile_prompt(spec.prompt, dataset.columns).columns & {"html", "output"}
     return open_dataset(dataset, token=token, endpoint=settings.hf_endpoint, required=required)
+
+
+def lint_opened(
+    opened: Opened,
+    spec: RunSpec,
+    profile: ModelProfile,
+    settings: Settings,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> LintReport:
+    """Lint every row as of today. Blocks; `progress` is called with the number of rows done."""
+    from vlm_runner.lint import lint_dataset  # noqa: PLC0415 - not for who only opens
+    from vlm_runner.models import load_catalogue  # noqa: PLC0415
+
+    return lint_dataset(
+        opened,
+        spec,
+        profile,
+        today=dt.datetime.now(dt.UTC).date(),
+        catalogue=load_catalogue(settings.catalogue),
+        region=settings.region,
+        metric_modules=settings.metric_modules,
+        progress=progress,
+    )
+
+
+def row_of(opened: Opened, number: int, *, validation: bool) -> tuple[Row, Subset]:
+    """
+    One row, from 0, of the training rows or of those that are held out.
+
+    Raises:
+        UsageError: there is no such row.
+        RowError: it cannot be read.
+    """
+    subset = opened.validation if validation else opened.train
+    if subset is None:
+        raise UsageError("The spec holds no rows out.", hint="Ask for a training row.")
+    if not 0 <= number < subset.num_rows:
+        raise UsageError(f"Row {number} does not exist: {subset.name} has {subset.num_rows}, from 0.")
+    found = next(subset.scan(number, number + 1))
+    if isinstance(found, RowError):
+        raise found
+    return found, subset

@@ -6,6 +6,7 @@ Importing this configures nothing: no logging, no signal handlers, no environmen
 
 from __future__ import annotations
 
+import shlex
 import uuid
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING
 
 import anyio
+from anyio import to_thread
 
 from vlm_runner.aws.queue import region_of
 from vlm_runner.bus import Bus
@@ -30,8 +32,10 @@ from vlm_runner.evaluate import load_metrics
 from vlm_runner.heartbeat import beat
 from vlm_runner.ingest.pipeline import Share
 from vlm_runner.path_segment import checked_run_id
+from vlm_runner.plan import Plan
 from vlm_runner.prices import look_up, priced_catalogue
-from vlm_runner.report.collect import stored_scores
+from vlm_runner.report.collect import Curve, ReportInputs, collect, losses, stored_scores
+from vlm_runner.report.money import money
 from vlm_runner.spec import ServingMode
 from vlm_runner.steps.datasets import OpenDatasets
 from vlm_runner.steps.delete_run import delete_run, prepare_deletion
@@ -48,7 +52,7 @@ from vlm_runner.task_groups import task_group
 from vlm_runner.watch.sinks import EventSinks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
     from anyio.abc import TaskGroup
 
@@ -63,8 +67,10 @@ if TYPE_CHECKING:
     from vlm_runner.core.signals import Signal
     from vlm_runner.dataset.rows import Opened
     from vlm_runner.evaluate import Metric
+    from vlm_runner.json_output import MoneyJson
     from vlm_runner.models import Catalogue, ModelProfile
     from vlm_runner.prices.stored import Listed
+    from vlm_runner.report.assemble import RunReport
     from vlm_runner.settings import Settings
     from vlm_runner.spec import RunSpec
 
@@ -77,16 +83,19 @@ STOP_SECONDS = 25.0
 class RunHandle:
     """One run that this process drives, or has driven."""
 
-    def __init__(self, run_id: str, store: CheckpointStore, driver: Driver) -> None:
+    def __init__(self, run_id: str, store: CheckpointStore, driver: Driver, runner: Runner) -> None:
         self.run_id = run_id
         self._store = store
         self._driver = driver
+        self._runner = runner
         self._scope = anyio.CancelScope()
         self._entries: list[Entry] = []
         self._news = anyio.Event()
         self._finished = anyio.Event()
         self._run: Run | None = None
         self._error: BaseException | None = None
+        self._progress: Signal | None = None
+        self._trouble: Trouble | None = None
 
     @property
     def run(self) -> Run | None:
@@ -97,6 +106,48 @@ class RunHandle:
     def history(self) -> tuple[Entry, ...]:
         """All entries that this process knows, the oldest first."""
         return tuple(self._entries)
+
+    @property
+    def store(self) -> CheckpointStore:
+        return self._store
+
+    @property
+    def resume_command(self) -> str:
+        """What continues the run from a shell with the same environment."""
+        return self._runner.resume_command(self.run_id)
+
+    @property
+    def progress(self) -> Signal | None:
+        """The latest signal of how it goes since the last entry; troubles are apart."""
+        return self._progress
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """The latest trouble since the last entry."""
+        return self._trouble
+
+    @property
+    def error(self) -> BaseException | None:
+        """Why this process stopped driving it before it was done; `result` raises it."""
+        return self._error
+
+    async def changed(self) -> None:
+        """Wait for the next entry, signal or end; returns at once if this process no longer drives it."""
+        if not self.finished:
+            await self._news.wait()
+
+    def money(self) -> MoneyJson | None:
+        """What it has cost so far, as far as prices are known; None before the checkpoint was read."""
+        return None if self._run is None else self._runner.money(self._run, self.history)
+
+    async def losses(self) -> tuple[Curve, Curve]:
+        """
+        Training and validation loss, as far as Bedrock has written them; empty before.
+
+        Raises:
+            VlmRunnerError: S3 could not be read.
+        """
+        return (Curve(), Curve()) if self._run is None else await self._runner.losses(self._run)
 
     async def events(self, *, after: int = 0) -> AsyncIterator[Entry]:
         """
@@ -162,6 +213,14 @@ class RunHandle:
     def on_entry(self, run: Run, entry: Entry) -> None:
         self._run = run
         self._entries.append(entry)
+        self._progress = self._trouble = None
+        self._notify()
+
+    def on_signal(self, signal: Signal) -> None:
+        if isinstance(signal, Trouble):
+            self._trouble = signal
+        else:
+            self._progress = signal
         self._notify()
 
     async def drive(self, until: Phase | None) -> None:
@@ -546,7 +605,7 @@ class Runner:
         if (driven := self._handles.get(run_id)) is not None:
             return driven  # begun while this one read
         driver = Driver(run_id, self._driving(), self._ports_of, self._bus)
-        handle = RunHandle(run_id, self._store, driver)
+        handle = RunHandle(run_id, self._store, driver, self)
         handle.begin(checkpoint)
         self._handles[run_id] = handle
         self._group.start_soon(self._drive, handle, until, name=f"run {run_id}")
@@ -575,6 +634,84 @@ class Runner:
             return {}
         found = await stored_scores(run, self._ports_of(run).bucket_of(run))
         return {row: by_model["tuned"] for row, by_model in sorted(found.items()) if "tuned" in by_model}
+
+    def money(self, run: Run, history: Sequence[Entry]) -> MoneyJson:
+        """What a run has cost so far, but for calls, as far as prices are known."""
+        return money(run, history, self._catalogue.known(run.spec.model.base), self._clock.now())
+
+    async def losses(self, run: Run) -> tuple[Curve, Curve]:
+        """
+        Training and validation loss, as far as Bedrock has written them; empty before.
+
+        Raises:
+            VlmRunnerError: S3 could not be read.
+        """
+        return await losses(run, self._ports_of(run).bucket_of(run))
+
+    async def plan(self, spec: RunSpec, *, run_id: str | None = None) -> Plan:
+        """
+        What `start` would upload, create and cost, with what lint finds. Reads only.
+
+        Raises:
+            ConfigurationError, DataError, AwsRefused: the run cannot work.
+            RunExists: the run exists already, so that `start` would continue it.
+        """
+        created = await self.prepare(spec, run_id=run_id)
+        if created is None:
+            raise RunExists(f"Run '{await self.id_of(spec, run_id)}' exists: start continues it.")
+        return self.plan_of(await self.preview(created))
+
+    def plan_of(self, preview: RunPreview) -> Plan:
+        """The plan of a run that does not exist yet."""
+        created = preview.created
+        return Plan(
+            spec=created.spec,
+            model=self._catalogue.find(created.spec.model.base).name,
+            report=preview.report,
+            cost=preview.cost,
+            serving_reason=created.serving_reason,
+            origins=(),
+            created=created,
+            resources=preview.resources,
+            uploads=preview.uploads,
+            budget=created.budget,
+            price_troubles=self.price_troubles(created.spec),
+            refusal=str(preview.conflict.error) if preview.conflict is not None else None,
+        )
+
+    def resume_command(self, run_id: str) -> str:
+        """What continues a run from a shell with the same environment, as a line to paste."""
+        settings, words = self._settings, ["vlm-runner", "resume", run_id]
+        flags = {
+            "--profile": settings.profile,
+            "--region": settings.region if self._store.uri.startswith("s3://") else None,
+            "--endpoint-url": settings.endpoint_url,
+            "--store": self._store.uri,
+        }
+        return shlex.join(
+            [*words, *(word for flag, value in flags.items() if value for word in (flag, value))]
+        )
+
+    async def report(self, run_id: str) -> RunReport:
+        """
+        All that is known of a run, as its page shows it, whether or not it is done. Reads only.
+
+        What S3 does not give is named in the report.
+
+        Raises:
+            RunNotFound, CheckpointError: the run does not exist, or cannot be read.
+        """
+        from vlm_runner.report.assemble import assemble  # noqa: PLC0415 - only for who wants it
+
+        checkpoint, _ = await lease.load(self._store, checked_run_id(run_id), clock=self._clock)
+        run = checkpoint.run
+        material = ReportInputs()
+        if run.images is not None:
+            material = await collect(run, self._ports_of(run).bucket_of(run))
+        profile = self._catalogue.known(run.spec.model.base)
+        return await to_thread.run_sync(
+            assemble, run, checkpoint.history, material, profile, self._clock.now()
+        )
 
     async def stage(self, run_id: str, *, number: int, parts: int) -> ImagesStaged | None:
         """
@@ -703,7 +840,8 @@ class _Handles:
             handle.on_entry(run, entry)
 
     def on_signal(self, run_id: str, signal: Signal) -> None:
-        pass
+        if (handle := self._handles.get(run_id)) is not None:
+            handle.on_signal(signal)
 
 
 def _chosen(spec: RunSpec, run_id: str | None) -> str:

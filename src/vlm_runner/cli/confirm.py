@@ -12,7 +12,6 @@ import click
 from vlm_runner.cli import console
 from vlm_runner.cli.doctor import run_doctor
 from vlm_runner.cli.lint import table
-from vlm_runner.cli.plan import plan_of
 from vlm_runner.doctor import BEFORE_DRIVING, BEFORE_START, Status
 from vlm_runner.errors import ConfigurationError, DataError, UsageError
 from vlm_runner.lint import Severity
@@ -95,7 +94,7 @@ async def _plans_of(runner: Runner, created: Sequence[RunCreated], checks: Seque
     for one in created:
         first = seen.setdefault(one.spec.content, one)
         preview = await runner.preview(one, like=None if first is one else first)
-        plans.append(plan_of(preview.created, preview, runner))
+        plans.append(runner.plan_of(preview))
     return [replace(plans[0], doctor=tuple(checks)), *plans[1:]]
 
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import secrets
-import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import anyio
 import click
@@ -19,20 +16,17 @@ from vlm_runner import environment
 from vlm_runner.cli import console
 from vlm_runner.cli.foreground import drive_to_end
 from vlm_runner.cli.options import Where
-from vlm_runner.cli.plan import plan_of
 from vlm_runner.cli.report import load_reports, save
 from vlm_runner.cli.write_spec import DATASET, PROMPT, TEMPLATE
-from vlm_runner.errors import VlmRunnerError
 from vlm_runner.plan import plan_text
 from vlm_runner.report.render import page
 from vlm_runner.sample import sample_folder
+from vlm_runner.sandbox_process import SandboxProcess
 from vlm_runner.settings import PollSettings, Settings
 from vlm_runner.spec import RunSpec
 
 SPEED = 1200.0
 """Simulated seconds a second: three hours of training in nine seconds."""
-
-START_SECONDS = 30.0
 
 ACCOUNT = "123456789012"
 
@@ -56,7 +50,7 @@ def demo(folder: str, *, quiet: bool) -> None:
     home = Path(folder).absolute()
     home.mkdir(parents=True, exist_ok=True)
     console.say(f"Starting a simulated AWS whose clock runs {SPEED:.0f} times faster.")
-    server, url = start_sandbox(home)
+    sandbox = SandboxProcess.start(home, speed=SPEED)
     try:
         environment.use_sandbox_credentials()
         spec_file = write_demo_spec(home)
@@ -64,7 +58,7 @@ def demo(folder: str, *, quiet: bool) -> None:
         settings = Settings(
             checkpoint_uri=str(home),
             region=spec.aws.region,
-            endpoint_url=url,
+            endpoint_url=sandbox.url,
             poll=PollSettings(first=0.2, longest=1.0, gone_after=1.0),
         )
         run_id = f"demo-{secrets.token_hex(3)}"
@@ -72,7 +66,7 @@ def demo(folder: str, *, quiet: bool) -> None:
         async def begin(runner: Any) -> Any:
             created = await runner.prepare(spec, run_id=run_id)
             preview = await runner.preview(created)
-            console.say(plan_text(plan_of(preview.created, preview, runner), settings=False))
+            console.say(plan_text(runner.plan_of(preview), settings=False))
             await runner.create(preview.created)
             return await runner.resume(run_id)
 
@@ -80,13 +74,13 @@ def demo(folder: str, *, quiet: bool) -> None:
             settings, begin, as_json=False, quiet=quiet, where=Where(None, None, None, str(home))
         )
         saved = save_report(settings, run_id, home / "report.html")
-        console.result(ledger_text(url))
+        console.result(ledger_text(sandbox.ledger()))
         console.say(
             f"\nThe report is {saved}: open it in a browser."
             f"\nThe spec is {spec_file}. Check the run: vlm-runner status {run_id} --store {folder}"
         )
     finally:
-        stop_sandbox(server)
+        sandbox.stop()
     sys.exit(code)
 
 
@@ -111,39 +105,8 @@ def write_demo_spec(home: Path) -> Path:
     return path
 
 
-def start_sandbox(home: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """A sandbox in a process of its own, and its URL."""
-    ready = home / "sandbox.url"
-    ready.unlink(missing_ok=True)
-    log = home / "sandbox.log"
-    command = [sys.executable, "-m", "vlm_runner.sandbox", "--port", "0", "--ready-file", str(ready)]
-    with log.open("wb") as out:
-        server = subprocess.Popen([*command, "--speed", str(SPEED)], stdout=out, stderr=out)  # noqa: S603
-    deadline = time.monotonic() + START_SECONDS
-    while not ready.exists():
-        if server.poll() is not None or time.monotonic() > deadline:
-            stop_sandbox(server)
-            raise VlmRunnerError(
-                f"The sandbox did not start; its log is {log}.",
-                hint="It needs: pip install 'vlm-runner[sandbox]'",
-            )
-        time.sleep(0.05)
-    return server, ready.read_text().strip()
-
-
-def stop_sandbox(server: subprocess.Popen[bytes]) -> None:
-    server.terminate()
-    try:
-        server.wait(10)
-    except subprocess.TimeoutExpired:
-        server.kill()
-        server.wait()
-
-
-def ledger_text(url: str) -> str:
+def ledger_text(entries: list[dict[str, Any]]) -> str:
     """What AWS would have put on the bill."""
-    with urlopen(f"{url}/_sandbox/ledger", timeout=10) as response:  # noqa: S310 - our own server
-        entries = json.load(response)["entries"]
     lines = ["", "Ledger of the sandbox (what AWS would bill):"]
     lines += [
         f"  {entry['kind']:<26}{entry['name']:<42}{_state(entry)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import sys
 import tempfile
@@ -18,9 +17,9 @@ from vlm_runner.aws.session import AwsSession
 from vlm_runner.cli import console
 from vlm_runner.cli.options import Where, json_option, where_options
 from vlm_runner.cli.resolve import settings_for
-from vlm_runner.data_source import open_for
+from vlm_runner.data_source import lint_opened, open_for
 from vlm_runner.errors import ConfigurationError, NotFound, UsageError
-from vlm_runner.lint import RULES, Severity, lint_dataset, lint_jsonl
+from vlm_runner.lint import RULES, Severity, lint_jsonl
 from vlm_runner.lint.fix import fixes, rewritten
 from vlm_runner.lint.jsonl import Lines
 from vlm_runner.lint.rows import order
@@ -109,16 +108,7 @@ def lint_rows(spec: RunSpec, profile: ModelProfile, settings: Settings) -> LintR
     opened = open_for(spec, settings)
     rows = opened.train.num_rows + (opened.validation.num_rows if opened.validation is not None else 0)
     with _counting(rows) as progress:
-        return lint_dataset(
-            opened,
-            spec,
-            profile,
-            today=dt.datetime.now(dt.UTC).date(),
-            catalogue=load_catalogue(settings.catalogue),
-            region=settings.region,
-            metric_modules=settings.metric_modules,
-            progress=progress,
-        )
+        return lint_opened(opened, spec, profile, settings, progress=progress)
 
 
 def _counting(rows: int) -> Any:

@@ -27,9 +27,7 @@ from vlm_runner.settings import EventSettings, Settings
 from vlm_runner.spec import RunSpec
 
 if TYPE_CHECKING:
-    from vlm_runner.core.events import RunCreated
     from vlm_runner.models import Catalogue
-    from vlm_runner.steps.preview import RunPreview
 
 
 @click.command()
@@ -107,7 +105,7 @@ async def _asked(spec: RunSpec, settings: Settings, run_id: str | None, origins:
             existing = await runner.existing(spec, run_id=run_id)
             created = None if existing is not None else await runner.prepare(spec, run_id=run_id)
             if created is not None:
-                made = plan_of(created, await runner.preview(created), runner)
+                made = runner.plan_of(await runner.preview(created))
                 # The last part of each name is the run's own, and chosen when it is created.
                 resources = tuple(
                     (kind, name if kind == "bucket" else f"{name.rpartition('-')[0]}-…", action)
@@ -119,24 +117,6 @@ async def _asked(spec: RunSpec, settings: Settings, run_id: str | None, origins:
             return replace(made, doctor=checks, refusal=str(error))
         made = await to_thread.run_sync(_offline, spec, settings, runner.catalogue, origins)
         return replace(made, doctor=checks, existing=existing)
-
-
-def plan_of(created: RunCreated, preview: RunPreview, runner: Runner) -> Plan:
-    """The plan of a run that does not exist yet."""
-    return Plan(
-        spec=created.spec,
-        model=runner.catalogue.find(created.spec.model.base).name,
-        report=preview.report,
-        cost=preview.cost,
-        serving_reason=created.serving_reason,
-        origins=(),
-        created=created,
-        resources=preview.resources,
-        uploads=preview.uploads,
-        budget=created.budget,
-        price_troubles=runner.price_troubles(created.spec),
-        refusal=str(preview.conflict.error) if preview.conflict is not None else None,
-    )
 
 
 def origins_of(spec: RunSpec, settings: Settings, where: Where) -> tuple[Origin, ...]:

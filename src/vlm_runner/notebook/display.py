@@ -1,0 +1,90 @@
+"""How the library's values reach a notebook: IPython's formatters, `display` and its updates."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vlm_runner.core.run import Run
+
+SHOWN: Final = {
+    ("vlm_runner.core.run", "Run"): "run_html",
+    ("vlm_runner.lint.finding", "LintReport"): "lint_html",
+    ("vlm_runner.plan.plan", "Plan"): "plan_html",
+    ("vlm_runner.notebook.rows", "RowPreview"): "row_html",
+    ("vlm_runner.report.assemble", "RunReport"): "report_html",
+}
+"""The class of a value, and the function of `views` that shows it."""
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Show the library's values richly; what `%load_ext vlm_runner.notebook` calls. May be called again."""
+    # `datasets` imports tqdm, which misses ipywidgets in every first cell; nothing here needs them.
+    warnings.filterwarnings("ignore", message="IProgress not found")
+    html = shell.display_formatter.formatters["text/html"]
+    text = shell.display_formatter.formatters["text/plain"]
+    for (module, name), view in SHOWN.items():
+        html.for_type_by_name(module, name, _lazily(view))
+        text.for_type_by_name(module, name, _short)
+    text.for_type_by_name("vlm_runner.core.run", "Run", _run_text)
+    whole = shell.display_formatter.ipython_display_formatter
+    whole.for_type_by_name("vlm_runner.runner", "RunHandle", _follow_in_background)
+
+
+def shell_of_kernel() -> Any:
+    """IPython's shell if this process is a notebook's kernel, else None; imports nothing."""
+    module = sys.modules.get("IPython")
+    shell = module.get_ipython() if module is not None else None
+    return shell if getattr(shell, "kernel", None) is not None else None
+
+
+class Output:
+    """One output of a cell, which is shown at once and can be replaced."""
+
+    def __init__(self, html: str, text: str) -> None:
+        from IPython.display import display  # noqa: PLC0415 - there is one wherever there is a kernel
+
+        self._shown = (html, text)
+        self._handle = display(_bundle(html, text), raw=True, display_id=True)
+
+    def replace(self, html: str, text: str) -> None:
+        if (html, text) != self._shown:
+            self._shown = (html, text)
+            self._handle.update(_bundle(html, text), raw=True)
+
+
+def _bundle(html: str, text: str) -> dict[str, str]:
+    return {"text/html": html, "text/plain": text}
+
+
+def _lazily(view: str) -> Callable[[Any], str]:
+    def shown(value: Any) -> str:
+        made: str = getattr(import_module("vlm_runner.notebook.views"), view)(value)
+        return made
+
+    return shown
+
+
+def _short(value: Any, printer: Any, _: bool) -> None:  # noqa: FBT001 - IPython calls it so
+    printer.text(f"<{type(value).__name__}>")
+
+
+def _run_text(run: Run, printer: Any, _: bool) -> None:  # noqa: FBT001 - IPython calls it so
+    printer.text(run_line(run))
+
+
+def run_line(run: Run) -> str:
+    """`Run cats: succeeded`."""
+    state = run.outcome.value if run.outcome is not None else f"in phase {run.phase.value}"
+    return f"Run {run.run_id}: {state}" + (f": {run.reason}" if run.reason else "")
+
+
+def _follow_in_background(handle: Any) -> None:
+    from vlm_runner.notebook.session import follow_in_background  # noqa: PLC0415 - it imports this module
+
+    follow_in_background(handle)

@@ -1,0 +1,140 @@
+"""Following a run from a notebook, or from where there is none."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from vlm_runner.core.run import Phase, Run
+from vlm_runner.core.signals import Trouble
+from vlm_runner.notebook import follow, open_session, session
+from vlm_runner.testing import Process, World
+from vlm_runner.testing.faults import ProcessAws
+
+if TYPE_CHECKING:
+    from vlm_runner.notebook import Session
+
+
+async def opened(world: World) -> Session:
+    process = Process()
+    return await open_session(
+        world.settings,
+        clock=process.clock,
+        store=world.store,
+        connect=lambda _: ProcessAws(process, world.aws),
+        open_dataset=world.dataset,
+    )
+
+
+async def test_a_session_outlives_the_task_that_opened_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Each cell is a task of its own; outside notebooks each event is a line.
+    """
+    world = World()
+    held = await asyncio.create_task(opened(world))
+
+    handle = await asyncio.create_task(held.runner.start(world.spec, run_id="cats"))
+    run = await asyncio.create_task(follow(handle))
+    report = await asyncio.create_task(held.report("cats"))
+    await asyncio.create_task(held.close())
+
+    assert run.outcome == "succeeded"
+    assert report.facts["outcome"] == "succeeded"
+    assert "customization job created" in capsys.readouterr().err
+
+
+async def test_an_interrupt_stops_the_run_and_names_the_command_that_continues_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    world = World()
+    held = await opened(world)
+    handle = await held.runner.start(world.spec, run_id="cats")
+
+    cell = asyncio.create_task(follow(handle))
+    async for entry in handle.events():
+        if entry.event.kind == "serving_requested":
+            cell.cancel()  # what ipykernel does on SIGINT
+            break
+    with pytest.raises(asyncio.CancelledError):
+        await cell
+    said = capsys.readouterr().err
+
+    assert handle.finished
+    assert "Resume with: vlm-runner resume cats" in said
+    assert "May still bill: provisioned throughput" in said
+    assert "delete-provisioned-model-throughput" in said
+
+    run = await held.resume("cats")
+    await held.close()
+
+    assert run.outcome == "succeeded"
+    assert (world.bedrock.jobs_created, world.bedrock.endpoints_created) == (1, 1)
+    assert all(paid.ended is not None for paid in world.bedrock.ledger if paid.kind != "job")
+
+
+class FakeOutput:
+    """What a notebook's front end would show, one after another."""
+
+    shown: list[str]
+
+    def __init__(self, html: str, text: str) -> None:
+        FakeOutput.shown = [html]
+        self.replace(html, text)
+
+    def replace(self, html: str, text: str) -> None:
+        FakeOutput.shown.append(html)
+
+
+async def test_the_panel_follows_phases_and_ends_with_the_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "shell_of_kernel", object)
+    monkeypatch.setattr(session, "load_ipython_extension", lambda _: None)
+    monkeypatch.setattr(session, "Output", FakeOutput)
+    world = World()
+    held = await opened(world)
+
+    run = await follow(await held.runner.start(world.spec, run_id="cats"))
+    await held.close()
+
+    assert run.outcome == "succeeded"
+    assert "▸ training" in "".join(FakeOutput.shown[:-1])
+    assert "✓ succeeded" in FakeOutput.shown[-1]
+    assert "Nothing bills by the hour." in FakeOutput.shown[-1]
+
+
+async def test_a_handle_tells_the_latest_signal_until_the_next_entry() -> None:
+    world = World()
+    held = await opened(world)
+    handle = await held.runner.start(world.spec, run_id="cats")
+
+    held.runner.signal_trouble("asking Bedrock", "throttled")
+
+    assert handle.trouble == Trouble(doing="asking Bedrock", message="throttled")
+
+    await handle.result()
+    await held.close()
+
+    assert (handle.trouble, handle.progress) == (None, None)
+
+
+async def test_how_long_a_phase_takes_is_the_median_of_past_runs_of_the_model() -> None:
+    world = World()
+    await world.live()
+    past = world.saved[-1]
+    like: Run = past.run.model_copy(
+        update={"created": past.run.created.model_copy(update={"run_id": "next"})}
+    )
+    other = tiny_other(like)
+
+    usual = await session.usual_seconds(world.store, like)
+
+    assert usual[Phase.TRAINING] > 60
+    assert await session.usual_seconds(world.store, other) == {}
+
+
+def tiny_other(run: Run) -> Run:
+    """The same run of another model."""
+    model: Any = run.spec.model.model_copy(update={"base": "amazon.nova-pro-v1:0:300k"})
+    spec = run.spec.model_copy(update={"model": model})
+    return run.model_copy(update={"created": run.created.model_copy(update={"spec": spec})})
