@@ -2,8 +2,8 @@
 Fine-tune vision-language models on Amazon Bedrock, end to end, once, at a known cost.
 
 The public names are those here and in `vlm_runner.errors`, `vlm_runner.events`, `vlm_runner.ports`,
-`vlm_runner.json_output`, `vlm_runner.notebook` and `vlm_runner.testing`; every other module is private. Importing the package
-configures nothing and imports nothing heavy: each name is loaded on first use.
+`vlm_runner.json_output`, `vlm_runner.notebook` and `vlm_runner.testing`; every other module is private.
+Importing the package configures nothing and imports nothing heavy: each name is loaded on first use.
 """
 
 from __future__ import annotations

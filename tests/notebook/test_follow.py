@@ -115,7 +115,7 @@ async def test_a_handle_tells_the_latest_signal_until_the_next_entry() -> None:
     await handle.result()
     await held.close()
 
-    assert (handle.trouble, handle.progress) == (None, None)
+    assert handle.trouble is handle.progress is None
 
 
 async def test_how_long_a_phase_takes_is_the_median_of_past_runs_of_the_model() -> None:

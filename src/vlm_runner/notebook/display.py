@@ -49,8 +49,9 @@ class Output:
     def __init__(self, html: str, text: str) -> None:
         from IPython.display import display  # noqa: PLC0415 - there is one wherever there is a kernel
 
+        show: Any = display
         self._shown = (html, text)
-        self._handle = display(_bundle(html, text), raw=True, display_id=True)
+        self._handle = show(_bundle(html, text), raw=True, display_id=True)
 
     def replace(self, html: str, text: str) -> None:
         if (html, text) != self._shown:
