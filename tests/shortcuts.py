@@ -30,8 +30,10 @@ def shortcuts(*, trusting: bool = False) -> Iterator[None]:
     """
     memory = _Memory()
     usual = gc.get_threshold()
-    # What a history leaves is collected after it, rather than looked at time and again while it lasts.
+    # What a history leaves is collected after it, rather than looked at time and again while it lasts; what
+    # other tests have left is not looked at by any further collection.
     gc.collect()
+    gc.freeze()
     gc.set_threshold(200_000)
     with (
         patch.object(lease, "from_bytes", memory.from_bytes),
