@@ -67,6 +67,32 @@ def _kms_key_arn(text: str) -> str:
     return text
 
 
+TAG_TEXT = re.compile(r"[a-zA-Z0-9\s._:/=+@-]*")  # Bedrock API reference, Tag
+MOST_TAGS = 45
+"""A resource takes 50 (TooManyTagsException, Bedrock API reference), and some are ours."""
+RESERVED_TAGS = ("aws:", "vlm-runner:")
+
+
+def _tag_key(text: str) -> str:
+    if not TAG_TEXT.fullmatch(text):
+        raise ValueError("a tag has letters, digits, spaces and . _ : / = + @ - only")
+    if text.lower().startswith(RESERVED_TAGS):
+        raise ValueError(f"the key '{text}' is reserved: aws: by AWS, vlm-runner: for a run's own tags")
+    return text
+
+
+def _tag_value(text: str) -> str:
+    if not TAG_TEXT.fullmatch(text):
+        raise ValueError("a tag has letters, digits, spaces and . _ : / = + @ - only")
+    return text
+
+
+TagKey = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_tag_key)]
+TagValue = Annotated[str, Field(max_length=256), AfterValidator(_tag_value)]
+SubnetId = Annotated[str, Field(pattern=r"^subnet-[0-9a-zA-Z]+$", max_length=32)]
+SecurityGroupId = Annotated[str, Field(pattern=r"^sg-[0-9a-zA-Z]+$", max_length=32)]
+
+
 def _web_address(text: str) -> str:
     if not re.fullmatch(r"https?://[^\s/]+\S*", text):
         raise ValueError("a webhook's address begins with https:// (or http://)")
@@ -218,9 +244,20 @@ class ModelSpec(Section, frozen=True):
     """A finished run of this base model: the training continues from its custom model."""
 
 
+class VpcSpec(Section, frozen=True):
+    """The VPC in which the job reads the bucket; how many of each: Bedrock API reference, VpcConfig."""
+
+    subnets: tuple[SubnetId, ...] = Field(min_length=1, max_length=16)
+    security_groups: tuple[SecurityGroupId, ...] = Field(min_length=1, max_length=5)
+
+
 class TrainingSpec(Section, frozen=True):
     role_arn: Annotated[str, AfterValidator(_role_arn)]
     hyperparameters: dict[str, HyperparameterValue] = Field(default_factory=dict)
+    kms_key: Annotated[str, AfterValidator(_kms_key_arn)] | None = None
+    """ARN of the KMS key that encrypts the custom model; None: a key of Bedrock's."""
+    vpc: VpcSpec | None = None
+    """None: the job reaches S3 as Bedrock does."""
 
 
 class ServingMode(StrEnum):
@@ -334,6 +371,8 @@ class RunSpec(Section, frozen=True):
     aws: AwsSpec = AwsSpec()
     budget: BudgetSpec = BudgetSpec()
     events: EventsSpec = EventsSpec()
+    tags: dict[TagKey, TagValue] = Field(default_factory=dict, max_length=MOST_TAGS)
+    """Put on the job, the model and the endpoint, beside the run's own."""
 
     @property
     def fingerprint(self) -> str:

@@ -17,7 +17,7 @@ from vlm_runner.aws.session import AwsSession
 from vlm_runner.cli import cli
 from vlm_runner.doctor import Check, Status, Subject, run_checks
 from vlm_runner.doctor.checks import scope_of
-from vlm_runner.doctor.documents import all_documents, role_policy, role_trust
+from vlm_runner.doctor.documents import all_documents, caller_policy, role_policy, role_trust
 from vlm_runner.doctor.policy import trusts
 from vlm_runner.errors import AccessDenied, Conflict
 from vlm_runner.models import load_catalogue
@@ -39,6 +39,10 @@ ROLE = f"arn:aws:iam::{ACCOUNT}:role/sft"
 def sandbox() -> Iterator[Sandbox]:
     with Sandbox(SandboxOptions(as_of=datetime(2026, 11, 22, tzinfo=UTC), model_units=2)) as running:
         yield running
+
+
+MODEL_KEY = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+VPC = {"subnets": ["subnet-0a1"], "security_groups": ["sg-0c3"]}
 
 
 class World:
@@ -394,6 +398,24 @@ async def test_a_role_that_lacks_a_right(
     assert "aws iam put-role-policy --role-name sft" in (check.fix or "")
 
 
+@pytest.mark.parametrize(
+    ("action", "about"),
+    [("kms:CreateGrant", "role uses the model's key"), ("ec2:CreateNetworkInterface", "role joins the VPC")],
+)
+async def test_a_role_that_lacks_a_right_to_the_models_key_or_the_vpc(
+    world: World, monkeypatch: pytest.MonkeyPatch, action: str, about: str
+) -> None:
+    def simulated(_: object, _principal: str, actions: list[str], *__: object) -> dict[str, bool]:
+        return {each: each != action for each in actions}
+
+    answers(monkeypatch, "simulate", simulated)
+
+    found = await world.examined(training={"role_arn": ROLE, "kms_key": MODEL_KEY, "vpc": VPC})
+
+    bad = {check.about for check in found if check.code == "C31" and check.status is Status.BAD}
+    assert bad == {about}
+
+
 async def test_a_caller_that_may_not_do_it_all(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def simulated(_: object, _principal: str, actions: list[str], *__: object) -> dict[str, bool]:
         return {each: each != "iam:PassRole" for each in actions}
@@ -658,6 +680,41 @@ def test_the_role_may_list_read_and_write_what_a_run_puts_there() -> None:
             "Condition": ours,
         },
     ]
+
+
+def test_a_key_for_the_model_is_used_through_bedrock_only_by_role_and_caller() -> None:
+    made = spec(training={"role_arn": ROLE, "kms_key": MODEL_KEY})
+    scope = scope_of(made, load_catalogue().find(NOVA), ACCOUNT, "us-east-1")
+
+    found = [
+        [each for each in document(scope)["Statement"] if each["Sid"] == "ModelKey"]
+        for document in (role_policy, caller_policy)
+    ]
+
+    through = {"StringEquals": {"kms:ViaService": "bedrock.us-east-1.amazonaws.com"}}
+    common = {"Sid": "ModelKey", "Effect": "Allow", "Resource": MODEL_KEY, "Condition": through}
+    everything = ["kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey", "kms:CreateGrant"]
+    assert found == [[common | {"Action": everything}], [common | {"Action": ["kms:Decrypt"]}]]
+
+
+def test_a_role_for_a_vpc_makes_interfaces_in_its_subnets_only_and_uses_those_of_bedrock_only() -> None:
+    made = spec(training={"role_arn": ROLE, "vpc": VPC})
+    scope = scope_of(made, load_catalogue().find(NOVA), ACCOUNT, "us-east-1")
+
+    found = {each["Sid"]: each for each in role_policy(scope)["Statement"]}
+
+    ec2 = f"arn:aws:ec2:us-east-1:{ACCOUNT}"
+    assert found["JoinTheVpc"]["Resource"] == [f"{ec2}:subnet/subnet-0a1", f"{ec2}:security-group/sg-0c3"]
+    assert found["UseInterfaces"]["Condition"] == {"StringEquals": {"aws:ResourceTag/BedrockManaged": "true"}}
+    assert "ec2:" not in json.dumps(caller_policy(scope))
+
+
+def test_the_callers_own_tags_may_be_given() -> None:
+    scope = scope_of(spec(tags={"team": "a"}), load_catalogue().find(NOVA), ACCOUNT, "us-east-1")
+
+    tag = next(each for each in caller_policy(scope)["Statement"] if each["Sid"] == "Tag")
+
+    assert tag["Condition"] == {"ForAllValues:StringLike": {"aws:TagKeys": ["vlm-runner:*", "team"]}}
 
 
 def test_policies_name_what_they_need_and_nothing_more() -> None:

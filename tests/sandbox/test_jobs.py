@@ -29,6 +29,41 @@ def test_a_job_walks_through_its_phases(desk: Desk) -> None:
     ]
 
 
+KEY = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+
+
+def test_a_job_tells_its_key_and_its_vpc(desk: Desk) -> None:
+    desk.stage()
+    vpc = {"subnetIds": ["subnet-0a1"], "securityGroupIds": ["sg-0c3"]}
+    desk.bedrock.create_model_customization_job(**desk.job(customModelKmsKeyId=KEY, vpcConfig=vpc))
+
+    job = desk.bedrock.get_model_customization_job(jobIdentifier="cats")
+
+    assert (job["outputModelKmsKeyArn"], job["vpcConfig"]) == (KEY, vpc)
+
+
+@pytest.mark.parametrize(
+    "malformed",
+    [
+        {"customModelKmsKeyId": "arn:aws:kms:us-east-1:123456789012:key/short"},
+        {"customModelKmsKeyId": "alias/with a space"},
+        {"vpcConfig": {"subnetIds": ["subnet_0a1"], "securityGroupIds": ["sg-0c3"]}},
+        {"vpcConfig": {"subnetIds": ["subnet-0a1"] * 17, "securityGroupIds": ["sg-0c3"]}},
+        {"vpcConfig": {"subnetIds": ["subnet-0a1"], "securityGroupIds": ["sg-0c3"] * 6}},
+        {"jobTags": [{"key": "team", "value": "a&b"}]},
+        {"customModelTags": [{"key": "team", "value": "v" * 257}]},
+    ],
+)
+def test_a_malformed_key_vpc_or_tag_is_refused_by_the_patterns_of_the_api(
+    desk: Desk, malformed: dict[str, object]
+) -> None:
+    desk.stage()
+
+    refused = refusal(desk.bedrock.create_model_customization_job, **desk.job(**malformed))
+
+    assert (refused[0], refused[2]) == ("ValidationException", 400)
+
+
 def test_a_job_takes_one_to_three_hours(desk: Desk) -> None:
     desk.stage()
     desk.bedrock.create_model_customization_job(**desk.job())

@@ -64,6 +64,8 @@ base = "amazon.nova-lite-v1:0:300k"    # us-east-1
 [training]
 role_arn = {role_arn}
 hyperparameters = {{ epochCount = 2, learningRate = 0.00001 }}
+# kms_key = "arn:aws:kms:us-east-1:123456789012:key/…"              # encrypts the custom model
+# vpc = {{ subnets = ["subnet-0abc"], security_groups = ["sg-0abc"] }}  # for the job; see docs/security.md
 
 [serving]
 mode = "auto"                    # "on-demand" (by the token) if the model can, or "provisioned" (by the hour)
@@ -91,6 +93,9 @@ rows = 5
 # webhook = "https://example.com/hook"   # signed if VLM_RUNNER_EVENTS__WEBHOOK_SECRET is set
 # event_bus = "default"
 # sns_topic_arn = "arn:aws:sns:us-east-1:123456789012:runs"
+
+# [tags]                         # on job, model and endpoint, beside the run's own
+# team = "accessibility"
 
 [aws]
 region = {region}

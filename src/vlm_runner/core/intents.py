@@ -34,6 +34,13 @@ def intend_job(run: Run) -> JobIntended:
         "jobTags": names.tags(run),
         "customModelTags": names.tags(run),
     }
+    if spec.training.kms_key is not None:
+        request["customModelKmsKeyId"] = spec.training.kms_key
+    if (vpc := spec.training.vpc) is not None:
+        request["vpcConfig"] = {
+            "subnetIds": list(vpc.subnets),
+            "securityGroupIds": list(vpc.security_groups),
+        }
     if records.validation_uri is not None and records.validation_in_job:
         request["validationDataConfig"] = {"validators": [{"s3Uri": records.validation_uri}]}
     return JobIntended(name=name, token=token, request=request)

@@ -65,8 +65,9 @@ def client_request_token(run: Run, kind: Kind, generation: int = 0) -> str:
 
 
 def tags(run: Run) -> list[dict[str, str]]:
-    """The tags that mark a throughput, deployment, job or model as this run's."""
-    return [{"key": TAG_UID, "value": run.uid}, {"key": TAG_RUN, "value": run.run_id}]
+    """The tags that mark a throughput, deployment, job or model as this run's, and the spec's own."""
+    given = [{"key": key, "value": value} for key, value in run.spec.tags.items()]
+    return [{"key": TAG_UID, "value": run.uid}, {"key": TAG_RUN, "value": run.run_id}, *given]
 
 
 def _seed(version: str, run: Run, kind: str, generation: int) -> bytes:

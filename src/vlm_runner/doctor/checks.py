@@ -19,7 +19,7 @@ from vlm_runner.aws.ports import Caller
 from vlm_runner.checkpoint.probe import conformance_failure
 from vlm_runner.core.names import bucket_name
 from vlm_runner.doctor import documents
-from vlm_runner.doctor.policy import condition_values, fits, listed, trusts
+from vlm_runner.doctor.policy import condition_values, context_of, fits, listed, trusts
 from vlm_runner.errors import AccessDenied, ConfigurationError, VlmRunnerError
 from vlm_runner.plan.check import Check, Status
 from vlm_runner.prices.usage_types import usage_types
@@ -72,7 +72,7 @@ def scope_of(
     partition: str = "aws",
     store: str | None = None,
 ) -> documents.Scope:
-    switch = spec.serving.dead_man_switch
+    switch, vpc = spec.serving.dead_man_switch, spec.training.vpc
     return documents.Scope(
         account=account,
         region=region,
@@ -82,6 +82,10 @@ def scope_of(
         inference_model=profile.inference_id,
         prefix=spec.storage.prefix,
         kms_key=spec.storage.kms_key,
+        model_key=spec.training.kms_key,
+        subnets=vpc.subnets if vpc is not None else (),
+        security_groups=vpc.security_groups if vpc is not None else (),
+        tag_keys=tuple(spec.tags),
         store=store,
         partition=partition,
         dead_man_role_arn=switch.role_arn if switch is not None else None,
@@ -232,18 +236,27 @@ def _trust(subject: Subject, caller: Caller, role: Role) -> list[Check]:
 async def _rights(subject: Subject, caller: Caller, role: Role) -> AsyncIterator[Check]:
     scope = subject.scope(caller.account, caller.partition)
     inside = f"{scope.bucket_arn}/{scope.prefix}"
-    needs = (
-        ("C10", "role lists", "s3:ListBucket", scope.bucket_arn),
-        ("C11", "role reads", "s3:GetObject", f"{inside}data/train.jsonl"),
-        ("C11", "role reads images", "s3:GetObject", f"{inside}images/train/000.png"),
-        ("C12", "role writes", "s3:PutObject", f"{inside}runs/x/output/y"),
-    )
+    ours = {"aws:ResourceAccount": caller.account}
+    needs = [
+        ("C10", "role lists", "s3:ListBucket", scope.bucket_arn, ours),
+        ("C11", "role reads", "s3:GetObject", f"{inside}data/train.jsonl", ours),
+        ("C11", "role reads images", "s3:GetObject", f"{inside}images/train/000.png", ours),
+        ("C12", "role writes", "s3:PutObject", f"{inside}runs/x/output/y", ours),
+    ]
+    needs += [
+        ("C31", about, action, listed(statement["Resource"])[0], context_of(statement))
+        for about, statements in (
+            ("role uses the model's key", documents.model_key_use(scope, ["kms:CreateGrant", "kms:Decrypt"])),
+            ("role joins the VPC", documents.vpc_use(scope)),
+        )
+        for statement in statements
+        for action in statement["Action"]
+    ]
     add = (
         "vlm-runner iam SPEC --only role_policy > policy.json && aws iam put-role-policy "
         f"--role-name {role.name} --policy-name {scope.policy_name} --policy-document file://policy.json"
     )
-    for code, about, action, resource in needs:
-        context = {"aws:ResourceAccount": caller.account}
+    for code, about, action, resource, context in needs:
         simulated = await subject.inspection.simulate(role.arn, [action], resource, context)
         if simulated is None:
             yield _not_simulated("C13", "role's rights", role.arn)
@@ -374,12 +387,8 @@ async def _caller(subject: Subject, caller: Caller) -> AsyncIterator[Check]:
     denied: list[str] = []
     for statement in wanted:
         resource = listed(statement["Resource"])[0]
-        context = {
-            key: str(listed(value)[0]).replace("*", "x")
-            for operator in statement.get("Condition", {}).values()
-            for key, value in operator.items()
-        }
-        result = await subject.inspection.simulate(principal, listed(statement["Action"]), resource, context)
+        actions = listed(statement["Action"])
+        result = await subject.inspection.simulate(principal, actions, resource, context_of(statement))
         if result is None:
             yield _not_simulated("C21", "caller's rights", principal)
             return

@@ -34,6 +34,13 @@ class Scope:
     """Of `serving.dead_man_switch`, if the spec has one."""
     kms_key: str | None = None
     """ARN of `storage.kms_key`, if the spec has one."""
+    model_key: str | None = None
+    """ARN of `training.kms_key`, if the spec has one."""
+    subnets: tuple[str, ...] = ()
+    """Ids of `training.vpc`, if the spec has one; `security_groups` likewise."""
+    security_groups: tuple[str, ...] = ()
+    tag_keys: tuple[str, ...] = ()
+    """Of the spec's own tags."""
 
     @property
     def policy_name(self) -> str:
@@ -52,6 +59,9 @@ class Scope:
 
     def bedrock(self, kind: str, *, account: bool = True) -> str:
         return f"arn:{self.partition}:bedrock:{self.region}:{self.account if account else ''}:{kind}"
+
+    def ec2(self, kind: str) -> str:
+        return f"arn:{self.partition}:ec2:{self.region}:{self.account}:{kind}"
 
 
 def _document(*statements: Document) -> Document:
@@ -101,6 +111,8 @@ def role_policy(scope: Scope) -> Document:
         ),
         _allow("Write", ["s3:PutObject"], [f"{scope.bucket_arn}/{scope.prefix}runs/*/output/*"], ours),
         *_key(scope),
+        *model_key_use(scope, ["kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey", "kms:CreateGrant"]),
+        *vpc_use(scope),
     )
 
 
@@ -171,8 +183,10 @@ def caller_policy(scope: Scope) -> Document:
             "Tag",
             ["bedrock:TagResource"],
             [jobs, *models, *endpoints],
-            {"ForAllValues:StringLike": {"aws:TagKeys": ["vlm-runner:*"]}},
+            {"ForAllValues:StringLike": {"aws:TagKeys": ["vlm-runner:*", *scope.tag_keys]}},
         ),
+        # Whoever asks a model under a key, or rents for it, must be able to decrypt it.
+        *model_key_use(scope, ["kms:Decrypt"]),
         _allow("AskTheModel", ["bedrock:InvokeModel"], [*endpoints, *inference]),
         # ConverseStream needs it (Bedrock Runtime API reference); `ask` streams.
         _allow("AskAndListen", ["bedrock:InvokeModelWithResponseStream"], endpoints),
@@ -284,6 +298,62 @@ def _key(scope: Scope) -> list[Document]:
         return []
     through = {"StringEquals": {"kms:ViaService": f"s3.{scope.region}.amazonaws.com"}}
     return [_allow("Key", ["kms:GenerateDataKey", "kms:Decrypt"], scope.kms_key, through)]
+
+
+def model_key_use(scope: Scope, actions: list[str]) -> list[Document]:
+    """
+    Only through Bedrock: the key of the custom model (Bedrock user guide, encryption-custom-job). The key's
+    own policy must allow it too.
+    """
+    if scope.model_key is None:
+        return []
+    through = {"StringEquals": {"kms:ViaService": f"bedrock.{scope.region}.amazonaws.com"}}
+    return [_allow("ModelKey", actions, scope.model_key, through)]
+
+
+def vpc_use(scope: Scope) -> list[Document]:
+    """Network interfaces for the job, which Bedrock tags (user guide, custom-model-job-access-security)."""
+    if not scope.subnets:
+        return []
+    interfaces = scope.ec2("network-interface/*")
+    within = [scope.ec2(f"subnet/{each}") for each in scope.subnets]
+    within += [scope.ec2(f"security-group/{each}") for each in scope.security_groups]
+    return [
+        _allow(
+            "LookAtTheVpc",
+            [
+                "ec2:DescribeNetworkInterfaces",
+                "ec2:DescribeVpcs",
+                "ec2:DescribeDhcpOptions",
+                "ec2:DescribeSubnets",
+                "ec2:DescribeSecurityGroups",
+            ],
+            "*",
+        ),
+        _allow("JoinTheVpc", ["ec2:CreateNetworkInterface"], within),
+        _allow(
+            "Interfaces",
+            ["ec2:CreateNetworkInterface"],
+            [interfaces],
+            {"StringEquals": {"aws:RequestTag/BedrockManaged": "true"}},
+        ),
+        _allow(
+            "TagInterfaces",
+            ["ec2:CreateTags"],
+            [interfaces],
+            {"StringEquals": {"ec2:CreateAction": "CreateNetworkInterface"}},
+        ),
+        _allow(
+            "UseInterfaces",
+            [
+                "ec2:CreateNetworkInterfacePermission",
+                "ec2:DeleteNetworkInterface",
+                "ec2:DeleteNetworkInterfacePermission",
+            ],
+            [interfaces],
+            {"StringEquals": {"aws:ResourceTag/BedrockManaged": "true"}},
+        ),
+    ]
 
 
 def ecs_trust(scope: Scope) -> Document:

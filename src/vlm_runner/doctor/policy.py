@@ -46,6 +46,15 @@ def condition_values(statement: Mapping[str, Any], key: str) -> list[str]:
     return found
 
 
+def context_of(statement: Mapping[str, Any]) -> dict[str, str]:
+    """One value for each condition key of a statement, with which its conditions hold."""
+    return {
+        key: str(listed(value)[0]).replace("*", "x")
+        for operator in (statement.get("Condition") or {}).values()
+        for key, value in operator.items()
+    }
+
+
 def fits(pattern: str, text: str) -> bool:
     """Whether `text` matches IAM's wildcards: * for any characters, ? for one."""
     wild = "".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in pattern)
