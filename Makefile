@@ -4,6 +4,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
+# One more than there are processors: some tests wait for processes of theirs.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 GENERATED := README.md docs/before-you-pay.md docs/reliability.md
 
 # AWS's service models and its authorization reference, which the sandbox is held against (tests/conformance).
@@ -40,14 +42,14 @@ demo: $(VENV)/.runtime  ## The main job on the sandbox: a fine-tuned model answe
 	$(BIN)/vlm-runner demo
 
 test: $(VENV)/.dev  ## The tests, on all cores
-	$(PYTEST) -q -n auto --dist worksteal
+	$(PYTEST) -q -n $(WORKERS) --dist worksteal
 
 crash: $(VENV)/.dev  ## All faults, pairs of faults, large models, many seeds; takes hours (docs/reliability.md)
-	$(PYTEST) -q -n auto --dist worksteal -m crash
-	$(PYTEST) -q -n auto --dist worksteal tests/simulation --seeds 20000
+	$(PYTEST) -q -n $(WORKERS) --dist worksteal -m crash
+	$(PYTEST) -q -n $(WORKERS) --dist worksteal tests/simulation --seeds 20000
 
 long: $(VENV)/.dev  ## Containers' signals in every phase, pipelines of four instances, large sweeps: minutes
-	$(PYTEST) -q -m long -n auto --dist worksteal
+	$(PYTEST) -q -m long -n $(WORKERS) --dist worksteal
 
 mutants: $(VENV)/.dev  ## Sample 300 mutants around the protocol, and say which survive; half an hour
 	$(BIN)/python scripts/mutants.py --wider

@@ -189,7 +189,7 @@ def spec_of(source: Path, value: str, *, chat: bool) -> RunSpec:
             "dataset": {"source": str(source), "columns": columns},
             "prompt": prompt,
             "model": {"base": NOVA},
-            "training": {"role_arn": f"arn:aws:iam::{ACCOUNT}:role/sft"},
+            "training": {"role_arn": f"arn:aws:iam::{ACCOUNT}:role/bedrock-sft"},
         }
     )
 

@@ -68,7 +68,7 @@ class Account:
                 "dataset": {"source": str(source)} | dataset,
                 "prompt": prompt,
                 "model": {"base": "amazon.nova-lite-v1:0:300k"},
-                "training": {"role_arn": "arn:aws:iam::123456789012:role/sft"},
+                "training": {"role_arn": "arn:aws:iam::123456789012:role/bedrock-sft"},
                 "test": {"rows": 0},
             }
         )

@@ -270,7 +270,7 @@ def test_preview_saves_every_image_of_a_row(tmp_path: Path) -> None:
     spec = tmp_path / "run.toml"
     spec.write_text(
         f'[dataset]\nsource = "{tmp_path / "data"}"\n[prompt]\npreset = "accessibility-regions"\n'
-        f'[model]\nbase = "{NOVA}"\n[training]\nrole_arn = "arn:aws:iam::123456789012:role/sft"\n'
+        f'[model]\nbase = "{NOVA}"\n[training]\nrole_arn = "arn:aws:iam::123456789012:role/bedrock-sft"\n'
     )
 
     one, three = (json.loads(run("preview", spec, "--row", row, "--json").stdout) for row in (0, 2))

@@ -37,7 +37,7 @@ LLAMA = "meta.llama3-2-11b-instruct-v1:0:128k"
 NOVA_PRO = "amazon.nova-pro-v1:0:300k"
 NOVA_2 = "amazon.nova-2-lite-v1:0:256k"
 NOVA = "amazon.nova-lite-v1:0:300k"
-ROLE = "arn:aws:iam::123456789012:role/sft"
+ROLE = "arn:aws:iam::123456789012:role/bedrock-sft"
 
 
 class SandboxClock(SystemClock):

@@ -33,7 +33,7 @@ _SECTIONS: Final = {
         ("cancel", "start:cancel", "Stop what RUN pays for, delete it, and report."),
     ),
     "Use": (
-        ("serve", "serve:serve", "Serve the model of a finished RUN again. Nothing is trained."),
+        ("serve", "serve:serve", "Serve the model of a finished RUN again."),
         ("ask", "ask:ask", "Ask the model of RUN one question, while it is served."),
         (
             "models",
