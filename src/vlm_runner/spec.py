@@ -67,6 +67,13 @@ def _kms_key_arn(text: str) -> str:
     return text
 
 
+def _model_key_arn(text: str) -> str:
+    _kms_key_arn(text)
+    if not re.fullmatch(r"[A-Za-z0-9-]{36}", text.rpartition("/")[2]):  # Bedrock API reference, KmsKeyId
+        raise ValueError("the id of a KMS key has 36 characters, as in 11111111-2222-3333-4444-555555555555")
+    return text
+
+
 TAG_TEXT = re.compile(r"[a-zA-Z0-9\s._:/=+@-]*")  # Bedrock API reference, Tag
 MOST_TAGS = 45
 """A resource takes 50 (TooManyTagsException, Bedrock API reference), and some are ours."""
@@ -254,7 +261,7 @@ class VpcSpec(Section, frozen=True):
 class TrainingSpec(Section, frozen=True):
     role_arn: Annotated[str, AfterValidator(_role_arn)]
     hyperparameters: dict[str, HyperparameterValue] = Field(default_factory=dict)
-    kms_key: Annotated[str, AfterValidator(_kms_key_arn)] | None = None
+    kms_key: Annotated[str, AfterValidator(_model_key_arn)] | None = None
     """ARN of the KMS key that encrypts the custom model; None: a key of Bedrock's."""
     vpc: VpcSpec | None = None
     """None: the job reaches S3 as Bedrock does."""

@@ -46,6 +46,7 @@ def test_without_them_the_request_is_as_before() -> None:
     ("sections", "field", "said"),
     [
         ({"training": {"kms_key": "alias/mine"}}, "training.kms_key", "arn:aws:kms:"),
+        ({"training": {"kms_key": KEY[:-1]}}, "training.kms_key", "36 characters"),
         ({"training": {"vpc": {"subnets": ["subnet-0a1"]}}}, "security_groups", "required"),
         ({"training": {"vpc": VPC | {"subnets": []}}}, "vpc.subnets", "at least 1"),
         ({"training": {"vpc": VPC | {"subnets": ["vpc-0a1"]}}}, "vpc.subnets.0", "subnet-"),
