@@ -22,7 +22,7 @@ from vlm_runner.bus import Bus
 from vlm_runner.checkpoint import lease, process_identity
 from vlm_runner.clock import SystemClock
 from vlm_runner.core.events import Entry, ImagesStaged, RunCreated
-from vlm_runner.core.names import default_run_id, default_serving_id
+from vlm_runner.core.names import command_flags, default_run_id, default_serving_id
 from vlm_runner.core.run import Phase, Run
 from vlm_runner.core.signals import Trouble
 from vlm_runner.data_source import open_for
@@ -681,16 +681,13 @@ class Runner:
 
     def resume_command(self, run_id: str) -> str:
         """What continues a run from a shell with the same environment, as a line to paste."""
-        settings, words = self._settings, ["vlm-runner", "resume", run_id]
-        flags = {
-            "--profile": settings.profile,
-            "--region": settings.region if self._store.uri.startswith("s3://") else None,
-            "--endpoint-url": settings.endpoint_url,
-            "--store": self._store.uri,
-        }
-        return shlex.join(
-            [*words, *(word for flag, value in flags.items() if value for word in (flag, value))]
+        flags = command_flags(
+            profile=self._settings.profile,
+            region=self._settings.region if self._store.uri.startswith("s3://") else None,
+            endpoint_url=self._settings.endpoint_url,
+            store=self._store.uri,
         )
+        return shlex.join(["vlm-runner", "resume", run_id, *flags])
 
     async def report(self, run_id: str) -> RunReport:
         """

@@ -80,22 +80,22 @@ MOST_TAGS = 45
 RESERVED_TAGS = ("aws:", "vlm-runner:")
 
 
-def _tag_key(text: str) -> str:
+def _tag_text(text: str) -> str:
     if not TAG_TEXT.fullmatch(text):
         raise ValueError("a tag has letters, digits, spaces and . _ : / = + @ - only")
+    return text
+
+
+def _own_tag_key(text: str) -> str:
     if text.lower().startswith(RESERVED_TAGS):
         raise ValueError(f"the key '{text}' is reserved: aws: by AWS, vlm-runner: for a run's own tags")
     return text
 
 
-def _tag_value(text: str) -> str:
-    if not TAG_TEXT.fullmatch(text):
-        raise ValueError("a tag has letters, digits, spaces and . _ : / = + @ - only")
-    return text
-
-
-TagKey = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_tag_key)]
-TagValue = Annotated[str, Field(max_length=256), AfterValidator(_tag_value)]
+TagKey = Annotated[
+    str, Field(min_length=1, max_length=128), AfterValidator(_tag_text), AfterValidator(_own_tag_key)
+]
+TagValue = Annotated[str, Field(max_length=256), AfterValidator(_tag_text)]
 SubnetId = Annotated[str, Field(pattern=r"^subnet-[0-9a-zA-Z]+$", max_length=32)]
 SecurityGroupId = Annotated[str, Field(pattern=r"^sg-[0-9a-zA-Z]+$", max_length=32)]
 

@@ -25,7 +25,7 @@ from vlm_runner.sandbox import Sandbox, SandboxOptions
 from vlm_runner.spec import RunSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 ACCOUNT = "123456789012"
@@ -381,16 +381,22 @@ async def test_a_role_that_has_its_rights(world: World, monkeypatch: pytest.Monk
     ]
 
 
+def all_but(action: str) -> Callable[..., dict[str, bool]]:
+    """What IAM says of a principal that may do everything else."""
+
+    def simulated(_: object, _principal: str, actions: list[str], *__: object) -> dict[str, bool]:
+        return {each: each != action for each in actions}
+
+    return simulated
+
+
 @pytest.mark.parametrize(
     ("code", "action"), [("C10", "s3:ListBucket"), ("C11", "s3:GetObject"), ("C12", "s3:PutObject")]
 )
 async def test_a_role_that_lacks_a_right(
     world: World, monkeypatch: pytest.MonkeyPatch, code: str, action: str
 ) -> None:
-    def simulated(_: object, _principal: str, actions: list[str], *__: object) -> dict[str, bool]:
-        return {each: each != action for each in actions}
-
-    answers(monkeypatch, "simulate", simulated)
+    answers(monkeypatch, "simulate", all_but(action))
 
     check = await world.only(code)
 
@@ -405,10 +411,7 @@ async def test_a_role_that_lacks_a_right(
 async def test_a_role_that_lacks_a_right_to_the_models_key_or_the_vpc(
     world: World, monkeypatch: pytest.MonkeyPatch, action: str, about: str
 ) -> None:
-    def simulated(_: object, _principal: str, actions: list[str], *__: object) -> dict[str, bool]:
-        return {each: each != action for each in actions}
-
-    answers(monkeypatch, "simulate", simulated)
+    answers(monkeypatch, "simulate", all_but(action))
 
     found = await world.examined(training={"role_arn": ROLE, "kms_key": MODEL_KEY, "vpc": VPC})
 
@@ -417,10 +420,7 @@ async def test_a_role_that_lacks_a_right_to_the_models_key_or_the_vpc(
 
 
 async def test_a_caller_that_may_not_do_it_all(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def simulated(_: object, _principal: str, actions: list[str], *__: object) -> dict[str, bool]:
-        return {each: each != "iam:PassRole" for each in actions}
-
-    answers(monkeypatch, "simulate", simulated)
+    answers(monkeypatch, "simulate", all_but("iam:PassRole"))
     monkeypatch.setattr("vlm_runner.aws.account.AwsAccount.caller", a_user)
 
     check = await world.only("C21")

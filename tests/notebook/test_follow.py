@@ -127,10 +127,10 @@ async def test_how_long_a_phase_takes_is_the_median_of_past_runs_of_the_model() 
     )
     other = tiny_other(like)
 
-    usual = await session.usual_seconds(world.store, like)
+    usual = await session.usual_phase_seconds(world.store, like)
 
     assert usual[Phase.TRAINING] > 60
-    assert await session.usual_seconds(world.store, other) == {}
+    assert await session.usual_phase_seconds(world.store, other) == {}
 
 
 def tiny_other(run: Run) -> Run:

@@ -30,6 +30,7 @@ from vlm_runner.errors import (
     RunNotFound,
     StoreUnavailable,
     Unsaved,
+    VlmRunnerError,
 )
 from vlm_runner.path_segment import checked_run_id
 from vlm_runner.retry import attempts
@@ -138,6 +139,28 @@ async def load(store: CheckpointStore, run_id: str, *, clock: Clock | None = Non
     """
     stored = await _read(store, checked_run_id(run_id), clock or SystemClock())
     return _parsed(stored, store, run_id), stored.version
+
+
+async def load_all(
+    store: CheckpointStore, *, clock: Clock | None = None, but: str | None = None
+) -> tuple[list[Checkpoint], list[str]]:
+    """
+    The checkpoints of all runs except `but`, and the ids of those that cannot be read.
+
+    One that is deleted meanwhile is in neither.
+    """
+    found: list[Checkpoint] = []
+    unread: list[str] = []
+    for run_id in await store.run_ids():
+        if run_id == but:
+            continue
+        try:
+            found.append((await load(store, run_id, clock=clock))[0])
+        except RunNotFound:
+            continue
+        except VlmRunnerError:
+            unread.append(run_id)
+    return found, unread
 
 
 def _parsed(stored: Stored, store: CheckpointStore, run_id: str) -> Checkpoint:

@@ -88,7 +88,7 @@ def remains_line(run: Run, settings: Settings) -> str:
     """What is left at AWS that costs, in one line."""
     profile = known_profile(run, settings)
     parts = [f"{item['kind']} {item['name']}: {_price(run, profile)}" for item in may_bill(run)]
-    if run.model is not None and run.created.serves is None:
+    if run.own_model is not None:
         price = profile.storage_price() if profile is not None else None
         month = (
             "a monthly price that is not in the catalogue" if price is None else f"{dollars(price)} a month"

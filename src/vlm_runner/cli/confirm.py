@@ -56,11 +56,10 @@ async def confirm(
     """
     if not created:
         return []
-    terminal = sys.stdin.isatty() and sys.stderr.isatty()
+    terminal = console.at_terminal()
     if not (consent.yes or terminal) and any(one.budget is None for one in created):
-        raise UsageError(
-            "This run costs money, and there is no terminal to ask for confirmation.",
-            hint="Confirm with: --yes, or set max_cost under [budget].",
+        raise console.unattended(
+            "This run costs money", "Confirm with: --yes, or set max_cost under [budget]."
         )
     checks = await _examined(runner, settings, created[0], consent) if consent.doctor else []
     for check in checks:

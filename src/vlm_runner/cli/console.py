@@ -8,12 +8,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vlm_runner.cli.painting import painted
+from vlm_runner.errors import UsageError
 from vlm_runner.redact import json_text, printable, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from vlm_runner.cli.painting import Line
+
+
+def at_terminal() -> bool:
+    """Whether a person can be asked, and sees what the question is about."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def unattended(why: str, hint: str) -> UsageError:
+    """Nobody can be asked for confirmation; `why` it is needed, as in "This run costs money"."""
+    return UsageError(f"{why}, and there is no terminal to ask for confirmation.", hint=hint)
 
 
 def say(text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -61,7 +60,7 @@ def cost(run_id: str, *, yes: bool, as_json: bool, **flags: Any) -> None:
 
 
 def _confirm() -> None:
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not console.at_terminal():
         raise UsageError("AWS charges one cent for this.", hint="Confirm with: --yes")
     if not click.confirm("AWS charges one cent to look. Look?", err=True):
         raise UsageError("Nothing was asked.")

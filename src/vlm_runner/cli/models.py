@@ -161,9 +161,9 @@ def keep(run_id: str, *, undo: bool, **flags: Any) -> None:
 async def _keep(settings: Settings, run_id: str, *, undo: bool) -> None:
     async with Runner.open(settings) as runner:
         run = await runner.get(run_id)
-        if run.model is None or run.created.serves is not None:
+        if run.own_model is None:
             raise UsageError(f"Run {run_id} trained no model.")
-        arn = run.model.model_arn
+        arn = run.own_model.model_arn
     async with connected(settings.model_copy(update={"region": run.region})) as aws:
         await mark(aws, arn, keep=not undo)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from vlm_runner.core.names import command_flags
 from vlm_runner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,13 +41,9 @@ class Where:
 
     def given(self) -> list[str]:
         """The flags as they were given."""
-        given = {
-            "--profile": self.profile,
-            "--region": self.region,
-            "--endpoint-url": self.endpoint_url,
-            "--store": self.store,
-        }
-        return [word for flag, value in given.items() if value for word in (flag, value)]
+        return command_flags(
+            profile=self.profile, region=self.region, endpoint_url=self.endpoint_url, store=self.store
+        )
 
 
 def where_options(command: F) -> F:

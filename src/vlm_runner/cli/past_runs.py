@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from vlm_runner.cli.run_view import local_root, read_view
 from vlm_runner.core.outcome import Outcome
 from vlm_runner.core.phases import Phase
-from vlm_runner.core.timeline import spelled
+from vlm_runner.core.timeline import PAST_RUNS, spelled, usual_seconds
 from vlm_runner.errors import RunNotFound, VlmRunnerError
 from vlm_runner.path_segment import is_path_segment
 from vlm_runner.paths import STATE, runs_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from vlm_runner.cli.options import Where
     from vlm_runner.cli.run_view import RunView
-
-LOOKED_AT: Final = 20
-"""Past runs that are read, the newest first: their files together take a few hundredths of a second."""
+    from vlm_runner.core.timeline import PhaseSpan
 
 WARMING: Final[Mapping[str, str]] = {"provisioned": "15 to 30 min", "on-demand": "about 8 min"}
 """By serving mode: AWS's samples report 15 to 30 minutes for a throughput; a deployment took 8 when seen."""
@@ -48,19 +45,16 @@ def usual_times(run: RunView, store: str | None) -> dict[Phase, str]:
     usual = {Phase.WARMING: WARMING[mode]} if (mode := run.serving_mode or run.wanted_mode) in WARMING else {}
     if (root := local_root(store)) is None:
         return usual
-    taken: dict[Phase, list[float]] = {}
-    for name in newest_first(root)[:LOOKED_AT]:
+    past: list[Sequence[PhaseSpan]] = []
+    for name in newest_first(root)[:PAST_RUNS]:
         try:
             seen, _ = read_view(root, name)
         except VlmRunnerError:
             continue  # it is shown as unreadable by `list`
         like = (seen.run.base_model, seen.run.wanted_mode) == (run.base_model, run.wanted_mode)
-        if not like or seen.run.outcome is not Outcome.SUCCEEDED or name == run.run_id:
-            continue
-        for span in seen.spans:
-            if span.until is not None:
-                taken.setdefault(span.phase, []).append((span.until - span.since).total_seconds())
-    return usual | {phase: spelled(median(seconds)) for phase, seconds in taken.items()}
+        if like and seen.run.outcome is Outcome.SUCCEEDED and name != run.run_id:
+            past.append(seen.spans)
+    return usual | {phase: spelled(seconds) for phase, seconds in usual_seconds(past).items()}
 
 
 def last_run(where: Where) -> str:

@@ -145,12 +145,9 @@ async def _created(
     created = await runner.prepare_serving(run_id, options, serving_id=serving_id)
     if await runner.exists(created.run_id):
         return created.run_id
-    terminal = sys.stdin.isatty() and sys.stderr.isatty()
+    terminal = console.at_terminal()
     if not (yes or terminal) and created.budget is None:
-        raise UsageError(
-            "Serving costs money, and there is no terminal to ask for confirmation.",
-            hint="Confirm with: --yes, or give --max-cost.",
-        )
+        raise console.unattended("Serving costs money", "Confirm with: --yes, or give --max-cost.")
     console.say("\n".join(offer(created, runner.catalogue)))
     if terminal and not yes and not await confirmed("Serve it?"):
         raise UsageError("Nothing was served.")

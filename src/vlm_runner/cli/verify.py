@@ -116,11 +116,8 @@ def _announce(level: int, price: Decimal | None) -> None:
 def _ask(level: int, *, yes: bool) -> None:
     if level < NEEDS_BUDGET or yes:
         return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError(
-            f"Level {level} may cost money, and there is no terminal to ask for confirmation.",
-            hint="Confirm with: --yes",
-        )
+    if not console.at_terminal():
+        raise console.unattended(f"Level {level} may cost money", "Confirm with: --yes")
     if not anyio.run(confirmed, "Begin?"):
         raise UsageError("Nothing was asked.")
 

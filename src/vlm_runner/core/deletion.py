@@ -65,12 +65,11 @@ def plan_deletion(run: Run, others: Sequence[Run], unread: Sequence[str]) -> Run
         if one.may_bill and one.handed_over is not None
     ]
     kept = run.handed_over if run.may_bill else None
-    own = run.model is not None and run.created.serves is None
     return RunDeletion(
         run=run,
         servings=servings,
         endpoint=(run.serving_intent.mode, kept.arn) if kept is not None and run.serving_intent else None,
-        model_arn=run.model.model_arn if own and run.model is not None else None,
+        model_arn=run.own_model.model_arn if run.own_model is not None else None,
         places=tuple(
             PlaceFate(
                 place,

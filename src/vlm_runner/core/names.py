@@ -98,11 +98,23 @@ def bucket_name(template: str, account: str, region: str) -> str:
     return template.replace("{account}", account).replace("{region}", region)
 
 
+def command_flags(
+    *, profile: str | None, region: str | None, endpoint_url: str | None, store: str | None
+) -> list[str]:
+    """The flags with which a command of ours reaches these; None: as the environment says."""
+    given = {"--profile": profile, "--region": region, "--endpoint-url": endpoint_url, "--store": store}
+    return [word for flag, value in given.items() if value for word in (flag, value)]
+
+
 def delete_command(mode: str, arn: str, region: str) -> str:
     """What a person can paste into a shell to stop the billing."""
     if mode == "provisioned":
         words = ["delete-provisioned-model-throughput", "--provisioned-model-id", arn]
     else:
         words = ["delete-custom-model-deployment", "--custom-model-deployment-identifier", arn]
-    # Quoted: an ARN that was read may be any text, and must not become a second command.
-    return shlex.join(["aws", "bedrock", *words, "--region", region])
+    return aws_command("bedrock", *words, "--region", region)
+
+
+def aws_command(*words: str) -> str:
+    """A command to paste. Quoted: an ARN that was read may be any text, and must not become another."""
+    return shlex.join(["aws", *words])

@@ -97,6 +97,11 @@ class Run(Facts, frozen=True):
         return self.failure.reason if self.failure is not None else None
 
     @property
+    def own_model(self) -> JobCompleted | None:
+        """The custom model that this run trained; None also where it serves an earlier run's."""
+        return self.model if self.created.serves is None else None
+
+    @property
     def may_bill(self) -> bool:
         """Whether something that this run rented may still cost money; see `billing_possible`."""
         return billing_possible(

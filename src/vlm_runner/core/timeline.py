@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Final
 
 from vlm_runner.core.phases import Phase, Route
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
+
+
+PAST_RUNS: Final = 20
+"""Runs that are read to tell how long phases take: their files together take hundredths of a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,17 @@ def phase_spans(events: Iterable[tuple[str, datetime]], route: Route) -> list[Ph
         for (phase, since), until in zip(begun, ends, strict=True)
         if phase is not Phase.DONE
     ]
+
+
+def usual_seconds(past: Iterable[Iterable[PhaseSpan]]) -> dict[Phase, float]:
+    """How long each phase took as a rule: the median over what `past` runs have left behind."""
+    from statistics import median  # noqa: PLC0415 - slow to import, and few ask
+
+    taken: dict[Phase, list[float]] = {}
+    for span in chain.from_iterable(past):
+        if span.until is not None:
+            taken.setdefault(span.phase, []).append((span.until - span.since).total_seconds())
+    return {phase: median(seconds) for phase, seconds in taken.items()}
 
 
 def spelled(seconds: float, *, precise: bool = False) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from datetime import UTC, datetime
-from statistics import median
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import anyio
@@ -14,7 +13,7 @@ import structlog
 from vlm_runner.checkpoint import lease
 from vlm_runner.core.outcome import Outcome
 from vlm_runner.core.phases import Phase
-from vlm_runner.core.timeline import phase_spans
+from vlm_runner.core.timeline import PAST_RUNS, phase_spans, usual_seconds
 from vlm_runner.describe import sentence
 from vlm_runner.errors import VlmRunnerError
 from vlm_runner.notebook import views
@@ -25,13 +24,13 @@ from vlm_runner.runner import Runner
 from vlm_runner.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
 
     from vlm_runner.bus import Watcher
     from vlm_runner.checkpoint.base import CheckpointStore
-    from vlm_runner.core.events import Entry
     from vlm_runner.core.run import Run
+    from vlm_runner.core.timeline import PhaseSpan
     from vlm_runner.plan import Plan
     from vlm_runner.report.assemble import RunReport
     from vlm_runner.report.collect import Curve
@@ -44,8 +43,6 @@ IDLE_SECONDS: Final = 10.0
 """Between two updates while nothing happens: the clock and the money go on."""
 LOSS_SECONDS: Final = 60.0
 """Between two looks for new losses while the job trains."""
-PAST_RUNS: Final = 20
-"""Checkpoints that are read to tell how long phases take."""
 
 log = structlog.get_logger("vlm_runner")
 
@@ -223,7 +220,7 @@ class _LivePanel:
     async def keep(self) -> None:
         """Show the run, and replace what is shown until this process no longer drives it."""
         if (run := self._handle.run) is not None and not run.done:
-            self._usual = await usual_seconds(self._handle.store, run)
+            self._usual = await usual_phase_seconds(self._handle.store, run)
         while True:
             over = self._handle.finished
             await self._look_for_losses()
@@ -274,13 +271,13 @@ class _LivePanel:
             self._output.replace(html, run_line(run))
 
 
-async def usual_seconds(store: CheckpointStore, run: Run) -> dict[Phase, float]:
+async def usual_phase_seconds(store: CheckpointStore, run: Run) -> dict[Phase, float]:
     """
     How long each phase takes as a rule: the median over past runs of this model in the store.
 
     What cannot be read is left out.
     """
-    taken: dict[Phase, list[float]] = {}
+    past: list[Sequence[PhaseSpan]] = []
     try:
         names = [name for name in await store.run_ids() if name != run.run_id][-PAST_RUNS:]
     except VlmRunnerError:
@@ -290,15 +287,9 @@ async def usual_seconds(store: CheckpointStore, run: Run) -> dict[Phase, float]:
             checkpoint, _ = await lease.load(store, name)
         except VlmRunnerError:
             continue
-        past = checkpoint.run
-        like = (past.spec.model.base, past.spec.serving.mode) == (run.spec.model.base, run.spec.serving.mode)
-        if not like or past.outcome is not Outcome.SUCCEEDED:
-            continue
-        for span in phase_spans(_kinds(checkpoint.history), past.route):
-            if span.until is not None:
-                taken.setdefault(span.phase, []).append((span.until - span.since).total_seconds())
-    return {phase: median(seconds) for phase, seconds in taken.items()}
-
-
-def _kinds(history: Iterable[Entry]) -> Iterable[tuple[str, datetime]]:
-    return ((entry.event.kind, entry.at) for entry in history)
+        one = checkpoint.run
+        like = (one.spec.model.base, one.spec.serving.mode) == (run.spec.model.base, run.spec.serving.mode)
+        if like and one.outcome is Outcome.SUCCEEDED:
+            kinds = ((entry.event.kind, entry.at) for entry in checkpoint.history)
+            past.append(phase_spans(kinds, one.route))
+    return usual_seconds(past)

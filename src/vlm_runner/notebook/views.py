@@ -16,7 +16,7 @@ from vlm_runner.evaluate.thumbnail import budget, thumbnail
 from vlm_runner.plan import plan_json, plan_text
 from vlm_runner.redact import printable, redacted
 from vlm_runner.report.charts import chart
-from vlm_runner.report.render import page
+from vlm_runner.report.render import html_environment, page
 from vlm_runner.report.summary import summary
 
 if TYPE_CHECKING:
@@ -195,16 +195,8 @@ def _html(template: str, **facts: Any) -> str:
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415 - only once something is shown
-
-    made = Environment(
-        loader=PackageLoader("vlm_runner.notebook"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: redacted(value) if type(value) is str else value,
-    )
+    made = html_environment("vlm_runner.notebook")
+    made.finalize = lambda value: redacted(value) if type(value) is str else value
     made.filters["usd"] = lambda value: "unknown" if value is None else f"${value:,.2f}"
     made.globals["style"] = (files("vlm_runner.notebook") / "templates" / "style.css").read_text("utf-8")
     return made

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vlm_runner.core.names import run_folder
+from vlm_runner.core.names import aws_command, run_folder
 from vlm_runner.core.timeline import phase_spans
 from vlm_runner.evaluate import Evaluation, Metric, evaluate
 from vlm_runner.report.money import money
@@ -127,15 +127,15 @@ def remains(run: Run, profile: ModelProfile | None) -> list[RemainsJson]:
         }
         for item in may_bill(run)
     ]
-    if run.model is not None and run.created.serves is None:
-        arn = run.model.model_arn
+    if run.own_model is not None:
+        arn = run.own_model.model_arn
         price = profile.storage_price() if profile is not None else None
         cost = f"${price} a month" if price is not None else "by the month, the price is not in the catalogue"
         found.append(
             {
                 "what": "The custom model",
                 "why": f"Bedrock stores it: {cost}. Delete it when it is no longer needed",
-                "command": _aws(
+                "command": aws_command(
                     "bedrock", "delete-custom-model", "--model-identifier", arn, "--region", region
                 ),
             }
@@ -148,15 +148,10 @@ def remains(run: Run, profile: ModelProfile | None) -> list[RemainsJson]:
             {
                 "what": "Answers, losses and this report in S3",
                 "why": "A few files; the images and records beside them serve later runs on the same data",
-                "command": _aws("s3", "rm", "--recursive", folder, "--region", region),
+                "command": aws_command("s3", "rm", "--recursive", folder, "--region", region),
             }
         )
     return found
-
-
-def _aws(*words: str) -> str:
-    """A command to paste: whatever an ARN of a stranger's run holds, it is one word."""
-    return shlex.join(["aws", *words])
 
 
 def _serve(run: Run, profile: ModelProfile | None) -> RemainsJson:

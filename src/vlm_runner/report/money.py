@@ -33,13 +33,12 @@ def money(
     known = [line["usd"] for line in lines if line["usd"] is not None]
     source = None if profile is None else _sources(profile)
     planned = run.created.planned
-    trained = run.model is not None and run.created.serves is None
     return {
         "lines": lines,
         "known_usd": round(sum(known), 4),
         "complete": len(known) == len(lines),
         "per_hour_usd": hourly(run, profile),
-        "storage_per_month_usd": _float(profile.storage_price()) if profile and trained else None,
+        "storage_per_month_usd": _float(profile.storage_price()) if profile and run.own_model else None,
         "prices_from": source,
         "planned_usd": None if planned is None else planned.expected,
         "planned_at_most_usd": None if planned is None else planned.worst,

@@ -456,16 +456,21 @@ def _usd(value: float | None) -> str:
     return f"${value:,.2f}" if value >= 0.01 or value == 0 else f"${value:.4f}"
 
 
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
+def html_environment(package: str) -> Environment:
+    """For the HTML templates of a package: what is put into them is escaped, and nothing may be missing."""
     from jinja2 import PackageLoader  # noqa: PLC0415 - only a page needs it
 
-    environment = Environment(
-        loader=PackageLoader("vlm_runner.report"),
+    return Environment(
+        loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    environment = html_environment("vlm_runner.report")
     environment.filters["usd"] = _usd
     return environment

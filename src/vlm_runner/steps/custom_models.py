@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from vlm_runner.checkpoint import lease
 from vlm_runner.core.names import NAME_PREFIX, TAG_KEEP, TAG_RUN, TAG_UID
-from vlm_runner.errors import NotFound, RunNotFound, VlmRunnerError
+from vlm_runner.errors import NotFound, VlmRunnerError
 from vlm_runner.spec import ServingMode
 
 if TYPE_CHECKING:
@@ -107,14 +107,11 @@ def _kept(tags: Mapping[str, str]) -> bool:
 
 async def _runs(store: CheckpointStore, clock: Clock) -> _Runs:
     runs = _Runs()
-    for run_id in await store.run_ids():
-        try:
-            run = (await lease.load(store, run_id, clock=clock))[0].run
-        except (RunNotFound, VlmRunnerError):
-            continue
+    for checkpoint in (await lease.load_all(store, clock=clock))[0]:
+        run = checkpoint.run
         runs.by_uid[run.uid] = run
         for used in _used_models(run) if not run.done else ():
-            runs.users.setdefault(used, []).append(run_id)
+            runs.users.setdefault(used, []).append(run.run_id)
     return runs
 
 

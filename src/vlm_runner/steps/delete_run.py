@@ -16,7 +16,7 @@ from vlm_runner.core.deletion import plan_deletion
 from vlm_runner.core.events import Value
 from vlm_runner.core.names import run_folder
 from vlm_runner.core.places import KeyClaim
-from vlm_runner.errors import Conflict, RunNotFound, UsageError, VlmRunnerError
+from vlm_runner.errors import Conflict, UsageError
 from vlm_runner.steps.custom_models import is_kept
 from vlm_runner.task_groups import task_group
 
@@ -51,18 +51,8 @@ async def prepare_deletion(run_id: str, store: CheckpointStore, clock: Clock) ->
         RunNotFound, CheckpointError: the run does not exist, or cannot be read.
     """
     run = (await lease.load(store, run_id, clock=clock))[0].run
-    others: list[Run] = []
-    unread: list[str] = []
-    for other in await store.run_ids():
-        if other == run_id:
-            continue
-        try:
-            others.append((await lease.load(store, other, clock=clock))[0].run)
-        except RunNotFound:
-            continue
-        except VlmRunnerError:
-            unread.append(other)
-    return plan_deletion(run, others, unread)
+    others, unread = await lease.load_all(store, clock=clock, but=run_id)
+    return plan_deletion(run, [other.run for other in others], unread)
 
 
 async def delete_run(
