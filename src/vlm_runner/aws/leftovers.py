@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from vlm_runner.core.names import delete_command
+from vlm_runner.core.names import aws_command, delete_command
 from vlm_runner.errors import Conflict, NotFound
 from vlm_runner.spec import ServingMode
 
@@ -42,12 +42,12 @@ class Leftover:
         if self.kind == "deployment":
             return delete_command("on-demand", self.id, region)
         words = {
-            "job": "bedrock stop-model-customization-job --job-identifier",
-            "model": "bedrock delete-custom-model --model-identifier",
-            "schedule": "scheduler delete-schedule --name",
-            "queue": "sqs delete-queue --queue-url",
+            "job": ["bedrock", "stop-model-customization-job", "--job-identifier"],
+            "model": ["bedrock", "delete-custom-model", "--model-identifier"],
+            "schedule": ["scheduler", "delete-schedule", "--name"],
+            "queue": ["sqs", "delete-queue", "--queue-url"],
         }
-        return f"aws {words[self.kind]} {self.id} --region {region}"
+        return aws_command(*words[self.kind], self.id, "--region", region)
 
 
 class AwsLeftovers:
