@@ -703,7 +703,7 @@ class Runner:
         checkpoint, _ = await lease.load(self._store, checked_run_id(run_id), clock=self._clock)
         run = checkpoint.run
         material = ReportInputs()
-        if run.images is not None:
+        if run.records is not None:
             material = await collect(run, self._ports_of(run).bucket_of(run))
         profile = self._catalogue.known(run.spec.model.base)
         return await to_thread.run_sync(

@@ -45,6 +45,18 @@ def test_nothing_is_trained_again_and_nothing_is_left() -> None:
     in_world(act)
 
 
+def test_its_report_has_the_answers_though_no_image_was_staged_for_it() -> None:
+    async def act(_: World, runner: Runner) -> None:
+        again = await served(runner, RENTED)
+
+        report = await runner.report(again.run_id)
+
+        assert again.images is None
+        assert len(report.evaluation.rows) == 3
+
+    in_world(act)
+
+
 def test_each_serving_is_a_run_of_its_own_also_of_a_run_that_served() -> None:
     async def act(_: World, runner: Runner) -> None:
         first = await served(runner, RENTED)
