@@ -50,6 +50,14 @@ def without_tls() -> AbstractContextManager[Any]:
 
 SLOW = {"job_seconds": 1e6}
 """So that a job is stopped in its first part, however slow this machine is."""
+RENTED_SPEED = 60.0
+"""Of level 4: its dead man's switch has 90 simulated minutes, which no slow machine must use up."""
+SCENARIOS: dict[int, dict[str, Any]] = {
+    2: SLOW | {"token_memory_seconds": 1e6},
+    3: {"job_seconds": None},
+    4: {"job_seconds": 30.0, "model_creating_seconds": 5.0, "throughput_seconds": 60.0},
+}
+"""By level."""
 
 
 class Killed(BaseException):
@@ -113,6 +121,11 @@ class Desk:
         if self.dead or self.kill(operation_name, "before"):
             self.dead = True
             raise Killed
+
+    def begin(self, level: int) -> None:
+        """Let time pass as the level wants it, so that nothing depends on how fast this machine is."""
+        self.sandbox.state.change_scenario(SCENARIOS.get(level, {}))
+        self.sandbox.clock.run_at(RENTED_SPEED if level == 4 else SPEED)
 
     def left(self) -> list[str]:
         """What the account holds of a verification, and what may still bill."""

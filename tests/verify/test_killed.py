@@ -87,10 +87,15 @@ def survived(tmp_path_factory: pytest.TempPathFactory, credentials: None) -> Ite
 
     async def verify(desk: Desk) -> Verified:
         wanted = Wanted(level=4, max_cost=500, rent=True)
+
+        def begin(level: int) -> None:
+            kills.begin(level)
+            desk.begin(level)
+
         async with desk.session():
             while True:
                 try:
-                    return await desk.verify(folder, wanted, before=kills.begin)
+                    return await desk.verify(folder, wanted, before=begin)
                 except BaseException:
                     if not desk.dead:
                         raise
