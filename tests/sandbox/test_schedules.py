@@ -6,6 +6,10 @@ from typing import Any
 
 import pytest
 
+from vlm_runner.sandbox.clock import SimulatedClock
+from vlm_runner.sandbox.schedules import run_due
+from vlm_runner.sandbox.state import SandboxState
+
 from .desk import Desk
 from .test_refusals import refusal
 from .test_serving import rent
@@ -40,6 +44,21 @@ def test_a_schedule_that_was_moved_still_strikes(desk: Desk) -> None:
     desk.advance(3600)
 
     assert not alive(desk)
+
+
+def test_another_sandbox_of_the_process_does_not_run_it(desk: Desk) -> None:
+    """What moto stores is global to the process, and the other's clock is a year ahead."""
+    ours = desk.sandbox.state
+    ahead = SimulatedClock(datetime(2027, 11, 22, tzinfo=UTC))
+    other = SandboxState(ours.account, ahead, seed=1, prices=ours.prices)
+    rent(desk, desk.finished_model())
+    scheduler = delete_later(desk, 7200)
+
+    with other.lock:
+        run_due(other, other.now())
+
+    assert [one["Name"] for one in scheduler.list_schedules()["Schedules"]] == ["switch"]
+    assert alive(desk)
 
 
 def test_a_name_that_is_taken_is_a_conflict_with_its_own_status(desk: Desk) -> None:

@@ -179,14 +179,15 @@ class Gateway:
     def _schedule(self, scope: Scope, request: HttpRequest) -> HttpReply:
         if operation_of(scope, request)[1] not in {"CreateSchedule", "UpdateSchedule"}:
             return mended(self._moto.handle(scope, request))
-        try:
-            with self._state.lock:
+        # In one piece: what is stored and not yet dated would be run by whoever looks meanwhile.
+        with self._state.lock:
+            try:
                 check_schedule(self._state, scope.region, request.json())
-        except AwsError as error:
-            return error_reply(scope.service, error)
-        reply = mended(self._moto.handle(scope, request))
-        if reply.status == 200:
-            note_lead(self._state, scope.region, request)
+            except AwsError as error:
+                return error_reply(scope.service, error)
+            reply = mended(self._moto.handle(scope, request))
+            if reply.status == 200:
+                note_lead(self._state, scope.region, request)
         return reply
 
     def _at_once(self, scope: Scope, request: HttpRequest) -> HttpReply | None:

@@ -69,15 +69,14 @@ def check_schedule(state: SandboxState, region: str, body: Mapping[str, Any]) ->
 
 
 def note_lead(state: SandboxState, region: str, request: HttpRequest) -> None:
-    """Of a schedule that was created or changed just now."""
+    """Of a schedule that was created or changed just now. The caller holds the lock of the state."""
     signed = request.headers.get("x-amz-date")
-    if signed is None:
-        return
     name = request.path.strip("/").removeprefix("schedules/")
     group = request.json().get("GroupName", "default")
-    clients = datetime.strptime(signed, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-    with state.lock:
-        state.leads[region, group, name] = state.now() - clients
+    lead = timedelta()
+    if signed is not None:
+        lead = state.now() - datetime.strptime(signed, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    state.leads[region, group, name] = lead
 
 
 def mended(reply: HttpReply) -> HttpReply:
@@ -98,9 +97,16 @@ def _is_action(action: str) -> bool:
 
 
 def run_due(state: SandboxState, now: datetime) -> None:
-    """The caller holds the lock of the state."""
+    """
+    Run what is due of the schedules that this sandbox was asked for. The caller holds the lock of the state.
+
+    Another sandbox of this process sees the same ones: what moto holds is global, and its clock is another.
+    """
     for region, group, schedule in list(_schedules(state.account)):
-        due = _due(schedule, state.leads.get((region, group.name, schedule.name), timedelta()))
+        lead = state.leads.get((region, group.name, schedule.name))
+        if lead is None:
+            continue
+        due = _due(schedule, lead)
         # An UpdateSchedule without State means ENABLED (API reference); moto keeps None.
         if (schedule.state or "ENABLED") != "ENABLED" or due is None or due > now:
             continue
