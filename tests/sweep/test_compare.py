@@ -7,8 +7,7 @@ from typing import Any
 
 from tests.histories import happy_runs
 from vlm_runner.core.phases import Phase
-from vlm_runner.sweep.compare import ranked_by, since_best, standings, verdict
-from vlm_runner.sweep.drive import Result
+from vlm_runner.sweep.compare import Result, ranked_by, since_best, standings, verdict
 from vlm_runner.sweep.plan import Planned
 from vlm_runner.sweep.table import rows, table_text
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vlm_runner.sweep.drive import Result, SweepDriver
+from vlm_runner.sweep.drive import SweepDriver
 from vlm_runner.sweep.plan import Sweep, SweepSpec, plan
 from vlm_runner.testing import TinyDataset, World, run_virtual
 
 if TYPE_CHECKING:
     from vlm_runner.spec import RunSpec
+    from vlm_runner.sweep.compare import Result
 
 EPOCHS = "training.hyperparameters.epochCount"
 PROMPTS = ["Judge {{ page }}.", "What is wrong with {{ page }}?"]

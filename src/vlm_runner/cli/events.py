@@ -12,8 +12,9 @@ import click
 
 from vlm_runner.checkpoint import lease
 from vlm_runner.cli import console
-from vlm_runner.cli.options import Where, run_argument, where_options
+from vlm_runner.cli.options import Where, where_options
 from vlm_runner.cli.resolve import settings_for
+from vlm_runner.cli.run_argument import run_argument
 from vlm_runner.clock import SystemClock
 from vlm_runner.redact import json_text
 from vlm_runner.stores import opened_store

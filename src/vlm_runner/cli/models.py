@@ -12,8 +12,9 @@ import click
 from vlm_runner.aws.session import AwsSession
 from vlm_runner.cli import console
 from vlm_runner.cli.billing import dollars
-from vlm_runner.cli.options import Where, json_option, run_argument, where_options
+from vlm_runner.cli.options import Where, json_option, where_options
 from vlm_runner.cli.resolve import settings_for
+from vlm_runner.cli.run_argument import run_argument
 from vlm_runner.clock import SystemClock
 from vlm_runner.core.names import run_folder
 from vlm_runner.core.timeline import spelled

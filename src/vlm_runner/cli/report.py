@@ -13,8 +13,9 @@ import click
 from vlm_runner.aws.session import AwsSession
 from vlm_runner.checkpoint import lease
 from vlm_runner.cli import console
-from vlm_runner.cli.options import Where, json_option, run_argument, where_options
+from vlm_runner.cli.options import Where, json_option, where_options
 from vlm_runner.cli.resolve import settings_for
+from vlm_runner.cli.run_argument import run_argument
 from vlm_runner.errors import ConfigurationError, UsageError, VlmRunnerError
 from vlm_runner.prices import priced_catalogue
 from vlm_runner.report.assemble import assemble

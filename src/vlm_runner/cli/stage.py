@@ -10,8 +10,9 @@ import anyio
 import click
 
 from vlm_runner.cli import console
-from vlm_runner.cli.options import Where, run_argument, verify_option, where_options
+from vlm_runner.cli.options import Where, verify_option, where_options
 from vlm_runner.cli.resolve import settings_for, verifying
+from vlm_runner.cli.run_argument import run_argument
 from vlm_runner.errors import UsageError
 from vlm_runner.runner import Runner
 from vlm_runner.sagemaker.hosts import part_of

@@ -18,12 +18,12 @@ from vlm_runner.cli.options import (
     Where,
     doctor_option,
     json_option,
-    run_argument,
     verbosity_options,
     verify_option,
     where_options,
 )
 from vlm_runner.cli.resolve import duration, settings_for, verifying
+from vlm_runner.cli.run_argument import run_argument
 from vlm_runner.cli.run_text import already_over
 from vlm_runner.cli.run_view import RunView
 from vlm_runner.core.run import Phase

@@ -10,8 +10,9 @@ import click
 
 from vlm_runner.cli import console
 from vlm_runner.cli.exit_codes import run_exit_code
-from vlm_runner.cli.options import Where, json_option, run_argument, where_options
+from vlm_runner.cli.options import Where, json_option, where_options
 from vlm_runner.cli.past_runs import usual_times
+from vlm_runner.cli.run_argument import run_argument
 from vlm_runner.cli.run_text import Reach, status_lines
 from vlm_runner.cli.run_view import LEAST_SILENCE, local_root, read_view, state_of
 

@@ -28,7 +28,7 @@ from vlm_runner.sweep.plan import read_sweep
 if TYPE_CHECKING:
     from vlm_runner.bus import Watcher
     from vlm_runner.settings import Settings
-    from vlm_runner.sweep.drive import Result
+    from vlm_runner.sweep.compare import Result
     from vlm_runner.sweep.plan import Sweep
 
 

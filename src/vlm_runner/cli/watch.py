@@ -15,9 +15,10 @@ import click
 from vlm_runner.aws.session import AwsSession
 from vlm_runner.checkpoint import lease
 from vlm_runner.cli import console
-from vlm_runner.cli.options import Where, run_argument, where_options
+from vlm_runner.cli.options import Where, where_options
 from vlm_runner.cli.report import assembled
 from vlm_runner.cli.resolve import settings_for
+from vlm_runner.cli.run_argument import run_argument
 from vlm_runner.clock import SystemClock
 from vlm_runner.describe import sentence
 from vlm_runner.errors import ConfigurationError, UsageError

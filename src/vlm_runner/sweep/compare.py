@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vlm_runner.core.run import known
@@ -14,7 +14,24 @@ if TYPE_CHECKING:
 
     from vlm_runner.core.run import Run
     from vlm_runner.evaluate import Interval
-    from vlm_runner.sweep.drive import Result
+    from vlm_runner.sweep.plan import Planned
+
+
+@dataclass(slots=True)
+class Result:
+    """How one run of a sweep ended: the run, the error that halted it, or both."""
+
+    planned: Planned
+    run: Run | None = None
+    error: Exception | None = None
+    scores: dict[int, dict[str, float]] = field(default_factory=dict[int, dict[str, float]])
+    """Of the fine-tuned model's answers, by row."""
+    skipped: bool = False
+    """It was not begun: see `SweepSpec.stop_after`."""
+
+    @property
+    def succeeded(self) -> bool:
+        return self.error is None and self.run is not None and self.run.outcome == "succeeded"
 
 
 @dataclass(frozen=True, slots=True)

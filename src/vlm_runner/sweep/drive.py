@@ -8,7 +8,7 @@ that died is continued by starting it again.
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anyio
@@ -22,7 +22,7 @@ from vlm_runner.core.run import Phase, Run
 from vlm_runner.errors import QuotaExceeded, RunExists, RunNotFound, VlmRunnerError
 from vlm_runner.retry import attempts
 from vlm_runner.spec import ServingMode, seconds_of
-from vlm_runner.sweep.compare import ranked_by, since_best
+from vlm_runner.sweep.compare import Result, ranked_by, since_best
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,23 +35,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger("vlm_runner")
 
 PHASES = list(Phase)
-
-
-@dataclass(slots=True)
-class Result:
-    """How one run of a sweep ended: the run, the error that halted it, or both."""
-
-    planned: Planned
-    run: Run | None = None
-    error: Exception | None = None
-    scores: dict[int, dict[str, float]] = field(default_factory=dict[int, dict[str, float]])
-    """Of the fine-tuned model's answers, by row."""
-    skipped: bool = False
-    """It was not begun: see `SweepSpec.stop_after`."""
-
-    @property
-    def succeeded(self) -> bool:
-        return self.error is None and self.run is not None and self.run.outcome == "succeeded"
 
 
 class SweepDriver:
