@@ -96,6 +96,37 @@ TagKey = Annotated[
     str, Field(min_length=1, max_length=128), AfterValidator(_tag_text), AfterValidator(_own_tag_key)
 ]
 TagValue = Annotated[str, Field(max_length=256), AfterValidator(_tag_text)]
+LONGEST_NAME = 63
+"""Characters of a job's or a model's name (Bedrock API reference, JobName and CustomModelName)."""
+UID_LENGTH = 20
+"""Characters that `{uid}` of a name's template stands for."""
+_SHORTEST_RUN_ID = 8
+"""Characters that `{run_id}` has room for, at least."""
+
+
+def _name_template(text: str, pattern: str) -> str:
+    """A run finds what it created by its name alone, so that no template may do without the uid."""
+    plain = text.replace("{uid}", "", 1).replace("{run_id}", "", 1)
+    if "{uid}" not in text or "{" in plain or "}" in plain:
+        raise ValueError("a name's template has {uid} once, {run_id} once at most, and no other braces")
+    with_run_id = "{run_id}" in text
+    room = LONGEST_NAME - UID_LENGTH - (_SHORTEST_RUN_ID if with_run_id else 0)
+    if len(plain) > room:
+        raise ValueError(f"it has {len(plain)} characters beside its {{…}}, and AWS leaves room for {room}")
+    if not re.fullmatch(pattern, text.replace("{uid}", "u" * UID_LENGTH).replace("{run_id}", "r")):
+        raise ValueError(f"AWS takes no such name: it must match {pattern}")
+    return text
+
+
+def _job_name(text: str) -> str:
+    # Bedrock API reference, JobName, which says it as [a-zA-Z0-9](-*[a-zA-Z0-9\+\-\.])*
+    return _name_template(text, r"[a-zA-Z0-9][a-zA-Z0-9+\-.]*")
+
+
+def _model_name(text: str) -> str:
+    return _name_template(text, r"([0-9a-zA-Z][_-]?){1,63}")  # Bedrock API reference, CustomModelName
+
+
 SubnetId = Annotated[str, Field(pattern=r"^subnet-[0-9a-zA-Z]+$", max_length=32)]
 SecurityGroupId = Annotated[str, Field(pattern=r"^sg-[0-9a-zA-Z]+$", max_length=32)]
 
@@ -265,6 +296,13 @@ class TrainingSpec(Section, frozen=True):
     """ARN of the KMS key that encrypts the custom model; None: a key of Bedrock's."""
     vpc: VpcSpec | None = None
     """None: the job reaches S3 as Bedrock does."""
+    job_name: Annotated[str, AfterValidator(_job_name)] | None = None
+    """
+    A template: `{uid}` stands for 20 letters and digits of this run alone, `{run_id}` for as much of its id
+    as there is room for; None: `vr-{run_id}-{uid}`.
+    """
+    model_name: Annotated[str, AfterValidator(_model_name)] | None = None
+    """As `job_name`, of the custom model."""
 
 
 class ServingMode(StrEnum):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vlm_runner.steps.custom_models import TrainedModel
     from vlm_runner.testing import World
 
+ROLE = "arn:aws:iam::123456789012:role/bedrock-sft"
 MONTH = timedelta(days=30)
 
 
@@ -40,6 +41,15 @@ def test_a_model_is_listed_with_the_run_that_trained_it_and_with_what_uses_it() 
         assert not idle.in_use
 
     in_world(act)
+
+
+def test_a_model_of_any_name_is_known_by_its_tags() -> None:
+    async def act(world: World, _: Runner) -> None:
+        model = await the_model(world)
+
+        assert (model.run_id, model.name[:7]) == ("cats", "Team-A_")
+
+    in_world(act, training={"role_arn": ROLE, "model_name": "Team-A_{uid}"})
 
 
 def test_only_what_is_old_and_unused_and_not_kept_is_reaped() -> None:

@@ -13,6 +13,8 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Literal
 
+from vlm_runner.spec import LONGEST_NAME, UID_LENGTH
+
 if TYPE_CHECKING:
     from vlm_runner.core.run import Run
 
@@ -49,14 +51,28 @@ def default_serving_id(run_id: str, number: int = 1) -> str:
 
 def resource_name(run: Run, kind: Kind, generation: int = 0) -> str:
     """
-    At most 48 characters of `[a-z0-9-]`, which suits all of AWS's patterns at once.
+    At most 48 characters of `[a-z0-9-]`, which suits all of AWS's patterns at once; for a job and a model the
+    spec may have a template.
 
     The API reference gives JobName, CustomModelName, ModelDeploymentName and ProvisionedModelName
     different ones, each at most 63 characters, and a schedule's Name 64.
     """
     digest = hashlib.sha256(_seed("vlmr/1", run, kind, generation)).digest()
-    tail = base64.b32encode(digest).decode().lower()[:20]
-    return f"{NAME_PREFIX}{slug(run.run_id) or 'run'}-{tail}"
+    uid = base64.b32encode(digest).decode().lower()[:UID_LENGTH]
+    template = _template(run, kind).replace("{uid}", uid)
+    room = LONGEST_NAME - len(template.replace("{run_id}", ""))
+    return template.replace("{run_id}", slug(run.run_id, min(24, room)) or "run")
+
+
+def _template(run: Run, kind: Kind) -> str:
+    training = run.spec.training
+    given = {"job": training.job_name, "model": training.model_name}.get(kind)
+    return given or f"{NAME_PREFIX}{{run_id}}-{{uid}}"
+
+
+def may_be_ours(name: str) -> bool:
+    """Whether a run may have named this model or job; its tags say whether one did."""
+    return name.startswith(NAME_PREFIX) or re.search(rf"[a-z2-7]{{{UID_LENGTH}}}", name) is not None
 
 
 def client_request_token(run: Run, kind: Kind, generation: int = 0) -> str:

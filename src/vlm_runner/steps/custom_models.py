@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from vlm_runner.checkpoint import lease
-from vlm_runner.core.names import NAME_PREFIX, TAG_KEEP, TAG_RUN, TAG_UID
+from vlm_runner.core.names import TAG_KEEP, TAG_RUN, TAG_UID, may_be_ours
 from vlm_runner.errors import NotFound, VlmRunnerError
 from vlm_runner.spec import ServingMode
 
@@ -67,7 +67,7 @@ async def trained_models(aws: Aws, store: CheckpointStore, clock: Clock) -> list
     """
     runs = await _runs(store, clock)
     serving = await _serving(aws)
-    found = [model async for model in aws.bedrock.list_models() if model.name.startswith(NAME_PREFIX)]
+    found = [model async for model in aws.bedrock.list_models() if may_be_ours(model.name)]
     described = [await _described(model, aws, runs, serving) for model in found]
     known = [one for one in described if one is not None]
     return sorted(known, key=lambda one: (one.created_at is None, str(one.created_at), one.name))

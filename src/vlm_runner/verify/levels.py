@@ -133,7 +133,10 @@ def run_spec(
         prompt=PromptSpec(preset="accessibility"),
         images=ImagesSpec(),
         model=spec.model,
-        training=spec.training.model_copy(update={"hyperparameters": epochs}),
+        # With our own names, which is how what it leaves is found.
+        training=spec.training.model_copy(
+            update={"hyperparameters": epochs, "job_name": None, "model_name": None}
+        ),
         serving=ServingSpec(
             mode=ServingMode.PROVISIONED if rented else ServingMode.ON_DEMAND,
             dead_man_switch=switch.model_copy(update={"after": SWITCH_AFTER}) if rented and switch else None,
