@@ -9,6 +9,7 @@ import pytest
 
 from vlm_runner.aws.ports import RuntimeReply
 from vlm_runner.errors import Throttled
+from vlm_runner.evaluate.thumbnail import thumbnail
 
 from .world import lines_of, world_of
 
@@ -87,3 +88,19 @@ async def test_the_base_model_is_asked_while_the_endpoint_warms_up() -> None:
     assert len(unit.base_asked) == 50
     assert max(unit.base_asked) < ready[0]
     assert all(line["base"]["answer"] == "Fine." for line in lines_of(world, "answers.jsonl"))
+
+
+async def test_thumbnails_are_made_once_nothing_is_rented(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, _ = world_of(6, lambda _, prompt: prompt)
+    after: list[str] = []
+
+    def made(body: bytes, most_bytes: int) -> bytes | None:
+        after.append(world.told[-1].event.kind)
+        return thumbnail(body, most_bytes)
+
+    monkeypatch.setattr("vlm_runner.report.collect.thumbnail", made)
+    run = await world.live()
+
+    assert run.outcome == "succeeded"
+    assert after == ["released"] * 6
+    assert [line["row"] for line in lines_of(world, "thumbnails.jsonl")] == [*range(6)]

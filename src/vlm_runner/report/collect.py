@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import json
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -33,6 +34,9 @@ VALIDATION_CSV: Final = "validation_metrics.csv"
 
 RESULTS: Final = "results.jsonl"
 """Rows and their scores, as REPORTING stores them."""
+
+THUMBNAILS: Final = "thumbnails.jsonl"
+"""Beside the answers, by row: made by REPORTING, once nothing is rented any more."""
 
 AT_ONCE: Final = 8
 LARGEST_CSV: Final = 50_000_000
@@ -157,7 +161,7 @@ async def _thumbnails(
 ) -> dict[int, tuple[str, ...]]:
     if not rows:
         return {}
-    key = f"{run_folder(run)}thumbnails.jsonl"
+    key = f"{run_folder(run)}{THUMBNAILS}"
     stored = await objects.get(key)
     small: dict[int, tuple[str, ...]] = {}
     for line in stored.body.splitlines() if stored is not None else ():
@@ -188,6 +192,12 @@ async def _thumbnails(
             if row.row not in small:
                 group.start_soon(make, row)
     return small
+
+
+def thumbnail_lines(thumbnails: Mapping[int, tuple[str, ...]]) -> bytes:
+    """What `collect` reads back."""
+    tables = ({"row": row, "webp": first, "more": more} for row, (first, *more) in sorted(thumbnails.items()))
+    return "".join(f"{json.dumps(table)}\n" for table in tables).encode()
 
 
 def _base64(text: str) -> str:

@@ -1,12 +1,10 @@
-"""TESTING: a row's images made small enough for one call, and for the report. Takes CPU time; no I/O."""
+"""TESTING: a row's images made small enough for one call. Takes CPU time; no I/O."""
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vlm_runner.evaluate.thumbnail import thumbnail
 from vlm_runner.ingest.images import downscaled
 
 if TYPE_CHECKING:
@@ -32,12 +30,6 @@ def fitted(question: Question, originals: list[bytes], profile: ModelProfile) ->
         CallImage(*downscaled(body, form, most, limits.max_image_side))
         for body, (_, form) in zip(originals, question.images, strict=True)
     )
-
-
-def thumbnails(originals: list[bytes], most_bytes: int) -> list[str]:
-    """A small WebP of each image that can be read, in base64."""
-    made = [thumbnail(body, most_bytes) for body in originals]
-    return [base64.b64encode(small).decode() for small in made if small is not None]
 
 
 def _room(body_bytes: int, texts: int) -> int:

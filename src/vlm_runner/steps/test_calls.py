@@ -21,11 +21,10 @@ from vlm_runner.core.retry import BASE_CALL, TUNED_CALL
 from vlm_runner.core.signals import TestAnswered
 from vlm_runner.errors import AwsRefused, VlmRunnerError
 from vlm_runner.evaluate import AnsweredRow, AskedTurn
-from vlm_runner.evaluate.thumbnail import budget
 from vlm_runner.steps.accepted import with_accepted
 from vlm_runner.steps.answers import Answers
 from vlm_runner.steps.ask import LONGEST_TEXT, AskedModel, EndpointGone, ModelCall, ask, base_ids
-from vlm_runner.steps.call_images import fitted, thumbnails
+from vlm_runner.steps.call_images import fitted
 from vlm_runner.steps.call_pace import CallPace
 from vlm_runner.steps.questions import read_questions
 from vlm_runner.steps.registry import performs
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from vlm_runner.core.conversation import Turn
     from vlm_runner.core.retry import RetryPolicy
     from vlm_runner.core.run import Run
-    from vlm_runner.evaluate import ModelAnswer
     from vlm_runner.steps.ask import Role
     from vlm_runner.steps.ports import Ports
     from vlm_runner.steps.questions import Question
@@ -80,8 +78,6 @@ class _Tests:
         self._tuned = self._model("tuned", [command.endpoint_arn], TUNED_CALL)
         self._base = self._model("base", base_ids(self._profile, command.run.region), BASE_CALL)
         self._endpoint_arn = command.endpoint_arn
-        self._thumbnails: dict[int, list[str]] = {}
-        self._thumbnail_bytes = 0
 
     def _model(self, role: Role, ids: list[str], retry: RetryPolicy) -> AskedModel:
         limit = anyio.Semaphore(self._run.spec.test.concurrency)
@@ -92,7 +88,6 @@ class _Tests:
         questions = await with_accepted(questions, self._run, self._objects, self._ports, held_out=held_out)
         if not questions:
             return TestsAnswered(uri=None, asked=0, held_out=held_out)
-        self._thumbnail_bytes = budget(sum(len(question.images) for question in questions))
         try:
             both = [self._tuned, self._base] if self._run.spec.test.compare_base else [self._tuned]
             await self._ask_all(questions, both)
@@ -132,7 +127,7 @@ class _Tests:
     async def _answer(self, model: AskedModel, question: Question) -> None:
         row, digest = question.row, self._digest(model, question)
         if (saved := await self._answers.find(model.role, row, digest)) is not None:
-            self._keep(model, row, saved.answer, saved.thumbnails)
+            model.answers[row] = saved
             return
         originals = [await self._original(key) for key, _ in question.images]
         images = await to_thread.run_sync(fitted, question, originals, self._profile)
@@ -140,19 +135,9 @@ class _Tests:
         answer = await ask(model, call, self._ports)
         if answer is None:
             return
-        # One set of thumbnails a row is enough: the tuned model's answer carries it. After the call, so that
-        # other calls are under way while they are made.
-        small = None
-        if model.role == "tuned":
-            small = await to_thread.run_sync(thumbnails, originals, self._thumbnail_bytes)
         if answer.error is None:
-            await self._answers.save(model.role, row, digest, answer, small)
-        self._keep(model, row, answer, small)
-
-    def _keep(self, model: AskedModel, row: int, answer: ModelAnswer, small: list[str] | None) -> None:
+            await self._answers.save(model.role, row, digest, answer)
         model.answers[row] = answer
-        if small:
-            self._thumbnails[row] = small
 
     def _digest(self, model: AskedModel, question: Question) -> str:
         """Of everything an answer depends on, so that the answer of an older run is never reused."""
@@ -196,7 +181,7 @@ class _Tests:
         ]
         first = next(row for row in rows if row.tuned is not None and not row.tuned.error)
         return TestsAnswered(
-            uri=await self._answers.put_together(rows, self._thumbnails),
+            uri=await self._answers.put_together(rows),
             asked=len(rows),
             held_out=held_out,
             input_tokens=sum(answer.input_tokens for answer in tuned.values()),

@@ -1,4 +1,4 @@
-"""REPORTING: what the run came to, beside its data: `report.json`, `report.html` and `results.jsonl`."""
+"""REPORTING: what the run came to, beside its data: numbers, page, rows, and small pictures of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vlm_runner.core.run import Phase
 from vlm_runner.errors import AwsRefused, ConfigurationError
 from vlm_runner.evaluate import load_metrics
 from vlm_runner.report.assemble import RunReport, assemble
-from vlm_runner.report.collect import RESULTS, ReportInputs, collect
+from vlm_runner.report.collect import RESULTS, THUMBNAILS, ReportInputs, collect, thumbnail_lines
 from vlm_runner.report.render import page
 from vlm_runner.steps.registry import performs
 
@@ -45,11 +45,12 @@ async def write_report(run: Run, ports: Ports) -> ReportWritten:
     report, html = await to_thread.run_sync(_made, run, material, ports)
     files = {
         RESULTS: (_lines(report), "application/jsonl"),
+        THUMBNAILS: (thumbnail_lines(material.thumbnails), "application/jsonl"),
         "report.html": (html.encode(errors="replace"), "text/html; charset=utf-8"),
         "report.json": (_json(report), "application/json"),
     }
     if not report.evaluation.rows:
-        del files[RESULTS]
+        del files[RESULTS], files[THUMBNAILS]
     try:
         for name, (body, content_type) in files.items():
             await objects.put(f"{folder}{name}", body, content_type=content_type)
