@@ -1,10 +1,13 @@
 """What answers 2xx need not be AWS: whatever comes, callers see a value of the ports or one of our errors."""
 
 import ast
+import asyncio
 import inspect
 import json
+import re
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import aclosing
 from datetime import UTC, date, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,6 +24,7 @@ from vlm_runner.aws.ports import Deletion
 from vlm_runner.aws.queue import Message
 from vlm_runner.aws.session import AwsSession
 from vlm_runner.errors import AwsUnavailable, UncertainCreate, VlmRunnerError
+from vlm_runner.sandbox.event_stream import event_stream
 from vlm_runner.spec import ServingMode
 
 MALFORMED = {
@@ -199,18 +203,22 @@ def engine(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
-async def outcome(call: Call, portal: Portal, engine: Any = "aioboto3") -> Any:
+async def outcomes(calls: Mapping[str, Call], portal: Portal, engine: Any = "aioboto3") -> dict[str, Any]:
+    """What each of them returns, or the error of ours that it raises."""
+    found: dict[str, Any] = {}
     async with AwsSession(region="us-east-1", endpoint_url=portal.url, engine=engine) as aws:
-        try:
-            return await call(aws)
-        except VlmRunnerError as error:
-            return error
+        for name, call in calls.items():
+            try:
+                found[name] = await call(aws)
+            except VlmRunnerError as error:
+                found[name] = error
+    return found
 
 
 @pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED)
 async def test_what_a_create_answered_is_in_doubt(portal: Portal, body: bytes) -> None:
     portal.body = body
-    found = {name: await outcome(call, portal) for name, call in CREATES.items()}
+    found = await outcomes(CREATES, portal)
 
     assert {name: type(error) for name, error in found.items()} == dict.fromkeys(CREATES, UncertainCreate)
 
@@ -222,21 +230,63 @@ async def test_an_answer_without_its_members_is_no_answer(portal: Portal, body: 
     """
     portal.body = body
     calls = READS if engine == "aioboto3" else {name: READS[name] for name in READS if "Object" in name}
-    async with AwsSession(region="us-east-1", endpoint_url=portal.url, engine=engine) as aws:
-        found: dict[str, Any] = {}
-        for name, call in calls.items():
-            try:
-                found[name] = await call(aws)
-            except AwsUnavailable:
-                continue
+    found = await outcomes(calls, portal, engine)
 
-    assert found == {}
+    assert {name for name, error in found.items() if not isinstance(error, AwsUnavailable)} == set()
+
+
+async def abandoned(pieces: Any) -> None:
+    """Take one of them and stop, as a caller that fails."""
+    async with aclosing(pieces):
+        async for _ in pieces:
+            raise AwsUnavailable("enough")
+
+
+DELTA = event_stream([("contentBlockDelta", {"delta": {"text": "Hello"}})])
+UNREAD: dict[str, tuple[bytes, Call]] = {
+    "GetObject without ETag": (b"some", READS["GetObject"]),
+    "GetObject, streamed, without ETag": (b"some", READS["GetObject, streamed"]),
+    "GetObject, streamed, abandoned": (
+        b"some",
+        lambda aws: abandoned(aws.objects("bucket", owner=None).read("with-etag")),
+    ),
+    "ConverseStream of noise": (b"noise" * 9, READS["ConverseStream"]),
+    "ConverseStream, abandoned": (DELTA, lambda aws: abandoned(aws.runtime.converse_stream(CONVERSE))),
+}
+
+
+@pytest.mark.parametrize(("body", "call"), UNREAD.values(), ids=UNREAD)
+async def test_the_connection_of_a_body_that_was_not_read_is_closed(body: bytes, call: Call) -> None:
+    """
+    At once, while the error is still held, and not whenever the garbage is collected.
+    """
+    closed = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if found := re.search(rb"(?i)content-length: (\d+)", head):
+            await reader.readexactly(int(found[1]))
+        etag = b'ETag: "e"\r\n' if b"with-etag" in head else b""
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n" + etag + b"\r\n" + body)
+        assert await reader.read() == b""
+        closed.set()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = "http://{}:{}".format(*server.sockets[0].getsockname())
+        async with AwsSession(region="us-east-1", endpoint_url=url, engine="aioboto3") as aws:
+            with pytest.raises(AwsUnavailable) as held:
+                await call(aws)
+            async with asyncio.timeout(5):
+                await closed.wait()
+
+    assert held.value is not None
 
 
 @pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED)
 async def test_an_answer_that_holds_nothing_is_taken_or_our_error(portal: Portal, body: bytes) -> None:
     portal.body = body
-    found = {name: await outcome(call, portal) for name, call in HOLDS_NOTHING.items()}
+    found = await outcomes(HOLDS_NOTHING, portal)
 
     errors = {name: value for name, value in found.items() if isinstance(value, Exception)}
     assert all(isinstance(error, AwsUnavailable) for error in errors.values()), errors

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -23,7 +24,7 @@ from vlm_runner.errors import AwsUnavailable, UncertainCreate
 from vlm_runner.redact import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 T = TypeVar("T")
 
@@ -226,7 +227,7 @@ class AwsAnswer:
         stream: Any = self._members.get(member)
         if not hasattr(stream, "__aiter__"):
             raise self.malformed("a stream of events", member, stream)
-        with translated(self._operation):
+        with self.closing(member), translated(self._operation):
             async for event in stream:
                 yield AwsAnswer(self._operation, event)
 
@@ -235,10 +236,18 @@ class AwsAnswer:
         stream: Any = self._members.get(member)
         if not hasattr(stream, "read"):
             raise self.malformed("a body", member, stream)
-        with translated(self._operation):
-            async with stream:
-                while piece := await stream.read(size):
-                    yield piece
+        with self.closing(member), translated(self._operation):
+            while piece := await stream.read(size):
+                yield piece
+
+    @contextmanager
+    def closing(self, member: str) -> Iterator[None]:
+        """Give up its connection in the end, unless the body was read: then it serves the next request."""
+        try:
+            yield
+        finally:
+            if (close := getattr(self._members.get(member), "close", None)) is not None:
+                close()
 
 
 def _decimal(text: str) -> Decimal:

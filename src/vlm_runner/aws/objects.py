@@ -167,13 +167,15 @@ class S3Objects:
             if error.code == "NoSuchBucket":
                 raise
             return None
-        return StoredObject(etag=answer.name("ETag"), body=await answer.body("Body"))
+        with answer.closing("Body"):
+            return StoredObject(etag=answer.name("ETag"), body=await answer.body("Body"))
 
     async def read(self, key: str) -> AsyncIterator[bytes]:
         answer = await self._service.call("GetObject", about=self._uri(key), **self._where, Key=key)
-        answer.name("ETag")
-        async for piece in answer.pieces("Body"):
-            yield piece
+        with answer.closing("Body"):
+            answer.name("ETag")
+            async for piece in answer.pieces("Body"):
+                yield piece
 
     async def list(self, prefix: str, *, after: str = "") -> AsyncIterator[ListedObject]:
         start: dict[str, Any] = {"StartAfter": after} if after else {}

@@ -34,14 +34,15 @@ class BedrockRuntime:
         text: list[str] = []
         stop_reason, usage = None, None
         # Each event has one member, which says what it is (Bedrock API reference, ConverseStreamOutput).
-        async for event in answer.events("stream"):
-            piece = event.optional_part("contentBlockDelta").optional_part("delta").optional_text("text")
-            if piece:
-                text.append(piece)
-                yield piece
-            stop_reason = event.optional_part("messageStop").optional_name("stopReason") or stop_reason
-            if event.has("metadata"):
-                usage = event.part("metadata").part("usage")
+        with answer.closing("stream"):
+            async for event in answer.events("stream"):
+                piece = event.optional_part("contentBlockDelta").optional_part("delta").optional_text("text")
+                if piece:
+                    text.append(piece)
+                    yield piece
+                stop_reason = event.optional_part("messageStop").optional_name("stopReason") or stop_reason
+                if event.has("metadata"):
+                    usage = event.part("metadata").part("usage")
         if usage is None or stop_reason is None:
             raise answer.malformed("the end of an answer", "stream", None)
         yield RuntimeReply(
