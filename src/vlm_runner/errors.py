@@ -46,9 +46,8 @@ class RowError(DataError):
     """
     One row cannot be used; the message names the split, the row (from 0) and the field.
 
-    What becomes of the row is the spec's to say: `on_bad_row` ends the run with this error, or leaves the row
-    out, counts it and lists it (`vlm_runner.ingest.pipeline.SubsetStaging`). Lint finds the same rows, by the
-    same code.
+    What becomes of the row is the spec's to say (`vlm_runner.spec.BadRows`): the run ends with this error, or
+    the row is left out, counted and listed. Lint finds the same rows, by the same code.
     """
 
     row: int

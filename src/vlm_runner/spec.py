@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -183,6 +184,22 @@ class Columns(Section, frozen=True):
     caption: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class BadRows:
+    """What becomes of rows that cannot be used, in lint and in staging alike."""
+
+    skip: bool
+    """Leave them out, and list them; else the first of them ends the run."""
+    most: int | None = None
+    """Of one split, that may be left out; None: any number."""
+
+    def too_many(self, skipped: int) -> str | None:
+        """Why so many rows of one split may not be left out; None where they may."""
+        if not self.skip or self.most is None or skipped <= self.most:
+            return None
+        return f"{skipped:,} rows cannot be used, and max_bad_rows is {self.most:,}"
+
+
 class DatasetSpec(Section, frozen=True):
     source: str = Field(min_length=1)
     revision: str | None = None
@@ -226,6 +243,10 @@ class DatasetSpec(Section, frozen=True):
                 f"validation_split is '{self.split}' too; it must differ from the training split"
             )
         return self
+
+    @property
+    def bad_rows(self) -> BadRows:
+        return BadRows(skip=self.on_bad_row == "skip", most=self.max_bad_rows)
 
     @property
     def train_name(self) -> str:

@@ -20,11 +20,11 @@ from vlm_runner.core.events import Place, SubsetStaged
 from vlm_runner.core.signals import StagingProgress
 from vlm_runner.dataset.rows import Row, Subset
 from vlm_runner.dataset.source import open_dataset
-from vlm_runner.ingest.pipeline import BadRows, RecordLine, SubsetStaging, Transform
+from vlm_runner.ingest.pipeline import RecordLine, SubsetStaging, Transform
 from vlm_runner.ingest.records import write_records
 from vlm_runner.models import record_line
 from vlm_runner.settings import UploadSettings
-from vlm_runner.spec import DatasetSpec
+from vlm_runner.spec import BadRows, DatasetSpec
 
 from .pictures import LIMITS
 

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from vlm_runner.dataset.rows import Row, Subset
     from vlm_runner.ingest.shards import Marker, Shard
     from vlm_runner.settings import UploadSettings
+    from vlm_runner.spec import BadRows
 
 PIECE_ROWS: Final = 16
 PIECE_BYTES: Final = 4 * 1024 * 1024
@@ -93,12 +94,6 @@ class Share:
 
     part: int = 0
     parts: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class BadRows:
-    skip: bool
-    most: int | None
 
 
 @dataclass(slots=True)
@@ -472,11 +467,9 @@ class SubsetStaging:
         message = storable(error.message)
         opened.skipped.append(message)
         self._list_skipped([message])
-        most = self._bad_rows.most
-        if most is not None and self._tally.rows_skipped > most:
+        if (reason := self._bad_rows.too_many(self._tally.rows_skipped)) is not None:
             raise DataError(
-                f"{self._tally.rows_skipped} rows of {self._subset.name} cannot be used, and max_bad_rows "
-                f"is {most}. The last one: {error.message}",
+                f"{self._subset.name}: {reason}. The last one: {error.message}",
                 hint="Mend the data, or raise max_bad_rows under [dataset].",
                 subset=self._subset.name,
                 row=error.row,

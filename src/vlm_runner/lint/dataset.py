@@ -90,7 +90,7 @@ def lint_dataset(
         metric_modules=metric_modules,
     )
     relations, done = Relations(), 0
-    skips = spec.dataset.on_bad_row == "skip"
+    bad_rows = spec.dataset.bad_rows
     with Converters() as converters:
         for subset, held_out in ((opened.train, False), (opened.validation, True)):
             if subset is None:
@@ -100,7 +100,7 @@ def lint_dataset(
                 _check, subset=subset, spec=spec, profile=profile, prompt=prompt, convert=converters
             )
             for checked in each(subset.scan(), work, threads=threads):
-                report.findings += checked.findings if not skips else map(_skipped, checked.findings)
+                report.findings += map(_skipped, checked.findings) if bad_rows.skip else checked.findings
                 if checked.identity is not None:
                     report.findings += relations.check(
                         checked.identity, subset=subset.name, row=checked.row, held_out=held_out
@@ -109,8 +109,8 @@ def lint_dataset(
                 done += 1
                 if progress is not None:
                     progress(done)
-            if skips:
-                report.findings += _too_many_skipped(stats, subset.name, spec.dataset.max_bad_rows)
+            if (reason := bad_rows.too_many(stats.rows - stats.usable)) is not None:
+                report.findings.append(rule("D412").found(reason, Location(subset.name)))
     report.findings = _each_template_once(report.findings)
     report.findings += relations.check_answers(opened.train.name)
     report.findings += check_counts(
@@ -118,7 +118,7 @@ def lint_dataset(
         profile,
         train=opened.train.name,
         validation=opened.validation.name if opened.validation is not None else None,
-        skip=skips,
+        skip=bad_rows.skip,
     )
     report.findings += _advice(spec, profile, report.census[opened.train.name].usable)
     return report
@@ -130,14 +130,6 @@ def _skipped(finding: Finding) -> Finding:
     if not refused or finding.severity is not Severity.ERROR:
         return finding
     return replace(finding, severity=Severity.WARNING, fix=WILL_BE_SKIPPED)
-
-
-def _too_many_skipped(stats: SubsetStats, subset: str, most: int | None) -> Iterator[Finding]:
-    skipped = stats.rows - stats.usable
-    if most is not None and skipped > most:
-        yield rule("D412").found(
-            f"{skipped:,} rows cannot be used, and max_bad_rows is {most:,}", Location(subset)
-        )
 
 
 def count(stats: SubsetStats, checked: Checked) -> None:

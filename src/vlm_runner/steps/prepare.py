@@ -74,8 +74,11 @@ async def prepare(  # noqa: PLR0917 - what a run is made of
         trains_on = await parent_model(parent, ports)
     opened = await to_thread.run_sync(ports.open_dataset, spec, None)
     validation = opened.validation.num_rows if opened.validation is not None else 0
-    skips = spec.dataset.on_bad_row == "skip"
-    preflight.refuse(preflight.count_problems(profile, opened.train.num_rows, validation, at_most=skips))
+    preflight.refuse(
+        preflight.count_problems(
+            profile, opened.train.num_rows, validation, at_most=spec.dataset.bad_rows.skip
+        )
+    )
     budget, report, planned = None, None, None
     if spec.budget.max_cost is not None:
         report = await to_thread.run_sync(lint_all, opened, spec, profile, ports)

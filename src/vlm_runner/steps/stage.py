@@ -9,7 +9,7 @@ from vlm_runner.core.decide import StageImages, WriteRecords
 from vlm_runner.core.events import ImagesStaged, RecordsWritten, SubsetStaged
 from vlm_runner.errors import RowError
 from vlm_runner.ingest.images import limits_of
-from vlm_runner.ingest.pipeline import BadRows, RecordLine, SubsetStaging, Transform
+from vlm_runner.ingest.pipeline import RecordLine, SubsetStaging, Transform
 from vlm_runner.ingest.records import write_records
 from vlm_runner.models import record_line
 from vlm_runner.prompts.templates import compile_prompt
@@ -96,7 +96,7 @@ async def _stage(run: Run, ports: Ports, subset: Subset) -> SubsetStaged:
         place_of(run, subset.name, ports),
         upload=ports.upload,
         share=ports.share,
-        bad_rows=BadRows(skip=run.spec.dataset.on_bad_row == "skip", most=run.spec.dataset.max_bad_rows),
+        bad_rows=run.spec.dataset.bad_rows,
         clock=ports.clock,
         progress=ports.signal,
     ).run()
