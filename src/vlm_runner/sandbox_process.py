@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -10,12 +11,35 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.request import urlopen
 
-from vlm_runner.errors import VlmRunnerError
+from vlm_runner.errors import UsageError, VlmRunnerError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 START_SECONDS: Final = 30.0
+NEEDED: Final = ("anycrc", "moto", "uvicorn")
+"""What the sandbox imports, and only the extra `sandbox` installs."""
+
+
+def not_installed(module: str | None) -> UsageError:
+    """For a sandbox that was asked for where its extra is missing."""
+    return UsageError(
+        f"The sandbox needs more than is installed ({module}).",
+        hint="Install it with: pip install 'vlm-runner[sandbox]', "
+        "or run it from a place of its own: uvx --from 'vlm-runner[sandbox]' vlm-runner demo",
+    )
+
+
+def check_installed() -> None:
+    """
+    Look for what the sandbox imports, without importing it.
+
+    Raises:
+        UsageError: a part of the extra is missing; it names the module, and how to install it.
+    """
+    for module in NEEDED:
+        if importlib.util.find_spec(module) is None:
+            raise not_installed(module)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +55,11 @@ class SandboxProcess:
         `speed`: simulated seconds a second.
 
         Raises:
+            UsageError: the extra is not installed; nothing was started or written.
             VlmRunnerError: it did not start.
         """
+        check_installed()
+        folder.mkdir(parents=True, exist_ok=True)
         ready, log = folder / "sandbox.url", folder / "sandbox.log"
         ready.unlink(missing_ok=True)
         command = [sys.executable, "-m", "vlm_runner.sandbox", "--port", "0", "--ready-file", str(ready)]
@@ -42,10 +69,7 @@ class SandboxProcess:
         while not ready.exists():
             if process.poll() is not None or time.monotonic() > deadline:
                 _end(process)
-                raise VlmRunnerError(
-                    f"The sandbox did not start; its log is {log}.",
-                    hint="It needs: pip install 'vlm-runner[sandbox]'",
-                )
+                raise VlmRunnerError(f"The sandbox did not start; its log is {log}.")
             time.sleep(0.05)
         return cls(ready.read_text().strip(), process)
 

@@ -21,7 +21,7 @@ from vlm_runner.cli.write_spec import DATASET, PROMPT, TEMPLATE
 from vlm_runner.plan import plan_text
 from vlm_runner.report.render import page
 from vlm_runner.sample import sample_folder
-from vlm_runner.sandbox_process import SandboxProcess
+from vlm_runner.sandbox_process import SandboxProcess, check_installed
 from vlm_runner.settings import PollSettings, Settings
 from vlm_runner.spec import RunSpec
 
@@ -43,12 +43,14 @@ ACCOUNT = "123456789012"
 def demo(folder: str, *, quiet: bool) -> None:
     """Run the whole job in a local sandbox: no AWS account, no cost.
 
+    It needs the extra `sandbox`: pip install 'vlm-runner[sandbox]'.
+
     \b
     Example:
         vlm-runner demo
     """
     home = Path(folder).absolute()
-    home.mkdir(parents=True, exist_ok=True)
+    check_installed()
     console.say(f"Starting a simulated AWS whose clock runs {SPEED:.0f} times faster.")
     sandbox = SandboxProcess.start(home, speed=SPEED)
     try:

@@ -15,6 +15,7 @@ from vlm_runner import environment
 from vlm_runner.cli import console
 from vlm_runner.cli.options import json_option
 from vlm_runner.errors import UsageError
+from vlm_runner.sandbox_process import not_installed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +94,7 @@ def serve(  # noqa: PLR0917 - an option each
         from vlm_runner.sandbox import SandboxOptions, read_prices  # noqa: PLC0415 - an extra, which may not be installed
         from vlm_runner.sandbox import serve as run_server  # noqa: PLC0415 - an extra, which may not be installed
     except ModuleNotFoundError as error:
-        raise _not_installed(error) from error
+        raise not_installed(error.name) from error
     try:
         begins = datetime.fromisoformat(as_of).replace(tzinfo=UTC) if as_of else None
     except ValueError:
@@ -114,13 +115,6 @@ def serve(  # noqa: PLR0917 - an option each
             model_units=model_units,
             record=Path(record) if record else None,
         )
-    )
-
-
-def _not_installed(error: ModuleNotFoundError) -> UsageError:
-    return UsageError(
-        f"The sandbox needs more than is installed ({error.name}).",
-        hint="Install it with: pip install 'vlm-runner[sandbox]'",
     )
 
 
@@ -169,7 +163,7 @@ async def _checked(header: Header, exchanges: Sequence[Exchange]) -> list[Differ
     try:
         from vlm_runner.sandbox import Sandbox, SandboxOptions  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:
-        raise _not_installed(error) from error
+        raise not_installed(error.name) from error
     from vlm_runner.models import load_catalogue  # noqa: PLC0415 - not for `serve`
     from vlm_runner.verify import against_sandbox  # noqa: PLC0415 - as above
 
