@@ -22,6 +22,9 @@ SCOPE = Scope(
     store="checkpoints/v",
     dead_man_role_arn=f"arn:aws:iam::{ACCOUNT}:role/of-the-switch",
     kms_key=f"arn:aws:kms:us-east-1:{ACCOUNT}:key/1",
+    model_key=f"arn:aws:kms:us-east-1:{ACCOUNT}:key/2",
+    subnets=("subnet-0a1",),
+    security_groups=("sg-0b2",),
 )
 RIGHTS = [name for name in all_documents(SCOPE) if not name.endswith("trust")]
 

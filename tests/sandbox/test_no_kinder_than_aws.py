@@ -74,6 +74,35 @@ def failed_without(desk: Desk, action: str) -> tuple[str, str]:
     return failed(desk, roleArn=role(desk, "poor", trusts="bedrock.amazonaws.com", rights=rights))
 
 
+KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/11111111-2222-3333-4444-555555555555"
+VPC = {"subnetIds": ["subnet-0a1"], "securityGroupIds": ["sg-0b2"]}
+S3 = ("s3:ListBucket", "s3:GetObject", "s3:PutObject")
+
+
+def failed_with_rights(desk: Desk, *actions: str, **changes: Any) -> tuple[str, str]:
+    desk.stage()
+    arn = role(desk, "other", trusts="bedrock.amazonaws.com", rights=[allow(*S3, *actions)])
+    return failed(desk, roleArn=arn, **changes)
+
+
+def with_a_key_that_only_others_may_decrypt(desk: Desk) -> tuple[str, str]:
+    model = desk.finished_model(customModelKmsKeyId=KEY)
+    bedrock = desk.client("bedrock", keys=user(desk, allow("bedrock:*")))
+    code, message, _ = refusal(
+        bedrock.create_provisioned_model_throughput,
+        provisionedModelName="cats", modelId=model, modelUnits=1,
+    )  # fmt: skip
+    return code, message
+
+
+def asked_by_one_who_may_not_decrypt(desk: Desk) -> tuple[str, str]:
+    rented = rent(desk, desk.finished_model(customModelKmsKeyId=KEY))
+    desk.advance(3600)
+    runtime = desk.client("bedrock-runtime", keys=user(desk, allow("bedrock:*")))
+    code, message, _ = refusal(runtime.converse, modelId=rented, messages=ASK)
+    return code, message
+
+
 def with_a_validation_set(desk: Desk) -> tuple[str, str]:
     desk.stage()
     validators = {"validators": [{"s3Uri": f"s3://{BUCKET}/data/train.jsonl"}]}
@@ -174,6 +203,22 @@ REFUSED: dict[str, tuple[Callable[[Desk], tuple[str, str]], str, str]] = {
     ),
     "a job whose role may not write the output": (
         lambda desk: failed_without(desk, "s3:PutObject"), "Failed", "Amazon S3 perms missing (PutObject)",
+    ),
+    "a model's key that the job's role may not use": (
+        lambda desk: failed_with_rights(
+            desk, "kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey", customModelKmsKeyId=KEY
+        ),
+        "Failed", f"not authorized to perform: kms:CreateGrant on resource: {KEY}",
+    ),
+    "a VPC that the job's role may not join": (
+        lambda desk: failed_with_rights(desk, "ec2:Describe*", vpcConfig=VPC),
+        "Failed", "not authorized to perform: ec2:CreateNetworkInterface on resource: ",
+    ),
+    "a throughput of a model under a key by who may not decrypt it": (
+        with_a_key_that_only_others_may_decrypt, "AccessDeniedException", f"kms:Decrypt on resource: {KEY}",
+    ),
+    "a question to a model under a key by who may not decrypt it": (
+        asked_by_one_who_may_not_decrypt, "AccessDeniedException", f"kms:Decrypt on resource: {KEY}",
     ),
     "Nova 2 Lite with a validation set": (
         with_a_validation_set, "Failed", "Nova 2.0 doesn't support validation set",

@@ -102,6 +102,45 @@ def key_use(region: str, key: str, action: str) -> Question:
     return Question(f"kms:{action}", key, {"kms:ViaService": (f"s3.{region}.amazonaws.com",)})
 
 
+def job_rights(account: str, region: str, job: str, request: Mapping[str, Any]) -> Iterator[Question]:
+    """What the role of a job needs of KMS and EC2, if its model has a key or the job a VPC."""
+    if key := request.get("customModelKmsKeyId"):
+        # Bedrock user guide, encryption-custom-job: of the role that customizes.
+        yield from _model_key(region, key, "DescribeKey", "GenerateDataKey", "Decrypt", "CreateGrant")
+    if vpc := request.get("vpcConfig"):
+        yield from _interfaces(f"arn:aws:ec2:{region}:{account}", job, vpc)
+
+
+def _model_key(region: str, key: str, *actions: str) -> Iterator[Question]:
+    via: Context = {"kms:ViaService": (f"bedrock.{region}.amazonaws.com",)}
+    yield from (Question(f"kms:{action}", key, via) for action in actions)
+
+
+def _interfaces(ec2: str, job: str, vpc: Mapping[str, Any]) -> Iterator[Question]:
+    """Bedrock user guide, custom-model-job-access-security: made in the subnets, tagged, used and deleted."""
+    tags = {"BedrockManaged": "true", "BedrockModelCustomizationJobArn": job}
+    interface = f"{ec2}:network-interface/eni-{_NEW}"
+    for what in ("NetworkInterfaces", "Vpcs", "DhcpOptions", "Subnets", "SecurityGroups"):
+        yield Question(f"ec2:Describe{what}", "*")
+    asked: Context = {f"aws:RequestTag/{key}": (value,) for key, value in tags.items()}
+    asked |= {"aws:TagKeys": tuple(tags)}
+    subnets = [f"{ec2}:subnet/{each}" for each in vpc["subnetIds"]]
+    for resource in (*subnets, *(f"{ec2}:security-group/{each}" for each in vpc["securityGroupIds"])):
+        yield Question("ec2:CreateNetworkInterface", resource)
+    yield Question("ec2:CreateNetworkInterface", interface, asked)
+    yield Question("ec2:CreateTags", interface, asked | {"ec2:CreateAction": ("CreateNetworkInterface",)})
+    held: Context = {
+        f"{prefix}:ResourceTag/{key}": (value,) for prefix in ("aws", "ec2") for key, value in tags.items()
+    }
+    held |= {"ec2:Subnet": (subnets[0],)}
+    for what in (
+        "CreateNetworkInterfacePermission",
+        "DeleteNetworkInterface",
+        "DeleteNetworkInterfacePermission",
+    ):
+        yield Question(f"ec2:{what}", interface, held)
+
+
 # --- Bedrock ---------------------------------------------------------------------------------------------
 
 
@@ -153,6 +192,15 @@ def _renting(
         f"bedrock:{operation}", _model(region, region_name, model), _request_tags(p.get("tags", []))
     )
     yield from _tagging(state, region_name, kind, p.get("tags", []))
+    if operation == "CreateProvisionedModelThroughput":
+        yield from _decryption(region, region_name, _model(region, region_name, model))
+
+
+def _decryption(region: Region, region_name: str, model_arn: str) -> Iterator[Question]:
+    """Of a model under a key, by who asks it or has throughput for it (user guide, encryption-custom-job)."""
+    custom = region.models.get(model_arn)
+    if custom and (key := custom.job.request.get("customModelKmsKeyId")):
+        yield from _model_key(region_name, key, "Decrypt")
 
 
 def _tagging(
@@ -193,6 +241,8 @@ def _inference(
     owned = identifier.startswith("arn:") and "::foundation-model/" not in identifier
     tags = _resource_tags(region, identifier) if owned else {}
     yield Question(action, identifier if owned else _foundation(region_name, wanted), tags)
+    if endpoint := region.throughputs.get(identifier) or region.deployments.get(identifier):
+        yield from _decryption(region, region_name, endpoint.model_arn)
 
 
 def _named(

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from vlm_runner.sandbox.authorization import job_rights
 from vlm_runner.sandbox.catalogue import FoundationModel, find_model
 from vlm_runner.sandbox.dataset_check import check_dataset
 from vlm_runner.sandbox.errors import AwsError, invalid
@@ -135,7 +136,12 @@ def _start_check(state: SandboxState, region: Region, job: Job) -> None:
     def check() -> None:
         try:
             files = RoleFiles(state, job.request["roleArn"], region.name)
-            verdict = check_dataset(job.request, job.model, state.account, files)
+            denied = files.denial(job_rights(state.account, region.name, job.arn, job.request))
+            verdict = (
+                DatasetVerdict(failure=denied)
+                if denied
+                else check_dataset(job.request, job.model, state.account, files)
+            )
         except Exception as error:  # noqa: BLE001 -- a bug here must fail the job, not leave it for ever InProgress
             verdict = DatasetVerdict(failure=f"Internal error of the sandbox: {error!r}")
         job.verdict = verdict

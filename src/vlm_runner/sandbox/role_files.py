@@ -1,6 +1,9 @@
 """S3 as a job sees it: with the rights of its role, in its Region."""
 
+from collections.abc import Iterable
+
 from vlm_runner.sandbox.authorization import key_use, object_read, object_write
+from vlm_runner.sandbox.guard import denial
 from vlm_runner.sandbox.policies import Question
 from vlm_runner.sandbox.state import SandboxState
 
@@ -26,6 +29,16 @@ class RoleFiles:
         if allowed:
             self._state.objects.store(bucket, key, data)
         return allowed
+
+    def denial(self, needs: Iterable[Question]) -> str | None:
+        """
+        How IAM words it that the role may not do all of this; None: it may.
+
+        Where, and in which words, a job says so is not documented.
+        """
+        if self._principal is None or not (refused := self._state.guard.denied(self._principal, list(needs))):
+            return None
+        return denial("bedrock", self._principal.arn, *refused).message
 
     def _may(self, bucket: str, needs: list[Question]) -> bool:
         # Buckets must be in the job's Region (user guide, fine-tuning troubleshooting).

@@ -100,7 +100,11 @@ def _document(**statement: Any) -> Document:
     return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **statement}]}
 
 
-_JOB_RIGHTS = _document(Action=["s3:ListBucket", "s3:GetObject", "s3:PutObject"], Resource="*")
+_JOB_RIGHTS = _document(
+    # kms and ec2: for models with a key, and jobs in a VPC
+    Action=["s3:ListBucket", "s3:GetObject", "s3:PutObject", "kms:*", "ec2:*"],
+    Resource="*",
+)
 _SWITCH_RIGHTS = _document(
     Action=[
         "bedrock:DeleteProvisionedModelThroughput",
