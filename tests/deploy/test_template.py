@@ -175,6 +175,19 @@ def test_the_task_may_do_what_runs_do_and_nothing_more(
         assert needless(policy_of(laptop, role), asked) == [str(one) for one in unused]
 
 
+def reap_models(age: str) -> list[str]:
+    """The command of the rule, filled in as CloudFormation does."""
+    (target,) = resources_of_template()["ReapModels"]["Properties"]["Targets"]
+    filled = json.loads(target["Input"]["Fn::Sub"].replace("${ReapModelsOlderThan}", age))
+    command: list[str] = filled["containerOverrides"][0]["command"]
+    return command
+
+
+def test_models_are_reaped_only_where_an_age_is_given() -> None:
+    assert resources_of_template()["ReapModels"]["Condition"] == "ReapsModels"
+    assert reap_models("30d") == ["reap", "--models", "--older-than", "30d", "--yes"]
+
+
 @pytest.mark.long
 def test_reap_may_do_what_the_scheduled_reap_does(laptop: Laptop, stack: dict[str, str], pages: Path) -> None:
     laptop.ask("clock", {"speed": 3600})
@@ -193,8 +206,12 @@ def test_reap_may_do_what_the_scheduled_reap_does(laptop: Laptop, stack: dict[st
 
     reaped = laptop.here("reap", "--yes", **where, **laptop.session_of(arn_of(laptop, "ReapRole")))
 
+    models = laptop.here(*reap_models("1h"), **where, **laptop.session_of(arn_of(laptop, "ReapRole")))
+
     may = allowed(policy_of(laptop, "ReapRole"))
     assert reaped.returncode in {0, 104}, reaped.stderr
+    assert models.returncode == 0, models.stderr
+    assert [one for one in laptop.ask("authorizations") if one["decision"] != "allowed"] == []
     assert used(laptop) - may == set()
     assert all(action.partition(":")[2].startswith(("Get", "List", "Delete")) for action in may)
     assert "s3:DeleteObject" not in may
@@ -281,7 +298,8 @@ def test_a_task_that_is_run_again_gets_its_own_command_wherever_ecs_lists_it(
 def test_an_invocation_that_fails_is_kept_and_alarms() -> None:
     """Of the targets of a restart all but one fail as they must: more than that is a run that stays down."""
     template = resources_of_template()
-    targets = [*template["Restart"]["Properties"]["Targets"], *template["Reap"]["Properties"]["Targets"]]
+    rules = ("Restart", "Reap", "ReapModels")
+    targets = [one for rule in rules for one in template[rule]["Properties"]["Targets"]]
     alarm = template["RestartFailed"]["Properties"]
     counted = {one["Id"]: one for one in alarm["Metrics"]}
 

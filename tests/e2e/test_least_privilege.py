@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from tests.conformance.reference import acts_on, authorization_reference
+from vlm_runner.clock import SystemClock
 
 from .judgements import needless
 from .laptop import ACCOUNT, Laptop
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from .judgements import Judgement
@@ -25,6 +29,9 @@ INTERRUPTED, CANCELLED = 101, 103  # exit codes
 JOB_ROLE = f"arn:aws:iam::{ACCOUNT}:role/of-the-job"
 SWITCH_ROLE = f"arn:aws:iam::{ACCOUNT}:role/of-the-switch"
 KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/11111111-2222-3333-4444-555555555555"
+MODEL_KEY = KEY.replace("1111", "9999")
+GUARDED = f"""kms_key = "{MODEL_KEY}"
+vpc = {{ subnets = ["subnet-0a1"], security_groups = ["sg-0b2"] }}"""
 STORE = "s3://checkpoints-of-cats/v"
 
 
@@ -52,6 +59,11 @@ def role(laptop: Laptop, arn: str, trust: Any, policy: Any) -> None:
     iam.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=json.dumps(policy))
 
 
+class InTwoMonths(SystemClock):
+    def now(self) -> datetime:
+        return super().now() + timedelta(days=60)
+
+
 def what_runs_need(laptop: Laptop, pages: Path) -> Recorded:
     """
     A run on demand to its end; one whose throughput is kept until its switch strikes; one whose deployment is
@@ -63,7 +75,7 @@ def what_runs_need(laptop: Laptop, pages: Path) -> Recorded:
     def spec(mode: str, keep: str = "", *, switched: bool = True) -> str:
         switch = f'dead_man_switch = {{ after = "12h", role_arn = "{SWITCH_ROLE}" }}' if switched else ""
         sections = {
-            "training": f'role_arn = "{JOB_ROLE}"\nhyperparameters = {{ epochCount = 1 }}',
+            "training": f'role_arn = "{JOB_ROLE}"\nhyperparameters = {{ epochCount = 1 }}\n{GUARDED}',
             "serving": f'mode = "{mode}"\n{switch}\n{keep}',
             "storage": f'kms_key = "{KEY}"',
             "test": "rows = 1",
@@ -96,8 +108,12 @@ def what_runs_need(laptop: Laptop, pages: Path) -> Recorded:
     run("cancel", "cancelled", expected=CANCELLED)
     run("list")
     run("delete", "to-its-end", "--yes")
-    reaped = laptop.here("reap", "--yes", "--region", "us-east-1", **sweeper)
+    reaped = laptop.here("reap", "--yes", *where, **sweeper)
     assert "forgotten" in reaped.stdout, reaped.stdout + reaped.stderr
+    with mock.patch("vlm_runner.cli.reap.SystemClock", InTwoMonths):
+        models = laptop.here("reap", "--models", "--older-than", "30d", "--yes", *where, **sweeper)
+    fates = {line.split()[-1].strip(")"): line.split()[0] for line in models.stdout.splitlines()}
+    assert fates == {"kept": "deleted", "forgotten": "deleted"}, models.stdout + models.stderr
     return Recorded(documents, laptop.ask("authorizations"))
 
 

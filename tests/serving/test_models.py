@@ -96,6 +96,22 @@ def test_a_kept_model_is_not_deleted_with_its_run() -> None:
     in_world(act)
 
 
+def test_while_a_run_cannot_be_read_no_model_is_reaped() -> None:
+    """It may train on from any of them, which no list of endpoints shows."""
+
+    async def act(world: World, _: Runner) -> None:
+        now = world.process().clock.now() + timedelta(days=31)
+        free = await the_model(world)
+        world.aws.s3.put("checkpoints", "vr/runs/broken/state.json", b"{}")
+        model = await the_model(world)
+        (still,) = await reap_models(world.aws, [model], now=now, older_than=MONTH)
+
+        assert outworn(free, now, MONTH)
+        assert (still.gone, still.trouble) == (False, "it may be used by runs that cannot be read: broken")
+
+    in_world(act, store="s3")
+
+
 def test_models_of_others_are_never_considered() -> None:
     async def act(world: World, _: Runner) -> None:
         request: dict[str, Any] = {

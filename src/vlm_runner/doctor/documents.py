@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from vlm_runner.core.names import NAME_PREFIX, TAG_UID, VERIFY_PREFIX
+from vlm_runner.core.names import NAME_PREFIX, NOT_KEPT, TAG_KEEP, TAG_UID, VERIFY_PREFIX
 
 Document = dict[str, Any]
 
@@ -276,17 +276,21 @@ def _storage(scope: Scope) -> list[Document]:
         _allow("DeleteRuns", ["s3:DeleteObject"], folders, ours),
     ]
     statements += _key(scope)
-    if scope.store is not None:
-        bucket, _, prefix = scope.store.partition("/")
-        inside = f"{prefix.strip('/')}/*".removeprefix("/")
-        arn = f"arn:{scope.partition}:s3:::{bucket}"
-        statements += [
-            _allow("CheckpointList", ["s3:ListBucket"], arn, ours),
-            _allow(
-                "Checkpoints", ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], f"{arn}/{inside}", ours
-            ),
-        ]
-    return statements
+    return [*statements, *_checkpoints(scope, ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"])]
+
+
+def _checkpoints(scope: Scope, actions: list[str]) -> list[Document]:
+    """`actions` on the checkpoints, if they are in S3."""
+    if scope.store is None:
+        return []
+    bucket, _, prefix = scope.store.partition("/")
+    inside = f"{prefix.strip('/')}/*".removeprefix("/")
+    arn = f"arn:{scope.partition}:s3:::{bucket}"
+    ours = {"StringEquals": {"aws:ResourceAccount": scope.account}}
+    return [
+        _allow("CheckpointList", ["s3:ListBucket"], arn, ours),
+        _allow("Checkpoints", actions, f"{arn}/{inside}", ours),
+    ]
 
 
 def _key(scope: Scope) -> list[Document]:
@@ -363,27 +367,41 @@ def ecs_trust(scope: Scope) -> Document:
 
 
 def sweeper_policy(scope: Scope) -> Document:
-    """For a scheduled `reap`: look, and delete what carries our tag; it can create nothing."""
+    """
+    For a scheduled `reap`, of endpoints and of models: look, and delete what carries our tag; it can create
+    nothing, and delete no model that is kept.
+    """
     endpoints = [scope.bedrock("provisioned-model/*"), scope.bedrock("custom-model-deployment/*")]
+    models = [scope.bedrock("custom-model/*")]
+    ours = {"StringLike": {f"aws:ResourceTag/{TAG_UID}": "*"}}
     return _document(
         _allow(
-            "List", ["bedrock:ListProvisionedModelThroughputs", "bedrock:ListCustomModelDeployments"], "*"
+            "List",
+            [
+                "bedrock:ListProvisionedModelThroughputs",
+                "bedrock:ListCustomModelDeployments",
+                "bedrock:ListCustomModels",
+            ],
+            "*",
         ),
         _allow(
             "Look",
             [
                 "bedrock:GetProvisionedModelThroughput",
                 "bedrock:GetCustomModelDeployment",
+                "bedrock:GetCustomModel",
                 "bedrock:ListTagsForResource",
             ],
-            endpoints,
+            [*endpoints, *models],
         ),
+        _allow("Delete", *_endpoint_deletion(scope), ours),
         _allow(
-            "Delete",
-            ["bedrock:DeleteProvisionedModelThroughput", "bedrock:DeleteCustomModelDeployment"],
-            endpoints,
-            {"StringLike": {f"aws:ResourceTag/{TAG_UID}": "*"}},
+            "DeleteModels",
+            ["bedrock:DeleteCustomModel"],
+            models,
+            ours | {"StringEqualsIfExists": {f"aws:ResourceTag/{TAG_KEEP}": NOT_KEPT}},
         ),
+        *_checkpoints(scope, ["s3:GetObject"]),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from vlm_runner.checkpoint import lease
-from vlm_runner.core.names import TAG_KEEP, TAG_RUN, TAG_UID, may_be_ours
+from vlm_runner.core.names import KEPT, NOT_KEPT, TAG_KEEP, TAG_RUN, TAG_UID, may_be_ours
 from vlm_runner.errors import NotFound, VlmRunnerError
 from vlm_runner.spec import ServingMode
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from vlm_runner.core.run import Run
 
 MODES: Final = (ServingMode.PROVISIONED, ServingMode.ON_DEMAND)
-KEPT, NOT_KEPT = "yes", "no"
-"""Values of TAG_KEEP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,10 @@ class TrainedModel:
     used_by: tuple[str, ...] = ()
     """Ids of runs that are not done and need it."""
     trouble: str | None = None
-    """Why its tags or its endpoints could not be read, or it could not be deleted."""
+    """
+    Why its tags, or runs that may use it, could not be read, or it could not be deleted. With one, no
+    schedule deletes it.
+    """
     gone: bool = False
 
     @property
@@ -56,6 +57,8 @@ class _Runs:
     by_uid: dict[str, Run] = field(default_factory=dict[str, "Run"])
     users: dict[str, list[str]] = field(default_factory=dict[str, "list[str]"])
     """By model ARN, runs that are not done and serve it or train on from it."""
+    unread: tuple[str, ...] = ()
+    """Ids of runs that cannot be read: any of them may use any model."""
 
 
 async def trained_models(aws: Aws, store: CheckpointStore, clock: Clock) -> list[TrainedModel]:
@@ -106,8 +109,9 @@ def _kept(tags: Mapping[str, str]) -> bool:
 
 
 async def _runs(store: CheckpointStore, clock: Clock) -> _Runs:
-    runs = _Runs()
-    for checkpoint in (await lease.load_all(store, clock=clock))[0]:
+    checkpoints, unread = await lease.load_all(store, clock=clock)
+    runs = _Runs(unread=tuple(unread))
+    for checkpoint in checkpoints:
         run = checkpoint.run
         runs.by_uid[run.uid] = run
         for used in _used_models(run) if not run.done else ():
@@ -154,7 +158,9 @@ async def _described(
     if TAG_UID not in tags:
         return None
     run = runs.by_uid.get(tags[TAG_UID])
-    return replace(found, run_id=tags.get(TAG_RUN, ""), kept=_kept(tags), run=run)
+    unread = ", ".join(runs.unread)
+    trouble = f"it may be used by runs that cannot be read: {unread}" if unread else None
+    return replace(found, run_id=tags.get(TAG_RUN, ""), kept=_kept(tags), run=run, trouble=trouble)
 
 
 async def _deleted(aws: Aws, one: TrainedModel) -> TrainedModel:
