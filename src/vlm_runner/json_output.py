@@ -206,8 +206,31 @@ class ModelScoresJson(TypedDict):
     cost_usd: float | None
 
 
+class IntervalJson(TypedDict):
+    """A score or a difference of two, and where it lies with 95 % confidence (bootstrap over rows)."""
+
+    value: float
+    low: float
+    high: float
+    rows: int
+
+
+class VerdictJson(TypedDict):
+    """Whether the tuned model is better than its base model."""
+
+    metric: str
+    kind: Literal["better", "worse", "within_noise", "too_few_rows", "not_compared"]
+    tuned: IntervalJson
+    base: IntervalJson | None
+    change: IntervalJson | None
+    """Tuned less base, on the rows that both answered."""
+    sentence: str
+
+
 class EvaluationJson(TypedDict):
     held_out: bool | None
+    verdict: VerdictJson | None
+    """None: there is no answer of the tuned model."""
     models: dict[str, ModelScoresJson]
     """By `tuned` and `base`."""
 

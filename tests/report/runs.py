@@ -118,7 +118,11 @@ def picture(number: int, side: int = 900) -> bytes:
     return out.getvalue()
 
 
-def answered(count: int, *, text: str = "", base: bool = True) -> tuple[AnsweredRow, ...]:
+def answered(
+    count: int, *, text: str = "", base: bool = True, knows: frozenset[int] = frozenset()
+) -> tuple[AnsweredRow, ...]:
+    """The base model answers as the reference does in the rows that it `knows`."""
+
     def said(number: int, finding: str) -> str:
         return (
             f"<thought>\nPage {number} hides its purpose. {text}\n</thought>\n"
@@ -137,7 +141,12 @@ def answered(count: int, *, text: str = "", base: bool = True) -> tuple[Answered
                 seconds=1.5,
                 input_tokens=900,
             ),
-            base=ModelAnswer(answer=f"It looks fine. {text}", seconds=0.9, input_tokens=900, output_tokens=9)
+            base=ModelAnswer(
+                answer=said(number, "WCAG 1.1.1") if number in knows else f"It looks fine. {text}",
+                seconds=0.9,
+                input_tokens=900,
+                output_tokens=9,
+            )
             if base
             else None,
         )
@@ -153,12 +162,18 @@ def small(rows: int) -> str:
 
 
 def report(
-    rows: int = 3, *, text: str = "", base: bool = True, pictures: bool = True, **named: Any
+    rows: int = 3,
+    *,
+    text: str = "",
+    base: bool = True,
+    knows: frozenset[int] = frozenset(),
+    pictures: bool = True,
+    **named: Any,
 ) -> RunReport:
     entries = history(**named)
     run: Run = fold(entries)
     material = ReportInputs(
-        rows=answered(rows, text=text, base=base),
+        rows=answered(rows, text=text, base=base, knows=knows),
         thumbnails=dict.fromkeys(range(rows), (small(rows),)) if pictures and rows else {},
         training=Curve(tuple((float(step), 2 / (1 + step / 9)) for step in range(60)), (0.0, 30.0)),
         validation=Curve(((29.0, 0.9), (59.0, 0.6))),

@@ -150,3 +150,17 @@ def test_axe_finds_nothing(opened: Callable[..., Any], width: int, scheme: str) 
         tab.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
         found = axe.run(tab).response["violations"]
         assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+
+
+def test_rows_that_became_worse_are_shown_alone_without_a_script(opened: Callable[..., Any]) -> None:
+    tab = opened(page([report(9, knows=frozenset({0, 3, 4}))]))
+    rows = tab.locator("article.row")
+
+    # The tuned model says another finding than the reference in every third row.
+    shown = {}
+    for label in ("worse 2", "unchanged 1", "better 6", "all 9"):
+        tab.get_by_label(label).check()
+        shown[label] = [rows.nth(number).is_visible() for number in range(9)]
+
+    assert [row for row, visible in enumerate(shown["worse 2"]) if visible] == [0, 3]
+    assert [sum(visible) for visible in shown.values()] == [2, 1, 6, 9]

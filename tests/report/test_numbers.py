@@ -96,6 +96,7 @@ def test_the_five_worst_the_five_best_and_the_five_that_lost_most_come_first() -
         "Least like the reference": [0, 1, 2, 3, 4],
         "Most like the reference": [8, 7, 6, 5, 4],
         "Worse than the base model": [2, 7, 8, 5, 4],
+        "Better than the base model": [3],
     }
 
 
@@ -125,23 +126,16 @@ def test_phases_fill_a_bar_of_a_thousand_in_their_proportions() -> None:
     }
 
 
-def test_the_headline_is_the_findings_of_both_models_else_their_likeness() -> None:
-    one = report()
-    plain = _measured(AnsweredRow(row=0, reference="cat", tuned=ModelAnswer(answer="cat")))
+def test_the_verdict_is_by_the_findings_of_both_models_else_by_their_likeness() -> None:
+    one = render._verdict(report())
+    plain = render._verdict(_measured(AnsweredRow(row=0, reference="cat", tuned=ModelAnswer(answer="cat"))))
 
-    assert render._headline(one) == {
-        "name": "Findings: F1",
-        "explained": "precision and recall in one number",
-        "tuned": one.evaluation.models["tuned"]["scores"]["findings.f1"],
-        "base": 0.0,
-    }
-    assert render._headline(plain) == {
-        "name": "Answer: similarity",
-        "explained": "characters shared with the reference, 0 to 1 (rapidfuzz ratio)",
-        "tuned": 1.0,
-        "base": None,
-    }
-    assert render._headline(_measured(AnsweredRow(row=0, tuned=ModelAnswer(error="no")))) is None
+    assert one is not None
+    assert plain is not None
+    assert (one["name"], one["explained"]) == ("Findings: F1", "precision and recall in one number")
+    assert (one["base"]["value"], one["change"]["value"]) == (0.0, one["tuned"]["value"])
+    assert (plain["name"], plain["tuned"]["value"], plain["base"]) == ("Answer: similarity", 1.0, None)
+    assert render._verdict(_measured(AnsweredRow(row=0, tuned=ModelAnswer(error="no")))) is None
 
 
 def _measured(*rows: AnsweredRow, missing: tuple[str, ...] = (), **named: Any) -> RunReport:

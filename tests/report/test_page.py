@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
@@ -128,3 +129,21 @@ def test_thumbnails_keep_to_their_budget(rows: int) -> None:
 
     assert small is not None
     assert len(small) <= budget(rows)
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ({"rows": 20}, "Better than the base model"),
+        ({"rows": 20, "knows": frozenset(range(20))}, "Worse than the base model"),
+        ({"rows": 9, "knows": frozenset({1, 2, 3, 4, 6})}, "No clear difference from the base model"),
+        ({"rows": 3}, "Too few rows to tell"),
+        ({"rows": 20, "base": False}, "Not compared with the base model"),
+    ],
+)
+def test_the_page_leads_with_whether_the_model_is_better(made: dict[str, Any], said: str) -> None:
+    shown = _Elements(page([report(pictures=False, **made)])).text
+
+    assert said in shown
+    assert shown.index(said) < shown.index("Money so far")
+    assert "vlm-runner serve pages-1" in shown

@@ -130,6 +130,7 @@ def _facts(run: RunView, location: str, now: datetime) -> list[tuple[str, str | 
         ("model", short_arn(run.model_arn or "")),
         ("endpoint", short_arn(run.endpoint_arn or "") if run.may_bill else None),
         ("loss", losses(run)),
+        ("result", run.verdict),
         ("answers", run.answers_uri),
         ("report", run.report_uri),
         ("account", f"{run.account}, {run.region}"),
@@ -201,7 +202,12 @@ def end_lines(run: RunView, took: float, *, cost: str, remains: str, reach: Reac
         made: Line = [Span("Why:     ", "head"), one_line(run.reason, LONGEST_REASON)]
     else:
         loss = losses(run)
-        parts = [short_arn(run.model_arn or "no model"), f"loss: {loss}" if loss else None, _answered(run)]
+        parts = [
+            run.verdict,
+            short_arn(run.model_arn or "no model"),
+            f"loss: {loss}" if loss else None,
+            _answered(run),
+        ]
         made = [Span("Made:    ", "head"), "; ".join(part for part in parts if part)]
     return [
         head,

@@ -18,10 +18,12 @@ from vlm_runner.checkpoint.integrity import read_file, refuse_another, verified
 from vlm_runner.checkpoint.process_identity import ProcessIdentity, is_dead
 from vlm_runner.core.outcome import Outcome, billing_possible, job_failure_reason, outcome_of
 from vlm_runner.core.phases import Phase, Route, route_of
+from vlm_runner.core.text import LONGEST_REASON
 from vlm_runner.core.timeline import PhaseSpan, phase_spans
 from vlm_runner.errors import CheckpointError, RunNotFound
 from vlm_runner.path_segment import checked_run_id
 from vlm_runner.paths import STATE, default_checkpoint_folder, run_folder
+from vlm_runner.redact import one_line
 
 if TYPE_CHECKING:
     from types import UnionType
@@ -84,6 +86,8 @@ class RunView:
     validation_loss: float | None
     answers_uri: str | None
     report_uri: str | None
+    verdict: str | None
+    """Whether the tuned model is better than its base, in a few words."""
     first_answer: FirstAnswer | None
 
     def __post_init__(self) -> None:
@@ -161,6 +165,7 @@ class RunView:
             validation_loss=model.get("validation_loss"),
             answers_uri=tests.get("uri"),
             report_uri=report.get("uri"),
+            verdict=one_line(report["verdict"], LONGEST_REASON) if report.get("verdict") else None,
             first_answer=FirstAnswer(first["row"], first["answer"], tests["held_out"]) if first else None,
         )
 

@@ -338,6 +338,8 @@ class ReportWritten(Value, frozen=True):
     html_uri: str | None = None
     scores: dict[str, dict[str, float]] = Field(default_factory=dict)
     """Of each model that was asked, the mean of each metric."""
+    verdict: str | None = None
+    """Whether the tuned model is better than its base, in a few words; None: there is no answer of it."""
 
 
 Event = Annotated[

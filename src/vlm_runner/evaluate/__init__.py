@@ -7,6 +7,7 @@ from vlm_runner.evaluate.evaluation import Evaluation, closest, evaluate
 from vlm_runner.evaluate.installed import check_metrics, load_metrics
 from vlm_runner.evaluate.intervals import Interval, score_difference, score_interval
 from vlm_runner.evaluate.metrics import Metric, scores
+from vlm_runner.evaluate.verdict import Verdict, verdict
 
 __all__ = [
     "AnsweredRow",
@@ -15,6 +16,7 @@ __all__ = [
     "Interval",
     "Metric",
     "ModelAnswer",
+    "Verdict",
     "check_metrics",
     "closest",
     "evaluate",
@@ -24,4 +26,5 @@ __all__ = [
     "score_interval",
     "scores",
     "to_line",
+    "verdict",
 ]

@@ -156,6 +156,20 @@ def statistic(tables: Sequence[Scores], name: str) -> float | None:
     return fmean(values) if values else None
 
 
+def resampled(tables: Sequence[Scores], name: str) -> Callable[[Sequence[int]], float]:
+    """`statistic` of the rows whose places it is given, where all `tables` have the score; for many draws."""
+    if name not in PRECISION:
+        values = [table[name] for table in tables]
+        return lambda rows: fmean(map(values.__getitem__, rows))
+    hits, said, expected = ([table.get(count, 0.0) for table in tables] for count in COUNTS)
+
+    def score(rows: Sequence[int]) -> float:
+        sums = (sum(map(counts.__getitem__, rows)) for counts in (hits, said, expected))
+        return _precision(*sums)[name]
+
+    return score
+
+
 def _means(tables: Sequence[Scores]) -> dict[str, float]:
     names = dict.fromkeys(name for table in tables for name in table if name not in COUNTS)
     found = {name: statistic(tables, name) for name in (*names, *PRECISION)}

@@ -12,7 +12,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from vlm_runner.evaluate.evaluation import statistic
+from vlm_runner.evaluate.evaluation import resampled, statistic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,7 +52,8 @@ def score_interval(tables: Sequence[Scores], metric: str) -> Interval | None:
     if value is None:
         return None
     draw = random.Random(SEED)  # noqa: S311 - a statistic, not a secret
-    return _interval(value, len(having), lambda: statistic(draw.choices(having, k=len(having)), metric))
+    rows, score = range(len(having)), resampled(having, metric)
+    return _interval(value, len(having), lambda: score(draw.choices(rows, k=len(rows))))
 
 
 def score_difference(
@@ -74,12 +75,12 @@ def score_difference(
     if value is None:
         return None
 
-    def again() -> float | None:
+    score_of_one, score_of_other = resampled(one, metric), resampled(other, metric)
+
+    def again() -> float:
         first = draw.choices(range(len(one)), k=len(one))
         second = first if paired else draw.choices(range(len(other)), k=len(other))
-        return _less(
-            statistic([one[row] for row in first], metric), statistic([other[row] for row in second], metric)
-        )
+        return score_of_one(first) - score_of_other(second)
 
     return _interval(value, min(len(one), len(other)), again)
 
@@ -92,7 +93,7 @@ def _less(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else one - other
 
 
-def _interval(value: float, rows: int, again: Callable[[], float | None]) -> Interval:
-    drawn = sorted(found for found in (again() for _ in range(SAMPLES)) if found is not None)
+def _interval(value: float, rows: int, again: Callable[[], float]) -> Interval:
+    drawn = sorted(again() for _ in range(SAMPLES))
     outside = round(len(drawn) * (1 - LEVEL) / 2)
     return Interval(value, drawn[outside], drawn[-1 - outside], rows)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from vlm_runner.core.names import aws_command, run_folder
 from vlm_runner.core.timeline import phase_spans
-from vlm_runner.evaluate import Evaluation, Metric, evaluate
+from vlm_runner.evaluate import Evaluation, Interval, Metric, Verdict, evaluate, verdict
 from vlm_runner.report.money import money
 from vlm_runner.report.summary import may_bill, summary
 from vlm_runner.spec import ServingMode
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from vlm_runner.core.events import Entry
     from vlm_runner.core.run import Run
-    from vlm_runner.json_output import PhaseJson, RemainsJson, ReportJson
+    from vlm_runner.json_output import IntervalJson, PhaseJson, RemainsJson, ReportJson, VerdictJson
     from vlm_runner.models import ModelProfile
     from vlm_runner.report.collect import ReportInputs
 
@@ -33,6 +33,8 @@ class RunReport:
     evaluation: Evaluation
     facts: ReportJson
     """What `report.json` holds."""
+    trains_on: bool = False
+    """Whether AWS takes its model as the base of another run."""
     remote: str = ""
     """Bedrock's own words about a job that trains; for the live page."""
 
@@ -65,6 +67,7 @@ def assemble(  # noqa: PLR0917 - a report has so many sides
         "phases": phases(run, history, now),
         "evaluation": {
             "held_out": run.tests.held_out if run.tests is not None else None,
+            "verdict": verdict_json(verdict(evaluation)),
             "models": evaluation.models,
         },
         "losses": {
@@ -75,7 +78,8 @@ def assemble(  # noqa: PLR0917 - a report has so many sides
         "missing": missing,
         "version": run.created.version,
     }
-    return RunReport(run, tuple(history), material, evaluation, facts)
+    trains_on = profile is not None and profile.lineage is not None
+    return RunReport(run, tuple(history), material, evaluation, facts, trains_on)
 
 
 def _unscored(run: Run, material: ReportInputs, metrics: Mapping[str, Metric]) -> list[str]:
@@ -91,6 +95,28 @@ def _cost(of: Callable[[int, int], Decimal | None] | None) -> Callable[[int, int
         return None if found is None else float(found)
 
     return cost
+
+
+def verdict_json(found: Verdict | None) -> VerdictJson | None:
+    if found is None:
+        return None
+    return {
+        "metric": found.metric,
+        "kind": found.kind,
+        "tuned": _interval(found.tuned),
+        "base": None if found.base is None else _interval(found.base),
+        "change": None if found.change is None else _interval(found.change),
+        "sentence": found.sentence,
+    }
+
+
+def _interval(found: Interval) -> IntervalJson:
+    return {
+        "value": round(found.value, 6),
+        "low": round(found.low, 6),
+        "high": round(found.high, 6),
+        "rows": found.rows,
+    }
 
 
 def phases(run: Run, history: Sequence[Entry], now: datetime) -> list[PhaseJson]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import shlex
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -15,6 +16,7 @@ from jinja2 import Environment, StrictUndefined
 from vlm_runner.describe import sentence
 from vlm_runner.evaluate import AskedTurn, closest
 from vlm_runner.evaluate.metrics import differences
+from vlm_runner.evaluate.verdict import FEWEST_ROWS
 from vlm_runner.redact import printable, redacted, redacted_value
 from vlm_runner.report.charts import Chart, chart
 from vlm_runner.report.money import spell
@@ -72,6 +74,15 @@ EXPLAINED: Final[Mapping[str, str]] = {
     "exact": "share of answers equal to the reference, but for case and spaces",
 }
 NONE: Final = "\N{EN DASH}"
+VERDICTS: Final[Mapping[str, str]] = {
+    "better": "Better than the base model",
+    "worse": "Worse than the base model",
+    "within_noise": "No clear difference from the base model",
+    "too_few_rows": "Too few rows to tell",
+    "not_compared": "Not compared with the base model",
+}
+CHANGED: Final = 0.0005
+"""A change of a score that its shown digits show."""
 WHO: Final = {"tuned": "Tuned model", "base": "Base model"}
 
 
@@ -100,6 +111,13 @@ class RowView:
     turns: tuple[AskedTurn, ...] = ()
     """All that was asked, where it is more than `prompt`."""
     accepted: tuple[str, ...] = ()
+
+    @property
+    def turn(self) -> str:
+        """`better`, `worse` or `same`, against the base model; empty where it was not asked."""
+        if self.change is None:
+            return ""
+        return "same" if abs(self.change) < CHANGED else "better" if self.change > 0 else "worse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +186,7 @@ def view(reports: Sequence[RunReport], all_text: int = ALL_TEXT) -> dict[str, An
         "loss": _loss(reports),
         "rows": rows,
         "best": _extremes(rows),
+        "turns": _turns(rows),
         "held_out": all(report.run.tests is None or report.run.tests.held_out for report in reports),
         "differing": _differing(reports),
         "version": first.run.created.version,
@@ -200,6 +219,7 @@ def _run_view(report: RunReport) -> dict[str, Any]:
         "run": run,
         "facts": facts,
         "remote": report.remote,
+        "trains_on": report.trains_on,
         "state": state,
         "state_text": {"succeeded": "Succeeded", "failed": "Failed", "cancelled": "Cancelled"}.get(
             state, f"In phase {run.phase.value}"
@@ -217,7 +237,8 @@ def _run_view(report: RunReport) -> dict[str, Any]:
             for entry in report.history
         ],
         "spec": _spec_lines(redacted_value(report.facts["spec"])),
-        "headline": _headline(report),
+        "verdict": _verdict(report),
+        "commands": {name: shlex.join(["vlm-runner", name, run.run_id]) for name in ("serve", "delete")},
         "subsets": [
             (name, subset)
             for name, subset in (
@@ -229,16 +250,19 @@ def _run_view(report: RunReport) -> dict[str, Any]:
     }
 
 
-def _headline(report: RunReport) -> dict[str, Any] | None:
-    """The one number that says most: how well it finds what there is, or else how like the references."""
-    models = report.evaluation.models
-    tuned = models.get("tuned")
-    if tuned is None or not tuned["scores"]:
+def _verdict(report: RunReport) -> dict[str, Any] | None:
+    """The one number that says most, whether it is better than the base model's, and how sure that is."""
+    found = report.facts["evaluation"]["verdict"]
+    if found is None:
         return None
-    name = "findings.f1" if "findings.f1" in tuned["scores"] else "similarity"
-    base = models["base"]["scores"].get(name) if "base" in models else None
-    own = tuned["scores"].get(name)
-    return {"name": NAMES[name], "explained": EXPLAINED[name], "tuned": own, "base": base}
+    metric = found["metric"]
+    return {
+        **found,
+        "head": VERDICTS[found["kind"]],
+        "name": NAMES[metric],
+        "explained": EXPLAINED[metric],
+        "fewest": FEWEST_ROWS,
+    }
 
 
 def _spec_lines(table: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -292,7 +316,7 @@ def _cell(value: float | None, before: float | None) -> Cell:
     if before is None:
         return Cell(f"{value:.3f}", share)
     change = value - before
-    if abs(change) < 0.0005:
+    if abs(change) < CHANGED:
         return Cell(f"{value:.3f}", share, "= 0", None)
     sign = "▲ +" if change > 0 else "▼ \N{MINUS SIGN}"
     return Cell(f"{value:.3f}", share, f"{sign}{abs(change):.3f}", change > 0)
@@ -424,10 +448,20 @@ def _extremes(rows: Sequence[RowView]) -> dict[str, list[RowView]]:
     scored = sorted((row for row in rows if row.score is not None), key=lambda row: row.score or 0.0)
     if len(scored) < 6:
         return {}
-    found = {"Least like the reference": scored[:5], "Most like the reference": scored[::-1][:5]}
-    changed = sorted((row for row in rows if row.change is not None), key=lambda row: row.change or 0.0)
-    worse = [row for row in changed if (row.change or 0.0) < 0][:5]
-    return found | ({"Worse than the base model": worse} if worse else {})
+    changed = sorted((row for row in rows if row.turn), key=lambda row: row.change or 0.0)
+    found = {
+        "Worse than the base model": [row for row in changed if row.turn == "worse"][:5],
+        "Better than the base model": [row for row in reversed(changed) if row.turn == "better"][:5],
+        "Least like the reference": scored[:5],
+        "Most like the reference": scored[::-1][:5],
+    }
+    return {name: shown for name, shown in found.items() if shown}
+
+
+def _turns(rows: Sequence[RowView]) -> list[tuple[str, int]]:
+    """How many rows became worse, stayed and became better; empty where there is nothing to choose from."""
+    counts = [(turn, sum(row.turn == turn for row in rows)) for turn in ("worse", "same", "better")]
+    return [each for each in counts if each[1]] if sum(1 for _, count in counts if count) > 1 else []
 
 
 def _differing(reports: Sequence[RunReport]) -> list[tuple[str, list[str]]]:

@@ -51,16 +51,18 @@ async def write_report(run: Run, ports: Ports) -> ReportWritten:
     }
     if not report.evaluation.rows:
         del files[RESULTS], files[THUMBNAILS]
+    said = report.facts["evaluation"]["verdict"]
+    written = ReportWritten(
+        scores=report.evaluation.headline(), verdict=None if said is None else said["sentence"]
+    )
     try:
         for name, (body, content_type) in files.items():
             await objects.put(f"{folder}{name}", body, content_type=content_type)
     except AwsRefused as error:
         ports.trouble("writing the report", error)
-        return ReportWritten(uri=None, scores=report.evaluation.headline())
+        return written
     where = f"s3://{run.bucket}/{folder}"
-    return ReportWritten(
-        uri=f"{where}report.json", html_uri=f"{where}report.html", scores=report.evaluation.headline()
-    )
+    return written.model_copy(update={"uri": f"{where}report.json", "html_uri": f"{where}report.html"})
 
 
 def _made(run: Run, material: ReportInputs, ports: Ports) -> tuple[RunReport, str]:
