@@ -163,7 +163,11 @@ class RunRowJson(TypedDict):
     """The run whose model it trains on from, or serves; null: neither."""
     cost_usd: NotRequired[float]
     cost_complete: NotRequired[bool]
+    cost_about: NotRequired[bool]
+    """Whether `cost_usd` rests on an estimate, or on a price that only one source tells."""
     per_hour_usd: NotRequired[float | None]
+    per_month_usd: NotRequired[float | None]
+    """Of what bills by the hour and the model's storage, until deleted; null: a price is unknown."""
     error: NotRequired[str]
 
 
@@ -172,6 +176,8 @@ class MoneyLineJson(TypedDict):
     detail: str
     usd: float | None
     """Null where the price or the amount is not known."""
+    about: bool
+    """Whether the amount rests on an estimate, or on a price that only one source tells."""
     note: str
 
 
@@ -182,8 +188,12 @@ class MoneyJson(TypedDict):
     known_usd: float
     complete: bool
     """Whether `known_usd` is all: every line has an amount."""
+    about: bool
+    """Whether any of the amounts is."""
     per_hour_usd: float | None
     storage_per_month_usd: float | None
+    per_month_usd: float | None
+    """Of what bills by the hour and the model's storage, until deleted; null: a price is unknown."""
     prices_from: str | None
     planned_usd: float | None
     """What the plan expected, by the prices of that day; null if nobody looked at the rows before."""
@@ -628,6 +638,13 @@ class SweepRowJson(TypedDict):
     best: bool
     within_noise: bool | None
     """Whether the difference to the best may be chance; null where that is not known."""
+    cost_usd: float | None
+    """So far, as far as prices are known; null where the run does not exist."""
+    cost_complete: bool
+    cost_about: bool
+    """Whether `cost_usd` rests on an estimate, or on a price that only one source tells."""
+    per_month_usd: float | None
+    """Of what bills by the hour and the model's storage, until deleted; null: a price is unknown."""
     answers: str | None
     report: str | None
     reason: str | None

@@ -24,13 +24,14 @@ from vlm_runner.clock import SystemClock
 from vlm_runner.core.events import Entry, ImagesStaged, RunCreated
 from vlm_runner.core.names import command_flags, default_run_id, default_serving_id
 from vlm_runner.core.run import Phase, Run
-from vlm_runner.core.signals import Trouble
+from vlm_runner.core.signals import TestAnswered, Trouble
 from vlm_runner.data_source import open_for
 from vlm_runner.driver import Driver, Driving
 from vlm_runner.errors import NotFound, RunExists, RunNotFound, Stopped
 from vlm_runner.evaluate import load_metrics
 from vlm_runner.heartbeat import beat
 from vlm_runner.ingest.pipeline import Share
+from vlm_runner.models.profile import CUSTOM_TOKENS
 from vlm_runner.path_segment import checked_run_id
 from vlm_runner.plan import Plan
 from vlm_runner.prices import look_up, priced_catalogue
@@ -96,6 +97,7 @@ class RunHandle:
         self._error: BaseException | None = None
         self._progress: Signal | None = None
         self._trouble: Trouble | None = None
+        self._asked: TestAnswered | None = None
 
     @property
     def run(self) -> Run | None:
@@ -138,7 +140,9 @@ class RunHandle:
 
     def money(self) -> MoneyJson | None:
         """What it has cost so far, as far as prices are known; None before the checkpoint was read."""
-        return None if self._run is None else self._runner.money(self._run, self.history)
+        if self._run is None:
+            return None
+        return self._runner.money(self._run, self.history, self._asked)
 
     async def losses(self) -> tuple[Curve, Curve]:
         """
@@ -221,6 +225,8 @@ class RunHandle:
             self._trouble = signal
         else:
             self._progress = signal
+        if isinstance(signal, TestAnswered):
+            self._asked = signal
         self._notify()
 
     async def drive(self, until: Phase | None) -> None:
@@ -255,6 +261,8 @@ class Answered:
     """Of this call; None: its price is not known, or it is served by the hour."""
     by_the_hour: bool
     """Whether the endpoint bills by the hour, and calls cost nothing more."""
+    estimated: bool = False
+    """Whether the price of its tokens is one that only one source tells, which is not AWS itself."""
 
 
 class Runner:
@@ -515,7 +523,8 @@ class Runner:
                 profile = self._catalogue.find(run.spec.model.base)
                 cost = profile.custom_call_cost(piece.input_tokens, piece.output_tokens)
                 known_cost = None if by_the_hour or cost is None else float(cost)
-                yield Answered(serving.run_id, endpoint, piece, known_cost, by_the_hour)
+                estimated = profile.prices.single_sourced(*CUSTOM_TOKENS)
+                yield Answered(serving.run_id, endpoint, piece, known_cost, by_the_hour, estimated)
         except NotFound as error:
             # A kept endpoint is deleted by its switch, by reap or by its user, and no checkpoint says so.
             raise not_served(run, self._catalogue) from error
@@ -635,9 +644,15 @@ class Runner:
         found = await stored_scores(run, self._ports_of(run).bucket_of(run))
         return {row: by_model["tuned"] for row, by_model in sorted(found.items()) if "tuned" in by_model}
 
-    def money(self, run: Run, history: Sequence[Entry]) -> MoneyJson:
-        """What a run has cost so far, but for calls, as far as prices are known."""
-        return money(run, history, self._catalogue.known(run.spec.model.base), self._clock.now())
+    def money(self, run: Run, history: Sequence[Entry], asked: TestAnswered | None = None) -> MoneyJson:
+        """What a run has cost so far, as far as prices are known; `asked` is how far its test calls are."""
+        profile = self._catalogue.known(run.spec.model.base)
+        return money(run, history, profile, self._clock.now(), asked=asked)
+
+    def money_so_far(self, run_id: str) -> MoneyJson | None:
+        """Of a run that this runner drives now; None of any other."""
+        handle = self._handles.get(run_id)
+        return None if handle is None else handle.money()
 
     async def losses(self, run: Run) -> tuple[Curve, Curve]:
         """

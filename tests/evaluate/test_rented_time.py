@@ -87,6 +87,12 @@ async def test_the_base_model_is_asked_while_the_endpoint_warms_up() -> None:
     assert run.outcome == "succeeded"
     assert len(unit.base_asked) == 50
     assert max(unit.base_asked) < ready[0]
+    assert run.tests is not None
+    assert (run.tests.input_tokens, run.tests.base_input_tokens, run.tests.base_output_tokens) == (
+        500,
+        500,
+        150,
+    )
     assert all(line["base"]["answer"] == "Fine." for line in lines_of(world, "answers.jsonl"))
 
 

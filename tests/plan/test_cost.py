@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from vlm_runner.core.budget import RELEASING, deadline, overdue, rent_seconds
 from vlm_runner.core.events import BudgetFacts, DatasetFacts, Entry, RunCreated
 from vlm_runner.core.run import Phase, Run
+from vlm_runner.dollars import dollars
 from vlm_runner.errors import ConfigurationError
 from vlm_runner.lint.finding import SubsetStats
 from vlm_runner.models import find, load_catalogue
 from vlm_runner.models.profile import Prices
 from vlm_runner.plan import estimate, within
-from vlm_runner.plan.cost import billed, money
 from vlm_runner.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def test_a_price_that_is_not_known_makes_the_sum_unknown() -> None:
 
     assert cost.training is None
     assert cost.expected is None
-    assert money(cost.expected) == "unknown"
+    assert dollars(cost.expected) == "unknown"
     assert cost.unknown == ("training_per_million_tokens", "throughput_per_unit_hour")
 
 
@@ -87,7 +87,7 @@ def test_no_sum_is_named_while_a_price_in_it_is_not_known(missing: set[str], mod
     lacks = {name for name in missing if mode in NEEDED[name]}
     assert (cost.expected is None) == bool(lacks)
     assert (cost.worst is None) == bool(lacks)
-    assert money(cost.expected) == "unknown" or not lacks
+    assert dollars(cost.expected) == "unknown" or not lacks
     assert bool(cost.unknown) == bool(lacks)
     if cost.rents:
         assert (cost.per_month_if_forgotten is None) == ("throughput_per_unit_hour" in missing)
@@ -110,14 +110,6 @@ def test_keeping_an_endpoint_is_the_worst_case() -> None:
     assert hours.worst is not None
     assert hours.worst > hours.expected + 230
     assert endless.worst is None
-
-
-def test_a_bound_is_rounded_up_and_what_is_billed_to_the_nearest_cent() -> None:
-    assert billed(Decimal("11.901")) == "$11.90"
-    assert billed(Decimal("11.905")) == "$11.91"
-    assert billed(None) == "unknown"
-    assert money(Decimal("11.901")) == "$11.91"
-    assert money(Decimal("1234.5")) == "$1,234.50"
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from vlm_runner.cli.exit_codes import run_exit_code
 from vlm_runner.cli.run_view import RunView
 from vlm_runner.clock import SystemClock
 from vlm_runner.core.names import TAG_UID
+from vlm_runner.dollars import dollars
 from vlm_runner.errors import ConfigurationError
-from vlm_runner.plan.cost import billed
 from vlm_runner.runner import Runner
 from vlm_runner.sample import sample_folder
 from vlm_runner.sandbox import Sandbox, SandboxOptions, read_prices
@@ -150,7 +150,7 @@ def check_bill(survey: RunPreview, run: Run, bill: dict[str, dict[str, Any]]) ->
     assert bill["customization_job"]["tokens_trained"] == cost.tokens_trained > 0
     assert cost.training is not None
     assert cents(cost.training) == cents(bill["customization_job"]["cost_usd"]) > 0
-    assert billed(cost.training) == f"${cents(bill['customization_job']['cost_usd']):,}"
+    assert dollars(cost.training) == f"${cents(bill['customization_job']['cost_usd']):,}"
     rented, called = bill.get("provisioned_throughput"), bill.get("on_demand_invocations")
     calls = Decimal(0)
     if called is not None:

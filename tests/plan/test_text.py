@@ -11,11 +11,11 @@ import pytest
 
 from vlm_runner.core.events import BudgetFacts, DatasetFacts, Entry, RunCreated
 from vlm_runner.core.transitions import fold
+from vlm_runner.dollars import about, bound, cell, dollars, spent
 from vlm_runner.lint.finding import LintReport, Location, SubsetStats
 from vlm_runner.lint.rules import rule
 from vlm_runner.plan import Cost, Origin, Plan, Upload, plan_text
 from vlm_runner.plan.check import Check, Status
-from vlm_runner.plan.cost import billed, money
 from vlm_runner.plan.several import plan_of_several
 
 from .test_cost import spec_of
@@ -172,12 +172,12 @@ def test_a_model_without_a_validation_set_is_told_with_the_data() -> None:
         (
             "provisioned",
             LENT,
-            "provisioned throughput, as the spec says. With on-demand deployment the run would cost $10.50.",
+            "provisioned throughput, as the spec says. With on-demand deployment the run would cost about $10.50.",
         ),
         (
             "on-demand",
             RENTED,
-            "on-demand deployment, as the spec says. With provisioned throughput the run would cost $45.00 ($23.00 an hour).",
+            "on-demand deployment, as the spec says. With provisioned throughput the run would cost about $45.00 ($23.00 an hour).",
         ),
     ],
 )
@@ -188,13 +188,17 @@ def test_how_it_is_served_and_what_the_other_way_would_cost(mode: str, other: Co
 @pytest.mark.parametrize(
     ("cost", "told"),
     [
-        (LENT, "It costs $10.50, at most $12.46; then $1.95 a month while the model exists."),
-        (replace(LENT, about=("storage_per_month",)), "It costs about $10.50, at most $12.46; then"),
+        (LENT, "It costs about $10.50, at most $12.46; then $1.95 a month while the model exists."),
+        (replace(LENT, tokens=0), "It costs $10.50, at most $12.46; then"),
+        (
+            replace(LENT, tokens=0, about=("storage_per_month",)),
+            "It costs about $10.50, at most $12.46; then",
+        ),
         (
             RENTED,
-            "It costs $45.00, at most $98.71; then $1.95 a month while the model exists, and $16,560.00 if",
+            "It costs about $45.00, at most $98.71; then $1.95 a month while the model exists, and $16,560.00 if",
         ),
-        (replace(RENTED, kept_hours=None), "It costs $45.00, with no limit; then"),
+        (replace(RENTED, kept_hours=None), "It costs about $45.00, with no limit; then"),
         (
             replace(LENT, training=None, unknown=("training_per_million_tokens",)),
             "It costs an unknown sum: no price is known for training_per_million_tokens.",
@@ -255,7 +259,7 @@ def test_several_runs_are_one_table_with_their_sum() -> None:
     text = plan_of_several(plans, {"cats": "epochs = 2", "dogs-2": "mode"})
 
     assert text.startswith(
-        "2 runs: fine-tune Some Model, expected $55.50 in all, worst case $111.16.\n"
+        "2 runs: fine-tune Some Model, expected about $55.50 in all, worst case $111.16.\n"
         "Account 123456789012, us-west-2.\n\nData: x"
     )
     assert section(text, "  RUN") == [
@@ -271,22 +275,43 @@ def test_several_runs_of_which_one_has_no_end_or_no_price() -> None:
     endless = [plan(), plan(replace(RENTED, kept_hours=None))]
     unknown = [plan(), plan(replace(RENTED, training=None))]
 
-    assert "expected $90.00 in all, worst case no limit." in plan_of_several(endless, {})
+    assert "expected about $90.00 in all, worst case no limit." in plan_of_several(endless, {})
     assert "expected unknown in all, worst case unknown." in plan_of_several(unknown, {})
     assert "Account" not in plan_of_several(endless, {})
     assert "worst case $111.16." in plan_of_several([plan(), plan(replace(LENT, kept_hours=None))], {})
 
 
 @pytest.mark.parametrize(
-    ("value", "bound", "bill"),
+    ("value", "most", "bill"),
     [
         (None, "unknown", "unknown"),
-        ("0", "$0.00", "$0.00"),
-        ("1234.005", "$1,234.01", "$1,234.01"),
-        ("0.001", "$0.01", "$0.00"),
+        (Decimal(0), "$0.00", "$0.00"),
+        (Decimal("1234.005"), "$1,234.01", "$1,234.01"),
+        (0.001, "$0.01", "$0.00"),
+        (1.005, "$1.01", "$1.01"),
     ],
 )
-def test_a_bound_goes_up_and_a_bill_to_the_nearest_cent(value: str | None, bound: str, bill: str) -> None:
-    given = None if value is None else Decimal(value)
+def test_a_bound_goes_up_and_a_bill_to_the_nearest_cent(
+    value: Decimal | float | None, most: str, bill: str
+) -> None:
+    assert (bound(value), dollars(value)) == (most, bill)
 
-    assert (money(given), billed(given)) == (bound, bill)
+
+@pytest.mark.parametrize(
+    ("known", "complete", "estimated", "sentence", "in_a_table"),
+    [
+        (4.2, True, True, "about $4.20", "about $4.20"),
+        (4.2, True, False, "$4.20", "$4.20"),
+        (4.2, False, True, "about $4.20 and what has no known price", "about $4.20 + ?"),
+        (0.0, False, True, "unknown", "unknown"),
+        (0.0, True, False, "$0.00", "$0.00"),
+        (None, False, False, None, ""),
+    ],
+)
+def test_an_amount_that_rests_on_an_estimate_is_about_it_everywhere(
+    known: float | None, complete: bool, estimated: bool, sentence: str | None, in_a_table: str
+) -> None:
+    assert cell(known, complete=complete, estimated=estimated) == in_a_table
+    if known is not None:
+        assert spent(known, complete=complete, estimated=estimated) == sentence
+    assert about("unknown", estimated=True) == "unknown"

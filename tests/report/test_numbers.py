@@ -8,17 +8,20 @@ from typing import Any
 import pytest
 
 from vlm_runner.core.events import BudgetFacts, PlannedCost, RunCreated, TestsAnswered
+from vlm_runner.core.signals import TestAnswered
 from vlm_runner.core.transitions import fold
 from vlm_runner.evaluate import AnsweredRow, ModelAnswer
 from vlm_runner.models import find
 from vlm_runner.report import render
 from vlm_runner.report.assemble import RunReport, assemble
 from vlm_runner.report.collect import Curve, ReportInputs
-from vlm_runner.report.money import TRAINING_NOTE, money
+from vlm_runner.report.money import TRAINING_NOTE, money, together
 from vlm_runner.report.render import NONE, Cell, RowView
 from vlm_runner.report.summary import summary
 
 from .runs import LLAMA, NOW, history, report
+
+NOVA = "amazon.nova-2-lite-v1:0:256k"
 
 
 @pytest.mark.parametrize(
@@ -239,25 +242,30 @@ def test_what_a_run_has_cost_line_by_line() -> None:
                 "item": "Training",
                 "detail": "98 records, 2 epochs",
                 "usd": None,
+                "about": True,
                 "note": f"{TRAINING_NOTE}; $3.50 a million",
             },
             {
                 "item": "Provisioned throughput",
                 "detail": "1 model unit for 3 h 00 min",
                 "usd": 69.0,
+                "about": True,
                 "note": "$23.00 an hour",
             },
             {
                 "item": "Calls of the base model",
                 "detail": "1,800 tokens in, 18 out",
                 "usd": None,
+                "about": False,
                 "note": "by the token",
             },
         ],
         "known_usd": 69.0,
         "complete": False,
+        "about": True,
         "per_hour_usd": None,
         "storage_per_month_usd": one.facts["money"]["storage_per_month_usd"],
+        "per_month_usd": one.facts["money"]["storage_per_month_usd"],
         "prices_from": f"{find(LLAMA).prices.source} ({find(LLAMA).prices.date})",
         "planned_usd": None,
         "planned_at_most_usd": None,
@@ -289,6 +297,39 @@ def test_training_costs_what_was_estimated_before_the_start() -> None:
 
     assert [(line["usd"], line["note"]) for line in found["lines"]] == [(12.5, "estimated before the start")]
     assert (found["known_usd"], found["complete"]) == (12.5, True)
+
+
+def test_calls_are_counted_as_they_are_answered_and_a_throughputs_own_cost_nothing_more() -> None:
+    so_far = TestAnswered(
+        done=3, asked=10, input_tokens=10**6, output_tokens=0, base_input_tokens=0, base_output_tokens=10**6
+    )
+    lent, rented = history(until=9, serving={"mode": "on-demand"}, model={"base": NOVA}), history(until=9)
+    priced = find(NOVA).prices
+
+    calls = money(fold(lent), lent, find(NOVA), NOW, asked=so_far)["lines"][1:]
+    by_the_hour = money(fold(rented), rented, find(LLAMA), NOW, asked=so_far)["lines"][1:]
+
+    assert [line["item"] for line in calls] == ["Calls of the tuned model", "Calls of the base model"]
+    assert [line["usd"] for line in calls] == [
+        float(priced.custom_input_per_million_tokens or 0),
+        float(priced.output_per_million_tokens or 0),
+    ]
+    assert [line["item"] for line in by_the_hour] == ["Provisioned throughput", "Calls of the base model"]
+
+
+def test_several_runs_are_told_with_what_they_leave() -> None:
+    renting, ended = history(until=9), history()
+    unknown = money(fold(renting), renting, None, NOW)
+    bill = [money(fold(one), one, find(LLAMA), renting[-1].at) for one in (renting, ended)]
+    month = 2 * float(find(LLAMA).prices.storage_per_month or 0) + 23 * 720
+
+    assert together(bill).endswith(
+        f"What they leave costs ${month:,.2f} a month until it is deleted, with $23.00 an hour for endpoints."
+    )
+    assert together([unknown]).endswith("What they leave costs unknown a month until it is deleted.")
+    assert together([money(fold(ended[:3]), ended[:3], None, NOW)]) == (
+        "1 run has cost $0.00. Nothing of it goes on to cost."
+    )
 
 
 def test_before_a_job_nothing_was_spent_and_without_a_profile_nothing_is_known() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.histories import happy_runs
 from vlm_runner.core.phases import Phase
+from vlm_runner.report.money import money
 from vlm_runner.sweep.compare import Result, ranked_by, since_best, standings, verdict
 from vlm_runner.sweep.plan import Planned
 from vlm_runner.sweep.table import rows, table_text
@@ -96,13 +97,22 @@ def test_counts_how_many_runs_were_no_better() -> None:
 
 
 def test_the_table_shows_score_interval_and_verdict() -> None:
-    table = rows(standings([scored("poor", 0.4, 1), scored("best", 0.61, 3)], "similarity"), "similarity")
+    best = scored("best", 0.61, 3)
+    best.money = {
+        **money(DONE, (), None, DONE.updated_at),
+        "known_usd": 4.2,
+        "complete": False,
+        "about": False,
+    }
+    table = rows(standings([scored("poor", 0.4, 1), best], "similarity"), "similarity")
     head, first, second = table_text(table).splitlines()
 
     assert head.split()[-6:] == ["VALIDATION", "SIMILARITY", "95", "%", "ROWS", "VERDICT"]
     assert first.split()[:2] == ["best", "best.txt"]
+    assert "  $4.20 + ?  " in first
     assert first.endswith("best")
     assert second.endswith("worse")
     facts: dict[str, Any] = dict(table[0])
     assert facts["low"] < facts["value"] < facts["high"]
     assert (facts["metric"], facts["rows"], facts["best"]) == ("similarity", ROWS, True)
+    assert (facts["cost_usd"], facts["cost_complete"], table[1]["cost_usd"]) == (4.2, False, None)

@@ -162,5 +162,7 @@ def test_runs_of_which_one_fails_are_compared_all_the_same(laptop: Laptop, pages
 
     assert done.returncode == 100
     table = done.stdout.splitlines()
-    assert table[0].split() == ["RUN", "epochCount", "OUTCOME", "TRAIN", "VALIDATION"]
+    assert table[0].split() == ["RUN", "epochCount", "OUTCOME", "COST", "TRAIN", "VALIDATION"]
     assert {line.split()[2] for line in table[1:]} == {"succeeded", "failed"}
+    assert {line.split()[3] for line in table[1:]} == {"about"}
+    assert "2 runs have cost about $" in done.stderr

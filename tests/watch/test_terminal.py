@@ -27,13 +27,17 @@ from vlm_runner.core.events import (
     SubsetStaged,
 )
 from vlm_runner.core.intents import intend_job, intend_serving
+from vlm_runner.core.signals import TestAnswered
 from vlm_runner.core.transitions import fold
-from vlm_runner.models import load_catalogue
+from vlm_runner.models import find
+from vlm_runner.report.money import money
 from vlm_runner.testing.world import tiny_spec
 from vlm_runner.watch.progress import ProgressWatcher
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from vlm_runner.json_output import MoneyJson
 
 LLAMA = "meta.llama3-2-11b-instruct-v1:0:128k"
 
@@ -102,10 +106,12 @@ def test_the_list_says_who_drives_and_what_bills(holder: Holder | None, state: s
     table = json.loads(CliRunner().invoke(cli, ["list", "--store", store, "--json"]).stdout)
 
     assert state in shown.stdout
-    assert "$46.00 + ?" in shown.stdout
+    assert "about $46.00 + ?" in shown.stdout
+    assert "1 run has cost about $46.00 and what has no known price." in shown.stderr
     assert "$23.00 an hour" in shown.stdout
     assert "2 h 00 min ago" in shown.stdout
     assert (table[0]["state"], table[0]["per_hour_usd"]) == (state, 23.0)
+    assert (table[0]["cost_about"], table[0]["cost_complete"]) == (True, False)
     assert table[0]["cost_usd"] == pytest.approx(46.0, abs=0.1)
 
 
@@ -138,9 +144,15 @@ def test_progress_tells_what_is_rented_and_for_how_much() -> None:
     entries = renting()
     console = Console(file=out, force_terminal=True, width=160, color_system=None)
 
-    with ProgressWatcher(console, load_catalogue()) as watcher:
+    asked = TestAnswered(done=1, asked=5, base_input_tokens=10**6, base_output_tokens=0)
+
+    def money_so_far(run_id: str) -> MoneyJson:
+        return money(fold(entries), entries, find(LLAMA), datetime.now(UTC), asked=asked)
+
+    with ProgressWatcher(console) as watcher:
+        watcher.money_so_far = money_so_far
         for number in range(1, len(entries) + 1):
             watcher.on_entry(fold(entries[:number]), entries[number - 1])
 
     assert "billing starts now" in out.getvalue()
-    assert "of rent, $23.00 an hour" in out.getvalue()
+    assert "about $46.00 and what has no known price so far, and $23.00 an hour" in out.getvalue()

@@ -11,10 +11,10 @@ import anyio
 import click
 
 from vlm_runner.cli import console
-from vlm_runner.cli.billing import dollars
 from vlm_runner.cli.options import Where, json_option, where_options
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.cli.run_argument import run_argument
+from vlm_runner.dollars import about, dollars
 from vlm_runner.errors import UsageError
 from vlm_runner.redact import printable
 from vlm_runner.runner import Runner
@@ -110,4 +110,5 @@ def _cost(answered: Answered) -> str:
         return "the endpoint bills by the hour, and its calls nothing more"
     if answered.cost_usd is None:
         return "their price is not in the catalogue"
-    return f"about {dollars(answered.cost_usd)}" if answered.cost_usd >= 0.01 else f"${answered.cost_usd:.6f}"
+    said = dollars(answered.cost_usd) if answered.cost_usd >= 0.01 else f"${answered.cost_usd:.6f}"
+    return about(said, estimated=answered.estimated)

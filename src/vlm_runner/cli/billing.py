@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, SupportsFloat
+from typing import TYPE_CHECKING
 
+from vlm_runner.dollars import about, dollars, spent
 from vlm_runner.prices import priced_catalogue
 from vlm_runner.report.money import hourly, money
 from vlm_runner.report.summary import may_bill
@@ -76,12 +77,11 @@ def cost_line(run: Run, history: Sequence[Entry], settings: Settings, now: datet
     if not cost["lines"]:
         return "nothing: no job was created, and nothing was rented"
     parts = [
-        f"{line['item'].lower()} {'unknown' if line['usd'] is None else dollars(line['usd'])}"
+        f"{line['item'].lower()} {about(dollars(line['usd']), estimated=line['about'])}"
         for line in cost["lines"]
     ]
-    known = cost["known_usd"]
-    whole = f"about {dollars(known)}" if cost["complete"] else f"{dollars(known)} and what is unknown"
-    return f"{whole if known or cost['complete'] else 'unknown'} ({', '.join(parts)})"
+    whole = spent(cost["known_usd"], complete=cost["complete"], estimated=cost["about"])
+    return f"{whole} ({', '.join(parts)})"
 
 
 def remains_line(run: Run, settings: Settings) -> str:
@@ -97,7 +97,3 @@ def remains_line(run: Run, settings: Settings) -> str:
     if not may_bill(run):
         parts.append("nothing bills by the hour")
     return "; ".join(parts)
-
-
-def dollars(amount: SupportsFloat) -> str:
-    return f"${float(amount):,.2f}"

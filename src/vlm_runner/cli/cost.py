@@ -12,10 +12,11 @@ import click
 from vlm_runner.aws.session import AwsSession
 from vlm_runner.checkpoint import lease
 from vlm_runner.cli import console
-from vlm_runner.cli.billing import dollars, known_profile
+from vlm_runner.cli.billing import known_profile
 from vlm_runner.cli.options import Where, json_option, where_options
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.core.names import TAG_UID
+from vlm_runner.dollars import dollars
 from vlm_runner.errors import UsageError
 from vlm_runner.report.money import money
 from vlm_runner.stores import opened_store

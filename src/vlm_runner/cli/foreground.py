@@ -26,14 +26,13 @@ from vlm_runner.cli.run_text import Reach, already_over, call_lines, end_lines
 from vlm_runner.cli.run_view import RunView
 from vlm_runner.core.run import Phase
 from vlm_runner.errors import ConfigurationError, Stopped, Unrecorded
-from vlm_runner.prices import priced_catalogue
 from vlm_runner.report.summary import summary
 from vlm_runner.runner import Runner
 from vlm_runner.watch.log import LogWatcher, configure_logging
 from vlm_runner.watch.progress import ProgressWatcher
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from anyio.abc import TaskStatus
@@ -60,10 +59,17 @@ def watchers(settings: Settings, *, quiet: bool, verbose: bool) -> Iterator[list
     with ExitStack() as stack:
         found: list[Watcher] = [stack.enter_context(_traces())] if settings.events.otel else []
         if not quiet and terminal and settings.log == "auto":
-            found.append(stack.enter_context(ProgressWatcher(catalogue=priced_catalogue(settings))))
+            found.append(stack.enter_context(ProgressWatcher()))
         elif not quiet:
             found.append(LogWatcher())
         yield found
+
+
+def show_money(watching: Iterable[Watcher], runner: Runner) -> None:
+    """Let the progress show what its runs have cost so far."""
+    for watcher in watching:
+        if isinstance(watcher, ProgressWatcher):
+            watcher.money_so_far = runner.money_so_far
 
 
 def _traces() -> AbstractContextManager[Watcher]:
@@ -131,6 +137,7 @@ async def _drive(
 ) -> DriveResult:
     async with AsyncExitStack() as stack:
         runner = await stack.enter_async_context(Runner.open(settings, watchers=watching))
+        show_money(watching, runner)
         obeying = _SignalHandler(settings, flags)
         async with anyio.create_task_group() as group:
             await group.start(obeying.signals)

@@ -10,19 +10,19 @@ import click
 
 from vlm_runner.checkpoint import lease
 from vlm_runner.cli import console
-from vlm_runner.cli.billing import dollars
 from vlm_runner.cli.options import Where, json_option, where_options
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.cli.run_view import CheckpointView, state_of
+from vlm_runner.dollars import cell, dollars
 from vlm_runner.errors import CheckpointError, RunNotFound
 from vlm_runner.prices import priced_catalogue
-from vlm_runner.report.money import money, spell
+from vlm_runner.report.money import money, spell, together
 from vlm_runner.report.summary import may_bill
 from vlm_runner.stores import opened_store
 
 if TYPE_CHECKING:
     from vlm_runner.checkpoint.base import CheckpointStore
-    from vlm_runner.json_output import RunRowJson
+    from vlm_runner.json_output import MoneyJson, RunRowJson
     from vlm_runner.models import Catalogue
     from vlm_runner.settings import Settings
 
@@ -33,12 +33,15 @@ if TYPE_CHECKING:
 def list_runs(*, as_json: bool, **flags: Any) -> None:
     """List the runs of a store: state, phase, cost, what may bill.
 
+    Below them stands what all have cost together, and what they leave costs by the month.
+
     \b
     Example:
         vlm-runner list --store s3://my-bucket/vlm-runner
     """
     settings = settings_for(Where(**flags))
-    rows = anyio.run(_all, settings)
+    found = anyio.run(_all, settings)
+    rows = [row for row, _ in found]
     if as_json:
         console.result_json(rows)
         return
@@ -49,13 +52,17 @@ def list_runs(*, as_json: bool, **flags: Any) -> None:
     origins = max((len(row.get("from_run") or "") for row in rows), default=0)
     origin = max(4, origins) + 2 if origins else 0
     head = f"{'RUN':<{width}}  {'FROM' if origin else '':<{origin}}"
-    console.result(f"{head}{'STATE':<10} {'PHASE':<11} {'CHANGED':<17} {'COST':<12} BILLS")
-    for row in rows:
+    costs = [_cost(row) for row in rows]
+    wide = max(4, *map(len, costs))
+    console.result(f"{head}{'STATE':<10} {'PHASE':<11} {'CHANGED':<17} {'COST':<{wide}}  BILLS")
+    for row, cost in zip(rows, costs, strict=True):
         console.result(
             f"{row['run_id']:<{width}}  {row.get('from_run') or '':<{origin}}"
             f"{row['state']:<10} {row['phase']:<11} "
-            f"{_ago(row['updated_at']):<17} {_cost(row):<12} {_bills(row)}".rstrip()
+            f"{_ago(row['updated_at']):<17} {cost:<{wide}}  {_bills(row)}".rstrip()
         )
+    if moneys := [money for _, money in found if money is not None]:
+        console.say(together(moneys))
 
 
 def _ago(when: str) -> str:
@@ -63,11 +70,9 @@ def _ago(when: str) -> str:
 
 
 def _cost(row: RunRowJson) -> str:
-    """What is known of it; a plus where some of it has no known price."""
-    cost = row.get("cost_usd")
-    if cost is None or (cost < 0.01 and not row["cost_complete"]):
-        return "unknown" if cost is not None else ""
-    return f"{dollars(cost)}{'' if row['cost_complete'] else ' + ?'}"
+    if "cost_usd" not in row:
+        return ""
+    return cell(row["cost_usd"], complete=row["cost_complete"], estimated=row["cost_about"])
 
 
 def _bills(row: RunRowJson) -> str:
@@ -78,7 +83,7 @@ def _bills(row: RunRowJson) -> str:
     return f"{kinds}: {'price unknown' if price is None else f'{dollars(price)} an hour'}"
 
 
-async def _all(settings: Settings) -> list[RunRowJson]:
+async def _all(settings: Settings) -> list[tuple[RunRowJson, MoneyJson | None]]:
     async with opened_store(settings) as store:
         catalogue = priced_catalogue(settings)
         found = [await _row(store, run_id, settings, catalogue) for run_id in await store.run_ids()]
@@ -87,7 +92,7 @@ async def _all(settings: Settings) -> list[RunRowJson]:
 
 async def _row(
     store: CheckpointStore, run_id: str, settings: Settings, catalogue: Catalogue
-) -> RunRowJson | None:
+) -> tuple[RunRowJson, MoneyJson | None] | None:
     """
     One run's line; None if it was deleted meanwhile.
 
@@ -98,7 +103,7 @@ async def _row(
     except RunNotFound:
         return None
     except CheckpointError as error:
-        return {
+        unreadable: RunRowJson = {
             "run_id": run_id,
             "state": "UNREADABLE",
             "phase": "?",
@@ -106,11 +111,12 @@ async def _row(
             "may_bill": [],
             "error": str(error),
         }
+        return unreadable, None
     run = checkpoint.run
     lineage = run.created.parent or run.created.serves
     profile = catalogue.known(run.spec.model.base)
     cost = money(run, checkpoint.history, profile, datetime.now(UTC))
-    return {
+    row: RunRowJson = {
         "run_id": run_id,
         "state": state_of(CheckpointView.of(checkpoint), settings.lease.takeover_after),
         "phase": run.phase.value,
@@ -121,5 +127,8 @@ async def _row(
         "may_bill": may_bill(run),
         "cost_usd": cost["known_usd"],
         "cost_complete": cost["complete"],
+        "cost_about": cost["about"],
         "per_hour_usd": cost["per_hour_usd"],
+        "per_month_usd": cost["per_month_usd"],
     }
+    return row, cost

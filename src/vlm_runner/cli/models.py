@@ -11,13 +11,13 @@ import click
 
 from vlm_runner.aws.session import AwsSession
 from vlm_runner.cli import console
-from vlm_runner.cli.billing import dollars
 from vlm_runner.cli.options import Where, json_option, where_options
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.cli.run_argument import run_argument
 from vlm_runner.clock import SystemClock
 from vlm_runner.core.names import run_folder
 from vlm_runner.core.timeline import spelled
+from vlm_runner.dollars import dollars
 from vlm_runner.errors import ConfigurationError, UsageError
 from vlm_runner.prices import priced_catalogue
 from vlm_runner.runner import Runner
@@ -84,7 +84,7 @@ def _row(one: TrainedModel, catalogue: Catalogue) -> tuple[str, ...]:
         age,
         ", ".join(f"{name} {value:.2f}" for name, value in list(scores.items())[:2]),
         _use(one),
-        "unknown" if price is None else dollars(price),
+        dollars(price),
     )
 
 

@@ -14,6 +14,7 @@ from vlm_runner.aws.session import AwsSession
 from vlm_runner.cli import console
 from vlm_runner.cli.options import Where, json_option, where_options
 from vlm_runner.cli.resolve import settings_for
+from vlm_runner.dollars import UNKNOWN, about
 from vlm_runner.errors import UsageError
 from vlm_runner.models.profile import plain
 from vlm_runner.prices import look_up, priced_catalogue
@@ -125,8 +126,7 @@ def _text(profile: ModelProfile) -> str:
     lines = [f"{profile.name} ({profile.base_id}), US dollars:"]
     for name in SUFFIXES:
         value, source = getattr(profile.prices, name), profile.prices.source_of(name)
-        about = "about " if source.about else ""
-        said = "unknown" if value is None else f"{about}{plain(value)}"
+        said = UNKNOWN if value is None else about(plain(value), estimated=source.about)
         told = "" if value is None else f"{source.source}, {source.date}"
         lines.append(f"  {name.replace('_', ' '):<34}{said:>14}  {told}".rstrip())
     return "\n".join(lines)

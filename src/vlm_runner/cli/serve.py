@@ -21,8 +21,9 @@ from vlm_runner.cli.run_argument import run_argument
 from vlm_runner.cli.start import split_flags
 from vlm_runner.core.timeline import spelled
 from vlm_runner.describe import MODES
+from vlm_runner.dollars import bound
 from vlm_runner.errors import UsageError
-from vlm_runner.plan.cost import estimate_serving, money
+from vlm_runner.plan.cost import estimate_serving
 from vlm_runner.report.render import page
 from vlm_runner.runner import Runner
 from vlm_runner.spec import ServingMode
@@ -180,8 +181,8 @@ def offer(created: RunCreated, catalogue: Catalogue) -> list[str]:
 def price(rents: bool, per_hour: Any, calls: Any) -> str:  # noqa: FBT001 - of a `Cost`
     """What serving costs, in a sentence."""
     if rents:
-        return f"Cost: {money(per_hour)} an hour from its creation to its deletion; calls cost nothing more"
-    rows = f", at most {money(calls)} for its rows" if calls != 0 else ""
+        return f"Cost: {bound(per_hour)} an hour from its creation to its deletion; calls cost nothing more"
+    rows = f", at most {bound(calls)} for its rows" if calls != 0 else ""
     return f"Cost: by the token of each call{rows}; nothing while idle"
 
 

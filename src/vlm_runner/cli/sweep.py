@@ -13,11 +13,12 @@ import click
 
 from vlm_runner.cli import console
 from vlm_runner.cli.confirm import Consent, confirm
-from vlm_runner.cli.foreground import watchers
+from vlm_runner.cli.foreground import show_money, watchers
 from vlm_runner.cli.options import doctor_option, json_option, verbosity_options, where_options
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.cli.start import split_flags
 from vlm_runner.errors import Stopped
+from vlm_runner.report.money import together
 from vlm_runner.report.summary import may_bill
 from vlm_runner.runner import Runner
 from vlm_runner.sweep import table
@@ -92,6 +93,8 @@ def sweep(
     console.result_json(rows) if as_json else console.result(table.table_text(rows))
     for line in verdict(found, metric):
         console.say(line)
+    if moneys := [result.money for result in results if result.money is not None]:
+        console.say(together(moneys))
     for result in results:
         if result.error is not None:
             console.say(f"vlm-runner: run {result.planned.run_id}: {result.error}")
@@ -118,6 +121,7 @@ async def _sweep(settings: Settings, plan: Sweep, consent: Consent, watching: li
         console.say(f"Run {result.planned.run_id}: {said or 'not finished'}.")
 
     async with Runner.open(settings, watchers=watching) as runner:
+        show_money(watching, runner)
         driver = SweepDriver(plan, runner)
         created = await confirm(runner, settings, await driver.prepare(), consent)
         async with anyio.create_task_group() as group:

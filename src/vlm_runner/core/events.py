@@ -280,6 +280,9 @@ class TestsAnswered(Value, frozen=True):
     """False: there were no held-out rows, and training rows were asked."""
     input_tokens: int = 0
     output_tokens: int = 0
+    """Of the tuned model's answers, as AWS reports them."""
+    base_input_tokens: int = Field(default=0, exclude_if=lambda value: not value)
+    base_output_tokens: int = Field(default=0, exclude_if=lambda value: not value)
     first: TestAnswer | None = None
     refused: int = 0
     """Rows that Bedrock refused; each is noted with its reason."""

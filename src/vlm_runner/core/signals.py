@@ -45,6 +45,11 @@ class TestAnswered(Value, frozen=True):
     kind: Literal["test_answered"] = "test_answered"
     done: int
     asked: int
+    input_tokens: int = 0
+    output_tokens: int = 0
+    """Of the tuned model's answers so far, as AWS reports them."""
+    base_input_tokens: int = 0
+    base_output_tokens: int = 0
 
 
 class Trouble(Value, frozen=True):

@@ -6,7 +6,7 @@ import datetime as dt
 import math
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -243,6 +243,11 @@ class Inference(Sourced, frozen=True):
     max_top_k: int | None = None
 
 
+BASE_TOKENS: Final = ("input_per_million_tokens", "output_per_million_tokens")
+CUSTOM_TOKENS: Final = ("custom_input_per_million_tokens", "custom_output_per_million_tokens")
+"""The prices of calls on demand, by their names in the catalogue."""
+
+
 class Prices(Sourced, frozen=True):
     training_per_million_tokens: Price = None
     storage_per_month: Price = None
@@ -255,6 +260,10 @@ class Prices(Sourced, frozen=True):
     custom_input_per_million_tokens: Price = None
     custom_output_per_million_tokens: Price = None
     """Of a custom model on demand."""
+
+    def single_sourced(self, *names: str) -> bool:
+        """Whether one of these prices is told by only one source, which is not AWS itself."""
+        return any(getattr(self, name) is not None and self.source_of(name).about for name in names)
 
 
 class ModelProfile(Frozen, frozen=True):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from vlm_runner.core.signals import HeldElsewhere, RemoteStatusChanged, StagingProgress, TestAnswered
 from vlm_runner.core.timeline import phase_spans, spelled
 from vlm_runner.describe import sentence
+from vlm_runner.dollars import about, dollars, spent
 from vlm_runner.evaluate.thumbnail import budget, thumbnail
 from vlm_runner.plan import plan_json, plan_text
 from vlm_runner.redact import printable, redacted
@@ -105,6 +106,9 @@ def panel_html(panel: Panel) -> str:
         share=min(100.0, 100.0 * doing.done / doing.total) if doing.total else None,
         left=f"about {spelled(left)} left" if left is not None and left > 0 else "",
         money=panel.money,
+        spent=spent(
+            panel.money["known_usd"], complete=panel.money["complete"], estimated=panel.money["about"]
+        ),
         trouble=panel.trouble,
         stopped=panel.stopped,
         chart=drawn,
@@ -197,6 +201,7 @@ def _html(template: str, **facts: Any) -> str:
 def _environment() -> Environment:
     made = html_environment("vlm_runner.notebook")
     made.finalize = lambda value: redacted(value) if type(value) is str else value
-    made.filters["usd"] = lambda value: "unknown" if value is None else f"${value:,.2f}"
+    made.filters["usd"] = dollars
+    made.filters["about"] = lambda text, estimated: about(text, estimated=estimated)
     made.globals["style"] = (files("vlm_runner.notebook") / "templates" / "style.css").read_text("utf-8")
     return made

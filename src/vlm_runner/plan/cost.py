@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Final
 from vlm_runner.core.budget import RELEASING, rent_seconds
 from vlm_runner.core.events import BudgetFacts, PlannedCost
 from vlm_runner.core.run import known
+from vlm_runner.dollars import MONTH_HOURS, bound
 from vlm_runner.errors import ConfigurationError
+from vlm_runner.models.profile import BASE_TOKENS, CUSTOM_TOKENS
 from vlm_runner.models.settle import settled
 from vlm_runner.spec import ServingMode, seconds_of
 
@@ -24,7 +26,6 @@ CALL_SECONDS = 20
 """For one test call; generous, since a throughput bills while it thinks."""
 RELEASE_HOURS = Decimal(str(RELEASING.total_seconds())) / 3600
 """In which a throughput is deleted, and still bills."""
-MONTH_HOURS = 24 * 30
 OTHER: Final = {
     ServingMode.ON_DEMAND: ServingMode.PROVISIONED,
     ServingMode.PROVISIONED: ServingMode.ON_DEMAND,
@@ -56,6 +57,11 @@ class Cost:
     """Those that only one source tells, which is not AWS itself."""
     other: Cost | None = None
     """Of the same run served the other way, where the model can be: on demand, or provisioned."""
+
+    @property
+    def estimated(self) -> bool:
+        """Whether what is expected is "about": see `vlm_runner.dollars.about`."""
+        return bool(self.about or self.tokens_trained or self.hours)
 
     @property
     def tokens_trained(self) -> int:
@@ -192,9 +198,9 @@ def _used(spec: RunSpec) -> list[str]:
     used = ["training_per_million_tokens", "storage_per_month"]
     used += ["throughput_per_unit_hour"] if mode is ServingMode.PROVISIONED else []
     if asks and mode is ServingMode.ON_DEMAND:
-        used += ["custom_input_per_million_tokens", "custom_output_per_million_tokens"]
+        used += CUSTOM_TOKENS
     if asks and spec.test.compare_base:
-        used += ["input_per_million_tokens", "output_per_million_tokens"]
+        used += BASE_TOKENS
     return used
 
 
@@ -246,10 +252,10 @@ def within(spec: RunSpec, profile: ModelProfile, cost: Cost) -> BudgetFacts | No
     worst = known(cost.worst)
     if worst > limit:
         raise ConfigurationError(
-            f"The run needs up to {money(worst)}, and max_cost is {money(limit)}: "
-            f"training {money(cost.training)}, test calls {money(cost.calls)}, "
-            f"throughput {money(cost.rent_at_most)}, "
-            f"storage of the model for a month {money(cost.storage_per_month)}.",
+            f"The run needs up to {bound(worst)}, and max_cost is {bound(limit)}: "
+            f"training {bound(cost.training)}, test calls {bound(cost.calls)}, "
+            f"throughput {bound(cost.rent_at_most)}, "
+            f"storage of the model for a month {bound(cost.storage_per_month)}.",
             hint="Raise max_cost, or use fewer rows, epochs or test rows"
             + (', or set mode = "none" under [serving].' if cost.rents else "."),
         )
@@ -264,17 +270,3 @@ def within(spec: RunSpec, profile: ModelProfile, cost: Cost) -> BudgetFacts | No
         per_hour=per_hour if bills else None,
         rent_seconds=rent_seconds(float(limit), sum(fixed), per_hour) if bills else None,
     )
-
-
-def money(value: Decimal | None) -> str:
-    """A bound, rounded up to the cent: a plan promises no less than it may cost."""
-    if value is None:
-        return "unknown"
-    return f"${value.quantize(Decimal('0.01'), rounding='ROUND_CEILING'):,}"
-
-
-def billed(value: Decimal | None) -> str:
-    """What is expected on the bill, to the nearest cent, as the bill has it."""
-    if value is None:
-        return "unknown"
-    return f"${value.quantize(Decimal('0.01'), rounding='ROUND_HALF_UP'):,}"

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from vlm_runner.describe import MODES
+from vlm_runner.dollars import about, bound, dollars
 from vlm_runner.lint.finding import Severity
-from vlm_runner.plan.cost import OTHER, billed, money
+from vlm_runner.plan.cost import OTHER
 from vlm_runner.spec import ServingMode
 
 if TYPE_CHECKING:
@@ -197,12 +198,12 @@ def headline(cost: Cost) -> str:
     """What it will cost, in one line."""
     if cost.unknown:
         return f"It costs an unknown sum: no price is known for {', '.join(cost.unknown)}."
-    about = "about " if cost.about else ""
-    most = "with no limit" if cost.worst is None else f"at most {money(cost.worst)}"
-    left = f"{billed(cost.storage_per_month)} a month while the model exists"
+    most = "with no limit" if cost.worst is None else f"at most {bound(cost.worst)}"
+    left = f"{dollars(cost.storage_per_month)} a month while the model exists"
     if cost.rents:
-        left += f", and {money(cost.per_month_if_forgotten)} if its throughput were forgotten"
-    return f"It costs {about}{billed(cost.expected)}, {most}; then {left}."
+        left += f", and {bound(cost.per_month_if_forgotten)} if its throughput were forgotten"
+    expected = about(dollars(cost.expected), estimated=cost.estimated)
+    return f"It costs {expected}, {most}; then {left}."
 
 
 def data_text(plan: Plan) -> list[str]:
@@ -239,8 +240,9 @@ def _serving(plan: Plan) -> str:
     said = f"{MODES[mode.value]}, {plan.serving_reason}"
     if other is None:
         return said
-    rate = f" ({billed(other.per_hour)} an hour)" if other.rents else ""
-    return f"{said}. With {MODES[OTHER[mode].value]} the run would cost {billed(other.expected)}{rate}."
+    rate = f" ({dollars(other.per_hour)} an hour)" if other.rents else ""
+    cost_of_other = about(dollars(other.expected), estimated=other.estimated)
+    return f"{said}. With {MODES[OTHER[mode].value]} the run would cost {cost_of_other}{rate}."
 
 
 def _money(plan: Plan) -> list[str]:
@@ -248,24 +250,24 @@ def _money(plan: Plan) -> list[str]:
     trained = f"{cost.tokens:,} tokens x {cost.epochs} epochs"
     source = cost.prices_from or "none known"
     lines = ["", f"Cost (US dollars; prices: {source}; tokens are estimates):"]
-    lines.append(f"  training    {billed(cost.training):>12}  {trained}")
+    lines.append(f"  training    {dollars(cost.training):>12}  {trained}")
     if cost.rents:
-        per_hour = "an unknown price" if cost.per_hour is None else billed(cost.per_hour)
+        per_hour = "an unknown price" if cost.per_hour is None else dollars(cost.per_hour)
         hours = f"{per_hour} an hour x about {cost.hours:.2f} hours"
-        lines.append(f"  throughput  {billed(cost.throughput):>12}  {hours}")
-    lines.append(f"  test calls  {money(cost.calls):>12}  at most, for {spec.test.rows} rows")
-    lines.append(f"  expected    {billed(cost.expected):>12}")
+        lines.append(f"  throughput  {dollars(cost.throughput):>12}  {hours}")
+    lines.append(f"  test calls  {bound(cost.calls):>12}  at most, for {spec.test.rows} rows")
+    lines.append(f"  expected    {dollars(cost.expected):>12}")
     endless = cost.rents and cost.kept_hours is None
-    worst = "no limit" if endless else money(cost.worst)
+    worst = "no limit" if endless else bound(cost.worst)
     kept = "for all the time that it may be kept, " if cost.rents and cost.kept_hours else ""
     release = "with its release and " if cost.rents else "with "
     lines.append(f"  worst case  {worst:>12}  {kept}{release}the model's storage for a month")
     if cost.rents:
         lines.append(
-            f"  forgotten   {money(cost.per_month_if_forgotten):>12}  a month, until somebody deletes it"
+            f"  forgotten   {bound(cost.per_month_if_forgotten):>12}  a month, until somebody deletes it"
         )
     lines.append(
-        f"  storage     {billed(cost.storage_per_month):>12}  a month for the custom model, which stays"
+        f"  storage     {dollars(cost.storage_per_month):>12}  a month for the custom model, which stays"
     )
     if plan.budget is not None:
         until = plan.budget.rent_seconds

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from vlm_runner.plan.cost import billed, money
+from vlm_runner.dollars import about, bound, dollars
 from vlm_runner.plan.plan import checks_text, data_text, uploads_text
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ def plan_of_several(plans: Sequence[Plan], labels: Mapping[str, str]) -> str:
     """
     first = plans[0]
     shared = list({plan.spec.content: plan for plan in reversed(plans)}.values())[::-1]
-    expected = billed(total(plans, lambda cost: cost.expected))
+    estimated = any(plan.cost.estimated for plan in plans)
+    expected = about(dollars(total(plans, lambda cost: cost.expected)), estimated=estimated)
     worst = _worst(plans)
     lines = [f"{len(plans)} runs: fine-tune {first.model}, expected {expected} in all, worst case {worst}."]
     if first.created is not None:
@@ -56,15 +57,15 @@ def total(plans: Iterable[Plan], part: Callable[[Cost], Decimal | None]) -> Deci
 def _worst(plans: Sequence[Plan]) -> str:
     if any(plan.cost.rents and plan.cost.kept_hours is None for plan in plans):
         return "no limit"
-    return money(total(plans, lambda cost: cost.worst))
+    return bound(total(plans, lambda cost: cost.worst))
 
 
 def _table(plans: Sequence[Plan], labels: Mapping[str, str]) -> list[str]:
     rows = [("RUN", "VALUES", "EXPECTED", "WORST CASE")]
     for plan in plans:
         run_id = plan.created.run_id if plan.created is not None else ""
-        rows.append((run_id, labels.get(run_id, ""), billed(plan.cost.expected), _worst([plan])))
-    rows.append(("total", "", billed(total(plans, lambda cost: cost.expected)), _worst(plans)))
+        rows.append((run_id, labels.get(run_id, ""), dollars(plan.cost.expected), _worst([plan])))
+    rows.append(("total", "", dollars(total(plans, lambda cost: cost.expected)), _worst(plans)))
     wide = [max(len(row[column]) for row in rows) for column in range(4)]
     return [
         f"  {run:<{wide[0]}}  {values:<{wide[1]}}  {expected:>{wide[2]}}  {worst:>{wide[3]}}"

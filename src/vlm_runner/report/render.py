@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from jinja2 import Environment, StrictUndefined
 
 from vlm_runner.describe import sentence
+from vlm_runner.dollars import UNKNOWN, about, dollars
 from vlm_runner.evaluate import AskedTurn, closest
 from vlm_runner.evaluate.metrics import differences
 from vlm_runner.evaluate.verdict import FEWEST_ROWS
@@ -486,8 +487,8 @@ def _text(name: str) -> str:
 
 def _usd(value: float | None) -> str:
     if value is None:
-        return "unknown"
-    return f"${value:,.2f}" if value >= 0.01 or value == 0 else f"${value:.4f}"
+        return UNKNOWN
+    return dollars(value) if value >= 0.01 or value == 0 else f"${value:.4f}"
 
 
 def html_environment(package: str) -> Environment:
@@ -507,4 +508,5 @@ def html_environment(package: str) -> Environment:
 def _environment() -> Environment:
     environment = html_environment("vlm_runner.report")
     environment.filters["usd"] = _usd
+    environment.filters["about"] = lambda text, estimated: about(text, estimated=estimated)
     return environment

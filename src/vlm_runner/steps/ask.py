@@ -69,8 +69,16 @@ class AskedModel:
     """Calls at once."""
     pace: CallPace
     answers: dict[int, ModelAnswer] = field(default_factory=dict[int, ModelAnswer])
+    input_tokens: int = 0
+    output_tokens: int = 0
+    """Of all answers so far."""
     refusal: AwsRefused | None = None
     given_up: str | None = None
+
+    def keep(self, row: int, answer: ModelAnswer) -> None:
+        self.answers[row] = answer
+        self.input_tokens += answer.input_tokens
+        self.output_tokens += answer.output_tokens
 
 
 GEOGRAPHIES: Final[Mapping[str, str]] = {

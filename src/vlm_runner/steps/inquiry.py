@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from anyio import to_thread
 
 from vlm_runner.core.conversation import Conversation, single
+from vlm_runner.dollars import bound
 from vlm_runner.errors import DataError, NotServed, UsageError
 from vlm_runner.ingest.inspect import kind_of
-from vlm_runner.plan.cost import estimate_serving, money
+from vlm_runner.plan.cost import estimate_serving
 from vlm_runner.prompts.templates import compile_prompt
 from vlm_runner.spec import ServingMode
 from vlm_runner.steps.ask import ModelCall, converse_of, send
@@ -56,7 +57,7 @@ def not_served(run: Run, catalogue: Catalogue) -> NotServed:
     )
     profile = catalogue.find(spec.model.base)
     cost = estimate_serving(spec, profile, None)
-    price = f"{money(cost.per_hour)} an hour" if cost.rents else "nothing while idle, else by the token"
+    price = f"{bound(cost.per_hour)} an hour" if cost.rents else "nothing while idle, else by the token"
     return NotServed(
         f"The model of run {run.run_id} is not served now.",
         hint=f"Serve it with: vlm-runner serve {run.run_id} --for 1h (it costs {price}).",

@@ -112,7 +112,7 @@ class _Tests:
             finally:
                 model.limit.release()
             done = sum(len(each.answers) for each in models)
-            self._ports.signal(TestAnswered(done=done, asked=asked))
+            self._ports.signal(TestAnswered(done=done, asked=asked, **self._tokens()))
 
         async def all_of(model: AskedModel) -> None:
             async with task_group() as group:
@@ -127,7 +127,7 @@ class _Tests:
     async def _answer(self, model: AskedModel, question: Question) -> None:
         row, digest = question.row, self._digest(model, question)
         if (saved := await self._answers.find(model.role, row, digest)) is not None:
-            model.answers[row] = saved
+            model.keep(row, saved)
             return
         originals = [await self._original(key) for key, _ in question.images]
         images = await to_thread.run_sync(fitted, question, originals, self._profile)
@@ -137,7 +137,16 @@ class _Tests:
             return
         if answer.error is None:
             await self._answers.save(model.role, row, digest, answer)
-        model.answers[row] = answer
+        model.keep(row, answer)
+
+    def _tokens(self) -> dict[str, int]:
+        """As both the event and its signals name them."""
+        return {
+            "input_tokens": self._tuned.input_tokens,
+            "output_tokens": self._tuned.output_tokens,
+            "base_input_tokens": self._base.input_tokens,
+            "base_output_tokens": self._base.output_tokens,
+        }
 
     def _digest(self, model: AskedModel, question: Question) -> str:
         """Of everything an answer depends on, so that the answer of an older run is never reused."""
@@ -184,8 +193,7 @@ class _Tests:
             uri=await self._answers.put_together(rows),
             asked=len(rows),
             held_out=held_out,
-            input_tokens=sum(answer.input_tokens for answer in tuned.values()),
-            output_tokens=sum(answer.output_tokens for answer in tuned.values()),
+            **self._tokens(),
             first=TestAnswer(
                 row=first.row,
                 answer=first.tuned.answer[:LONGEST_TEXT] if first.tuned else "",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from vlm_runner.core.run import Run
     from vlm_runner.evaluate import Interval
+    from vlm_runner.json_output import MoneyJson
     from vlm_runner.sweep.plan import Planned
 
 
@@ -26,6 +27,8 @@ class Result:
     error: Exception | None = None
     scores: dict[int, dict[str, float]] = field(default_factory=dict[int, dict[str, float]])
     """Of the fine-tuned model's answers, by row."""
+    money: MoneyJson | None = None
+    """What it has cost; None where it does not exist."""
     skipped: bool = False
     """It was not begun: see `SweepSpec.stop_after`."""
 

@@ -118,7 +118,7 @@ class SweepDriver:
             result.scores = await self._scores(result.run)
         except Exception as error:  # noqa: BLE001 - the other runs continue, and the result holds it
             result.error = error
-            result.run = await self._loaded(planned)
+        await self._look_again(result)
         self._finished.append(result)
 
     async def _stage(self, planned: Planned) -> None:
@@ -147,12 +147,14 @@ class SweepDriver:
         most, metric = self._sweep.spec.stop_after, ranked_by(self._sweep.spec.metric, self._finished)
         return most is not None and since_best(self._finished, metric) >= most
 
-    async def _loaded(self, planned: Planned) -> Run | None:
+    async def _look_again(self, result: Result) -> None:
+        """Where it stands, and what it has cost, as its checkpoint says."""
         try:
-            checkpoint, _ = await lease.load(self._runner.store, planned.run_id)
+            checkpoint, _ = await lease.load(self._runner.store, result.planned.run_id)
         except VlmRunnerError:
-            return None
-        return checkpoint.run
+            return
+        result.run = checkpoint.run
+        result.money = self._runner.money(checkpoint.run, checkpoint.history)
 
     async def _until(self, planned: Planned, phase: Phase | None) -> Run:
         """Drive so far; a quota that is full is waited for, as long as the sweep has patience."""

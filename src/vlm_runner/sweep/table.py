@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from vlm_runner.dollars import cell
 from vlm_runner.sweep.plan import LOSSES
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def rows(found: Sequence[Standing], metric: str) -> list[SweepRowJson]:
 def table_text(table: Sequence[SweepRowJson]) -> str:
     varied = sorted({key for row in table for key in row["values"]})
     scored = bool(table) and table[0]["metric"] not in LOSSES
-    heads = ["RUN", *(key.rpartition(".")[2] for key in varied), "OUTCOME", "TRAIN", "VALIDATION"]
+    heads = ["RUN", *(key.rpartition(".")[2] for key in varied), "OUTCOME", "COST", "TRAIN", "VALIDATION"]
     if scored:
         heads += [table[0]["metric"].upper(), "95 %", "ROWS", "VERDICT"]
     body = [
@@ -52,6 +53,7 @@ def table_text(table: Sequence[SweepRowJson]) -> str:
             row["run_id"],
             *(_cell(row["values"].get(key, "")) for key in varied),
             row["outcome"],
+            cell(row["cost_usd"], complete=row["cost_complete"], estimated=row["cost_about"]),
             _number(row["training_loss"]),
             _number(row["validation_loss"]),
             *(_score(row) if scored else ()),
@@ -83,7 +85,7 @@ def _score(row: SweepRowJson) -> list[str]:
 
 
 def _row(one: Standing, metric: str) -> SweepRowJson:
-    result, interval = one.result, one.interval
+    result, interval, money = one.result, one.interval, one.result.money
     run = result.run
     model = run.model if run is not None else None
     outcome = run.outcome.value if run is not None and run.outcome is not None else "not finished"
@@ -103,6 +105,10 @@ def _row(one: Standing, metric: str) -> SweepRowJson:
         "rows": interval.rows if interval is not None else None,
         "best": one.best,
         "within_noise": one.behind.within_noise if one.behind is not None else None,
+        "cost_usd": money["known_usd"] if money is not None else None,
+        "cost_complete": money is not None and money["complete"],
+        "cost_about": money is not None and money["about"],
+        "per_month_usd": money["per_month_usd"] if money is not None else None,
         "answers": run.tests.uri if run is not None and run.tests is not None else None,
         "report": run.report.uri if run is not None and run.report is not None else None,
         "reason": str(result.error) if result.error is not None else reason,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -13,18 +12,18 @@ from rich.text import Text
 from vlm_runner.core.run import Phase
 from vlm_runner.core.signals import HeldElsewhere, RemoteStatusChanged, StagingProgress, TestAnswered, Trouble
 from vlm_runner.describe import sentence
+from vlm_runner.dollars import dollars, spent
 from vlm_runner.redact import printable, redacted
-from vlm_runner.report.money import hourly
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
     from vlm_runner.core.events import Entry
     from vlm_runner.core.run import Run
     from vlm_runner.core.signals import Signal
-    from vlm_runner.models import Catalogue
+    from vlm_runner.json_output import MoneyJson
 
 WAITS = {
     Phase.STAGING: "staging images",
@@ -41,32 +40,35 @@ WAITS = {
 
 
 class _MoneyColumn(ProgressColumn):
-    """What the rented endpoint has cost so far."""
+    """What the run has cost so far, and what it costs an hour now."""
 
-    def __init__(self, rents: Mapping[str, tuple[float, float]]) -> None:
+    def __init__(self, watcher: ProgressWatcher) -> None:
         super().__init__()
-        self._rents = rents
+        self._watcher = watcher
 
     def render(self, task: Task) -> Text:
-        price, since = self._rents.get(task.fields.get("run_id", ""), (0.0, 0.0))
-        if not price:
+        money = self._watcher.money_so_far(task.fields.get("run_id", ""))
+        if money is None or not money["lines"]:
             return Text("")
-        return Text(f"${price * (time.monotonic() - since) / 3600:,.2f} of rent, ${price:,.2f} an hour")
+        so_far = spent(money["known_usd"], complete=money["complete"], estimated=money["about"])
+        per_hour = money["per_hour_usd"]
+        rate = "" if per_hour is None else f", and {dollars(per_hour)} an hour"
+        return Text(f"{so_far} so far{rate}")
 
 
 class ProgressWatcher:
     """Use as a context manager around the runner; writes to stderr."""
 
-    def __init__(self, console: Console | None = None, catalogue: Catalogue | None = None) -> None:
-        self._catalogue = catalogue
-        self._rents: dict[str, tuple[float, float]] = {}
+    def __init__(self, console: Console | None = None) -> None:
+        self.money_so_far: Callable[[str], MoneyJson | None] = lambda _: None
+        """By run id; `Runner.money_so_far`, once there is a runner."""
         self._console = console or Console(stderr=True, highlight=False)
         self._progress = Progress(
             TextColumn("  {task.description}"),
             BarColumn(bar_width=28),
             TextColumn("{task.fields[detail]}"),
             TimeElapsedColumn(),
-            _MoneyColumn(self._rents),
+            _MoneyColumn(self),
             console=self._console,
             transient=True,
         )
@@ -83,7 +85,6 @@ class ProgressWatcher:
 
     def on_entry(self, run: Run, entry: Entry) -> None:
         self._line(f"{entry.at:%H:%M:%S}  {sentence(entry.event)}")
-        self._money(run)
         self._show(run.run_id, "" if run.done else WAITS.get(run.phase, run.phase.value))
 
     def on_signal(self, run_id: str, signal: Signal) -> None:
@@ -99,15 +100,6 @@ class ProgressWatcher:
                 self._line(f"          ! {doing}: {message}")
             case HeldElsewhere(host=host, pid=pid):
                 self._show(run_id, f"held by process {pid} on {host}; waiting for it")
-
-    def _money(self, run: Run) -> None:
-        """Counted from when this process first sees that something bills; an unknown price is not guessed."""
-        if self._catalogue is None or run.serving is None or not run.may_bill:
-            self._rents.pop(run.run_id, None)
-            return
-        profile = self._catalogue.models.get(run.spec.model.base)
-        if (price := hourly(run, profile)) is not None:
-            self._rents.setdefault(run.run_id, (price, time.monotonic()))
 
     def _staging(self, run_id: str, signal: StagingProgress) -> None:
         skipped = f", {signal.skipped} skipped" if signal.skipped else ""
