@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 
+from tests.sweep.test_drive import EPOCHS, PROMPTS, swept
 from vlm_runner.errors import RunNotFound, UsageError
 from vlm_runner.spec import ServingMode
 from vlm_runner.steps.prepare_serving import ServeOptions
-from vlm_runner.testing import Crash, Fault, Plan, World, run_virtual
+from vlm_runner.testing import Crash, Fault, Plan, TinyDataset, World, run_virtual
 from vlm_runner.testing.world import tiny_spec
 
 from .world import in_world, serving
@@ -98,38 +100,74 @@ def test_what_another_run_uses_stays_until_that_is_deleted_too() -> None:
     run_virtual(main)
 
 
-def test_interrupted_at_any_call_and_repeated_it_comes_to_the_same_end() -> None:
-    async def trace() -> list[str]:
-        world = World()
-        await world.live()
-        process = world.process()
-        await deleted(world, process=process)
+def test_a_sweep_of_six_leaves_nothing_and_interrupted_at_any_call_comes_to_the_same_end() -> None:
+    """One of the six was served, and asked about rows of another split."""
+    world, results = swept(grid={"prompt.user": PROMPTS, EPOCHS: [1, 2, 3]})
+    six = [result.planned.run_id for result in results]
+    run_virtual(lambda: _serve_other_rows(world, six[0]))
+    for logged in (world.saved, world.told, world.signals):
+        logged.clear()
+
+    found = {}
+    for number, run_id in enumerate(six):
+        after, calls = _deleted(world, run_id)
+        # All other runs are read twice, however many places there are: first, and once nobody new can come.
+        assert calls.count("store.run_ids") == 2
+        # The first of a prompt leaves its records, the third takes them, the sixth takes the images.
+        for point in _one_of_each_kind(calls) if number in {0, 1, 2, 5} else []:
+            interrupted, _ = _deleted(world, run_id, point)
+            if (rest := _left(interrupted)) != _left(after):
+                found[number, point] = rest
+        world = after
+
+    assert len(six) == 6
+    assert found == {}
+    assert _left(world) == []
+
+
+async def _serve_other_rows(world: World, run_id: str) -> None:
+    await world.process().clock.sleep(
+        30 * 86400
+    )  # each of these begins at the same time, and things take time
+    world.dataset = TinyDataset(rows=20, fingerprint="other", shade=100)
+    async with world.runner() as runner:
+        await (await runner.serve(run_id, ServeOptions(rows=2, split="test"))).result()
+
+
+def _deleted(before: World, run_id: str, crash_after: int | None = None) -> tuple[World, list[str]]:
+    """A copy of the world in which the run is deleted, at once or at the second attempt; and all calls."""
+    world = copy.deepcopy(before)
+
+    async def delete() -> list[str]:
+        await world.process().clock.sleep(60 * 86400)
+        process = world.process(Plan({} if crash_after is None else {crash_after: Fault.CRASH_AFTER}))
+        with contextlib.suppress(Crash):
+            await deleted(world, run_id, process)
+        if crash_after is not None:
+            with contextlib.suppress(RunNotFound):
+                await deleted(world, run_id)
         return process.trace
 
-    async def interrupted(point: int, fault: Fault) -> list[str]:
-        world = World()
-        await world.live()
-        with contextlib.suppress(Crash, Exception):
-            await deleted(world, process=world.process(Plan({point: fault})))
-        with contextlib.suppress(RunNotFound):
-            await deleted(world)
+    return world, run_virtual(delete)
+
+
+def _one_of_each_kind(calls: list[str]) -> list[int]:
+    """Of many deletions of objects, or reads of runs, one like the other, the first and the last."""
+    many = {"objects.delete", "store.read"}
+    return [
+        at
+        for at, call in enumerate(calls)
+        if call not in many or [call] != calls[at - 1 : at] or [call] != calls[at + 1 : at + 2]
+    ]
+
+
+def _left(world: World) -> list[str]:
+    async def look() -> list[str]:
+        await world.process().clock.sleep(90 * 86400)
         models = [model.arn async for model in world.bedrock.list_models()]
         return [*left(world), *await world.store.run_ids(), *models, *world.bedrock.alive]
 
-    calls = run_virtual(trace)
-    # Of many deletions of objects one like the other, the first and the last.
-    points = [
-        number
-        for number, call in enumerate(calls)
-        if call != "objects.delete" or calls[number - 1] != call or calls[number + 1 : number + 2] != [call]
-    ]
-
-    assert {
-        (point, fault): found
-        for point in points
-        for fault in (Fault.CRASH_AFTER,)
-        if (found := run_virtual(lambda point=point, fault=fault: interrupted(point, fault)))  # type: ignore[misc]
-    } == {}
+    return run_virtual(look)
 
 
 def test_a_run_that_begins_meanwhile_loses_nothing() -> None:

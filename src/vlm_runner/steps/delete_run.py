@@ -89,8 +89,7 @@ async def delete_run(
         await aws.bedrock.delete_model(plan.model_arn)
         told(f"custom model {plan.model_arn}")
     objects = aws.objects(run.bucket, owner=run.account)
-    for fate in plan.places:
-        await _PlaceDeletion(fate.place, run, objects, store=store, clock=clock, told=told).delete()
+    await _delete_places(plan, objects, store, clock, told)
     # The run last: while its checkpoint is there, this can be repeated.
     for one in (*plan.servings, run):
         await _delete_all(objects, run_folder(one), told)
@@ -111,13 +110,34 @@ def refuse_in_use(plan: RunDeletion) -> None:
         )
 
 
-class _PlaceDeletion:
+async def _delete_places(
+    plan: RunDeletion, objects: Objects, store: CheckpointStore, clock: Clock, told: Callable[[str], None]
+) -> None:
     """
-    Deletes what of a place no other run uses.
+    Delete what no other run uses of the places.
 
-    The claim is closed first, so that no run that begins meanwhile comes to share the place, and only then it
-    is asked, once more, who uses it.
+    Their claims are closed first, so that no run that begins meanwhile comes to share one, and only then it
+    is asked, once more, who uses them. What another deletion holds keeps the rest from nothing.
     """
+    closed: list[_PlaceDeletion] = []
+    refusal: UsageError | None = None
+    for place in (fate.place for fate in plan.places):
+        one = _PlaceDeletion(place, plan.run, objects, store=store, told=told)
+        try:
+            await one.close()
+            closed.append(one)
+        except UsageError as error:
+            refusal = refusal or error
+    if closed:
+        fates = {fate.place: fate for fate in (await prepare_deletion(plan.run.run_id, store, clock)).places}
+        for one in closed:
+            await one.delete(fates.get(one.place))
+    if refusal is not None:
+        raise refusal
+
+
+class _PlaceDeletion:
+    """Deletes what of a place no other run uses, once its claim is closed."""
 
     def __init__(
         self,
@@ -126,32 +146,34 @@ class _PlaceDeletion:
         objects: Objects,
         *,
         store: CheckpointStore,
-        clock: Clock,
         told: Callable[[str], None],
     ) -> None:
-        self._place, self._run, self._objects, self._told = place, run, objects, told
-        self._store, self._clock = store, clock
+        self.place = place
+        self._run, self._objects, self._store, self._told = run, objects, store, told
+        self._closed: ClosedPlace | None = None
 
-    async def delete(self) -> None:
-        closed = await self._close()
-        fate = self._found(self._place, (await prepare_deletion(self._run.run_id, self._store, self._clock)))
-        if not fate.records_used_by:
-            await _delete_all(self._objects, self._place.shards, self._told)
-            await self._objects.delete(self._place.records)
-        if fate.images_used_by:
-            await self._reopen(closed)
+    async def close(self) -> None:
+        """
+        Raises:
+            UsageError: another run that shares it is being deleted.
+        """
+        self._closed = await self._close()
+
+    async def delete(self, fate: PlaceFate | None) -> None:
+        """`fate` is None if somebody else has deleted the run that used it."""
+        if fate is not None and not fate.records_used_by:
+            await _delete_all(self._objects, self.place.shards, self._told)
+            await self._objects.delete(self.place.records)
+        if fate is None or fate.images_used_by:
+            await self._reopen(self._closed)
             return
-        for prefix in (self._place.images, self._place.data):
-            await _delete_all(self._objects, prefix, self._told, but=places.claim_key(self._place))
-        await self._objects.delete(places.claim_key(self._place))
-
-    @staticmethod
-    def _found(place: Place, plan: RunDeletion) -> PlaceFate:
-        return next(fate for fate in plan.places if fate.place == place)
+        for prefix in (self.place.images, self.place.data):
+            await _delete_all(self._objects, prefix, self._told, but=places.claim_key(self.place))
+        await self._objects.delete(places.claim_key(self.place))
 
     async def _close(self) -> ClosedPlace | None:
         """What the claim was closed with; None: there is none, so nobody new can find the place."""
-        key = places.claim_key(self._place)
+        key = places.claim_key(self.place)
         while (found := await self._objects.get(key)) is not None:
             if (closed := _closed(found.body)) is not None:
                 if closed.deleting != self._run.run_id and await self._exists(closed.deleting):
@@ -172,7 +194,7 @@ class _PlaceDeletion:
     async def _reopen(self, closed: ClosedPlace | None) -> None:
         if closed is None:
             return
-        key = places.claim_key(self._place)
+        key = places.claim_key(self.place)
         while (found := await self._objects.get(key)) is not None and _closed(found.body) is not None:
             body = closed.claim.model_dump_json().encode()
             if await self._objects.put_if(key, body, replacing=found.etag) is not None:
