@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from vlm_runner.errors import ConfigurationError
+from vlm_runner.name_lengths import LONGEST_NAME, UID_LENGTH
 from vlm_runner.path_segment import path_segment
 from vlm_runner.split_expression import plain_name
 
@@ -97,10 +98,6 @@ TagKey = Annotated[
     str, Field(min_length=1, max_length=128), AfterValidator(_tag_text), AfterValidator(_own_tag_key)
 ]
 TagValue = Annotated[str, Field(max_length=256), AfterValidator(_tag_text)]
-LONGEST_NAME = 63
-"""Characters of a job's or a model's name (Bedrock API reference, JobName and CustomModelName)."""
-UID_LENGTH = 20
-"""Characters that `{uid}` of a name's template stands for."""
 _SHORTEST_RUN_ID = 8
 """Characters that `{run_id}` has room for, at least."""
 

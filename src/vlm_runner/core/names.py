@@ -13,7 +13,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Literal
 
-from vlm_runner.spec import LONGEST_NAME, UID_LENGTH
+from vlm_runner.name_lengths import LONGEST_NAME, UID_LENGTH
 
 if TYPE_CHECKING:
     from vlm_runner.core.run import Run
