@@ -3,21 +3,29 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import uuid
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.histories import happy_runs
+from vlm_runner.checkpoint.document import Checkpoint, to_bytes
 from vlm_runner.cli import cli
+from vlm_runner.core.names import TAG_UID
 from vlm_runner.errors import ConfigurationError, DataError, UsageError
 from vlm_runner.sample import sample_folder
 from vlm_runner.sandbox import Sandbox, SandboxOptions
+from vlm_runner.sandbox.catalogue import find_model
+from vlm_runner.sandbox.ledger import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from vlm_runner.core.run import Run
 
 NOVA = "amazon.nova-lite-v1:0:300k"
 SPEC = """\
@@ -342,7 +350,90 @@ def test_prices_are_those_of_the_price_list_and_can_be_written_for_the_next_plan
     assert (usd["training_per_million_tokens"], usd["throughput_per_unit_hour"]) == (2.0, 108.15)
 
 
-def test_the_cost_of_a_run_is_not_asked_for_without_consent(tmp_path: Path) -> None:
-    missing = run("cost", "cats", "--store", tmp_path / "runs", "--yes", "--region", "us-east-1")
+def billed_run(sandbox: Sandbox, store: Path) -> Run:
+    """A run that is over, in `store`; its account was billed 5 dollars for calls of the tuned model."""
+    run, history = happy_runs(uid=uuid.uuid4().hex, sections={"model": {"base": NOVA}})[-1]
+    path = store / "runs" / run.run_id / "state.json"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(to_bytes(Checkpoint(write_id="w", holder=None, run=run, history=history)))
+    price = sandbox.state.prices.of(find_model(NOVA, "us-east-1")[0])[0].custom_input_per_million
+    now = sandbox.state.now()
+    for uid in (run.uid, "of another"):
+        entry = Entry(
+            "on_demand_invocations", uid, uid, "us-east-1", now, find_model(NOVA, "us-east-1")[0], str
+        )
+        entry.custom, entry.tags = True, {TAG_UID: uid}
+        entry.input_tokens = round(5e6 / (price or 1.0))
+        sandbox.state.ledger.open(entry)
+    return run
 
-    assert "cats" in str(missing.exception)
+
+@pytest.mark.parametrize(
+    ("terminal", "refusal"), [(False, "AWS charges one cent"), (True, "Nothing was asked")]
+)
+def test_the_cost_of_a_run_is_not_asked_for_without_consent(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: bool, refusal: str
+) -> None:
+    run_of = billed_run(sandbox, tmp_path)
+    monkeypatch.setattr("vlm_runner.cli.console.at_terminal", lambda: terminal)
+    sandbox.calls.clear()
+    words = ["cost", run_of.run_id, "--store", str(tmp_path), "--endpoint-url", sandbox.url]
+
+    result = CliRunner().invoke(cli, words, input="n\n")
+
+    assert isinstance(result.exception, UsageError)
+    assert refusal in str(result.exception)
+    assert "GetCostAndUsage" not in sandbox.calls.as_json()["counts"]
+
+
+def test_the_cost_of_a_run_is_what_cost_explorer_has_under_its_tag(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Page by page, and of no other run; asked once the person at the terminal has said yes."""
+    run_of = billed_run(sandbox, tmp_path)
+    page = {"Keys": ["USE1-Train"], "Metrics": {"UnblendedCost": {"Amount": "1.5", "Unit": "USD"}}}
+    first = {"ResultsByTime": [{"Groups": [page]}], "NextPageToken": "next"}
+    monkeypatch.setattr("vlm_runner.cli.console.at_terminal", lambda: True)
+    sandbox.faults.add({"operation": "GetCostAndUsage", "kind": "replaced", "body": json.dumps(first)})
+    words = ["cost", run_of.run_id, "--store", str(tmp_path), "--endpoint-url", sandbox.url]
+
+    text = CliRunner().invoke(cli, words, input="y\n")
+    shown = json.loads(run(*words, "--yes", "--json").stdout)
+
+    assert text.exit_code == 0, text.output
+    assert "Billed: $6.50" in text.stdout
+    assert "Estimated so far: $" in text.stdout
+    assert [line["usd"] for line in shown["lines"]] == [pytest.approx(5.0, abs=0.01)]
+    assert shown["billed_usd"] == pytest.approx(5.0, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (
+            {"kind": "replaced", "body": '{"ResultsByTime": []}'},
+            "If the tag is not active: aws ce update-cost",
+        ),
+        ({"kind": "error", "code": "AccessDeniedException", "status": 400}, "GetCostAndUsage"),
+        (
+            {
+                "kind": "replaced",
+                "body": '{"ResultsByTime": [{"Groups": [{"Keys": ["x"], "Metrics": '
+                '{"UnblendedCost": {"Amount": "1", "Unit": "EUR"}}}]}]}',
+            },
+            "EUR",
+        ),
+    ],
+)
+def test_a_cost_that_cannot_be_had_says_why(
+    sandbox: Sandbox, tmp_path: Path, fault: dict[str, Any], told: str
+) -> None:
+    run_of = billed_run(sandbox, tmp_path)
+    sandbox.faults.add({"operation": "GetCostAndUsage", "times": None, **fault})
+
+    try:
+        result = run("cost", run_of.run_id, "--yes", "--store", tmp_path, "--endpoint-url", sandbox.url)
+    finally:
+        sandbox.faults.clear()
+
+    assert told in f"{result.output} {result.exception}"

@@ -62,7 +62,7 @@ def cost(run_id: str, *, yes: bool, as_json: bool, **flags: Any) -> None:
 
 def _confirm() -> None:
     if not console.at_terminal():
-        raise UsageError("AWS charges one cent for this.", hint="Confirm with: --yes")
+        raise console.unattended("AWS charges one cent for this", "Confirm with: --yes.")
     if not click.confirm("AWS charges one cent to look. Look?", err=True):
         raise UsageError("Nothing was asked.")
 
