@@ -261,6 +261,17 @@ class LossesJson(TypedDict):
     validation: list[list[float]]
 
 
+class JudgedFileJson(TypedDict):
+    """How many records of one of the job's files Bedrock took, by the manifest that it leaves."""
+
+    file: str
+    records: int
+    accepted: int
+    """Whole."""
+    partly_accepted: int
+    rejected: int
+
+
 class RemainsJson(TypedDict):
     """Something that is left of the run, and the command that uses, continues or deletes it."""
 
@@ -276,6 +287,8 @@ class ReportJson(RunJson):
     phases: list[PhaseJson]
     evaluation: EvaluationJson
     losses: LossesJson
+    judged_records: list[JudgedFileJson]
+    """Empty where Bedrock left no manifest."""
     remains: list[RemainsJson]
     missing: list[str]
     """What the report lacks, and why."""

@@ -35,7 +35,7 @@ from vlm_runner.models.profile import CUSTOM_TOKENS
 from vlm_runner.path_segment import checked_run_id
 from vlm_runner.plan import Plan
 from vlm_runner.prices import look_up, priced_catalogue
-from vlm_runner.report.collect import Curve, ReportInputs, collect, losses, stored_scores
+from vlm_runner.report.collect import Curve, ReportInputs, collect, job_output, stored_scores
 from vlm_runner.report.money import money
 from vlm_runner.spec import ServingMode
 from vlm_runner.steps.datasets import OpenDatasets
@@ -661,7 +661,8 @@ class Runner:
         Raises:
             VlmRunnerError: S3 could not be read.
         """
-        return await losses(run, self._ports_of(run).bucket_of(run))
+        output = await job_output(run, self._ports_of(run).bucket_of(run))
+        return output.training, output.validation
 
     async def plan(self, spec: RunSpec, *, run_id: str | None = None) -> Plan:
         """

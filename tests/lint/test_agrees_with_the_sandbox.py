@@ -61,7 +61,7 @@ def rejection(body: bytes, model: str, name: str) -> str | None:
         return body if key == name else fetch(bucket, key)
 
     try:
-        examples = list(Checker(sandboxed, BUCKET, name, read, ACCOUNT).examples())
+        examples = Checker(sandboxed, BUCKET, name, read, ACCOUNT).read().examples
         check_counts(sandboxed, len(examples), 0)
     except DataRejected as rejected:
         return str(rejected)

@@ -32,7 +32,7 @@ from vlm_runner.evaluate import AnsweredRow, ModelAnswer
 from vlm_runner.evaluate.thumbnail import budget, thumbnail
 from vlm_runner.models import find
 from vlm_runner.report.assemble import RunReport, assemble
-from vlm_runner.report.collect import Curve, ReportInputs
+from vlm_runner.report.collect import Curve, JobOutput, JudgedFile, ReportInputs
 from vlm_runner.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -175,7 +175,10 @@ def report(
     material = ReportInputs(
         rows=answered(rows, text=text, base=base, knows=knows),
         thumbnails=dict.fromkeys(range(rows), (small(rows),)) if pictures and rows else {},
-        training=Curve(tuple((float(step), 2 / (1 + step / 9)) for step in range(60)), (0.0, 30.0)),
-        validation=Curve(((29.0, 0.9), (59.0, 0.6))),
+        output=JobOutput(
+            training=Curve(tuple((float(step), 2 / (1 + step / 9)) for step in range(60)), (0.0, 30.0)),
+            validation=Curve(((29.0, 0.9), (59.0, 0.6))),
+            judged=(JudgedFile("train.jsonl", records=24, accepted=21, partly_accepted=1, rejected=2),),
+        ),
     )
     return assemble(run, entries, material, find(LLAMA), entries[-1].at)

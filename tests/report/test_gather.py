@@ -11,7 +11,7 @@ from vlm_runner.core.events import TestsAnswered
 from vlm_runner.core.transitions import fold
 from vlm_runner.evaluate import AnsweredRow, ModelAnswer, to_line
 from vlm_runner.report.charts import chart, thinned, ticks
-from vlm_runner.report.collect import collect, curve
+from vlm_runner.report.collect import JudgedFile, collect, curve
 from vlm_runner.testing import FakeObjects, FakeS3
 
 from .runs import history, picture
@@ -20,6 +20,10 @@ TRAINING = (
     "step_number,epoch_number,training_loss,perplexity\n0,0,2.0,7\n1,0,1.0,3\n1,0,3.0,3\n2,1,x,\n3,1,0.5,1\n"
 )
 VALIDATION = "step_number,epoch_number,validation_loss,perplexity\n3,0,0.7,2\n"
+MANIFEST = (
+    "fileName,totalProcessedRecordCount,acceptedRecordCount,partiallyAcceptedRecordCount,rejectedRecordCount\n"
+    "train.jsonl,24,21,1,2\nhalf.jsonl,24\nodd.jsonl,24,x,0,0\n"
+)
 FOLDER = "runs/pages-1/output/model-customization-job-jobjobjobjob"
 
 
@@ -40,10 +44,27 @@ async def test_curves_are_found_by_their_ends(path: str) -> None:
 
     found = await collect(fold(history()), FakeObjects(s3, "bucket", "123456789012"))
 
-    assert found.training.points == ((0.0, 2.0), (1.0, 2.0), (3.0, 0.5))
-    assert found.training.epochs == (0.0, 3.0)
-    assert found.validation.points == ((3.0, 0.7),)
+    assert found.output.training.points == ((0.0, 2.0), (1.0, 2.0), (3.0, 0.5))
+    assert found.output.training.epochs == (0.0, 3.0)
+    assert found.output.validation.points == ((3.0, 0.7),)
     assert found.missing == ("s3://bucket/runs/pages-1/answers.jsonl is gone: the answers cannot be shown.",)
+
+
+@pytest.mark.parametrize("folder", ["input_status/train", "input_data_report"])
+async def test_what_bedrock_accepted_is_counted(folder: str) -> None:
+    s3 = FakeS3()
+    s3.make_bucket("bucket", "123456789012")
+    s3.put("bucket", f"{FOLDER}/{folder}/manifest.report.csv", MANIFEST.encode())
+
+    found = await collect(fold(history()), FakeObjects(s3, "bucket", "123456789012"))
+
+    assert found.output.judged == (JudgedFile("train.jsonl", 24, 21, 1, 2),)
+
+
+def test_a_file_that_is_no_table_is_read_as_far_as_it_is_one() -> None:
+    text = 'step_number,training_loss\n1,0.5\n2,"' + "x" * 200_000
+
+    assert curve(text, "training_loss").points == ((1.0, 0.5),)
 
 
 async def test_a_bucket_that_cannot_be_read_leaves_a_report_that_says_so() -> None:
@@ -154,8 +175,8 @@ async def test_the_jobs_own_metrics_are_taken_and_not_those_of_another_job() -> 
 
     found = await collect(fold(history()), objects)
 
-    assert found.training.points == ((1.0, 0.5),)
-    assert found.validation.points == ()
+    assert found.output.training.points == ((1.0, 0.5),)
+    assert found.output.validation.points == ()
 
 
 def test_steps_of_several_lines_are_their_mean_and_come_in_order() -> None:

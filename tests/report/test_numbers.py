@@ -14,7 +14,7 @@ from vlm_runner.evaluate import AnsweredRow, ModelAnswer
 from vlm_runner.models import find
 from vlm_runner.report import render
 from vlm_runner.report.assemble import RunReport, assemble
-from vlm_runner.report.collect import Curve, ReportInputs
+from vlm_runner.report.collect import Curve, JobOutput, ReportInputs
 from vlm_runner.report.money import TRAINING_NOTE, money, together
 from vlm_runner.report.render import NONE, Cell, RowView
 from vlm_runner.report.summary import summary
@@ -376,7 +376,7 @@ def test_losses_are_those_of_the_model_and_null_before_it_exists() -> None:
 
 def test_a_curve_goes_into_the_report_point_by_point() -> None:
     entries = history()
-    material = ReportInputs(training=Curve(((0.0, 2.0), (1.0, 1.5))), validation=Curve(((1.0, 1.7),)))
+    material = ReportInputs(output=JobOutput(Curve(((0.0, 2.0), (1.0, 1.5))), Curve(((1.0, 1.7),))))
 
     found = assemble(fold(entries), entries, material, find(LLAMA), entries[-1].at).facts["losses"]
 

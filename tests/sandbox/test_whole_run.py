@@ -79,7 +79,10 @@ def test_metric_files_appear_without_anyone_asking(desk: Desk) -> None:
 
     assert keys == [
         "output/.write_access_check_file.temp",
+        f"{root}/input_status/manifest.report.csv",
         f"{root}/training_artifacts/step_wise_training_metrics.csv",
+        f"{root}/validated_data/training/validated_prompts.jsonl",
+        f"{root}/validated_data/validation-1/validated_prompts.jsonl",
         f"{root}/validation_artifacts/post_fine_tuning_validation/validation_metrics.csv",
     ]
     assert list(rows[0]) == ["step_number", "epoch_number", "training_loss", "perplexity"]

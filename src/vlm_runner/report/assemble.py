@@ -71,9 +71,19 @@ def assemble(  # noqa: PLR0917 - a report has so many sides
             "models": evaluation.models,
         },
         "losses": {
-            "training": [list(point) for point in material.training.points],
-            "validation": [list(point) for point in material.validation.points],
+            "training": [list(point) for point in material.output.training.points],
+            "validation": [list(point) for point in material.output.validation.points],
         },
+        "judged_records": [
+            {
+                "file": one.name,
+                "records": one.records,
+                "accepted": one.accepted,
+                "partly_accepted": one.partly_accepted,
+                "rejected": one.rejected,
+            }
+            for one in material.output.judged
+        ],
         "remains": remains(run, profile),
         "missing": missing,
         "version": run.created.version,

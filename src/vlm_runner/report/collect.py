@@ -22,7 +22,7 @@ from vlm_runner.evaluate.thumbnail import budget, thumbnail
 from vlm_runner.task_groups import task_group
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from vlm_runner.aws.ports import Objects
     from vlm_runner.core.run import Run
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 TRAINING_CSV: Final = "training_artifacts/step_wise_training_metrics.csv"
 VALIDATION_CSV: Final = "validation_metrics.csv"
 """Found by their ends: samples of AWS show three layouts (user guide, model-customization-analyze)."""
+
+MANIFEST: Final = "manifest.report.csv"
+"""Seen on live jobs, in `input_status/` or `input_data_report/` (third parties, 2026)."""
 
 RESULTS: Final = "results.jsonl"
 """Rows and their scores, as REPORTING stores them."""
@@ -52,12 +55,32 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
+class JudgedFile:
+    """How many records of one file Bedrock took to train on."""
+
+    name: str
+    records: int
+    accepted: int
+    """Whole."""
+    partly_accepted: int
+    rejected: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobOutput:
+    """What Bedrock wrote beside the model; empty where it has not."""
+
+    training: Curve = Curve()
+    validation: Curve = Curve()
+    judged: tuple[JudgedFile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ReportInputs:
     rows: tuple[AnsweredRow, ...] = ()
     thumbnails: dict[int, tuple[str, ...]] = field(default_factory=dict[int, tuple[str, ...]])
     """WebP in base64, by row; several where a row has several images."""
-    training: Curve = Curve()
-    validation: Curve = Curve()
+    output: JobOutput = JobOutput()
     scores: Mapping[int, Mapping[str, Mapping[str, float]]] = field(
         default_factory=dict[int, "Mapping[str, Mapping[str, float]]"]
     )
@@ -72,42 +95,72 @@ async def collect(run: Run, objects: Objects) -> ReportInputs:
     rows: tuple[AnsweredRow, ...] = ()
     small: dict[int, tuple[str, ...]] = {}
     scores: dict[int, dict[str, dict[str, float]]] = {}
-    training, validation = Curve(), Curve()
+    output = JobOutput()
     try:
         rows = await _answers(run, objects, missing)
         scores = await _scores(run, objects, rows)
         small = await _thumbnails(run, objects, rows)
-        training, validation = await losses(run, objects)
+        output = await job_output(run, objects)
     except VlmRunnerError as error:
         missing.append(f"S3 could not be read to the end: {error.message}")
-    return ReportInputs(rows, small, training, validation, scores, tuple(missing))
+    return ReportInputs(rows, small, output, scores, tuple(missing))
 
 
-async def losses(run: Run, objects: Objects) -> tuple[Curve, Curve]:
-    """Training and validation loss as Bedrock wrote them, empty where it has not."""
+async def job_output(run: Run, objects: Objects) -> JobOutput:
     if run.job_intent is None or run.job is None:
-        return Curve(), Curve()
+        return JobOutput()
     uri = str(run.job_intent.request.get("outputDataConfig", {}).get("s3Uri", ""))
     prefix = uri.removeprefix(f"s3://{objects.bucket}/")
     if prefix == uri:
-        return Curve(), Curve()
+        return JobOutput()
     found = [item async for item in objects.list(prefix) if item.size <= LARGEST_CSV]
     mine = run.job.arn.rpartition("/")[2]
     # Another job of the same run may have written beside it.
     found = [item for item in found if mine in item.key] or found
-    curves = []
-    for end, column in ((TRAINING_CSV, "training_loss"), (VALIDATION_CSV, "validation_loss")):
+    texts: dict[str, str] = {}
+    for end in (TRAINING_CSV, VALIDATION_CSV, MANIFEST):
         key = next((item.key for item in found if item.key.endswith(end)), None)
         stored = None if key is None else await objects.get(key)
-        curves.append(curve(stored.body.decode(errors="replace"), column) if stored else Curve())
-    return curves[0], curves[1]
+        texts[end] = stored.body.decode(errors="replace") if stored is not None else ""
+    return JobOutput(
+        curve(texts[TRAINING_CSV], "training_loss"),
+        curve(texts[VALIDATION_CSV], "validation_loss"),
+        judged_files(texts[MANIFEST]),
+    )
+
+
+def judged_files(text: str) -> tuple[JudgedFile, ...]:
+    """The lines of a manifest; those that do not fit are left out."""
+    found = []
+    for line in _table(text):
+        try:
+            found.append(
+                JudgedFile(
+                    name=line["fileName"],
+                    records=int(line["totalProcessedRecordCount"]),
+                    accepted=int(line["acceptedRecordCount"]),
+                    partly_accepted=int(line["partiallyAcceptedRecordCount"]),
+                    rejected=int(line["rejectedRecordCount"]),
+                )
+            )
+        except (KeyError, TypeError, ValueError):
+            continue
+    return tuple(found)
+
+
+def _table(text: str) -> Iterator[dict[str, str]]:
+    """The lines of a CSV file, up to one that is none."""
+    try:
+        yield from csv.DictReader(io.StringIO(text))
+    except csv.Error:  # a field of over 131,072 characters, for one
+        return
 
 
 def curve(text: str, column: str) -> Curve:
     """The loss column of a metrics file; lines that do not fit are left out."""
     sums: dict[float, tuple[float, int]] = {}
     first: dict[float, float] = {}
-    for line in csv.DictReader(io.StringIO(text)):
+    for line in _table(text):
         try:
             step, loss = float(line["step_number"]), float(line[column])
             epoch = float(line.get("epoch_number") or 0)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from vlm_runner.evaluate import AnsweredRow, ModelAnswer
     from vlm_runner.json_output import ModelScoresJson
     from vlm_runner.report.assemble import RunReport
+    from vlm_runner.report.collect import JudgedFile
 
 ALL_TEXT: Final = 4_000_000
 """Characters of prompts, references and answers that a page shows; `answers.jsonl` has them whole."""
@@ -248,7 +249,16 @@ def _run_view(report: RunReport) -> dict[str, Any]:
             )
             if subset is not None
         ],
+        "judged": [_judged(file) for file in report.material.output.judged],
     }
+
+
+def _judged(file: JudgedFile) -> str:
+    """`Bedrock accepted 198 of 200 records of train.jsonl, and rejected 2.`"""
+    text = f"Bedrock accepted {file.accepted:,} of {file.records:,} records of {file.name}"
+    if file.partly_accepted:
+        text += f", {file.partly_accepted:,} more in part"
+    return text + (f", and rejected {file.rejected:,}." if file.rejected else ".")
 
 
 def _verdict(report: RunReport) -> dict[str, Any] | None:
@@ -349,9 +359,9 @@ def _loss(reports: Sequence[RunReport]) -> dict[str, Any] | None:
     series = []
     for report in reports:
         prefix = f"{report.run.run_id} " if many else ""
-        series.append((f"{prefix}training", report.material.training.points))
-        series.append((f"{prefix}validation", report.material.validation.points))
-    drawn: Chart | None = chart(series, () if many else reports[0].material.training.epochs)
+        series.append((f"{prefix}training", report.material.output.training.points))
+        series.append((f"{prefix}validation", report.material.output.validation.points))
+    drawn: Chart | None = chart(series, () if many else reports[0].material.output.training.epochs)
     return None if drawn is None else {"chart": drawn, "points": sum(len(points) for _, points in series)}
 
 

@@ -6,8 +6,8 @@ from typing import Any
 from vlm_runner.sandbox.catalogue import FoundationModel
 from vlm_runner.sandbox.nearest_neighbor import memory_of
 from vlm_runner.sandbox.objects import split_uri
-from vlm_runner.sandbox.records import Checker, DataRejected, Example, check_counts
-from vlm_runner.sandbox.resources import DatasetVerdict
+from vlm_runner.sandbox.records import Checker, DataFile, DataRejected, check_counts
+from vlm_runner.sandbox.resources import AcceptedFile, DatasetVerdict
 from vlm_runner.sandbox.role_files import RoleFiles
 
 # As AWS's own IDP accelerator met it, and strips the set because of it.
@@ -21,18 +21,18 @@ def check_dataset(
     """Reads every image with the rights of the job's role, and writes a probe; has no other effect."""
     try:
         _probe_output(request["outputDataConfig"]["s3Uri"], files)
-        training = _examples(request["trainingDataConfig"]["s3Uri"], model, account, files)
-        validation = [
-            example
-            for uri in _validation_uris(request, model)
-            for example in _examples(uri, model, account, files)
-        ]
-        check_counts(model, len(training), len(validation))
+        training = _read(request["trainingDataConfig"]["s3Uri"], model, account, files)
+        validation = [_read(uri, model, account, files) for uri in _validation_uris(request, model)]
+        records = len(training.examples)
+        check_counts(model, records, sum(len(file.examples) for file in validation))
     except DataRejected as rejected:
         return DatasetVerdict(failure=str(rejected)[:2048])
-    return DatasetVerdict(
-        None, sum(example.tokens for example in training), len(training), memory_of(training)
-    )
+    tokens, memory = sum(example.tokens for example in training.examples), memory_of(training.examples)
+    return DatasetVerdict(None, tokens, records, memory, tuple(map(_accepted, (training, *validation))))
+
+
+def _accepted(file: DataFile) -> AcceptedFile:
+    return AcceptedFile(file.key.rpartition("/")[2], file.data, len(file.examples))
 
 
 def _validation_uris(request: Mapping[str, Any], model: FoundationModel) -> list[str]:
@@ -49,6 +49,6 @@ def _probe_output(uri: str, files: RoleFiles) -> None:
         raise DataRejected(f"Amazon S3 perms missing (PutObject): bucket {bucket}, key {key}")
 
 
-def _examples(uri: str, model: FoundationModel, account: str, files: RoleFiles) -> list[Example]:
+def _read(uri: str, model: FoundationModel, account: str, files: RoleFiles) -> DataFile:
     bucket, key = split_uri(uri)
-    return list(Checker(model, bucket, key, files.read, account).examples())
+    return Checker(model, bucket, key, files.read, account).read()

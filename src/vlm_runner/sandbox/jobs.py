@@ -10,9 +10,9 @@ from vlm_runner.sandbox.catalogue import FoundationModel, find_model
 from vlm_runner.sandbox.dataset_check import check_dataset
 from vlm_runner.sandbox.errors import AwsError, invalid
 from vlm_runner.sandbox.hyperparameters import check_hyperparameters
+from vlm_runner.sandbox.job_output import training_loss, validation_loss
 from vlm_runner.sandbox.ledger import Entry
 from vlm_runner.sandbox.listing import by_name, find, page, select
-from vlm_runner.sandbox.metrics import training_loss, validation_loss
 from vlm_runner.sandbox.resources import DatasetVerdict, Job, Region, later
 from vlm_runner.sandbox.role_files import RoleFiles
 from vlm_runner.sandbox.roles import assumable, check_account

@@ -1,10 +1,11 @@
 """What happens to jobs as time passes. Each call to Bedrock settles the state first; so does a thread."""
 
+from dataclasses import replace
 from datetime import datetime
 
 from vlm_runner.sandbox.deployments import remove_deleted
+from vlm_runner.sandbox.job_output import write_accepted_data, write_metrics
 from vlm_runner.sandbox.ledger import Entry
-from vlm_runner.sandbox.metrics import write_metrics
 from vlm_runner.sandbox.resources import CustomModel, Job, Region, later
 from vlm_runner.sandbox.schedules import run_due
 from vlm_runner.sandbox.state import SandboxState, tags_of
@@ -33,6 +34,9 @@ def _settle_job(state: SandboxState, region: Region, job: Job, now: datetime) ->
         _schedule(state, job)
     if job.verdict:
         job.entry.tokens_trained = int(job.verdict.tokens * job.epochs * job.trained_fraction(now))
+        if job.verdict.files and now >= job.validated_at:
+            write_accepted_data(job, job.verdict.files, state.objects)
+            job.verdict = replace(job.verdict, files=())
     status = job.status(now)
     if status == job.published_status:
         return

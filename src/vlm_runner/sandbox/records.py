@@ -7,7 +7,7 @@ fine-tune-prepare-data-understanding (Nova); messages: fine-tuning-troubleshooti
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -30,6 +30,15 @@ class Example:
     tokens: int
 
 
+@dataclass(frozen=True)
+class DataFile:
+    """A file of a job whose every record was accepted."""
+
+    key: str
+    data: bytes
+    examples: tuple[Example, ...]
+
+
 Fetch = Callable[[str, str], bytes | None]
 """(bucket, key) to the object's bytes, or None where the role could not read it."""
 
@@ -44,14 +53,14 @@ class Checker:
     fetch: Fetch
     account: str
 
-    def examples(self) -> Iterator[Example]:
+    def read(self) -> DataFile:
         if not self.key.endswith(".jsonl"):
             self._not_jsonl()
         data = self.fetch(self.bucket, self.key)
         if data is None:
             raise _unreadable(self.bucket, self.key)
-        for number, line in enumerate(self._lines(data), start=1):
-            yield self._example(number, line)
+        lines = enumerate(self._lines(data), start=1)
+        return DataFile(self.key, data, tuple(self._example(number, line) for number, line in lines))
 
     def _lines(self, data: bytes) -> list[str]:
         try:

@@ -14,6 +14,13 @@ JobStatus = Literal["InProgress", "Completed", "Failed", "Stopping", "Stopped"]
 
 
 @dataclass(frozen=True)
+class AcceptedFile:
+    name: str
+    data: bytes
+    records: int
+
+
+@dataclass(frozen=True)
 class DatasetVerdict:
     """The result of data validation: the message that fails the job, or the data to train on."""
 
@@ -21,6 +28,8 @@ class DatasetVerdict:
     tokens: int = 0
     records: int = 0
     memory: TrainingMemory | None = None
+    files: tuple[AcceptedFile, ...] = ()
+    """Training first, then validation; none are kept once Bedrock's copies of them are written."""
 
 
 @dataclass
