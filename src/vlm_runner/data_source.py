@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from vlm_runner.errors import RowError, UsageError
 from vlm_runner.prompts.templates import compile_prompt, images_in
@@ -11,6 +11,7 @@ from vlm_runner.prompts.templates import compile_prompt, images_in
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from vlm_runner.dataset.buckets import ObjectReader
     from vlm_runner.dataset.rows import Opened, Row, Subset
     from vlm_runner.lint import LintReport
     from vlm_runner.models import ModelProfile
@@ -32,9 +33,27 @@ def open_for(spec: RunSpec, settings: Settings, *, revision: str | None = None) 
         image = images_in(dataset.columns.messages or "messages")
         columns = dataset.columns.model_copy(update={"image": image})
         dataset = dataset.model_copy(update={"columns": columns})
-    token = settings.hf_token.get_secret_value() if settings.hf_token is not None else None
     required = compile_prompt(spec.prompt, dataset.columns).columns & {"html", "output"}
-    return open_dataset(dataset, token=token, endpoint=settings.hf_endpoint, required=required)
+    return open_dataset(dataset, **access(settings, spec.aws.region), required=required)
+
+
+class Access(TypedDict):
+    """With what `vlm_runner.dataset` reads what is not on this machine."""
+
+    token: str | None
+    endpoint: str | None
+    s3: ObjectReader
+
+
+def access(settings: Settings, region: str | None = None) -> Access:
+    """Of this process: the Hub's token, and the AWS credentials of the run; `region` is the spec's."""
+    from vlm_runner.aws.reading import S3Reader  # noqa: PLC0415 - not for who only reads rows
+
+    token = settings.hf_token.get_secret_value() if settings.hf_token is not None else None
+    reader = S3Reader(
+        region=settings.region or region, profile=settings.profile, endpoint_url=settings.endpoint_url
+    )
+    return {"token": token, "endpoint": settings.hf_endpoint, "s3": reader}
 
 
 def lint_opened(

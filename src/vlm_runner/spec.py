@@ -199,6 +199,7 @@ class BadRows:
 
 class DatasetSpec(Section, frozen=True):
     source: str = Field(min_length=1)
+    """A dataset on the Hub (owner/name), a folder or file on this machine, or one in S3 (s3://bucket/folder/)."""
     revision: str | None = None
     config: str | None = None
     """Of a dataset on the Hub that has several."""
@@ -220,7 +221,10 @@ class DatasetSpec(Section, frozen=True):
     """The first so many rows; with `shuffle_seed`, so many chosen by it, in the dataset's order."""
     shuffle_seed: int | str | None = None
     fetch_images: bool = False
-    """Fetch images whose column holds an http(s) address. The run is pinned to what they held."""
+    """
+    Fetch images whose column holds an http(s) address, or an s3:// one outside of `source`. The run is pinned
+    to what they held.
+    """
     private_addresses: bool = False
     """Let `fetch_images` reach private and loopback addresses, such as a server of your own network."""
     on_bad_row: Literal["fail", "skip"] = "fail"

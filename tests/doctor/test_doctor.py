@@ -709,6 +709,24 @@ def test_a_role_for_a_vpc_makes_interfaces_in_its_subnets_only_and_uses_those_of
     assert "ec2:" not in json.dumps(caller_policy(scope))
 
 
+@pytest.mark.parametrize(
+    ("source", "resources"),
+    [
+        ("s3://b/rows/", ["arn:aws:s3:::b", "arn:aws:s3:::b/rows/*"]),
+        ("s3://b/rows/train.jsonl", ["arn:aws:s3:::b", "arn:aws:s3:::b/rows/*"]),
+        ("s3://b", ["arn:aws:s3:::b", "arn:aws:s3:::b/*"]),
+        ("owner/name", []),
+    ],
+)
+def test_a_dataset_in_s3_may_be_listed_and_read(source: str, resources: list[str]) -> None:
+    scope = scope_of(spec(dataset={"source": source}), load_catalogue().find(NOVA), ACCOUNT, "us-east-1")
+
+    found = [each for each in caller_policy(scope)["Statement"] if each["Sid"].startswith("Dataset")]
+
+    assert [each["Resource"] for each in found] == resources
+    assert [each["Action"] for each in found] == [["s3:ListBucket"], ["s3:GetObject"]][: len(found)]
+
+
 def test_the_callers_own_tags_may_be_given() -> None:
     scope = scope_of(spec(tags={"team": "a"}), load_catalogue().find(NOVA), ACCOUNT, "us-east-1")
 

@@ -218,6 +218,14 @@ class AwsAnswer:
         """A streamed body, to its end."""
         return b"".join([piece async for piece in self.pieces(member)])
 
+    def whole_body(self, member: str) -> bytes:
+        """The same, of a client without an event loop."""
+        stream: Any = self._members.get(member)
+        if not hasattr(stream, "read"):
+            raise self.malformed("a body", member, stream)
+        with translated(self._operation), stream:
+            return bytes(stream.read())
+
     def has(self, member: str) -> bool:
         """Whether it is there at all."""
         return self._members.get(member) is not None

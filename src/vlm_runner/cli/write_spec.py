@@ -11,6 +11,7 @@ import tomlkit
 
 from vlm_runner.cli.options import Where
 from vlm_runner.cli.resolve import settings_for
+from vlm_runner.data_source import access
 from vlm_runner.errors import UsageError, VlmRunnerError
 from vlm_runner.redact import one_line
 from vlm_runner.spec import DatasetSpec
@@ -22,7 +23,7 @@ DEFAULT_SOURCE = "doodoo77/For_VLM_accessibility"
 
 DATASET = """\
 [dataset]
-source = {source}                # Hub id, local folder or file, or saved dataset
+source = {source}                # Hub id, local folder or file, or s3://bucket/folder/
 # revision = "main"              # resolved to a commit at start, and kept
 split = "train"
 # validation_split = "validation"      # held-out rows: for the validation loss, and for the test calls
@@ -134,7 +135,7 @@ def init(
     path = Path(spec_file)
     if path.exists() and not force:
         raise UsageError(f"{path} exists already.", hint="Overwrite it with: --force")
-    dataset, prompt, unsure = sections(source, config)
+    dataset, prompt, unsure = sections(source, config, region)
     values = {"role_arn": role_arn, "region": region}
     # A JSON string is a TOML basic string too.
     quoted = {key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
@@ -146,7 +147,9 @@ def init(
     click.echo(f"Wrote {path}. Edit it, then: vlm-runner start {path}", err=True)
 
 
-def sections(source: str | None, config: str | None = None) -> tuple[str, str, list[str]]:
+def sections(
+    source: str | None, config: str | None = None, region: str | None = None
+) -> tuple[str, str, list[str]]:
     """`[dataset]` and `[prompt]` for a source, and what is unsure about them."""
     shown = json.dumps(source or DEFAULT_SOURCE, ensure_ascii=False)
     if source is None:
@@ -155,11 +158,8 @@ def sections(source: str | None, config: str | None = None) -> tuple[str, str, l
     from vlm_runner.dataset.source import peek  # noqa: PLC0415 - 1.5 s of CPU
 
     settings = settings_for(Where(None, None, None, None))
-    token = settings.hf_token.get_secret_value() if settings.hf_token is not None else None
     try:
-        looked = peek(
-            DatasetSpec(source=source, config=config), LOOKED_AT, token=token, endpoint=settings.hf_endpoint
-        )
+        looked = peek(DatasetSpec(source=source, config=config), LOOKED_AT, **access(settings, region))
     except VlmRunnerError as error:
         said = _comment(error.message).rstrip(".")
         note = f"# The dataset could not be looked at: {said}\n"

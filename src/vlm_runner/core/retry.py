@@ -220,6 +220,14 @@ FETCH: Final = RetryPolicy(
     attempts=4,
     longest=10.0,
 )
+SOURCE: Final = RetryPolicy(
+    "reading an object of a dataset in S3",
+    "AWS unavailable, or an answer that breaks off",
+    "AWS is unavailable: as for a step",
+    "aws.reading",
+    attempts=4,
+    longest=10.0,
+)
 SWEEP_QUOTA: Final = RetryPolicy(
     "a run of a sweep",
     "a service quota that is full",
@@ -250,6 +258,7 @@ POLICIES: Final = (
     QUEUE,
     WEBHOOK,
     FETCH,
+    SOURCE,
     SWEEP_QUOTA,
 )
 

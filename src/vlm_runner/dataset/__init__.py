@@ -1,4 +1,4 @@
-"""Where rows come from: the Hub, local files and saved datasets. Importing it loads nothing heavy."""
+"""Where rows come from: the Hub, local files, saved datasets and S3. Importing it loads nothing heavy."""
 
 from __future__ import annotations
 

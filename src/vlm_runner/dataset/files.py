@@ -57,17 +57,18 @@ def parquet_parts(place: Place, path: str, cache: Path, features: Mapping[str, A
     for number in range(footer.num_row_groups):
         group = footer.row_group(number)
         make = partial(file.row_group, number, Path(f"{kept}-{number:05d}.arrow"))
-        yield Part(group.num_rows, known, make, complete=_complete(group), slow=place.remote)
+        yield Part(group.num_rows, known, make, complete=_complete(footer, number), slow=place.remote)
 
 
-def _complete(group: Any) -> frozenset[str]:
-    """Columns whose images are all there, as the row group's statistics say."""
+def _complete(footer: Any, number: int) -> frozenset[str]:
+    """Columns whose images are all there, as the row group's statistics say, or which hold bytes alone."""
+    group = footer.row_group(number)
     found = set()
     for index in range(group.num_columns):
         column = group.column(index)
         name, _, inside = column.path_in_schema.partition(".")
         statistics = column.statistics
-        if (
+        if (inside == "" and _is_binary(footer.schema.column(index))) or (
             inside in {"bytes", "list.element.bytes", "list.item.bytes"}
             and statistics is not None
             and statistics.has_null_count
@@ -75,6 +76,11 @@ def _complete(group: Any) -> frozenset[str]:
         ):
             found.add(name)
     return frozenset(found)
+
+
+def _is_binary(column: Any) -> bool:
+    """Bytes that are no text, and so name no file."""
+    return bool(column.physical_type == "BYTE_ARRAY" and column.logical_type.type == "NONE")
 
 
 def parquet_footer(place: Place, path: str, cache: Path) -> Any:

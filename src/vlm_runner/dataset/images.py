@@ -23,6 +23,7 @@ LEAST_BASE64: Final = 64
 _DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+)?((?:;[\w=.+-]+)*?)(;base64)?,", re.IGNORECASE)
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]+={0,2}\s*")
 _ADDRESS = re.compile(r"https?://", re.IGNORECASE)
+_OBJECT: Final = "s3://"
 _BEGINNINGS: Final = (
     b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*", b"\0\0\1\0", b"\0\0\0\x0cjP",
     b"P5", b"P6",
@@ -46,6 +47,9 @@ class Reader(Protocol):
 
     def fetched(self, address: str) -> bytes:
         """What an http(s) address holds. Raises NoImageError."""
+
+    def stored(self, address: str, owner: str | None) -> bytes:
+        """What an s3:// address holds, in a bucket of `owner` (None: of anybody). Raises NoImageError."""
 
 
 def images_of(value: object, reader: Reader) -> list[tuple[bytes, str | None]]:
@@ -75,6 +79,8 @@ def image_of(value: object, reader: Reader) -> tuple[bytes, str | None]:
     Raises:
         NoImageError: there is none, or it lies where a dataset has no business.
     """
+    if isinstance(value, Mapping) and isinstance(location := value.get("s3Location"), Mapping):
+        return _of_location(location, reader)
     data, path = _parts(value)
     if isinstance(data, str):
         data = _decoded(data, "the bytes")
@@ -85,12 +91,26 @@ def image_of(value: object, reader: Reader) -> tuple[bytes, str | None]:
     return data, path
 
 
+def _of_location(location: Mapping[str, Any], reader: Reader) -> tuple[bytes, str | None]:
+    """Bedrock's place of an image (Bedrock API reference, S3Location): a URI, and whose bucket it is."""
+    uri, owner = location.get("uri"), location.get("bucketOwner")
+    if not isinstance(uri, str) or not uri:
+        raise NoImageError("I102", "is empty: its s3Location has no uri")
+    if owner is not None and not isinstance(owner, str):
+        raise NoImageError("I106", f"has a {type(owner).__name__} for its bucketOwner")
+    if is_object(uri):
+        return reader.stored(uri, owner), uri
+    return _of_text(uri, reader)
+
+
 def _of_text(text: str, reader: Reader) -> tuple[bytes, str | None]:
     """A text is a data URI, an address, an image in base64, or the path of a file."""
     if text[:5].lower() == "data:":
         return _of_data_uri(text), None
     if _ADDRESS.match(text):
         return reader.fetched(text), text
+    if is_object(text):
+        return reader.stored(text, None), text
     if (image := embedded(text)) is not None:
         return image, None
     if len(text) > LONGEST_PATH:
@@ -153,7 +173,9 @@ def _are_bytes(value: object) -> bool:
 def _parts(value: object) -> tuple[bytes | str | None, str | None]:
     path: Any = None
     data: Any = None
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and isinstance(location := value.get("s3Location"), Mapping):
+        path = location.get("uri")
+    elif isinstance(value, Mapping):
         data, path = value.get("bytes"), value.get("path") or value.get("url")
     elif isinstance(value, str):
         path = value
@@ -170,7 +192,7 @@ def _parts(value: object) -> tuple[bytes | str | None, str | None]:
     return data, path
 
 
-def unreadable_image(path: str, error: Exception) -> NoImageError:
+def unreadable_image(path: str, error: Exception | str) -> NoImageError:
     said = getattr(error, "strerror", None) or str(error).split("\n", 1)[0]
     return NoImageError("I103", f"cannot be read from '{_short(path)}': {said}")
 
@@ -194,7 +216,7 @@ def locate(path: str, root: Path | None) -> Path:
     except (ValueError, OSError):
         raise NoImageError("I104", f"is not a valid path: '{_short(path)}'") from None
     if "\0" in path or not file.is_relative_to(root):
-        raise NoImageError("I104", f"lies outside the dataset's folder: '{_short(path)}'")
+        raise outside(path)
     if not holds(root, file):
         raise NoImageError("I104", f"is a link out of the dataset's folder: '{_short(path)}'")
     return file
@@ -220,6 +242,10 @@ def _home(root: Path) -> str:
     if real.parent.name == "snapshots" and (real.parent.parent / "blobs").is_dir():
         real = real.parent.parent
     return os.path.join(real, "")  # noqa: PTH118 - with the separator that ends a folder's name
+
+
+def outside(path: str) -> NoImageError:
+    return NoImageError("I104", f"lies outside the dataset's folder: '{_short(path)}'")
 
 
 def _short(path: str) -> str:
@@ -248,4 +274,10 @@ def named_in(value: object) -> Iterator[str]:
 
 
 def is_address(path: str) -> bool:
+    """Of http(s)."""
     return _ADDRESS.match(path) is not None
+
+
+def is_object(path: str) -> bool:
+    """Of S3."""
+    return path.startswith(_OBJECT)

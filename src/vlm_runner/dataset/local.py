@@ -41,33 +41,34 @@ _DESCRIBED = re.compile(r"^(configs|dataset_info):", re.MULTILINE)
 _SHARDED = re.compile(r"data/[^/]+-\d{5}-of-\d{5}[^/]*\.[^/]*")
 
 
-def describe_local(path: Path, config: str | None, cache: Path) -> Description:
+def describe_local(path: Path, config: str | None, cache: Path, *, name: str | None = None) -> Description:
     """
     What a folder holds: files of rows, images, or a copy of a dataset on the Hub.
 
     A copy (its card names configs or features, or its files are `data/NAME-00000-of-00001.*`) gives the
-    configs, splits and rows that the Hub gives.
+    configs, splits and rows that the Hub gives. `name` is what errors call the folder; default: its path.
 
     Raises:
         DataError: nothing that can be read as rows, or files of several formats.
         ConfigurationError: it has several configs and none was chosen, or not this one.
     """
+    name = name or str(path)
     files = sorted(file.relative_to(path).as_posix() for file in _visible(path))
     if _is_copy(path, files):
-        with reading(str(path)) as datasets:
+        with reading(name) as datasets:
             return describe(
-                datasets, str(path), config, root=path.resolve().as_posix(), name=str(path), cache=cache
+                datasets, str(path), config, root=path.resolve().as_posix(), name=name, cache=cache
             )
+    return describe_files(name, files, config)
+
+
+def describe_files(name: str, files: Sequence[str], config: str | None = None) -> Description:
+    """As `describe_local`, by the names of the files alone."""
     if config is not None:
         raise ConfigurationError(
-            f"{path} has no config '{config}': it has no README.md that names any.",
+            f"{name} has no config '{config}': it has no README.md that names any.",
             hint="Leave dataset.config out.",
         )
-    return describe_files(str(path), files)
-
-
-def describe_files(name: str, files: Sequence[str]) -> Description:
-    """As `describe_local`, by the names of the files alone."""
     if any(is_metadata(file) for file in files):
         return _imagefolder(name, files)
     rows = [file for file in files if format_of(file) and posixpath.basename(file) not in DESCRIPTIONS]
@@ -169,7 +170,12 @@ def _is_copy(path: Path, files: Iterable[str]) -> bool:
         beginning = card.split("\n---", 1)[0] if card.startswith("---") else card if name != CARD[0] else ""
         if _DESCRIBED.search(beginning):
             return True
-    return any(_SHARDED.fullmatch(file) and format_of(file) for file in files)
+    return any(is_sharded(file) for file in files)
+
+
+def is_sharded(path: str) -> bool:
+    """Whether the name is one that the Hub gives to its shards."""
+    return _SHARDED.fullmatch(path) is not None and format_of(path) is not None
 
 
 def _imagefolder(name: str, files: Sequence[str]) -> Description:

@@ -1,20 +1,23 @@
-"""Where a source's files lie: on this machine or on the Hub. A file is named by its path from the root."""
+"""
+Where a source's files lie: on this machine, on the Hub, or in S3. A file is named by its path from the root.
+"""
 
 from __future__ import annotations
 
 import io
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from vlm_runner.dataset.fingerprint import FileDigests, digest_of
-from vlm_runner.dataset.images import NoImageError, locate, unreadable_image
+from vlm_runner.dataset.fingerprint import FileDigests, digest_of, relative
+from vlm_runner.dataset.images import NoImageError, locate, outside, unreadable_image
 from vlm_runner.dataset.table import writing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 BLOCK: Final = 8 * 1024 * 1024
 """Bytes that one request for a part of a remote file asks for at most."""
@@ -32,6 +35,16 @@ class Place(Protocol):
 
     def identity(self, path: str) -> str:
         """Another one for another content."""
+
+    def identities(self, paths: Sequence[str]) -> list[str]:
+        """The same, of many."""
+
+    def named(self, paths: Iterable[str]) -> list[list[str]]:
+        """
+        Path and identity of each file that rows name, which make up the dataset beside its rows.
+
+        None where a revision identifies all files: `paths` is then not read.
+        """
 
     def read(self, path: str, start: int, stop: int) -> bytes:
         """A range of the file's bytes."""
@@ -58,8 +71,19 @@ class LocalPlace:
         return (self.root / path).stat().st_size
 
     def identity(self, path: str) -> str:
-        file = self.root / path
-        return self.digests.of([file])[file]
+        return self.identities([path])[0]
+
+    def identities(self, paths: Sequence[str]) -> list[str]:
+        files = [self.root / path for path in paths]
+        digests = self.digests.of(files)
+        return [digests[file] for file in files]
+
+    def named(self, paths: Iterable[str]) -> list[list[str]]:
+        files = set()
+        for path in paths:
+            with suppress(NoImageError):
+                files.add(locate(path, self.root))
+        return sorted([relative(path, self.root), digest] for path, digest in self.digests.of(files).items())
 
     def read(self, path: str, start: int, stop: int) -> bytes:
         with (self.root / path).open("rb") as file:
@@ -108,6 +132,12 @@ class HubPlace:
     def identity(self, path: str) -> str:
         return digest_of("hub", self._repo, self._commit, path)
 
+    def identities(self, paths: Sequence[str]) -> list[str]:
+        return [self.identity(path) for path in paths]
+
+    def named(self, paths: Iterable[str]) -> list[list[str]]:  # noqa: ARG002 - the commit says it
+        return []
+
     def read(self, path: str, start: int, stop: int) -> bytes:
         # Without a cache: exactly these bytes are asked for.
         with self._files().open(self._url(path), "rb", cache_type="none", block_size=BLOCK) as file:
@@ -119,7 +149,7 @@ class HubPlace:
 
         inside = os.path.normpath(path).replace(os.sep, "/")
         if inside.startswith(("/", "..")) or "\0" in path:
-            raise NoImageError("I104", f"lies outside the dataset's folder: '{path[:100]}'")
+            raise outside(path)
         try:
             return self.fetch(inside).read_bytes()
         except (EntryNotFoundError, OSError) as error:

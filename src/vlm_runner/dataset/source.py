@@ -5,19 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlm_runner.dataset.addresses import Addresses
+from vlm_runner.dataset.buckets import Objects, S3Place, likeness, open_prefix
 from vlm_runner.dataset.cells import has_text, labels_in
 from vlm_runner.dataset.columns import choose
-from vlm_runner.dataset.fingerprint import FileDigests, digest_of, relative
+from vlm_runner.dataset.fingerprint import FileDigests, digest_of
 from vlm_runner.dataset.hub import open_hub
-from vlm_runner.dataset.images import NoImageError, is_address, locate
+from vlm_runner.dataset.images import NoImageError, is_address, is_object
 from vlm_runner.dataset.loading import cache_folder, translated
-from vlm_runner.dataset.local import describe_file, describe_local, format_of, refuse_links, saved_splits
+from vlm_runner.dataset.local import (
+    describe_file,
+    describe_files,
+    describe_local,
+    format_of,
+    refuse_links,
+    saved_splits,
+)
 from vlm_runner.dataset.places import LocalPlace
 from vlm_runner.dataset.rows import Opened, Row, Subset
 from vlm_runner.dataset.split import divide, sample
@@ -27,9 +34,11 @@ from vlm_runner.errors import ConfigurationError, DataError
 from vlm_runner.split_expression import parse_split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+    from vlm_runner.dataset.buckets import ObjectReader
     from vlm_runner.dataset.columns import Layout
+    from vlm_runner.dataset.described import Description
     from vlm_runner.dataset.places import Place
     from vlm_runner.spec import DatasetSpec
     from vlm_runner.split_expression import Slice
@@ -48,8 +57,6 @@ class _Source:
     identify: Callable[[str], str]
     place: Place
     revision: str | None
-    digests: FileDigests | None = None
-    """Of files that rows name; None: the revision, or `identify`, says what they hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,7 @@ class _Reader:
 
     place: Place
     addresses: Addresses | None
+    objects: Objects | None = None
 
     def image(self, path: str) -> bytes:
         return self.place.image(path)
@@ -67,6 +75,21 @@ class _Reader:
             raise NoImageError("I107", "is an address, and dataset.fetch_images is not set")
         return self.addresses.fetch(address)
 
+    def stored(self, address: str, owner: str | None) -> bytes:
+        if isinstance(self.place, S3Place) and self.place.holds(address):
+            return self.place.image(address, owner)
+        if self.objects is None:
+            raise NoImageError(
+                "I107", "is an S3 address outside of dataset.source, and dataset.fetch_images is not set"
+            )
+        return self.objects.read(address, owner)
+
+    def identities(self, named: Iterable[str]) -> list[str]:
+        """What the addresses among `named` hold, as far as they are read."""
+        every = list(dict.fromkeys(path for path in named if is_address(path) or is_object(path)))
+        found = [] if self.addresses is None else self.addresses.digests(filter(is_address, every))
+        return found if self.objects is None else found + self.objects.identities(filter(is_object, every))
+
 
 def open_dataset(
     spec: DatasetSpec,
@@ -75,12 +98,14 @@ def open_dataset(
     endpoint: str | None = None,
     cache_dir: Path | None = None,
     required: Collection[str] = ("html", "output"),
+    s3: ObjectReader | None = None,
 ) -> Opened:
     """
     Open the splits that `spec` names. Blocks, and may download: call it in a worker thread.
 
     `required` are the columns that there must be beside the image, by their roles. `token` and `endpoint` are
-    the Hub's; None: as `huggingface_hub` finds them (HF_TOKEN, a login, HF_ENDPOINT).
+    the Hub's; None: as `huggingface_hub` finds them (HF_TOKEN, a login, HF_ENDPOINT). `s3` reads what is in
+    S3; None: nothing is.
 
     Raises:
         ConfigurationError: no such source, config, split or revision, or no right to read it.
@@ -90,14 +115,15 @@ def open_dataset(
     if spec.validation_split is not None:
         wanted.append((_slices(spec.validation_split, "validation_split"), spec.validation_name))
     cache = cache_folder(cache_dir)
-    source = _find(spec, token=token, endpoint=endpoint, cache=cache)
+    source = _find(spec, token=token, endpoint=endpoint, cache=cache, s3=s3)
     for slices, _ in wanted:
         for each in slices:
             _check_there(each.split, source)
     addresses = None
     if spec.fetch_images:
         addresses = Addresses(cache / "vlm-runner" / "fetched", private=spec.private_addresses)
-    reader = _Reader(source.place, addresses)
+    objects = Objects(s3) if s3 is not None and spec.fetch_images else None
+    reader = _Reader(source.place, addresses, objects)
     subsets = [
         _open_split(source, slices, name, spec=spec, required=required, reader=reader)
         for slices, name in wanted
@@ -134,6 +160,7 @@ def peek(
     token: str | None = None,
     endpoint: str | None = None,
     cache_dir: Path | None = None,
+    s3: ObjectReader | None = None,
 ) -> Peek:
     """
     The first `rows` of the split `spec.split`, or of the first split if there is none of that name. Blocks.
@@ -141,7 +168,7 @@ def peek(
     Raises:
         ConfigurationError, DataError: as `open_dataset`, but no column is needed.
     """
-    source = _find(spec, token=token, endpoint=endpoint, cache=cache_folder(cache_dir))
+    source = _find(spec, token=token, endpoint=endpoint, cache=cache_folder(cache_dir), s3=s3)
     if not source.splits:
         raise DataError(f"{source.name} has no split.")
     split = spec.split if spec.split in source.splits else source.splits[0]
@@ -172,7 +199,11 @@ def _check_there(split: str, source: _Source) -> None:
         )
 
 
-def _find(spec: DatasetSpec, *, token: str | None, endpoint: str | None, cache: Path) -> _Source:
+def _find(
+    spec: DatasetSpec, *, token: str | None, endpoint: str | None, cache: Path, s3: ObjectReader | None
+) -> _Source:
+    if is_object(spec.source) and s3 is not None:
+        return _in_s3(spec, s3, cache)
     if "://" in spec.source:
         raise ConfigurationError(
             f"Reading a dataset from {spec.source.partition('://')[0]}:// is not supported yet.",
@@ -204,49 +235,67 @@ def _hub(spec: DatasetSpec, *, token: str | None, endpoint: str | None, cache: P
 
 
 def _local(path: Path, spec: DatasetSpec, cache: Path) -> _Source:
-    if spec.revision is not None:
-        raise ConfigurationError(
-            f"{path} is local, and has no revision '{spec.revision}'.", hint="Leave dataset.revision out."
-        )
+    _refuse_revision(spec, f"{path} is local")
     root = path.parent if path.is_file() else path
     ours = cache / "vlm-runner"
-    digests = FileDigests(ours / "digests" / f"{digest_of(str(root))[:32]}.json")
-    place = LocalPlace(root, digests)
-    if path.is_dir():
-        refuse_links(path)
-    if path.is_dir() and (saved := saved_splits(path)):
-        return _saved(path, saved, place, ours / "parts")
+    place = LocalPlace(root, FileDigests(ours / "digests" / f"{digest_of(str(root))[:32]}.json"))
     if path.is_file():
-        description = describe_file(path.name, spec.config)
-    else:
-        description = describe_local(path, spec.config, cache)
-    files = Files(str(path), place, description, ours / "parts")
+        return _files(str(path), place, describe_file(path.name, spec.config), ours)
+    refuse_links(path)
+    return _folder(str(path), path, place, spec, cache)
 
-    def identify(split: str) -> str:
-        paths = [root / file for file in description.splits[split]]
-        digest = digests.of(paths)
-        folder = description.kind == "imagefolder"
-        return digest_of(
-            "files", split, [[relative(path, root) if folder else "", digest[path]] for path in paths]
+
+def _in_s3(spec: DatasetSpec, reader: ObjectReader, cache: Path) -> _Source:
+    _refuse_revision(spec, f"{spec.source} is in S3")
+    ours = cache / "vlm-runner"
+    place, name = open_prefix(spec.source, reader, ours)
+    if name is not None:
+        return _files(spec.source, place, describe_file(name, spec.config), ours)
+    if (folder := likeness(place, ours)) is not None:
+        return _folder(spec.source, folder, place, spec, cache)
+    return _files(spec.source, place, describe_files(spec.source, place.files, spec.config), ours)
+
+
+def _refuse_revision(spec: DatasetSpec, where: str) -> None:
+    if spec.revision is not None:
+        raise ConfigurationError(
+            f"{where}, and has no revision '{spec.revision}'.", hint="Leave dataset.revision out."
         )
 
-    return _Source(f"{path}", tuple(description.splits), files.table, identify, place, None, digests)
+
+def _folder(name: str, folder: Path, place: Place, spec: DatasetSpec, cache: Path) -> _Source:
+    """What `folder` says of `place`: it is that place, or is like it."""
+    ours = cache / "vlm-runner"
+    if saved := saved_splits(folder):
+        return _saved(name, folder, saved, place, ours / "parts")
+    return _files(name, place, describe_local(folder, spec.config, cache, name=name), ours)
 
 
-def _saved(path: Path, splits: Mapping[str, Path], place: LocalPlace, cache: Path) -> _Source:
+def _files(name: str, place: Place, description: Description, ours: Path) -> _Source:
+    def identify(split: str) -> str:
+        paths = description.splits[split]
+        shown = [path if description.kind == "imagefolder" else "" for path in paths]
+        return digest_of(
+            "files", split, [list(each) for each in zip(shown, place.identities(paths), strict=True)]
+        )
+
+    table = Files(name, place, description, ours / "parts").table
+    return _Source(name, tuple(description.splits), table, identify, place, None)
+
+
+def _saved(name: str, folder: Path, splits: Mapping[str, Path], place: Place, cache: Path) -> _Source:
     """A dataset that `save_to_disk` has written."""
 
     def identify(split: str) -> str:
-        paths = sorted(splits[split].glob("*.arrow"))
-        digest = place.digests.of(paths)
-        return digest_of("files", split, [["", digest[each]] for each in paths])
+        paths = [path.relative_to(folder).as_posix() for path in sorted(splits[split].glob("*.arrow"))]
+        return digest_of("files", split, [["", identity] for identity in place.identities(paths)])
 
     def table(split: str, at_most: int | None) -> Table:
-        with translated(f"Split '{split}' of {path}"):
-            description = saved_description(splits[split], split, root=path)
-        return Files(str(path), place, description, cache).table(split, at_most)
+        with translated(f"Split '{split}' of {name}"):
+            description = saved_description(splits[split], split, root=folder)
+        return Files(name, place, description, cache).table(split, at_most)
 
-    return _Source(f"{path}", tuple(splits), table, identify, place, None, place.digests)
+    return _Source(name, tuple(splits), table, identify, place, None)
 
 
 def _open_split(
@@ -282,13 +331,7 @@ def _open_split(
         _reader=reader,
     )
     subset = whole.narrowed(rows)
-    if reader.addresses is None:
-        return subset
-    return subset.pinned(reader.addresses.digests(_addresses(subset)))
-
-
-def _addresses(subset: Subset) -> Iterator[str]:
-    return (path for path in subset.named() if is_address(path))
+    return subset if reader.addresses is None else subset.pinned(reader.identities(subset.named()))
 
 
 def _rows(
@@ -356,21 +399,15 @@ def _identity(
     retyped = sorted(table.retyped.intersection(texts))
     # What was read as something else before has another identity than it had before.
     told = [{"labels": labels, "as written": retyped}] if labels or retyped else []
-    beside = _beside(source, table, layout)
+    beside = source.place.named(
+        path for path in table.named(layout.image) if not is_address(path) and not _elsewhere(path, source)
+    )
     return digest_of(identities[0] if len(splits) == 1 else identities, beside, *told)
 
 
-def _beside(source: _Source, table: Table, layout: Layout) -> list[list[str]]:
-    """Name and digest of each file that rows name instead of holding it; a commit identifies its own."""
-    if source.digests is None or not isinstance(source.place, LocalPlace):
-        return []
-    root, files = source.place.root, set()
-    for path in table.named(layout.image):
-        if not is_address(path):
-            with suppress(NoImageError):
-                files.add(locate(path, root))
-    digests = source.digests.of(files)
-    return sorted([relative(path, root), digest] for path, digest in digests.items())
+def _elsewhere(path: str, source: _Source) -> bool:
+    """Whether it is an address in S3 outside of the source; `dataset.fetch_images` looks after those."""
+    return is_object(path) and not (isinstance(source.place, S3Place) and source.place.holds(path))
 
 
 def _unique(whole: Subset) -> Subset:

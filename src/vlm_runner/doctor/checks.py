@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import posixpath
 import secrets
 import tempfile
 from collections.abc import Callable
@@ -86,10 +87,20 @@ def scope_of(
         subnets=vpc.subnets if vpc is not None else (),
         security_groups=vpc.security_groups if vpc is not None else (),
         tag_keys=tuple(spec.tags),
+        source=_source_of(spec),
         store=store,
         partition=partition,
         dead_man_role_arn=switch.role_arn if switch is not None else None,
     )
+
+
+def _source_of(spec: RunSpec) -> str | None:
+    """A file's folder, since its rows name what lies beside it."""
+    bucket, _, key = spec.dataset.source.removeprefix("s3://").partition("/")
+    if not spec.dataset.source.startswith("s3://"):
+        return None
+    folder = posixpath.dirname(key) if posixpath.splitext(key)[1] else key.strip("/")
+    return f"{bucket}/{folder}/" if folder else f"{bucket}/"
 
 
 async def run_checks(subject: Subject, parts: Sequence[Part] | None = None) -> list[Check]:

@@ -41,6 +41,8 @@ class Scope:
     security_groups: tuple[str, ...] = ()
     tag_keys: tuple[str, ...] = ()
     """Of the spec's own tags."""
+    source: str | None = None
+    """`bucket/prefix` of `dataset.source`, if that is in S3."""
 
     @property
     def policy_name(self) -> str:
@@ -276,7 +278,20 @@ def _storage(scope: Scope) -> list[Document]:
         _allow("DeleteRuns", ["s3:DeleteObject"], folders, ours),
     ]
     statements += _key(scope)
-    return [*statements, *_checkpoints(scope, ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"])]
+    statements += _checkpoints(scope, ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"])
+    return [*statements, *_dataset(scope)]
+
+
+def _dataset(scope: Scope) -> list[Document]:
+    """Of any account: a dataset may be somebody else's."""
+    if scope.source is None:
+        return []
+    bucket, _, prefix = scope.source.partition("/")
+    arn = f"arn:{scope.partition}:s3:::{bucket}"
+    return [
+        _allow("DatasetList", ["s3:ListBucket"], arn),
+        _allow("Dataset", ["s3:GetObject"], f"{arn}/{prefix}*"),
+    ]
 
 
 def _checkpoints(scope: Scope, actions: list[str]) -> list[Document]:
