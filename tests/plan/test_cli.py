@@ -228,6 +228,51 @@ def test_start_asks_iam_nothing_with_no_doctor(sandbox: Sandbox, spec: Path, tmp
     assert "GetRole" not in sandbox.calls.as_json()["counts"]
 
 
+@pytest.mark.parametrize(
+    ("words", "readable", "refused", "told"),
+    [
+        (
+            (),
+            True,
+            True,
+            "aws service-quotas request-service-quota-increase --service-code bedrock --quota-code L-",
+        ),
+        (("--no-doctor",), True, False, ""),
+        ((), False, False, "could not be read; in many accounts it is 0"),
+    ],
+)
+def test_start_refuses_a_throughput_that_the_account_has_no_units_for(
+    sandbox: Sandbox,
+    spec: Path,
+    tmp_path: Path,
+    *,
+    words: tuple[str, ...],
+    readable: bool,
+    refused: bool,
+    told: str,
+) -> None:
+    """Before anything is created; unless it is told otherwise, or the quotas cannot be read, which it says."""
+    sandbox.state.change_scenario({"no_commitment_units": 0})
+    sandbox.calls.clear()
+    for operation in () if readable else ("GetServiceQuota", "GetAWSDefaultServiceQuota"):
+        no = {"operation": operation, "kind": "error", "code": "AccessDeniedException", "status": 400}
+        sandbox.faults.add([no | {"times": None}])
+    where = ("--endpoint-url", sandbox.url, "--store", tmp_path / "runs", "--timeout", "0s", "-q")
+
+    try:
+        result = run("start", spec, "--yes", *words, *where)
+    finally:
+        sandbox.faults.clear()
+        sandbox.state.change_scenario({"no_commitment_units": 2})
+
+    assert isinstance(result.exception, ConfigurationError) == refused
+    assert refused or result.exit_code == 101
+    assert told in f"{result.output} {result.exception}"
+    created = [name for name in sandbox.calls.as_json()["counts"] if name.startswith(("Create", "Put"))]
+    assert not (refused and created)
+    assert refused != any((tmp_path / "runs").rglob("state.json"))
+
+
 @pytest.mark.parametrize("words", [(), ("--no-lint", "--no-doctor")])
 def test_start_creates_no_run_where_the_keys_under_its_prefix_hold_other_content(
     sandbox: Sandbox, spec: Path, tmp_path: Path, words: tuple[str, ...]
