@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.histories import happy_runs
+from tests.histories import AT, SERVED, happy_runs
+from tests.shortcuts import Memory
 from vlm_runner.checkpoint.document import Checkpoint, Holder, from_bytes, to_bytes
 from vlm_runner.checkpoint.integrity import MAX_BYTES, SCHEMA
 from vlm_runner.core.decide import decide
-from vlm_runner.core.events import JobCompleted
+from vlm_runner.core.events import JobCompleted, ServedModel
 from vlm_runner.core.run import Phase
 from vlm_runner.core.transitions import fold
 from vlm_runner.errors import CheckpointError
@@ -32,6 +33,25 @@ def document(length: int = 6) -> Checkpoint:
 def test_a_checkpoint_comes_back_as_it_was() -> None:
     for length in range(len(happy_runs())):
         assert from_bytes(to_bytes(document(length)), where="x") == document(length)
+
+
+@pytest.mark.parametrize("serves", [None, SERVED], ids=["trains", "serves"])
+def test_what_tests_write_the_quick_way_is_the_same_document(serves: ServedModel | None) -> None:
+    memory = Memory(trusting=False)
+    newer = json.loads(to_bytes(document(3)))
+    newer["of_the_future"] = newer["history"][1]["of_the_future"] = {"b": [1.5, "\u00e9"], "a": None}
+    newer["run"]["created"]["of_the_future"] = newer["history"][0]["event"]["of_the_future"] = 1e-05
+    documents = [
+        Checkpoint(
+            write_id="w", holder=Holder(id="h", pid=7), saved_at=AT, halted=halted, run=run, history=history
+        )
+        for halted in (None, "why")
+        for run, history in happy_runs(serves=serves)
+    ]
+    documents.append(from_bytes(signed(newer), where="here"))
+
+    for each in documents:
+        assert memory.to_bytes(each) == to_bytes(each)
 
 
 def test_truncated_at_any_byte_it_is_refused() -> None:

@@ -51,7 +51,12 @@ def to_bytes(checkpoint: Checkpoint) -> bytes:
     """Canonical JSON (keys in order, no spaces) with its own checksum as last field."""
     table = checkpoint.model_dump(mode="json", by_alias=True)
     table.pop("sha256", None)
-    text = canonical(table, numbers_only=True).encode()
+    return sealed(canonical(table, numbers_only=True))
+
+
+def sealed(canonical_text: str) -> bytes:
+    """The document with its checksum, a last field."""
+    text = canonical_text.encode()
     return b'%s,"sha256":"%s"}\n' % (text[:-1], hashlib.sha256(text).hexdigest().encode())
 
 
