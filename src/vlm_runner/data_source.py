@@ -29,8 +29,8 @@ def open_for(spec: RunSpec, settings: Settings, *, revision: str | None = None) 
     from vlm_runner.dataset.source import open_dataset  # noqa: PLC0415 - 1.5 s of CPU
 
     dataset = spec.dataset if revision is None else spec.dataset.model_copy(update={"revision": revision})
-    if spec.prompt.preset == "openai-vision" and dataset.columns.image is None:
-        image = images_in(dataset.columns.messages or "messages")
+    image = images_in(spec.prompt.preset, dataset.columns.messages)
+    if image is not None and dataset.columns.image is None:
         columns = dataset.columns.model_copy(update={"image": image})
         dataset = dataset.model_copy(update={"columns": columns})
     required = compile_prompt(spec.prompt, dataset.columns).columns & {"html", "output"}

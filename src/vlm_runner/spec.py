@@ -175,7 +175,7 @@ class Columns(Section, frozen=True):
     html: str | None = None
     output: str | None = None
     messages: str | None = None
-    """For the presets messages, openai-vision and sharegpt: the column of turns."""
+    """For the presets messages, openai-vision, sharegpt and bedrock: the column of turns."""
     question: str | None = None
     answer: str | None = None
     caption: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -53,6 +54,29 @@ def test_each_shape_has_its_preset(row: dict[str, Any], preset: str, columns: di
     assert prompt_of(row) == {"preset": preset}
     assert found.columns == columns
     assert found.unsure == []
+
+
+@pytest.mark.parametrize(
+    ("source", "uri", "fetches"),
+    [
+        ("rows.jsonl", "s3://b/i/0.png", True),
+        ("rows.jsonl", "i/0.png", False),
+        ("s3://b/i/rows.jsonl", "s3://b/i/0.png", False),
+        ("s3://b/i", "s3://b/i/0.png", False),
+        ("s3://b/data/rows.jsonl", "s3://b/i/0.png", True),
+    ],
+)
+def test_records_for_bedrock_are_read_with_their_images_where_they_lie(
+    source: str, uri: str, fetches: bool
+) -> None:
+    image = {"image": {"format": "png", "source": {"s3Location": {"uri": uri}}}}
+    turns = [{"role": "user", "content": [image, {"text": "q"}]}, CHAT[1] | {"content": [{"text": "a"}]}]
+
+    found = suggest(replace(peek({"messages": turns, "system": [{"text": "s"}]}), source=source))
+
+    assert [(key, value) for key, value, _ in found.prompt] == [("preset", "bedrock")]
+    assert (found.columns, found.unsure) == ({}, [])
+    assert ("fetch_images" in [key for key, _, _ in found.dataset]) is fetches
 
 
 @pytest.mark.parametrize(

@@ -27,13 +27,27 @@ def kinds(record: dict[str, Any]) -> list[tuple[str, list[str]]]:
     return [(turn["role"], [next(iter(block)) for block in turn["content"]]) for turn in record["messages"]]
 
 
+def in_s3(laptop: Laptop, folder: Path) -> str:
+    """The same in a bucket, each image named by its address."""
+    s3 = laptop.boto("s3")
+    s3.create_bucket(Bucket="data-of-mine")
+    for file in folder.iterdir():
+        body = file.read_bytes()
+        if file.suffix == ".jsonl":
+            body = body.replace(b'"uri": "', b'"uri": "s3://data-of-mine/in/')
+        s3.put_object(Bucket="data-of-mine", Key=f"in/{file.name}", Body=body)
+    return "s3://data-of-mine/in/train.jsonl"
+
+
 @pytest.mark.parametrize("name", FOUND)
 def test_a_dataset_of_each_shape_is_trained_on_and_asked_about(
     name: str, laptop: Laptop, tmp_path: Path
 ) -> None:
-    source = written(tmp_path / "data", name)
+    source = str(written(tmp_path / "data", name))
+    if name == "bedrock":
+        source = in_s3(laptop, tmp_path / "data")
     spec = laptop.home / "run.toml"
-    assert laptop.here("init", str(spec), "--source", str(source), "--role-arn", ROLE).returncode == 0
+    assert laptop.here("init", str(spec), "--source", source, "--role-arn", ROLE).returncode == 0
 
     done = laptop.here("start", str(spec), "--yes", "--json", "--run-id", "shape")
 

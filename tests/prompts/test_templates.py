@@ -112,7 +112,8 @@ def test_the_qa_preset_asks_and_answers() -> None:
 
 def test_an_unknown_preset_is_answered_with_those_there_are() -> None:
     with pytest.raises(
-        ConfigurationError, match="accessibility, accessibility-regions, caption, messages, openai-vision, qa"
+        ConfigurationError,
+        match="accessibility, accessibility-regions, bedrock, caption, messages, openai-vision, qa",
     ):
         compile_prompt(PromptSpec(preset="accesibility"))
 

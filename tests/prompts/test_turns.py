@@ -76,6 +76,45 @@ def test_a_conversation_keeps_its_turns_and_each_image_its_place(
     assert said(preset, messages, column=column) == WHOLE
 
 
+def bedrock(*blocks: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": [*blocks]}, {"role": "assistant", "content": [{"text": " A cat.\n"}]}]
+
+
+STORED = {"image": {"format": "png", "source": {"s3Location": {"uri": "s3://b/0.png", "bucketOwner": None}}}}
+
+
+@pytest.mark.parametrize(
+    ("system", "expected"),
+    [([{"text": " Be brief. "}], " Be brief. "), (None, None), ([], None), ("Be brief.", "Be brief.")],
+)
+def test_a_record_for_bedrock_keeps_its_texts_letter_for_letter(system: Any, expected: str | None) -> None:
+    prompt = compile_prompt(PromptSpec(preset="bedrock"))
+    messages = bedrock({"text": "What\n is it? ", "image": None}, STORED | {"text": None})
+    fields = {"schemaVersion": "bedrock-conversation-2024", "system": system, "messages": messages}
+
+    found = prompt.render(fields, images=1, subset="train", row=0).conversation
+
+    assert found.system == expected
+    assert [turn.blocks for turn in found.turns] == [("What\n is it? ", FIRST), (" A cat.\n",)]
+    plain = compile_prompt(PromptSpec(preset="messages"))
+    assert plain.render(fields, images=1, subset="train", row=0).system is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"messages": bedrock({"video": {"format": "mp4"}}, STORED)}, "message 0 has a part with video"),
+        ({"messages": bedrock({"toolUse": {"name": "x"}}, STORED)}, "message 0 has a part with toolUse"),
+        ({"messages": bedrock(STORED), "system": [{"image": {}}]}, "the system holds what is not a text"),
+    ],
+)
+def test_a_record_for_bedrock_with_something_else_is_a_bad_row(fields: dict[str, Any], said: str) -> None:
+    attempt = compile_prompt(PromptSpec(preset="bedrock")).attempt(fields, 1)
+
+    assert [problem.reason for problem in attempt.problems] == [said]
+    assert all(problem.of_the_row for problem in attempt.problems)
+
+
 def test_a_pair_of_user_and_assistant_is_two_turns() -> None:
     texts = [
         {"user": "One?", "assistant": "1", "source": "x"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vlm_runner.dataset.columns import USUAL as USUAL_COLUMNS
 from vlm_runner.prompts import compile_prompt
+from vlm_runner.prompts.templates import BEDROCK, images_in
 from vlm_runner.prompts.templates import USUAL as USUAL_ROLES
 from vlm_runner.spec import Columns, PromptSpec
 
@@ -48,7 +50,7 @@ def suggest(peek: Peek) -> Suggestion:
     image = _image_column(peek, made)
     rows = [dict(row) for row in peek.rows]
     if chat is not None:
-        _of_chat(chat, image, rows, made)
+        _of_chat(chat, image, rows, peek, made)
     else:
         _of_columns(peek, image, rows, made)
     _images_a_row(image, rows, made)
@@ -147,13 +149,36 @@ def _parts(messages: Sequence[Any]) -> list[Mapping[str, Any]]:
     ]
 
 
-def _of_chat(chat: str, image: str | None, rows: Sequence[Mapping[str, Any]], made: Suggestion) -> None:
+def _bedrock_source(part: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    image = part.get("image")
+    source = image.get("source") if isinstance(image, Mapping) else None
+    return source if isinstance(source, Mapping) else None
+
+
+def _fetch(sources: Sequence[Mapping[str, Any]], peek: Peek, made: Suggestion) -> None:
+    """Images outside of the dataset are read only where the spec says so."""
+    home = peek.source if posixpath.splitext(peek.source)[1] == "" else posixpath.dirname(peek.source)
+    places = [place for each in sources if isinstance(place := each.get("s3Location"), Mapping)]
+    named = [str(place.get("uri")) for place in places]
+    outside = [uri for uri in named if uri.startswith("s3://") and not uri.startswith(f"{home.rstrip('/')}/")]
+    if outside:
+        made.dataset.append(
+            ("fetch_images", True, f"images lie outside of the dataset, such as {outside[0]}")
+        )
+
+
+def _of_chat(
+    chat: str, image: str | None, rows: Sequence[Mapping[str, Any]], peek: Peek, made: Suggestion
+) -> None:
     messages = [each for row in rows for each in _messages(row.get(chat))]
     parts = _parts(messages)
     if any("from" in each and "value" in each for each in messages):
         preset, why = "sharegpt", f"'{chat}' holds turns with from and value"
     elif image is None and any(part.get("image_url") is not None for part in parts):
         preset, why = "openai-vision", f"'{chat}' holds turns whose parts have an image_url"
+    elif image is None and (sources := [each for each in map(_bedrock_source, parts) if each is not None]):
+        preset, why = BEDROCK, f"'{chat}' holds turns as Bedrock takes them"
+        _fetch(sources, peek, made)
     else:
         preset, why = "messages", f"'{chat}' holds turns with role and content"
         if any("user" in each and "assistant" in each for each in messages):
@@ -162,7 +187,7 @@ def _of_chat(chat: str, image: str | None, rows: Sequence[Mapping[str, Any]], ma
             made.columns["image"] = f"{chat}[].content[].image"
     made.prompt.append(("preset", preset, why))
     _name("messages", chat, USUAL_ROLES[preset]["messages"], [*rows[:1]], made)
-    if image is None and preset != "openai-vision" and "image" not in made.columns:
+    if image is None and images_in(preset, chat) is None and "image" not in made.columns:
         made.unsure.append('no column of images was found; name it: columns = { image = "…" }')
 
 

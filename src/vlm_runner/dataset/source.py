@@ -151,6 +151,8 @@ class Peek:
     columns: tuple[str, ...]
     rows: tuple[dict[str, Any], ...]
     """As the source holds them: an image is its bytes and path, or whatever the column has."""
+    source: str = ""
+    """As the spec has it."""
 
 
 def peek(
@@ -181,6 +183,7 @@ def peek(
         len(table),
         table.columns,
         tuple(dict(zip(table.columns, row, strict=True)) for row in found),
+        spec.source,
     )
 
 

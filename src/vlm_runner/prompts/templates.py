@@ -25,6 +25,7 @@ from vlm_runner.prompts.turns import (
     in_order,
     placed_turns,
     read_messages,
+    read_system,
     split_at_places,
     turn_problems,
 )
@@ -43,13 +44,15 @@ PARTS = ("system", "user", "assistant")
 HANG = 5
 """Columns by which the later lines of a value stand further in than the label they belong to."""
 
-MESSAGES: Final = ("messages", "openai-vision", "sharegpt")
+BEDROCK: Final = "bedrock"
+MESSAGES: Final = ("messages", "openai-vision", "sharegpt", BEDROCK)
 """Presets whose turns are the data's own."""
 _CHATS = ("messages", "conversations", "conversation", "chat", "dialogue", "dialog", "texts")
 USUAL: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "messages": {"messages": _CHATS},
     "openai-vision": {"messages": _CHATS},
     "sharegpt": {"messages": ("conversations", *_CHATS)},
+    BEDROCK: {"messages": ("messages",)},
     "qa": {
         "question": ("question", "query", "problem", "instruction", "prompt"),
         "answer": (
@@ -69,9 +72,13 @@ ANSWERS: Final = {"qa": "answer", "caption": "caption"}
 """The column that may hold a list of texts, each of which is right."""
 
 
-def images_in(messages: str) -> str:
-    """Where the images are that OpenAI's vision fine-tuning has in its messages, as a place in a column."""
-    return f"{messages}[].content[].image_url.url"
+_IMAGES: Final = {"openai-vision": "image_url.url", BEDROCK: "image.source"}
+
+
+def images_in(preset: str | None, messages: str | None) -> str | None:
+    """Where a preset's images are in the column `messages`, as a place in it; None: in no such place."""
+    inside = _IMAGES.get(preset or "")
+    return None if inside is None else f"{messages or 'messages'}[].content[].{inside}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,10 +240,17 @@ class _DataTurns:
 
     columns: frozenset[str]
     strip: tuple[str, ...]
+    system: str | None
+    """A column beside them that holds the system text."""
 
     def read(self, fields: Mapping[str, Any], images: int) -> _Read:
+        def cleaned(text: str) -> str:
+            return _without(text, self.strip)
+
         try:
-            messages = read_messages(fields["messages"], lambda text: _without(text, self.strip))
+            messages = read_messages(fields["messages"], cleaned)
+            if self.system is not None and fields.get(self.system) is not None:
+                messages.insert(0, read_system(fields[self.system], cleaned))
             return _of_messages(messages, images)
         except NotATurn as error:
             problem = RenderProblem("turns", str(error), "messages", "user", rule=error.code)
@@ -406,7 +420,8 @@ def compile_prompt(spec: PromptSpec, columns: Columns | None = None) -> Prompt:
     if spec.preset in MESSAGES and not own:
         roles = frozenset(role for role, _ in reads.usual)
         texts = {} if spec.system is None else {"system": spec.system}
-        return _prompt(spec, texts, reads, lambda _: _DataTurns(roles, spec.strip))
+        system = "system" if spec.preset == BEDROCK else None
+        return _prompt(spec, texts, reads, lambda _: _DataTurns(roles, spec.strip, system))
     if spec.turns is not None:
         texts = {"turns": spec.turns} | ({} if spec.system is None else {"system": spec.system})
         return _prompt(

@@ -89,6 +89,21 @@ def read_messages(value: Any, cleaned: Callable[[str], str]) -> list[Message]:
     ]
 
 
+def read_system(value: Any, cleaned: Callable[[str], str]) -> Message:
+    """
+    The system text of a record for Bedrock: a list of texts beside the messages.
+
+    Raises:
+        NotATurn: it is of another form.
+    """
+    items = value if isinstance(value, list) else [value]
+    found = [item.get("text") if isinstance(item, dict) else item for item in items]
+    texts = [cleaned(text) for text in found if isinstance(text, str)]
+    if len(texts) < len(found):
+        raise NotATurn("T250", "the system holds what is not a text")
+    return Message("system", tuple(texts))
+
+
 def _listed(value: Any) -> list[Any]:
     if isinstance(value, str):
         try:
@@ -158,7 +173,13 @@ def _part(part: dict[str, Any], reading: _Reading) -> Iterator[Part]:
             raise NotATurn("T250", f"message {place} has a text part that holds {_named(text)}")
         yield from split_at_places(reading.cleaned(text))
     else:
-        raise NotATurn("T256", f"message {place} has a part of the type '{str(kind)[:40]}'")
+        held = [key for key, child in part.items() if child is not None]
+        what = (
+            f"of the type '{str(kind)[:40]}'"
+            if kind is not None
+            else f"with {', '.join(held)[:40] or 'nothing'}"
+        )
+        raise NotATurn("T256", f"message {place} has a part {what}")
 
 
 def split_at_places(text: str) -> Iterator[Part]:
