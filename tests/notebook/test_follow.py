@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 
 from vlm_runner.core.run import Phase, Run
 from vlm_runner.core.signals import Trouble
-from vlm_runner.notebook import follow, open_session, session
+from vlm_runner.data_source import open_for
+from vlm_runner.doctor import Check, Status
+from vlm_runner.errors import ConfigurationError, DataError, Stopped
+from vlm_runner.notebook import (
+    display,
+    follow,
+    load_ipython_extension,
+    open_session,
+    sample_folder,
+    session,
+)
 from vlm_runner.testing import Process, World
 from vlm_runner.testing.faults import ProcessAws
 
@@ -17,14 +30,14 @@ if TYPE_CHECKING:
     from vlm_runner.notebook import Session
 
 
-async def opened(world: World) -> Session:
+async def opened(world: World, open_dataset: Any = None) -> Session:
     process = Process()
     return await open_session(
         world.settings,
         clock=process.clock,
         store=world.store,
         connect=lambda _: ProcessAws(process, world.aws),
-        open_dataset=world.dataset,
+        open_dataset=open_dataset or world.dataset,
     )
 
 
@@ -74,6 +87,84 @@ async def test_an_interrupt_stops_the_run_and_names_the_command_that_continues_i
     assert all(paid.ended is not None for paid in world.bedrock.ledger if paid.kind != "job")
 
 
+async def test_an_interrupted_cell_shows_how_to_go_on_and_no_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    as_in_a_kernel(monkeypatch)
+    world = World()
+    held = await opened(world)
+    handle = await held.runner.start(world.spec, run_id="cats")
+
+    cell = asyncio.create_task(follow(handle))
+    async for entry in handle.events():
+        if entry.event.kind == "job_submitted":
+            cell.cancel()
+            break
+    with pytest.raises(Stopped, match=r"(?s)^Interrupted.*Resume with: vlm-runner resume cats") as raised:
+        await cell
+    await held.close()
+
+    shown: list[str] = []
+    shell = SimpleNamespace(_showtraceback=lambda *given: shown.extend(given[2]))
+    display._show_error(shell, raised.type, raised.value, raised.tb)
+    assert shown[0].startswith("Stopped: Interrupted.")
+    assert not [line for line in shown if "Traceback" in line or ".py" in line]
+
+
+def test_ipython_shows_an_error_of_ours_as_its_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    shell: Any = InteractiveShell()  # type: ignore[no-untyped-call]
+    load_ipython_extension(shell)
+
+    ended = shell.run_cell("from vlm_runner.errors import Stopped\nraise Stopped('It waits.', hint='Go on.')")
+
+    assert isinstance(ended.error_in_exec, Stopped)
+    assert capsys.readouterr().out.strip() == "Stopped: It waits. Go on."
+
+
+@pytest.mark.parametrize(
+    ("bad", "error", "said", "anyway"),
+    [
+        ("rows", DataError, r"Lint has .*\(T220\).*Nothing was created.*lint=False", {"lint": False}),
+        ("role", ConfigurationError, r"no role \(C7\).*Fix: make one.*doctor=False", {"doctor": False}),
+    ],
+)
+async def test_a_session_begins_no_run_that_start_would_refuse(
+    monkeypatch: pytest.MonkeyPatch,
+    bad: str,
+    error: type[Exception],
+    said: str,
+    anyway: dict[str, bool],
+) -> None:
+    world = World(
+        dataset={"source": str(sample_folder()), "split": "train", "max_rows": 8},
+        prompt={"user": "Judge.", "assistant": "<image> {{ output }}" if bad == "rows" else "{{ output }}"},
+    )
+    checks = [Check("C7", Status.BAD, "role", "no role", "make one")] if bad == "role" else []
+
+    async def doctor(*_: object) -> list[Check]:
+        return checks
+
+    monkeypatch.setattr(session, "run_doctor", doctor)
+    held = await opened(world, lambda spec, revision: open_for(spec, world.settings, revision=revision))
+
+    with pytest.raises(error, match=re.compile(said, re.DOTALL)):
+        await held.run(world.spec, run_id="cats")
+    existed = await held.runner.exists("cats")
+    plan = await held.plan(world.spec, run_id="cats")
+    run = await held.run(world.spec, run_id="cats", **anyway)
+    await held.close()
+
+    assert not existed
+    assert plan.doctor == tuple(checks)
+    assert run.done
+
+
+def as_in_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "shell_of_kernel", object)
+    monkeypatch.setattr(session, "load_ipython_extension", lambda _: None)
+    monkeypatch.setattr(session, "Output", FakeOutput)
+
+
 class FakeOutput:
     """What a notebook's front end would show, one after another."""
 
@@ -88,9 +179,7 @@ class FakeOutput:
 
 
 async def test_the_panel_follows_phases_and_ends_with_the_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "shell_of_kernel", object)
-    monkeypatch.setattr(session, "load_ipython_extension", lambda _: None)
-    monkeypatch.setattr(session, "Output", FakeOutput)
+    as_in_a_kernel(monkeypatch)
     world = World()
     held = await opened(world)
 

@@ -10,13 +10,12 @@ import anyio
 import click
 
 from vlm_runner.cli import console
-from vlm_runner.cli.doctor import run_doctor
 from vlm_runner.cli.lint import table
 from vlm_runner.doctor import BEFORE_DRIVING, BEFORE_START, Status
-from vlm_runner.errors import ConfigurationError, DataError, UsageError
-from vlm_runner.lint import Severity
-from vlm_runner.lint.rows import order
+from vlm_runner.doctor.run import run_doctor
+from vlm_runner.errors import ConfigurationError, UsageError
 from vlm_runner.plan import plan_text
+from vlm_runner.plan.refusal import refuse_bad, refuse_findings
 from vlm_runner.plan.several import plan_of_several
 
 if TYPE_CHECKING:
@@ -103,26 +102,19 @@ def _shown(plans: Sequence[Plan], consent: Consent) -> str:
 
 
 def _refuse_bad(checks: Sequence[Check], consent: Consent) -> None:
-    bad = [check for check in checks if check.status is Status.BAD]
-    if not bad:
-        return
-    first = bad[0]
-    more = f" (and {len(bad) - 1} more: vlm-runner doctor {consent.spec_file})" if len(bad) > 1 else ""
-    fix = f"{first.fix.replace('SPEC', consent.spec_file)}\n" if first.fix else ""
-    raise ConfigurationError(
-        f"{first.about}: {first.message} ({first.code}){more}. Nothing was created.",
-        hint=f"Fix: {fix}To start anyway: --no-doctor",
+    refuse_bad(
+        checks,
+        all_of_them=f"vlm-runner doctor {consent.spec_file}",
+        hint=lambda fix: f"{fix.replace('SPEC', consent.spec_file)}To start anyway: --no-doctor",
     )
 
 
 def _refuse(plan: Plan, consent: Consent, *, terminal: bool) -> None:
-    if plan.report.failed and consent.lint:
-        if not terminal:
+    if consent.lint:
+        if plan.report.failed and not terminal:
             console.say(table(plan.report))
-        first = min(plan.report.findings, key=order)
-        raise DataError(
-            f"Lint has {plan.report.count(Severity.ERROR):,} errors, the first ({first.code}) of "
-            f"{first.where or 'the spec'}: {first.message}. Nothing was created.",
+        refuse_findings(
+            plan.report,
             hint=f"See vlm-runner lint {consent.spec_file}, and its --fix. To start anyway: --no-lint",
         )
     if plan.refusal:

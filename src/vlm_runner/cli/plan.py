@@ -12,11 +12,11 @@ import click
 from anyio import to_thread
 
 from vlm_runner.cli import console
-from vlm_runner.cli.doctor import run_doctor
 from vlm_runner.cli.lint import lint_rows
 from vlm_runner.cli.options import Where, json_option, where_options
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.doctor import Status
+from vlm_runner.doctor.run import run_doctor
 from vlm_runner.errors import ConfigurationError, VlmRunnerError
 from vlm_runner.models.settle import serving_reason, settled
 from vlm_runner.plan import Origin, Plan, estimate, plan_json, plan_text, within

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,23 +9,17 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import click
 
-from vlm_runner.aws.session import AwsSession
-from vlm_runner.checkpoint import lease
 from vlm_runner.cli import console
 from vlm_runner.cli.options import Where, json_option, where_options
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.cli.run_argument import run_argument
-from vlm_runner.errors import ConfigurationError, UsageError, VlmRunnerError
-from vlm_runner.prices import priced_catalogue
-from vlm_runner.report.assemble import assemble
-from vlm_runner.report.collect import ReportInputs, collect
+from vlm_runner.errors import UsageError
 from vlm_runner.report.render import page
-from vlm_runner.stores import opened_store
+from vlm_runner.runner import Runner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vlm_runner.checkpoint.document import Checkpoint
     from vlm_runner.report.assemble import RunReport
     from vlm_runner.settings import Settings
 
@@ -81,35 +74,5 @@ def save(html: str, path: Path) -> None:
 
 async def load_reports(settings: Settings, run_ids: Sequence[str]) -> list[RunReport]:
     """From the checkpoints, and what their buckets hold."""
-    checkpoints = []
-    async with opened_store(settings) as store:
-        for run_id in dict.fromkeys(run_ids):
-            checkpoint, _ = await lease.load(store, run_id)
-            checkpoints.append(checkpoint)
-    return [await _report(settings, checkpoint) for checkpoint in checkpoints]
-
-
-async def _report(settings: Settings, checkpoint: Checkpoint) -> RunReport:
-    run = checkpoint.run
-    material = ReportInputs()
-    if run.records is not None:
-        try:
-            async with AwsSession(
-                region=run.region,
-                profile=settings.profile,
-                endpoint_url=settings.endpoint_url,
-                engine="aioboto3",
-            ) as session:
-                material = await collect(run, session.objects(run.bucket, owner=run.account))
-        except VlmRunnerError as error:
-            material = ReportInputs(missing=(f"S3 could not be reached: {error.message}",))
-    return assembled(settings, checkpoint, material)
-
-
-def assembled(settings: Settings, checkpoint: Checkpoint, material: Any) -> RunReport:
-    run = checkpoint.run
-    try:
-        profile = priced_catalogue(settings).find(run.spec.model.base)
-    except ConfigurationError:
-        profile = None
-    return assemble(run, checkpoint.history, material, profile, datetime.now(UTC))
+    async with Runner.open(settings) as runner:
+        return [await runner.report(run_id) for run_id in dict.fromkeys(run_ids)]

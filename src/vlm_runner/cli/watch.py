@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from functools import partial
 from socket import create_server
 from typing import TYPE_CHECKING, Any
@@ -16,16 +17,21 @@ from vlm_runner.aws.session import AwsSession
 from vlm_runner.checkpoint import lease
 from vlm_runner.cli import console
 from vlm_runner.cli.options import Where, where_options
-from vlm_runner.cli.report import assembled
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.cli.run_argument import run_argument
 from vlm_runner.clock import SystemClock
 from vlm_runner.describe import sentence
 from vlm_runner.errors import ConfigurationError, UsageError
+from vlm_runner.prices import priced_catalogue
+from vlm_runner.report.assemble import assemble
 from vlm_runner.stores import opened_store
 from vlm_runner.watch.follow import entries
 
 if TYPE_CHECKING:
+    from vlm_runner.checkpoint.document import Checkpoint
+    from vlm_runner.models import Catalogue
+    from vlm_runner.report.assemble import RunReport
+    from vlm_runner.report.collect import ReportInputs
     from vlm_runner.settings import Settings
 
 
@@ -77,7 +83,7 @@ async def _serve(settings: Settings, run_id: str, host: str, port: int) -> None:
         store = await stack.enter_async_context(opened_store(settings))
         checkpoint, _ = await lease.load(store, run_id)
         aws = await _session(settings, checkpoint.run.region, stack)
-        live = Live(store, run_id, SystemClock(), partial(assembled, settings), aws)
+        live = Live(store, run_id, SystemClock(), partial(_assembled, priced_catalogue(settings)), aws)
         try:
             listening = create_server((host, port))
         except OSError as error:
@@ -95,6 +101,12 @@ async def _serve(settings: Settings, run_id: str, host: str, port: int) -> None:
             group.start_soon(live.follow)
             await server.serve(sockets=[listening])
             group.cancel_scope.cancel()
+
+
+def _assembled(catalogue: Catalogue, checkpoint: Checkpoint, material: ReportInputs) -> RunReport:
+    run = checkpoint.run
+    profile = catalogue.known(run.spec.model.base)
+    return assemble(run, checkpoint.history, material, profile, datetime.now(UTC))
 
 
 async def _session(settings: Settings, region: str, stack: AsyncExitStack) -> Any:

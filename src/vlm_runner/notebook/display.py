@@ -7,6 +7,9 @@ import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from vlm_runner.errors import VlmRunnerError
+from vlm_runner.redact import printable, redacted
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -32,8 +35,22 @@ def load_ipython_extension(shell: Any) -> None:
         html.for_type_by_name(module, name, _lazily(view))
         text.for_type_by_name(module, name, _short)
     text.for_type_by_name("vlm_runner.core.run", "Run", _run_text)
+    shell.set_custom_exc((VlmRunnerError,), _show_error)
     whole = shell.display_formatter.ipython_display_formatter
     whole.for_type_by_name("vlm_runner.runner", "RunHandle", _follow_in_background)
+
+
+def _show_error(
+    shell: Any,
+    kind: type[BaseException],
+    error: BaseException,
+    trace: Any,  # noqa: ARG001 - IPython calls it so
+    tb_offset: int | None = None,  # noqa: ARG001 - as above
+) -> list[str]:
+    """An error of ours says what is wrong and what to do; a traceback would only hide it."""
+    said = printable(redacted(f"{kind.__name__}: {error}")).splitlines()
+    shell._showtraceback(kind, error, said)  # noqa: SLF001 - what custom handlers of IPython's own call
+    return said
 
 
 def shell_of_kernel() -> Any:

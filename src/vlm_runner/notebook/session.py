@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -15,9 +16,12 @@ from vlm_runner.core.outcome import Outcome
 from vlm_runner.core.phases import Phase
 from vlm_runner.core.timeline import PAST_RUNS, phase_spans, usual_seconds
 from vlm_runner.describe import sentence
-from vlm_runner.errors import VlmRunnerError
+from vlm_runner.doctor import BEFORE_DRIVING
+from vlm_runner.doctor.run import run_doctor
+from vlm_runner.errors import ConfigurationError, Stopped, VlmRunnerError
 from vlm_runner.notebook import views
 from vlm_runner.notebook.display import Output, load_ipython_extension, run_line, shell_of_kernel
+from vlm_runner.plan.refusal import refuse_bad, refuse_findings
 from vlm_runner.redact import printable, redacted
 from vlm_runner.report.summary import may_bill
 from vlm_runner.runner import Runner
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
     from vlm_runner.checkpoint.base import CheckpointStore
     from vlm_runner.core.run import Run
     from vlm_runner.core.timeline import PhaseSpan
+    from vlm_runner.doctor import Check
+    from vlm_runner.doctor.checks import Part
     from vlm_runner.plan import Plan
     from vlm_runner.report.assemble import RunReport
     from vlm_runner.report.collect import Curve
@@ -55,36 +61,74 @@ class Session:
     the runner lives in a task of the session.
     """
 
-    def __init__(self, runner: Runner, closing: asyncio.Event, task: asyncio.Task[None]) -> None:
-        self._runner, self._closing, self._task = runner, closing, task
+    def __init__(
+        self, runner: Runner, settings: Settings, closing: asyncio.Event, task: asyncio.Task[None]
+    ) -> None:
+        self._runner, self._settings, self._closing, self._task = runner, settings, closing, task
 
     @property
     def runner(self) -> Runner:
         return self._runner
 
-    async def plan(self, spec: RunSpec, *, run_id: str | None = None) -> Plan:
-        """As `Runner.plan`."""
-        return await self._runner.plan(spec, run_id=run_id)
-
-    async def start(self, spec: RunSpec, *, run_id: str | None = None) -> RunHandle:
+    async def plan(self, spec: RunSpec, *, run_id: str | None = None, doctor: bool = True) -> Plan:
         """
-        As `Runner.start`, after a look at all rows, so that the run knows what its plan expected.
+        As `Runner.plan`, with what `vlm-runner doctor` finds of the account, role, bucket and quotas.
+
+        Raises:
+            As `Runner.plan`.
+        """
+        checks = await self._checks(spec, run_id) if doctor else []
+        return replace(await self._runner.plan(spec, run_id=run_id), doctor=tuple(checks))
+
+    async def start(
+        self, spec: RunSpec, *, run_id: str | None = None, lint: bool = True, doctor: bool = True
+    ) -> RunHandle:
+        """
+        As `vlm-runner start --yes`: look at all rows and at the account, and create and drive the run.
 
         Returns once the run is begun. A handle as the last value of a cell is a live panel.
+
+        Raises:
+            DataError: lint has errors (unless `lint` is False); nothing was created.
+            ConfigurationError: what AWS says would end the run later (unless `doctor` is False), or the keys
+                in S3 hold other content; nothing was created.
+            As `Runner.start`.
         """
         created = await self._runner.prepare(spec, run_id=run_id)
         if created is not None:
-            await self._runner.create((await self._runner.preview(created)).created)
+            checks = await self._checks(spec, run_id, BEFORE_DRIVING) if doctor else []
+            plan = self._runner.plan_of(await self._runner.preview(created))
+            if lint:
+                refuse_findings(
+                    plan.report, hint="See notebook.lint(spec). To start anyway, give lint=False."
+                )
+            if plan.refusal:
+                raise ConfigurationError(plan.refusal, hint="Nothing was created.")
+            refuse_bad(
+                checks,
+                all_of_them="await session.plan(spec)",
+                hint=lambda fix: f"{fix}To start anyway, give doctor=False.",
+            )
+            await self._runner.create(plan.created or created)
         return await self._runner.resume(await self._runner.id_of(spec, run_id))
 
-    async def run(self, spec: RunSpec, *, run_id: str | None = None) -> Run:
+    async def _checks(
+        self, spec: RunSpec, run_id: str | None, parts: Sequence[Part] | None = None
+    ) -> list[Check]:
+        region = self._settings.region or spec.aws.region
+        settings = self._settings.model_copy(update={"region": region})
+        return await run_doctor(spec, settings, self._runner.catalogue, run_id, parts)
+
+    async def run(
+        self, spec: RunSpec, *, run_id: str | None = None, lint: bool = True, doctor: bool = True
+    ) -> Run:
         """
-        Start or continue the run of `spec`, and follow it to its end; see `follow`.
+        Start or continue the run of `spec`, and follow it to its end; see `start` and `follow`.
 
         Raises:
-            As `Runner.start` and `RunHandle.result`.
+            As `start` and `RunHandle.result`.
         """
-        return await follow(await self.start(spec, run_id=run_id))
+        return await follow(await self.start(spec, run_id=run_id, lint=lint, doctor=doctor))
 
     async def resume(self, run_id: str) -> Run:
         """
@@ -133,11 +177,11 @@ async def open_session(
     opened: asyncio.Future[Runner] = asyncio.get_running_loop().create_future()
     closing = asyncio.Event()
 
+    given = settings or Settings.from_environment()
+
     async def hold() -> None:
         try:
-            async with Runner.open(
-                settings or Settings.from_environment(), watchers=watchers, **parts
-            ) as runner:
+            async with Runner.open(given, watchers=watchers, **parts) as runner:
                 opened.set_result(runner)
                 await closing.wait()
         except Exception as error:
@@ -146,7 +190,7 @@ async def open_session(
             opened.set_exception(error)
 
     task = asyncio.create_task(hold(), name="vlm-runner session")
-    return Session(await opened, closing, task)
+    return Session(await opened, given, closing, task)
 
 
 async def follow(handle: RunHandle) -> Run:
@@ -154,9 +198,10 @@ async def follow(handle: RunHandle) -> Run:
     Show a run until it is done: a live panel in a notebook, a line for each event elsewhere.
 
     Interrupting the kernel stops it as Ctrl-C stops `vlm-runner start`: effects in flight are recorded,
-    remote work goes on, and the command that continues the run is printed.
+    remote work goes on, and the command that continues the run is shown.
 
     Raises:
+        Stopped: the kernel was interrupted; a cell shows the message alone.
         As `RunHandle.result`.
     """
     try:
@@ -165,9 +210,13 @@ async def follow(handle: RunHandle) -> Run:
         handle.stop()
         with anyio.CancelScope(shield=True):
             await handle.wait()
+        if shell_of_kernel() is not None:
+            # The interrupt ends here: as an error it keeps later cells from being run, as a cancelled task it
+            # would be shown with a traceback of ours.
+            raise Stopped("Interrupted.", hint=stopped_text(handle)) from None
         _say(stopped_text(handle))
         raise
-    if handle.error is not None:
+    if handle.error is not None and shell_of_kernel() is None:  # a panel shows it
         _say(stopped_text(handle))
     return await handle.result()
 

@@ -20,7 +20,7 @@ from anyio._backends._asyncio import (
     _threadpool_idle_workers,
     _threadpool_workers,
 )
-from anyio.lowlevel import checkpoint
+from anyio.lowlevel import _run_vars, checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -53,10 +53,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """A thread works for this loop."""
         if self._executing:
             return True
-        try:
-            return len(_threadpool_workers.get()) > len(_threadpool_idle_workers.get())
-        except LookupError:
-            return False
+        # Not `.get()`: between two callbacks there is no task, and by sniffio, if installed, no loop either.
+        of_this_loop = _run_vars.get(self, {})
+        workers, idle = (
+            of_this_loop.get(each, ()) for each in (_threadpool_workers, _threadpool_idle_workers)
+        )
+        return len(workers) > len(idle)
 
     def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
         future = super().run_in_executor(executor, func, *args)
