@@ -14,7 +14,7 @@ WHAT = {
     "start-detach": "`start --detach --json`",
     "resume": "`resume --json`",
     "cancel": "`cancel --json`",
-    "serve": "`serve --json`: of the run that serves",
+    "serve": "`serve --json`: of the run that serves; with `--compare-with` a list of both",
     "serve-detach": "`serve --detach --json`",
     "ask": "`ask --json`",
     "models": "`models --json`",

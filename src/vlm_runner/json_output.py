@@ -710,7 +710,7 @@ OUTPUTS: Final[dict[str, Any]] = {
     "start-detach": DetachedRunJson,
     "resume": RunResultJson,
     "cancel": RunResultJson,
-    "serve": RunResultJson,
+    "serve": RunResultJson | list[RunResultJson],
     "serve-detach": DetachedRunJson,
     "ask": AnswerJson,
     "models": list[TrainedModelJson],

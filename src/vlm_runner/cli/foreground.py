@@ -92,17 +92,18 @@ def drive_to_end(
     timeout: float | None = None,
     where: Where,
     partly: bool = False,
+    results: list[RunResultJson] | None = None,
 ) -> int:
     """
     Drive the run that `begin` gives, print what came of it, and return the exit code.
 
     `timeout` (seconds) ends the watching, never the run. `partly`: only to some phase; then a run that has
-    come so far is a success.
+    come so far is a success. `results`: where its JSON goes instead of stdout, which takes one document.
     """
     flags = where.repeated(settings)
     with watchers(settings, quiet=quiet, verbose=verbose) as watching:
         ended = anyio.run(_drive, settings, begin, watching, timeout, flags, backend_options=loop_options())
-    code = conclude(ended, settings, as_json=as_json, flags=flags)
+    code = conclude(ended, settings, as_json=as_json, flags=flags, results=results)
     return 0 if partly and ended.error is None and ended.run is not None and not ended.run.done else code
 
 
@@ -231,7 +232,14 @@ def resume_line(run_id: str, flags: list[str]) -> str:
     return f"Resume with: {shlex.join(['vlm-runner', 'resume', run_id, *flags])}"
 
 
-def conclude(ended: DriveResult, settings: Settings, *, as_json: bool, flags: list[str]) -> int:
+def conclude(
+    ended: DriveResult,
+    settings: Settings,
+    *,
+    as_json: bool,
+    flags: list[str],
+    results: list[RunResultJson] | None = None,
+) -> int:
     """Print result, error and warnings, each to its place; the exit code."""
     run, reach = ended.run, Reach(flags)
     if run is None:
@@ -242,7 +250,7 @@ def conclude(ended: DriveResult, settings: Settings, *, as_json: bool, flags: li
             "checkpoint": ended.checkpoint,
             "error": _text(ended.error),
         }
-        console.result_json(shown)
+        (console.result_json if results is None else results.append)(shown)
     elif run.done:
         _say_the_end(run, ended, settings, reach)
     view = RunView.of(run)

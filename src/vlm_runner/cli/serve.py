@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vlm_runner.core.events import RunCreated
+    from vlm_runner.json_output import RunResultJson
     from vlm_runner.models import Catalogue
     from vlm_runner.runner import RunHandle
     from vlm_runner.settings import Settings
@@ -81,14 +82,20 @@ def serve(
     if detach:
         name = anyio.run(partial(_create, settings, run_id, options, serving_id, yes=yes))
         sys.exit(say_detached(settings, name, where, [], **voice))
-    code = _serve_one(settings, run_id, options, serving_id, yes=yes, where=where, voice=voice)
-    if compare_with is None or code[0] != 0:
-        sys.exit(code[0])
-    other, theirs = anyio.run(_beside, settings, run_id, compare_with, options)
-    second = _serve_one(settings, other, theirs, None, yes=yes, where=where, voice=voice)
-    if second[0] == 0:
-        _compare(settings, (code[1], second[1]))
-    sys.exit(second[0])
+    drive = partial(_serve_one, settings, yes=yes, where=where, voice=voice)
+    if compare_with is None:
+        sys.exit(drive(run_id, options, serving_id)[0])
+    # Before the first is paid for: what cannot be compared is refused.
+    theirs = anyio.run(_beside, settings, run_id, compare_with, options)
+    results: list[RunResultJson] = []
+    code, ours = drive(run_id, options, serving_id, results=results)
+    if code == 0:
+        code, others = drive(compare_with, theirs, None, results=results)
+        if code == 0:
+            _compare(settings, (ours, others))
+    if voice["as_json"]:
+        console.result_json(results)
+    sys.exit(code)
 
 
 def _options(flags: dict[str, Any], *, compares: bool) -> ServeOptions:
@@ -121,15 +128,16 @@ def _serve_one(
     yes: bool,
     where: Where,
     voice: dict[str, Any],
+    results: list[RunResultJson] | None = None,
 ) -> tuple[int, str]:
-    """The exit code, and the id of the run that served."""
+    """The exit code, and the id of the run that served; `results`: see `drive_to_end`."""
     name: list[str] = []
 
     async def begin(runner: Runner) -> RunHandle:
         name.append(await _created(runner, run_id, options, serving_id, yes=yes))
         return await runner.resume(name[0])
 
-    code = drive_to_end(settings, begin, where=where, **voice)
+    code = drive_to_end(settings, begin, where=where, results=results, **voice)
     return code, name[0]
 
 
@@ -201,11 +209,12 @@ def _of(created: RunCreated) -> str:
     return f" of {created.spec.dataset.source}, split {created.spec.dataset.split}"
 
 
-async def _beside(
-    settings: Settings, run_id: str, other: str, options: ServeOptions
-) -> tuple[str, ServeOptions]:
+async def _beside(settings: Settings, run_id: str, other: str, options: ServeOptions) -> ServeOptions:
+    """How the model of `other` is asked the same, if it can be served at all."""
     async with Runner.open(settings) as runner:
-        return other, asked_beside(await runner.get(run_id), await runner.get(other), options)
+        theirs = asked_beside(await runner.get(run_id), await runner.get(other), options)
+        await runner.prepare_serving(other, theirs)
+    return theirs
 
 
 def _compare(settings: Settings, run_ids: Sequence[str]) -> None:
