@@ -17,7 +17,7 @@ NEWEST := botocore==1.44.8 policy-sentry==0.15.2
 # Where bytecode may not be kept, each of the tests' processes compiles all of its imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test crash long mutants lint docs check constraints clean
+.PHONY: help install demo test crash long mutants lint site docs check constraints clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,12 +61,18 @@ lint: $(VENV)/.dev  ## Style, types (also a user's, by pyright), import directio
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/cog --check $(GENERATED)
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-actions action.yml
 
-docs: $(VENV)/.dev  ## Bring what is generated in README and docs up to date
+site: $(VENV)/.dev  ## Build the documentation site into site/; any warning, such as a dead link, is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+docs: $(VENV)/.dev  ## Bring what is generated in README and docs up to date, and build the site
 	$(BIN)/cog -r $(GENERATED)
 	$(BIN)/python scripts/write_schemas.py
+	$(MAKE) site
 
-check: lint test  ## What CI runs
+check: lint site test  ## What CI runs
 
 constraints: $(VENV)/.dev  ## Pin today's newest versions (uv, by package name; no addresses are recorded)
 	$(BIN)/python -m pip install --quiet uv
@@ -74,4 +80,4 @@ constraints: $(VENV)/.dev  ## Pin today's newest versions (uv, by package name; 
 	  --no-header --no-emit-index-url --no-annotate -o constraints.txt
 
 clean:  ## Remove what the targets above made
-	rm -rf $(VENV) vlm-runner-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) site vlm-runner-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -130,28 +130,7 @@ class Laptop:
 
     def here(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """As `cli`, in this process, which has long imported what each new one takes a second for."""
-        out, err, before, folder = io.StringIO(), io.StringIO(), dict(os.environ), Path.cwd()
-        os.environ.clear()
-        os.environ.update(self.environment | environment)
-        os.chdir(self.home)
-        code: int | str | None = 0
-        try:
-            with (
-                mock.patch.object(sys, "argv", ["vlm-runner", *words]),
-                contextlib.redirect_stdout(out),
-                contextlib.redirect_stderr(err),
-            ):
-                main()
-        except SystemExit as end:
-            code = end.code
-        finally:
-            os.chdir(folder)
-            os.environ.clear()
-            os.environ.update(before)
-            structlog.reset_defaults()
-        assert isinstance(code, int)
-        assert_fits(words, out.getvalue())
-        return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+        return run_here(words, self.environment | environment, self.home)
 
     def cli_in_background(self, *words: str) -> Process:
         with (self.home / "runner.log").open("ab") as log:
@@ -229,6 +208,34 @@ class Laptop:
         path = self.home / name
         path.write_text("\n".join(f"[{section}]\n{lines}" for section, lines in sections.items()))
         return path
+
+
+def run_here(
+    words: Sequence[str], environment: Mapping[str, str], folder: Path
+) -> subprocess.CompletedProcess[str]:
+    """The command line in this process, with all of this environment, in this folder."""
+    out, err, before, was = io.StringIO(), io.StringIO(), dict(os.environ), Path.cwd()
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    code: int | str | None = 0
+    try:
+        with (
+            mock.patch.object(sys, "argv", ["vlm-runner", *words]),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            main()
+    except SystemExit as end:
+        code = end.code
+    finally:
+        os.chdir(was)
+        os.environ.clear()
+        os.environ.update(before)
+        structlog.reset_defaults()
+    assert isinstance(code, int)
+    assert_fits(words, out.getvalue())
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
 def until(true: Any, what: str, seconds: float = 60) -> None:
