@@ -25,6 +25,8 @@ from vlm_runner.testing.faults import CREATES, FREEZES, SIGNATURE_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from vlm_runner.checkpoint.document import Checkpoint
+
 PROCESSES = 3
 DISTURBED_FOR = (600.0, 1800.0, 3600.0)
 """Seconds after which nothing goes wrong any more, so that the run can end."""
@@ -48,9 +50,14 @@ USUAL = (
 class History:
     seed: int
     wrong: list[str]
-    digest: str
-    """Of every checkpoint that was ever stored, byte for byte."""
+    saved: list[Checkpoint] = field(repr=False)
     happened: Counter[str] = field(default_factory=Counter[str])
+
+    @property
+    def digest(self) -> str:
+        """Of every checkpoint that was ever stored, byte for byte."""
+        stored = "\n".join(checkpoint.model_dump_json() for checkpoint in self.saved)
+        return hashlib.sha256(stored.encode()).hexdigest()
 
 
 def simulate(seed: int) -> History:
@@ -119,8 +126,7 @@ async def _history(seed: int, chance: random.Random) -> History:
         for before, after in zip(world.saved, world.saved[1:], strict=False)
     )
     happened[f"outcome {(await world.outcome()).run.outcome}"] += 1
-    stored = "\n".join(checkpoint.model_dump_json() for checkpoint in world.saved)
-    return History(seed, wrong, hashlib.sha256(stored.encode()).hexdigest(), happened)
+    return History(seed, wrong, world.saved, happened)
 
 
 def switched(world: World) -> bool:

@@ -201,13 +201,14 @@ class _Wrapped:
 
     def __getattr__(self, operation: str) -> Any:
         member = getattr(self._port, operation)
-        if inspect.iscoroutinefunction(member):
+        flags = member.__code__.co_flags if inspect.ismethod(member) else 0
+        if flags & inspect.CO_COROUTINE:
 
             async def call(*args: Any, **named: Any) -> Any:
                 return await self._process.call(self._name, operation, lambda: member(*args, **named))
 
             return call
-        if inspect.isasyncgenfunction(member):
+        if flags & inspect.CO_ASYNC_GENERATOR:
 
             async def each(*args: Any, **named: Any) -> AsyncIterator[Any]:
                 async def whole() -> list[Any]:

@@ -76,6 +76,9 @@ class _Selector(selectors.DefaultSelector):
         self._loop = loop
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is not None and timeout <= 0 and len(self.get_map()) == 1:
+            # There is work to do first, and no file to hear from but the loop's own, which only wakes it up.
+            return []
         ready = super().select(0)
         if ready or (timeout is not None and timeout <= 0):
             return ready
