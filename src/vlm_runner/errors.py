@@ -93,6 +93,10 @@ class NotFound(AwsRefused):
     """The resource does not exist."""
 
 
+class ObjectChanged(AwsRefused):
+    """An object of the run in S3 is not what the run wrote there: something else replaced or deleted it."""
+
+
 class Conflict(AwsRefused):
     """The resource is in the wrong state for this, or its name is in use."""
 

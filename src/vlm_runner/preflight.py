@@ -239,10 +239,12 @@ def count_problems(
 
 
 def key_problem(uri: str, run_id: str, fingerprint: str) -> Problem:
-    """The claim at `uri`, of `run_id`, is for other content than `fingerprint`'s."""
+    """The claim at `uri`, of `run_id`, is for other content than `fingerprint`'s; "": there is none."""
     return Problem(
         "C26",
-        f"{uri} says that these keys hold another dataset, prompt or image format (of run {run_id})",
+        f"{uri} says that these keys hold another dataset, prompt or image format (of run {run_id})"
+        if run_id
+        else f"objects that no run wrote lie beside {uri}, which does not exist; they are not overwritten",
         f'Set prefix = "{fingerprint[:8]}" under [storage], or leave it out: then no keys are shared.',
         "storage.prefix",
     )

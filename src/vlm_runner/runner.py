@@ -27,7 +27,7 @@ from vlm_runner.core.run import Phase, Run
 from vlm_runner.core.signals import TestAnswered, Trouble
 from vlm_runner.data_source import open_for
 from vlm_runner.driver import Driver, Driving
-from vlm_runner.errors import NotFound, RunExists, RunNotFound, Stopped
+from vlm_runner.errors import NotFound, RunExists, RunNotFound, Stopped, UsageError
 from vlm_runner.evaluate import load_metrics
 from vlm_runner.heartbeat import beat
 from vlm_runner.ingest.pipeline import Share
@@ -734,13 +734,37 @@ class Runner:
         """
         checkpoint, _ = await lease.load(self._store, checked_run_id(run_id), clock=self._clock)
         run = checkpoint.run
-        if run.phase is not Phase.STAGING:
+        # A run that waits in RECORDING for images that were deleted gets them back with `verify`.
+        verifies = run.phase is Phase.RECORDING and self._settings.upload.verify
+        if run.phase is not Phase.STAGING and not verifies:
             return None
         ports = replace(self._ports_of(run), share=Share(number, parts))
         if run.places is None:
             # Whoever claims next, the run's driver or another machine, finds the same places.
             run = run.model_copy(update={"places": await claim_places(run, ports)})
         return await stage_images(run, ports)
+
+    async def release(self, run_id: str) -> Run:
+        """
+        Delete the endpoint that a finished run was asked to keep, with its dead man's switch.
+
+        Returns once it is seen to be gone; a run that has none, or none any more, is returned as it is.
+
+        Raises:
+            RunNotFound, CheckpointError: the run does not exist, or cannot be read.
+            UsageError: the run is not done.
+            RunTaken: another process does the same.
+            AwsRefused, AwsUnavailable, ConfigurationError, Unsaved: it may be there and bill; repeat it.
+        """
+        run = await self.get(run_id)
+        if not run.done:
+            raise UsageError(
+                f"Run {run_id} is not done: it is in phase {run.phase}.",
+                hint=f"What it rents is released at its end; at once with: vlm-runner cancel {run_id}",
+            )
+        if run.handed_over is None or not run.may_bill:
+            return run
+        return await Driver(run_id, self._driving(), self._ports_of, self._bus).release_kept()
 
     async def request_cancel(self, run_id: str, reason: str = "") -> None:
         """

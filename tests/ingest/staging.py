@@ -110,7 +110,8 @@ async def stage(
 
 async def record(subset: Subset, objects: Objects, *, keep_format: bool = False) -> tuple[str, int]:
     place = place_of(subset, keep_format=keep_format)
-    return await write_records(objects, place, subset.name, subset.num_rows)
+    written = await write_records(objects, place, subset.name, subset.num_rows)
+    return written.uri, written.records
 
 
 def contents(s3: Any) -> dict[str, str]:

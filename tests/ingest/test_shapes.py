@@ -168,7 +168,7 @@ async def test_what_comes_out_is_what_went_in(
     objects, place = FakeObjects(s3, BUCKET), place_of(opened.train)
     made = transform_of(begun(spec=spec), find(NOVA), "train")
     await stage(opened.train, objects, made=made, place=place)
-    uri, _ = await write_records(objects, place, "train", len(ANSWERS))
+    uri = (await write_records(objects, place, "train", len(ANSWERS))).uri
 
     assert [row.images for row in read] == [(encoded(i),) for i in range(len(ANSWERS))]
     assert [row.fields["answer"] for row in read] == ANSWERS

@@ -199,7 +199,7 @@ MUTANTS = [
     ),
     Mutant(
         "the questions are read before the rent", serving, "intend",
-        "await read_questions(run, ports.bucket_of(run))", "pass", ("records replaced while training",),
+        "await questions_as_written(run, ports)", "pass", ("records replaced while training",),
     ),
     Mutant(
         "what is known is deleted before anything else is looked for", release, "_delete_endpoints",

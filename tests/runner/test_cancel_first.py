@@ -13,7 +13,7 @@ from vlm_runner.checkpoint.lease import Claim
 from vlm_runner.checkpoint.timing import LeaseSettings
 from vlm_runner.core.events import Entry
 from vlm_runner.core.run import Phase
-from vlm_runner.errors import Stopped, StoreUnavailable, Unsaved, VlmRunnerError
+from vlm_runner.errors import ObjectChanged, Stopped, StoreUnavailable, Unsaved, VlmRunnerError
 from vlm_runner.testing import FakeClock, Fault, MemoryStore, Plan, Process, World
 
 
@@ -137,11 +137,10 @@ async def test_the_questions_are_read_before_anything_is_rented() -> None:
     for key in [key for key in bucket if key.endswith(".jsonl")]:
         bucket[key] = b"not a record of ours\n"
 
-    run = await world.live()
+    with pytest.raises(ObjectChanged):
+        await world.live()
 
-    assert run.outcome == "failed"
-    assert run.failure is not None
-    assert run.failure.error == "DataError"
+    assert (await world.outcome()).run.phase is Phase.REQUESTING
     assert world.bedrock.endpoints_created == 0
 
 

@@ -69,6 +69,7 @@ class WriteRecords(Command):
 
 @dataclass(frozen=True, slots=True)
 class SubmitJob(Command):
+    run: Run
     intent: JobIntended
     switch_to_verify: DeadManSwitch | None = None
     """Created and deleted again before the job is: what EventBridge Scheduler refuses, it refuses now."""
@@ -195,7 +196,7 @@ def decide(run: Run, *, quiet: timedelta = QUIET, closed_for: float = 0.0) -> Co
             # The intent is saved before the effect: a successor must know what to look for.
             if run.job_intent is None or run.refused_job is not None:
                 return Record(intend_job(run))
-            return SubmitJob(run.job_intent, switch_to_verify(run))
+            return SubmitJob(run, run.job_intent, switch_to_verify(run))
         case Phase.TRAINING:
             return AwaitJob(known(run.job).arn)
         case Phase.REQUESTING:

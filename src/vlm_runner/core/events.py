@@ -81,6 +81,18 @@ class PlacesClaimed(Value, frozen=True):
     validation: Place | None = None
 
 
+class SplitObjects(Value, frozen=True):
+    """What S3 listed of a split when its records were written, so that changes by others are noticed."""
+
+    by: Literal["etag", "size"] = "etag"
+    """What is compared: sizes where the bucket's encryption gives equal bytes unequal ETags."""
+    records: str
+    """Of the JSONL file."""
+    images: tuple[str, ...]
+    """SHA-256 (16 hex digits of it) over keys and ETags or sizes of images, of `rows_each` rows each."""
+    rows_each: int
+
+
 class RecordsWritten(Value, frozen=True):
     """The JSONL files are in S3."""
 
@@ -91,6 +103,9 @@ class RecordsWritten(Value, frozen=True):
     validation_records: int = 0
     validation_in_job: bool = True
     """Whether the job gets the held-out records too; some models take no validation set."""
+    train_objects: SplitObjects | None = Field(default=None, exclude_if=lambda value: value is None)
+    """None: an earlier version wrote them, and nothing is compared."""
+    validation_objects: SplitObjects | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class ServedModel(Value, frozen=True):

@@ -101,6 +101,10 @@ class KeyClaim(Value, frozen=True):
         return self.model_copy(update={"holds": (*self.holds, held)})
 
 
+NOBODYS: Final = KeyClaim(run_id="")
+"""Of objects that no claim explains: they are other content, and are never overwritten."""
+
+
 @dataclass(frozen=True, slots=True)
 class Content:
     """What one split of a run puts into S3."""

@@ -30,7 +30,7 @@ from vlm_runner.ingest.stored import (
     source_digest,
     written,
 )
-from vlm_runner.ingest.verify import image_bytes, intact, intact_rows
+from vlm_runner.ingest.verify import intact, intact_rows, list_images
 from vlm_runner.retry import attempts
 from vlm_runner.task_groups import task_group
 
@@ -246,7 +246,8 @@ class SubsetStaging:
             self._image_markers = {item.key async for item in self._objects.list(folder)}
         if not self._verify:
             return done
-        sizes = self._sizes = await image_bytes(self._objects, self._place.images, self._subset.num_rows)
+        images = await list_images(self._objects, self._place.images, self._subset.num_rows)
+        sizes = self._sizes = images.sizes
         whole = dict(done)
         for number, marker in done.items():
             stored = await self._stored(plan[number])

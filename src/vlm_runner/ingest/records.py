@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from vlm_runner.errors import DataError
 from vlm_runner.ingest import shards
+from vlm_runner.ingest.verify import comparable, list_images, refuse_damaged, split_objects
 
 if TYPE_CHECKING:
     from vlm_runner.aws.ports import Objects
-    from vlm_runner.core.events import Place
+    from vlm_runner.core.events import Place, SplitObjects
 
 LINE_FEED: Final = b"\n"
 """What the last marker ends with. Bedrock wants no empty line at the end (troubleshooting fine-tuning)."""
 
 
-async def write_records(objects: Objects, place: Place, subset: str, rows: int) -> tuple[str, int]:
+@dataclass(frozen=True, slots=True)
+class SplitWritten:
+    uri: str
+    """Of the JSONL file."""
+    records: int
+    objects: SplitObjects
+
+
+async def write_records(objects: Objects, place: Place, subset: str, rows: int) -> SplitWritten:
     """
-    Assemble the JSONL file of a place; return its URI and the number of its records.
+    Assemble the JSONL file of a place, of images that are there.
 
     Raises:
+        ObjectChanged: images that a marker says are there are not, or something else has changed the place.
         DataError: a shard has no marker (staging must run first), or no row at all could be used.
     """
     plan = shards.plan(rows)
@@ -31,6 +42,9 @@ async def write_records(objects: Objects, place: Place, subset: str, rows: int) 
             f"{subset}: {len(missing)} of {len(plan)} shards are not staged, the first is {missing[0]}.",
             hint="Stage them with: vlm-runner resume",
         )
+    by = await comparable(objects, place)
+    images = await list_images(objects, place.images, rows, by=by)
+    await refuse_damaged(objects, place, [(shard, done[shard.number]) for shard in plan], images.sizes)
     markers = [done[shard.number] for shard in plan if done[shard.number].records]
     if not markers:
         raise DataError(
@@ -43,4 +57,8 @@ async def write_records(objects: Objects, place: Place, subset: str, rows: int) 
         cut=len(LINE_FEED),
         content_type="application/jsonl",
     )
-    return f"s3://{objects.bucket}/{place.records}", sum(marker.records for marker in markers)
+    return SplitWritten(
+        f"s3://{objects.bucket}/{place.records}",
+        sum(marker.records for marker in markers),
+        await split_objects(objects, place, images, by=by),
+    )

@@ -32,7 +32,8 @@ def summary(run: Run, history: Sequence[Entry] = ()) -> RunJson:
         "serves": run.created.serves.run_id if run.created.serves is not None else None,
         "dataset": _dumped(run.dataset),
         "images": _dumped(run.images),
-        "records": _dumped(run.records),
+        # What is only compared with S3 is of no use to whoever reads it.
+        "records": _dumped(run.records, "train_objects", "validation_objects"),
         "job_name": run.job_intent.name if run.job_intent is not None else None,
         "job_arn": run.job.arn if run.job is not None else None,
         "model_arn": run.model.model_arn if run.model is not None else None,
@@ -52,9 +53,9 @@ def summary(run: Run, history: Sequence[Entry] = ()) -> RunJson:
     }
 
 
-def _dumped(fact: Value | None) -> Any:
+def _dumped(fact: Value | None, *but: str) -> Any:
     """As JSON values; that their shape is the one promised is tested against the schema."""
-    return None if fact is None else fact.model_dump(mode="json", exclude={"kind"})
+    return None if fact is None else fact.model_dump(mode="json", exclude={"kind", *but})
 
 
 def may_bill(run: Run) -> list[BillingJson]:

@@ -12,6 +12,7 @@ from vlm_runner.core.signals import RemoteStatusChanged
 from vlm_runner.core.text import storable
 from vlm_runner.errors import AwsRefused
 from vlm_runner.steps import dead_man_switch
+from vlm_runner.steps.as_written import refuse_changed_objects
 from vlm_runner.steps.polling import counts_as_gone, poll
 from vlm_runner.steps.registry import performs
 
@@ -33,6 +34,7 @@ async def submit_job(command: SubmitJob, ports: Ports) -> JobSubmitted:
     token, and a run may be resumed days later.
 
     Raises:
+        ObjectChanged: something else replaced or deleted what it would be given.
         AwsRefused: Bedrock will not create it, a job that is not ours has its name, or the dead man's switch
             cannot be used.
         UncertainCreate: it may have been created.
@@ -40,6 +42,8 @@ async def submit_job(command: SubmitJob, ports: Ports) -> JobSubmitted:
     """
     if found := await _ours(command, ports):
         return JobSubmitted(arn=found.arn, adopted=True)
+    # After the look for a job that exists: that one was given what was there when it was created.
+    await refuse_changed_objects(command.run, ports)
     await dead_man_switch.verify(command.switch_to_verify, ports)
     try:
         return JobSubmitted(arn=await ports.aws.bedrock.create_job(command.intent.request))

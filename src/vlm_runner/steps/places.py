@@ -110,9 +110,8 @@ class _Search:
         while True:
             found = await self._objects.get(key)
             if found is None:
-                claim = content.claim(self._run.run_id)
-                if not self._claim or await self._put(key, claim, replacing=None):
-                    return place
+                if (taken := await self._take_unclaimed(place, content)) is not None:
+                    return taken
                 continue  # lost to another run, or stored by a try whose answer was lost: read it
             claim = KeyClaim.parse(found.body)
             match places.match(claim, content):
@@ -129,6 +128,14 @@ class _Search:
                 case _:
                     return claim
 
+    async def _take_unclaimed(self, place: Place, content: Content) -> Place | KeyClaim | None:
+        """As `_take`; None: there is a claim by now."""
+        key = places.claim_key(place)
+        if not await _is_free(self._objects, place):
+            return places.NOBODYS if await self._objects.get(key) is None else None
+        claim = content.claim(self._run.run_id)
+        return place if not self._claim or await self._put(key, claim, replacing=None) else None
+
     @property
     def _fixed(self) -> bool:
         return bool(self._run.spec.storage.prefix)
@@ -136,6 +143,24 @@ class _Search:
     async def _put(self, key: str, claim: KeyClaim, *, replacing: str | None) -> bool:
         body = claim.model_dump_json().encode()
         return await self._objects.put_if(key, body, replacing=replacing) is not None
+
+
+async def _is_free(objects: Objects, place: Place) -> bool:
+    """
+    Whether nothing lies at the keys of a place without a claim: somebody's notebook may have written there.
+
+    Markers of the same records are an earlier version's, which claimed nothing; so are the images.
+    """
+    theirs = False
+    async for item in objects.list(place.data.removesuffix("/")):
+        if item.key.startswith(place.shards):
+            return True
+        theirs = theirs or item.key == place.records or item.key.startswith(place.data)
+    if theirs:
+        return False
+    async for _ in objects.list(place.images):
+        return False
+    return True
 
 
 def _folder(place: Place, subset: str, run: Run) -> str:
@@ -204,7 +229,7 @@ async def refuse_occupied(run: Run, ports: Ports) -> None:
     Find out before a run exists what claiming its keys would find out after.
 
     Raises:
-        ConfigurationError: the keys under `storage.prefix` hold another dataset or prompt.
+        ConfigurationError: the keys under `storage.prefix` hold other content, or nobody's.
     """
     prefix = run.spec.storage.prefix
     if not prefix:
@@ -218,6 +243,11 @@ async def refuse_occupied(run: Run, ports: Ports) -> None:
             fingerprint = records_fingerprint(run, profile, subset)
             place = places.place(prefix, places.NOTEBOOK, subset, fingerprint)
             found = await objects.get(places.claim_key(place))
-            claim = None if found is None else KeyClaim.parse(found.body)
-            if claim is not None and claim.fingerprint != fingerprint:
+            if found is not None:
+                claim = KeyClaim.parse(found.body)
+            elif await _is_free(objects, place):
+                continue
+            else:
+                claim = places.NOBODYS
+            if claim.fingerprint != fingerprint:
                 raise _problem(objects, place, claim, fingerprint).error

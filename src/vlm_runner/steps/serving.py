@@ -15,9 +15,9 @@ from vlm_runner.core.pace import Unseen
 from vlm_runner.core.signals import RemoteStatusChanged
 from vlm_runner.core.text import storable
 from vlm_runner.errors import AwsRefused
+from vlm_runner.steps.as_written import questions_as_written
 from vlm_runner.steps.dead_man_switch import arm, deletion_time
 from vlm_runner.steps.polling import counts_as_gone, poll
-from vlm_runner.steps.questions import read_questions
 from vlm_runner.steps.registry import performs
 from vlm_runner.steps.test_calls import ask_base
 from vlm_runner.task_groups import task_group
@@ -38,10 +38,11 @@ async def intend(command: IntendServing, ports: Ports) -> ServingIntended:
 
     Raises:
         DataError: the records in S3 are not this run's any more.
+        ObjectChanged: something else replaced or deleted them.
         AwsRefused, AwsUnavailable: they cannot be read.
     """
     run = command.run
-    await read_questions(run, ports.bucket_of(run))
+    await questions_as_written(run, ports)
     return intend_serving(run)
 
 

@@ -58,25 +58,27 @@ async def write_all_records(run: Run, ports: Ports) -> RecordsWritten:
 
     Raises:
         DataError: without the rows that were skipped they hold more or fewer records than the model takes.
+        ObjectChanged: images that were uploaded are not there any more, or not as they were.
     """
     objects, profile = ports.bucket_of(run), ports.catalogue.find(run.spec.model.base)
     subset = train_subset(run)
-    train_uri, train_records = await write_records(
-        objects, place_of(run, subset, ports), subset, run.dataset.rows
-    )
-    uri, records = None, 0
+    train = await write_records(objects, place_of(run, subset, ports), subset, run.dataset.rows)
+    validation = None
     if (rows := run.dataset.validation_rows) is not None:
         subset = validation_subset(run)
-        uri, records = await write_records(objects, place_of(run, subset, ports), subset, rows)
+        validation = await write_records(objects, place_of(run, subset, ports), subset, rows)
+    records = 0 if validation is None else validation.records
     # Bedrock counts what it trains on too, but says so only after the job has started.
     if run.created.serves is None:
-        preflight.refuse(preflight.count_problems(profile, train_records, records))
+        preflight.refuse(preflight.count_problems(profile, train.records, records))
     return RecordsWritten(
-        train_uri=train_uri,
-        train_records=train_records,
-        validation_uri=uri,
+        train_uri=train.uri,
+        train_records=train.records,
+        validation_uri=None if validation is None else validation.uri,
         validation_records=records,
         validation_in_job=profile.records.validation,
+        train_objects=train.objects,
+        validation_objects=None if validation is None else validation.objects,
     )
 
 

@@ -23,6 +23,7 @@ from vlm_runner.errors import AwsRefused, VlmRunnerError
 from vlm_runner.evaluate import AnsweredRow, AskedTurn
 from vlm_runner.steps.accepted import with_accepted
 from vlm_runner.steps.answers import Answers
+from vlm_runner.steps.as_written import questions_as_written
 from vlm_runner.steps.ask import LONGEST_TEXT, AskedModel, EndpointGone, ModelCall, ask, base_ids
 from vlm_runner.steps.call_images import fitted
 from vlm_runner.steps.call_pace import CallPace
@@ -84,7 +85,7 @@ class _Tests:
         return AskedModel(role, ids, retry, limit, CallPace(self._ports.clock))
 
     async def run(self) -> TestsAnswered | EndpointFailed:
-        questions, held_out = await read_questions(self._run, self._objects)
+        questions, held_out = await questions_as_written(self._run, self._ports)
         questions = await with_accepted(questions, self._run, self._objects, self._ports, held_out=held_out)
         if not questions:
             return TestsAnswered(uri=None, asked=0, held_out=held_out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
@@ -158,9 +158,21 @@ class LogWatcher:
             self._logged_at[key] = signal.seconds
 
 
+_UNLOGGED: Final = {
+    "kind",
+    "run_id",
+    "spec",
+    "request",
+    "token",
+    "first",
+    "train_objects",
+    "validation_objects",
+}
+
+
 def facts(event: Event) -> dict[str, Any]:
     """What a log line says of an event: its plain facts, not the requests and specs that it carries."""
-    table = event.model_dump(mode="json", exclude={"kind", "run_id", "spec", "request", "token", "first"})
+    table = event.model_dump(mode="json", exclude=_UNLOGGED)
     return {key: value for key, value in table.items() if value is not None}
 
 
