@@ -42,7 +42,7 @@ from vlm_runner.steps.undo import release_unrecorded, undo_purchase
 from vlm_runner.task_groups import task_group
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from datetime import timedelta
 
     from vlm_runner.bus import Bus
@@ -116,6 +116,30 @@ class Driver:
             Fenced: another process took over.
             VlmRunnerError: the run halted where it is, and can be resumed.
         """
+        return await self._claimed(lambda claim: self._advance(claim, until), on_claimed)
+
+    async def release_kept(self) -> Run:
+        """
+        Delete the endpoint that the run, which is over, has handed over; nothing if it has none any more.
+
+        Raises:
+            RunNotFound, CheckpointError, Fenced: as `drive`.
+            VlmRunnerError: the endpoint may be there and bill; repeat it.
+        """
+        return await self._claimed(self._release_kept, lambda _: None)
+
+    async def _release_kept(self, claim: Claim) -> Run:
+        run = claim.run
+        if run.done and run.handed_over is not None and run.may_bill:
+            # No create can be on its way any more: a run is over only once none is.
+            command = release_command(run, self._driving.quiet.total_seconds(), closed_for=math.inf)
+            await self._record(claim, await perform(command, self._ports_of(run)))
+        return claim.run
+
+    async def _claimed(
+        self, do: Callable[[Claim], Awaitable[Run]], on_claimed: Callable[[Checkpoint], None]
+    ) -> Run:
+        """What `do` makes of the run, done by the one process that holds it."""
         driving = self._driving
         self._claim = claim = await Claim.acquire(
             driving.store,
@@ -145,7 +169,7 @@ class Driver:
                 group.start_soon(
                     self._cancel.watch, lambda: self._overdue(claim), name=f"cancel mark of {self._run_id}"
                 )
-                run = await self._advance(claim, until)
+                run = await do(claim)
                 group.cancel_scope.cancel()
         except Exception as error:
             halted = storable(str(error) or repr(error))

@@ -42,7 +42,7 @@ RETURNED: dict[Phase, set[str]] = {
     Phase.SERVING: {"serving_ended", "endpoint_failed", "run_failed"},
     Phase.RELEASING: {"released", "handed_over", "cancel_requested"},
     Phase.REPORTING: {"report_written"},
-    Phase.DONE: set(),
+    Phase.DONE: {"released"},
 }  # fmt: skip
 """What the steps, the driver and `on_error` give in each phase: their signatures, `decide`."""
 

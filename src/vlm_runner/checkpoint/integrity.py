@@ -18,12 +18,14 @@ from vlm_runner.errors import CheckpointError, NewerCheckpoint
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 """The newest that this version writes. It reads older ones, and a newer one whose `min_reader` allows it."""
 TRAINS: Final = 1
 """Of a run that trains a model: versions from before `serve` read it."""
 SERVES: Final = 2
 """Of a run that serves an earlier run's model: an older version would take it for one that trains."""
+GIVES_BACK: Final = 3
+"""Of a run that gave back what it had kept: to an older version nothing can follow its end."""
 
 MAX_BYTES: Final = 4 * 1024 * 1024
 """No reader takes more, so no writer saves more."""

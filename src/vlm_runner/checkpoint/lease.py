@@ -15,7 +15,7 @@ import anyio
 
 from vlm_runner.checkpoint.base import CheckpointStore, Replaced, Stored
 from vlm_runner.checkpoint.document import Checkpoint, Holder, from_bytes, to_bytes
-from vlm_runner.checkpoint.integrity import KEPT_FREE, MAX_BYTES, SERVES, TRAINS, refuse_another
+from vlm_runner.checkpoint.integrity import GIVES_BACK, KEPT_FREE, MAX_BYTES, SERVES, TRAINS, refuse_another
 from vlm_runner.clock import SystemClock
 from vlm_runner.core.retry import LOAD, SAVE
 from vlm_runner.errors import (
@@ -382,10 +382,12 @@ class Claim:
             Unsaved: it may be.
         """
         async with self._writing:
-            history = (*self._checkpoint.history, entry)
+            changes: dict[str, object] = {"run": run, "history": (*self._checkpoint.history, entry)}
+            if self.run.done:
+                changes |= {"schema_version": GIVES_BACK, "min_reader": GIVES_BACK}
             try:
                 await self._save(
-                    _next(self._checkpoint, self._clock, run=run, history=history),
+                    _next(self._checkpoint, self._clock, **changes),
                     kept_free=KEPT_FREE.get(entry.event.kind, 0),
                 )
             except CheckpointFull:

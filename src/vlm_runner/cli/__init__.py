@@ -34,6 +34,7 @@ _SECTIONS: Final = {
     ),
     "Use": (
         ("serve", "serve:serve", "Serve the model of a finished RUN again."),
+        ("release", "release:release", "Delete the endpoint that RUN was asked to keep."),
         ("ask", "ask:ask", "Ask the model of RUN one question, while it is served."),
         (
             "models",

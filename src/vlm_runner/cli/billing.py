@@ -50,7 +50,10 @@ def billing_text(run: Run, settings: Settings, reach: Reach, *, driven: bool = F
             f"  {item['kind']} {item['name']} ({item['arn'] or 'perhaps; its creation was not confirmed'})",
             f"  it costs {price}",
         ]
-        if run.done:
+        if run.handed_over is not None:
+            give_back = reach.command("release", run.run_id)
+            lines += [f"  delete it with: {give_back}", f"  or at AWS: {item['delete_command']}"]
+        elif run.done:
             lines.append(f"  delete it with: {item['delete_command']}")
         else:
             resume = reach.command("resume", run.run_id)

@@ -151,7 +151,7 @@ def next_step(run: RunView, state: str, reach: Reach) -> str:
             return f"it goes on by itself; follow it with: {reach.command('watch', run.run_id)}"
         return reach.command("resume", run.run_id)
     if run.may_bill:
-        return _delete_command(run)
+        return reach.command("release", run.run_id) if run.handed_over else _delete_command(run)
     if run.outcome is Outcome.SUCCEEDED:
         return reach.command("report", run.run_id)
     return f"start again under another id: vlm-runner start SPEC --run-id {run.run_id}-2"
@@ -227,5 +227,5 @@ def already_over(run: RunView, what: str) -> str:
     ended = ENDED[run.outcome] if run.outcome is not None else "ended"
     text = f"Run {run.run_id} {ended} before, at {run.updated_at:%Y-%m-%d %H:%M} UTC: {what}."
     if run.handed_over and run.may_bill:
-        return f"{text} Delete its endpoint with: {_delete_command(run)}"
+        return f"{text} Delete its endpoint with: vlm-runner release {run.run_id}"
     return text

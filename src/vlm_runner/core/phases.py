@@ -69,6 +69,8 @@ TRANSITIONS: Final[Table] = {
     (Phase.RELEASING, "released"): Phase.REPORTING,
     (Phase.RELEASING, "handed_over"): Phase.REPORTING,
     (Phase.REPORTING, "report_written"): Phase.DONE,
+    # What was handed over is given back: of a run that is over, the one thing that can still be done.
+    (Phase.DONE, "released"): Phase.DONE,
 }
 
 WITHOUT_SERVING: Final[Table] = TRANSITIONS | {
