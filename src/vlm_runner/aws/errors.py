@@ -249,8 +249,12 @@ def _unanswered(
             _lost,
         ),
         ((exceptions.ParamValidationError, exceptions.BotoCoreError), _refused),
-        # botocore fails so on a body that is not AWS's: `null`, a list, a date that is a word.
-        ((ValueError, TypeError, LookupError, AttributeError, SyntaxError), _lost),
+        # botocore fails so on a body that is not AWS's: `null`, a list, a date that is a word or that no
+        # calendar has, JSON that is nested too deeply.
+        (
+            (ValueError, TypeError, LookupError, AttributeError, SyntaxError, OverflowError, RuntimeError),
+            _lost,
+        ),
     ]
 
 

@@ -214,8 +214,9 @@ class AwsSession:
         )
         if service == "bedrock":
             self._pace(client.meta.events)
-        if use == "bulk":
-            # Waiting for `100 Continue` before each body is a round trip, for a refusal that is rare.
+        if service == "s3":
+            # Waiting for `100 Continue` before each body is a round trip, for a refusal that is rare; and a
+            # proxy that never sends it keeps aiohttp waiting for ever, whatever the time-outs.
             client.meta.events.unregister("before-call.s3", add_expect_header)
         if self._heard is not None:
             listen(client.meta.events, self._heard)
