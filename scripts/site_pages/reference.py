@@ -341,10 +341,10 @@ def _limits(profile: ModelProfile, today: date) -> Iterator[tuple[str, str]]:
 
 
 def phases() -> str:
-    """The transitions of a whole run, as a table: what the README draws."""
+    """The transitions of a whole run that change its phase, but for failures and cancels, as a table."""
     lines = ["| in phase | what happens | the run goes to |", "|---|---|---|"]
     for phase in Phase:
         for (start, event), after in TRANSITIONS.items():
-            if start is phase:
+            if start is phase and after is not phase and event not in {"cancel_requested", "run_failed"}:
                 lines.append(f"| {phase} | [`{event}`](../reference/events.md#{event}) | {after} |")
     return "\n".join(lines) + "\n"

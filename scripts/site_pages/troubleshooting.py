@@ -140,8 +140,8 @@ def _aws() -> Iterator[str]:
         hint = CREDENTIALS_HINT if name == "CredentialsError" else ""
         yield f"| {' '.join(listed)} | `{name}` | {exit_code(kind.__new__(kind))} | {_cell(hint)} |"
     marks = " ".join(f'"{mark}"' for mark in ROLE_MARKS)
-    code = exit_code(errors.RoleNotAssumable.__new__(errors.RoleNotAssumable))
-    yield f"| any, with {_cell(marks)} | `RoleNotAssumable` | {code} | {_cell(ROLE_HINT)} |"
+    role = exit_code(errors.RoleNotAssumable.__new__(errors.RoleNotAssumable))
+    yield f"| any, with {_cell(marks)} | `RoleNotAssumable` | {role} | {_cell(ROLE_HINT)} |"
     yield ""
     yield "How long each is retried before it ends a run is in [reliability](reliability.md#what-is-retried-where-and-for-how-long)."
 

@@ -28,6 +28,7 @@ class UploadSettings(Group, frozen=True):
     concurrency: int = Field(default=64, ge=1, le=512)
     """At most; fewer where S3 asks to slow down. 256 were measured to be no faster than 64."""
     in_flight_bytes: int = Field(default=128 * 1024 * 1024, ge=1024 * 1024)
+    """Bytes of images that are in memory at once, at most."""
     engine: Literal["auto", "aioboto3", "obstore"] = "auto"
     """What sends images. obstore takes a fifth of the CPU; `auto` uses it wherever it can do the job."""
     verify: bool = False
@@ -45,18 +46,24 @@ class ProcessingSettings(Group, frozen=True):
     """Files through which SageMaker passes a Processing container its rank, and reads why it failed."""
 
     resource_config: Path = Path("/opt/ml/config/resourceconfig.json")
+    """Where SageMaker tells a container its rank."""
     message: Path = SAGEMAKER_MESSAGE
+    """Where a container tells SageMaker why it failed."""
 
 
 class EventSettings(Group, frozen=True):
     """Event sinks for all runs of this process, in addition to those of a spec; see `EventsSpec`."""
 
     file: str | None = None
+    """JSON lines are appended to it; `-` is stdout."""
     webhook: str | None = None
+    """An address that each event is posted to."""
     webhook_secret: SecretStr | None = None
     """Signs what goes to webhooks, those of specs too: `whsec_` and base64, or any text."""
     event_bus: str | None = None
+    """Name or ARN of an EventBridge bus."""
     sns_topic_arn: str | None = None
+    """A topic that each event is published to."""
     otel: bool = False
     """OpenTelemetry spans and metrics, where OTEL_ variables say (needs the extra `otel`)."""
 
@@ -71,11 +78,15 @@ class Settings(Group, frozen=True):
     checkpoint_uri: str | None = None
     """A folder or `s3://bucket/prefix`; None: the user's state folder."""
     profile: str | None = None
+    """Of the AWS configuration."""
     region: str | None = None
+    """Of AWS; a spec's own comes after it."""
     endpoint_url: str | None = None
     """For all of AWS; None: what botocore finds in AWS_ENDPOINT_URL and the profile."""
     hf_token: SecretStr | None = None
+    """For private datasets of the Hugging Face Hub; HF_TOKEN is read too."""
     hf_endpoint: str | None = None
+    """Address of the Hub, if it is a mirror."""
     queue_url: str | None = Field(default=None, pattern="^https?://")
     """An SQS queue to which EventBridge sends `Model Customization Job State Change`; see deploy/."""
     heartbeat_file: Path | None = None
@@ -85,6 +96,7 @@ class Settings(Group, frozen=True):
     metric_modules: tuple[str, ...] = ()
     """Modules whose functions a spec may name as metrics, besides installed entry points: their code runs."""
     log: Literal["auto", "json", "text"] = "auto"
+    """`auto` is text on a terminal, and JSON lines elsewhere."""
     quiet_minutes: float = Field(default=15.0, ge=0)
     """For how long a create whose result is unknown is searched for; see `vlm_runner.core.pace.QUIET`."""
     upload: UploadSettings = UploadSettings()

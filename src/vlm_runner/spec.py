@@ -172,13 +172,19 @@ class Columns(Section, frozen=True):
     """
 
     image: str | None = None
+    """An image, or a list of them."""
     html: str | None = None
+    """The source of the page, for the accessibility presets."""
     output: str | None = None
+    """The findings to learn, for the accessibility presets."""
     messages: str | None = None
     """For the presets messages, openai-vision, sharegpt and bedrock: the column of turns."""
     question: str | None = None
+    """For the preset qa."""
     answer: str | None = None
+    """For the preset qa: a text, or a list of right ones."""
     caption: str | None = None
+    """For the preset caption: a text, or a list of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,15 +207,19 @@ class DatasetSpec(Section, frozen=True):
     source: str = Field(min_length=1)
     """A dataset on the Hub (owner/name), a folder or file on this machine, or one in S3 (s3://bucket/folder/)."""
     revision: str | None = None
+    """Of a dataset on the Hub: a branch, a tag or a commit. A run keeps to the commit that it began with."""
     config: str | None = None
     """Of a dataset on the Hub that has several."""
     split: str = "train"
     """A split, or an expression: `train[:10%]`, `train[100:200]`, `train+validation`."""
     validation_split: str | None = None
+    """The split whose rows are held out."""
     validation_fraction: float | None = Field(default=None, gt=0, lt=1)
+    """The share of rows that is held out, by a hash of `seed` and of what they hold."""
     validation_column: str | None = None
     """A column that says of each row whether it is held out: where it holds one of `validation_values`."""
     validation_values: tuple[str, ...] = ("validation", "valid", "val", "dev")
+    """What `validation_column` holds in a row that is held out."""
     seed: str = "vlm-runner"
     """Of the choice that `validation_fraction` makes: another seed holds back other rows."""
     group_column: str | None = None
@@ -220,6 +230,7 @@ class DatasetSpec(Section, frozen=True):
     max_rows: int | None = Field(default=None, ge=1)
     """The first so many rows; with `shuffle_seed`, so many chosen by it, in the dataset's order."""
     shuffle_seed: int | str | None = None
+    """Chooses the rows of `max_rows`."""
     fetch_images: bool = False
     """
     Fetch images whose column holds an http(s) address, or an s3:// one outside of `source`. The run is pinned
@@ -228,7 +239,9 @@ class DatasetSpec(Section, frozen=True):
     private_addresses: bool = False
     """Let `fetch_images` reach private and loopback addresses, such as a server of your own network."""
     on_bad_row: Literal["fail", "skip"] = "fail"
+    """A row that cannot be used ends the run (`fail`), or is left out, counted and listed (`skip`)."""
     max_bad_rows: int | None = Field(default=None, ge=0)
+    """With `skip`: more bad rows than this end the run; None: any number may be left out."""
 
     @model_validator(mode="after")
     def _one_validation(self) -> Self:
@@ -273,9 +286,13 @@ class PromptSpec(Section, frozen=True):
     """
 
     preset: str | None = None
+    """Its name, such as `accessibility`, `qa` or `messages`."""
     system: str | None = None
+    """Template of the system text."""
     user: str | None = None
+    """Template of the question."""
     assistant: str | None = None
+    """Template of the answer to learn."""
     turns: str | None = None
     """All turns, each between `{% turn "user" %}` or `{% turn "assistant" %}` and `{% endturn %}`."""
     strip: tuple[str, ...] = ()
@@ -294,12 +311,14 @@ class PromptSpec(Section, frozen=True):
 
 class ImagesSpec(Section, frozen=True):
     format: Literal["png", "keep"] = "png"
+    """`keep` sends JPEG, GIF and WebP as they are; `png` converts them."""
     fit: bool = False
     """Downscale an image that is larger than the model allows, instead of refusing its row."""
 
 
 class ModelSpec(Section, frozen=True):
     base: str = Field(min_length=1)
+    """The base model's id as a customization job takes it, such as `amazon.nova-lite-v1:0:300k`."""
     from_run: str | None = None
     """A finished run of this base model: the training continues from its custom model."""
 
@@ -308,12 +327,16 @@ class VpcSpec(Section, frozen=True):
     """The VPC in which the job reads the bucket; how many of each: Bedrock API reference, VpcConfig."""
 
     subnets: tuple[SubnetId, ...] = Field(min_length=1, max_length=16)
+    """Ids of subnets that reach S3."""
     security_groups: tuple[SecurityGroupId, ...] = Field(min_length=1, max_length=5)
+    """Ids."""
 
 
 class TrainingSpec(Section, frozen=True):
     role_arn: Annotated[str, AfterValidator(_role_arn)]
+    """The role that Bedrock assumes for the job; `vlm-runner iam` prints what it needs."""
     hyperparameters: dict[str, HyperparameterValue] = Field(default_factory=dict)
+    """By the model's own names; what is left out has the model's default."""
     kms_key: Annotated[str, AfterValidator(_model_key_arn)] | None = None
     """ARN of the KMS key that encrypts the custom model; None: a key of Bedrock's."""
     vpc: VpcSpec | None = None
@@ -354,7 +377,9 @@ class DeadManSwitchSpec(Section, frozen=True):
 
 class ServingSpec(Section, frozen=True):
     mode: ServingMode = ServingMode.AUTO
+    """`none` trains only."""
     model_units: int = Field(default=1, ge=1)
+    """Of a provisioned throughput; each bills by the hour."""
     keep: bool | Duration = False
     """False: delete after the test calls. A duration or true: hand the endpoint to the user, loudly."""
     dead_man_switch: DeadManSwitchSpec | None = None
@@ -364,10 +389,15 @@ class TestSpec(Section, frozen=True):
     __test__ = False  # pytest: not a test class
 
     rows: int = Field(default=5, ge=0)
+    """How many held-out rows the tuned model is asked about."""
     compare_base: bool = False
+    """Ask the base model the same."""
     api: Literal["converse", "invoke"] = "converse"
+    """Which of Bedrock's calls asks: Converse or InvokeModel."""
     max_tokens: int = Field(default=1024, ge=1)
+    """Of one answer, at most."""
     temperature: float = Field(default=0.0, ge=0, le=1)
+    """0 gives the likeliest answer."""
     concurrency: int = Field(default=64, ge=1, le=64)
     """Calls at once, at most: it grows to what Bedrock takes, and backs off where it throttles."""
     metrics: tuple[str, ...] = ()
@@ -379,7 +409,9 @@ class TestSpec(Section, frozen=True):
 
 class StorageSpec(Section, frozen=True):
     bucket: str = "vlm-accessibility-{account}-{region}"
+    """Created, private, if there is none; `{account}` and `{region}` are filled in."""
     prefix: KeyPrefix = ""
+    """In front of all keys. They are yours then: other content under it is refused."""
     encryption: Literal["AES256", "aws:kms"] | None = None
     """
     The server-side encryption that every upload asks for, as some bucket policies demand; None: what the
@@ -402,6 +434,7 @@ class StorageSpec(Section, frozen=True):
 
 class AwsSpec(Section, frozen=True):
     region: str | None = None
+    """None: from the flag, the environment or the profile; it is never guessed."""
 
 
 class BudgetSpec(Section, frozen=True):
@@ -415,9 +448,11 @@ class EventsSpec(Section, frozen=True):
     file: str | None = None
     """JSON lines are appended to it; `-` is stdout."""
     webhook: Annotated[str, AfterValidator(_web_address)] | None = None
+    """An address that each event is posted to."""
     event_bus: str | None = None
     """Name or ARN of an EventBridge bus."""
     sns_topic_arn: Annotated[str, AfterValidator(_topic_arn)] | None = None
+    """A topic that each event is published to."""
 
 
 class RunSpec(Section, frozen=True):

@@ -1,7 +1,7 @@
 """
-Types the commands of a page into a real shell; `vlm-runner`, `aws`, `python` and `curl` are answered here.
+Types the commands of a page into a real shell; `vlm-runner`, `aws` and `curl` are answered here.
 
-The shell is bash, so pipes, variables, redirections and here-documents are its own. Each of the four is a
+The shell is bash, so pipes, variables, redirections and here-documents are its own. Each of the three is a
 program of ten lines in the shell's PATH that passes its words, folder and environment to this process, which
 has imported long ago what they need. `aws` is held against AWS's service models: an option that no operation
 has, or a name that is misspelt, is an error, as with the AWS CLI.
@@ -10,7 +10,6 @@ has, or a name that is misspelt, is an error, as with the AWS CLI.
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import re
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from tests.e2e.laptop import Laptop
 
 ROOT = Path(__file__).parents[2]
-ANSWERED = ("vlm-runner", "aws", "python", "curl")
+ANSWERED = ("vlm-runner", "aws", "curl")
 ADDRESS = "http://127.0.0.1:4599"
 """Of the sandbox, in every page."""
 ENDED_BY_AN_ERROR = "trap 'set $?; [ $1 = 101 ] || exit $1' ERR"
@@ -175,11 +174,6 @@ class Typist:
             case ["curl", "-s", address]:
                 with urlopen(address, timeout=10) as response:
                     return subprocess.CompletedProcess(words, 0, response.read().decode(), "")
-            case ["python", "-c", program]:
-                out = io.StringIO()
-                with contextlib.redirect_stdout(out):
-                    exec(program, {})
-                return subprocess.CompletedProcess(words, 0, out.getvalue(), "")
             case ["aws", service, operation, *options]:
                 return _aws(service, operation, options, folder, environment)
             case _:

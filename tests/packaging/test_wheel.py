@@ -58,10 +58,9 @@ def test_its_command_works_in_a_folder_that_has_nothing(wheel: Path, tmp_path: P
     It reads its own sample, and finds the preset that fits it.
     """
     program = (
-        "import vlm_runner, vlm_runner.sample, sys; from vlm_runner.cli import main; "
+        "import vlm_runner, sys; from vlm_runner.cli import main; "
         f"assert vlm_runner.__file__.startswith({str(wheel)!r}), vlm_runner.__file__; "
-        "sample = str(vlm_runner.sample.sample_folder()); "
-        "sys.argv[1:] = ['init', '--source', sample]; main()"
+        "sys.argv[1:] = ['init', '--sample']; main()"
     )
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(wheel)}
     done = subprocess.run(

@@ -14,6 +14,7 @@ from vlm_runner.cli.resolve import settings_for
 from vlm_runner.data_source import access
 from vlm_runner.errors import UsageError, VlmRunnerError
 from vlm_runner.redact import one_line
+from vlm_runner.sample import sample_folder
 from vlm_runner.spec import DatasetSpec
 
 if TYPE_CHECKING:
@@ -117,12 +118,20 @@ LOOKED_AT = 8
 @click.command()
 @click.argument("spec_file", metavar="[FILE]", default="run.toml", type=click.Path(dir_okay=False))
 @click.option("--source", metavar="X", help="The dataset: a few of its rows are looked at.")
+@click.option("--sample", is_flag=True, help="The dataset that comes with vlm-runner: 25 web pages.")
 @click.option("--config", metavar="NAME", help="Of a dataset that has several configs.")
 @click.option("--role-arn", default="arn:aws:iam::123456789012:role/bedrock-sft", help="The job's role.")
 @click.option("--region", default="us-east-1", show_default=True, help="Where Nova is fine-tuned.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 def init(
-    spec_file: str, source: str | None, config: str | None, role_arn: str, region: str, *, force: bool
+    spec_file: str,
+    source: str | None,
+    config: str | None,
+    role_arn: str,
+    region: str,
+    *,
+    sample: bool,
+    force: bool,
 ) -> None:
     """Write a commented spec for Amazon Nova Lite.
 
@@ -132,7 +141,11 @@ def init(
     \b
     Example:
         vlm-runner init --source ./my-dataset --role-arn arn:aws:iam::111122223333:role/sft
+        vlm-runner init --sample
     """
+    if sample and source is not None:
+        raise UsageError("--sample is a dataset, and so is --source.", hint="Give one of them.")
+    source = str(sample_folder()) if sample else source
     path = Path(spec_file)
     if path.exists() and not force:
         raise UsageError(f"{path} exists already.", hint="Overwrite it with: --force")

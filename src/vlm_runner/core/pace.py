@@ -50,8 +50,11 @@ class PollPace(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     first: float = Field(default=5.0, gt=0)
+    """The first pause."""
     longest: float = Field(default=60.0, gt=0)
+    """The longest pause."""
     growth: float = Field(default=1.5, ge=1)
+    """Each pause is so many times the one before."""
     gone_after: float = Field(default=90.0, ge=0)
     """
     How long something must be unseen, in several looks, before it counts as gone.

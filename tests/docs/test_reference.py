@@ -1,0 +1,39 @@
+"""Pages that are made of the code say something about everything."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from scripts.site_pages import reference, troubleshooting
+
+from vlm_runner.cli import COMMANDS
+from vlm_runner.cli.exit_codes import EXIT_CODES
+
+
+@pytest.mark.parametrize("page", [reference.spec, reference.settings])
+def test_every_key_of_spec_and_settings_has_a_meaning(page: object) -> None:
+    assert callable(page)
+    rows = re.findall(r"^\| `([\w.]+)` \|.*\| (.*) \|$", page(), re.MULTILINE)
+
+    assert len(rows) > 30
+    assert [name for name, meaning in rows if not meaning.strip()] == []
+
+
+def test_every_command_and_exit_code_has_its_place() -> None:
+    commands, codes = reference.commands(), reference.exit_codes()
+
+    assert [name for name in COMMANDS if f"### `vlm-runner {name}`" not in commands] == []
+    assert [code for code in EXIT_CODES if f"\n| {code} |" not in codes] == []
+
+
+def test_messages_are_found_with_their_remedies() -> None:
+    """
+    One of each way to write a message: plain, with values, of a row, and with a remedy that has a name.
+    """
+    found = {message.text: message.hint for message in troubleshooting.messages()}
+
+    assert found["No AWS region."] == "Give --region, or set AWS_REGION."
+    assert any(text.startswith("{subset} row {row}, field '{field}': ") for text in found)
+    assert "What AWS answers" in troubleshooting.page()
+    assert len(found) > 200
