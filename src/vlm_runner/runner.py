@@ -34,6 +34,7 @@ from vlm_runner.ingest.pipeline import Share
 from vlm_runner.models.profile import CUSTOM_TOKENS
 from vlm_runner.path_segment import checked_run_id
 from vlm_runner.plan import Plan
+from vlm_runner.plan.refusal import refuse_findings
 from vlm_runner.prices import look_up, priced_catalogue
 from vlm_runner.report.collect import Curve, ReportInputs, collect, job_output, stored_scores
 from vlm_runner.report.money import money
@@ -44,9 +45,9 @@ from vlm_runner.steps.inquiry import Inquiry, endpoint_of, inquire, not_served
 from vlm_runner.steps.job_wakeups import JobWakeups
 from vlm_runner.steps.places import claim_places, refuse_occupied
 from vlm_runner.steps.ports import Ports
-from vlm_runner.steps.prepare import check_spec, prepare
+from vlm_runner.steps.prepare import check_spec, prepare, verified
 from vlm_runner.steps.prepare_serving import ServeOptions, prepare_serving
-from vlm_runner.steps.preview import RunPreview, preview_run
+from vlm_runner.steps.preview import RunPreview, lint_run, preview_run
 from vlm_runner.steps.stage import stage_images
 from vlm_runner.stores import open_store
 from vlm_runner.task_groups import task_group
@@ -585,12 +586,14 @@ class Runner:
         return run.run_id
 
     async def start(
-        self, spec: RunSpec, *, run_id: str | None = None, until: Phase | None = None
+        self, spec: RunSpec, *, run_id: str | None = None, until: Phase | None = None, lint: bool = True
     ) -> RunHandle:
         """
         Create the run that `spec` describes and drive it, or continue it if it exists.
 
-        Without `run_id` the id derives from the spec, so that the same spec is the same run.
+        Without `run_id` the id derives from the spec, so that the same spec is the same run. Every row and
+        image is checked first, as the command line does, so that a bad one leaves no run; without `lint`
+        staging finds it. For the checks of the account, see `vlm_runner.notebook` or `vlm-runner doctor`.
 
         Raises:
             ConfigurationError, DataError, AwsRefused: nothing was created.
@@ -598,8 +601,14 @@ class Runner:
         """
         created = await self.prepare(spec, run_id=run_id)
         if created is not None:
-            await self.create(created)
+            await self.create(await self._linted(created) if lint else created)
         return await self.resume(await self.id_of(spec, run_id), until=until)
+
+    async def _linted(self, created: RunCreated) -> RunCreated:
+        ports = self._ports(created.region, created.run_id)
+        report = (await lint_run(created, ports, uid=created.uid))[1]
+        refuse_findings(report, hint="See Runner.plan(spec).report. To start anyway, give lint=False.")
+        return verified(created, report)
 
     async def resume(self, run_id: str, *, until: Phase | None = None) -> RunHandle:
         """

@@ -13,7 +13,7 @@ import pytest
 import vlm_runner
 from tests.deploy.test_examples import load
 from vlm_runner.core.run import Phase
-from vlm_runner.errors import RunNotFound
+from vlm_runner.errors import DataError, RunNotFound
 from vlm_runner.runner import Runner
 from vlm_runner.testing import Process, World
 from vlm_runner.testing.faults import ProcessAws
@@ -34,6 +34,19 @@ async def test_metrics_given_to_the_runner_score_the_answers() -> None:
 
     assert run.report is not None
     assert {scores["constant"] for scores in run.report.scores.values()} == {0.25}
+
+
+async def test_a_bad_row_leaves_no_run() -> None:
+    answer = "{% if page != 'page 3' %}{{ output }}{% endif %}"
+    world = World(prompt={"user": "Judge {{ page }}.", "assistant": answer})
+
+    async with world.runner() as runner:
+        with pytest.raises(DataError, match=r"of train, row 3.*Nothing was created"):
+            await runner.start(world.spec, run_id="cats")
+        assert await world.store.run_ids() == []
+        run = await (await runner.start(world.spec, run_id="cats", lint=False)).result()
+
+    assert run.outcome == "failed"
 
 
 async def test_get_reads_a_run_and_does_not_drive_it() -> None:

@@ -47,9 +47,7 @@ async def preview_run(created: RunCreated, ports: Ports, *, like: RunCreated | N
     uid = created.uid if like is None else like.uid
     run = Run.begin(Entry(sequence=1, at=ports.clock.now(), event=created))
     profile = ports.catalogue.find(created.spec.model.base)
-    pinned = partial(ports.open_dataset, created.spec, created.dataset.revision)
-    opened = await ports.datasets.opened(uid, pinned)
-    report = await ports.datasets.report(uid, partial(lint_all, opened, created.spec, profile, ports))
+    opened, report = await lint_run(created, ports, uid=uid)
     subsets = [opened.train, *([opened.validation] if opened.validation is not None else [])]
     found = await _where(run, opened, ports)
     placed = run.model_copy(update={"places": found}) if isinstance(found, PlacesClaimed) else run
@@ -68,6 +66,15 @@ async def preview_run(created: RunCreated, ports: Ports, *, like: RunCreated | N
         resources=_resources(run, bucket_there=found is not None),
         conflict=found if isinstance(found, Problem) else None,
     )
+
+
+async def lint_run(created: RunCreated, ports: Ports, *, uid: str) -> tuple[Opened, LintReport]:
+    """The dataset of a run that does not exist yet, kept by `uid`, and what lint says about it."""
+    profile = ports.catalogue.find(created.spec.model.base)
+    pinned = partial(ports.open_dataset, created.spec, created.dataset.revision)
+    opened = await ports.datasets.opened(uid, pinned)
+    report = await ports.datasets.report(uid, partial(lint_all, opened, created.spec, profile, ports))
+    return opened, report
 
 
 def _upload(report: LintReport, subset: Subset, there: int, place: Place) -> Upload:

@@ -7,7 +7,9 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from vlm_runner.dataset.columns import Layout, choose
 from vlm_runner.dataset.rows import Row
+from vlm_runner.spec import Columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,15 +29,20 @@ def tiny_png(shade: int, side: int = 32) -> bytes:
     )
 
 
+COLUMNS = ("image", "page", "output")
+LAYOUT = choose(COLUMNS, Columns(), required=(), where="the tiny dataset")
+
+
 @dataclass(frozen=True, slots=True)
 class TinySubset:
     name: str
     num_rows: int
     fingerprint: str
     revision: str | None = None
-    columns: tuple[str, ...] = ("image", "page", "output")
+    columns: tuple[str, ...] = COLUMNS
     shade: int = 0
     """Of the first image; each is a shade lighter than the one before."""
+    layout: Layout = LAYOUT
 
     def rows(self, start: int = 0, stop: int | None = None) -> Iterator[Row]:
         for index in range(start, self.num_rows if stop is None else stop):

@@ -190,7 +190,8 @@ class World:
 
     async def _begin(self, runner: Runner, until: Phase | None) -> RunHandle:
         if self._serving is None:
-            return await runner.start(self.spec, run_id=self.run_id, until=until)
+            # As with --no-lint: what staging does about a bad row is tested too.
+            return await runner.start(self.spec, run_id=self.run_id, until=until, lint=False)
         return await runner.serve(self.run_id.removesuffix("-serve"), self._serving, serving_id=self.run_id)
 
     async def live(self, process: Process | None = None, *, until: Phase | None = None) -> Run:
