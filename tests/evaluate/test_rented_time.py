@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from vlm_runner.aws.ports import RuntimeReply
+from vlm_runner.core.pace import RENTED_LOOK
 from vlm_runner.errors import Throttled
 from vlm_runner.evaluate.thumbnail import thumbnail
 
@@ -110,3 +111,15 @@ async def test_thumbnails_are_made_once_nothing_is_rented(monkeypatch: pytest.Mo
     assert run.outcome == "succeeded"
     assert after == ["released"] * 6
     assert [line["row"] for line in lines_of(world, "thumbnails.jsonl")] == [*range(6)]
+
+
+async def test_a_throughput_is_seen_to_be_ready_within_seconds() -> None:
+    """In the time in which throughputs get ready; before it, and for deployments, looks are rarer."""
+    world, _ = world_of(1, lambda _, prompt: prompt)
+    world.bedrock.warming_takes = 1221
+
+    await world.live()
+
+    at = {entry.event.kind: entry.at for entry in world.told}
+    waited = (at["endpoint_ready"] - at["serving_requested"]).total_seconds()
+    assert 1221 <= waited <= 1221 + 1.1 * RENTED_LOOK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -39,6 +40,21 @@ class Unseen:
         return self.looks >= LOOKS_UNTIL_GONE and now - self.since >= after
 
 
+GETS_READY: Final = (15 * 60.0, 30 * 60.0)
+"""Seconds that a throughput takes from its creation to InService, by AWS's samples."""
+
+RENTED_LOOK: Final = 2.0
+"""Seconds between two looks in that time: each second until it is seen to be ready is paid."""
+
+
+def rest_at_most(waited: float) -> float:
+    """Until the next look at a throughput that has been waited for so long, in seconds."""
+    since, until = GETS_READY
+    if waited >= until:
+        return math.inf
+    return max(RENTED_LOOK, since - waited)
+
+
 class PollPace(BaseModel):
     """
     Seconds between two looks at a remote state.
@@ -63,7 +79,7 @@ class PollPace(BaseModel):
     much longer; what is deleted does not bill meanwhile.
     """
 
-    def delay(self, looks: int, chance: float) -> float:
+    def delay(self, looks: int, chance: float, most: float = math.inf) -> float:
         """After `looks` looks; spread by a tenth either way, so that many runs do not look at once."""
-        steady = min(self.longest, self.first * self.growth ** min(looks, 64))
+        steady = min(self.longest, most, self.first * self.growth ** min(looks, 64))
         return steady * (0.9 + 0.2 * chance)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, TypeVar
 
 from vlm_runner.core.pace import NOT_YET_VISIBLE, Unseen
@@ -17,12 +18,18 @@ T = TypeVar("T")
 
 
 async def poll(
-    ports: Ports, doing: str, look: Callable[[], Awaitable[T]], *, about: str | None = None
+    ports: Ports,
+    doing: str,
+    look: Callable[[], Awaitable[T]],
+    *,
+    about: str | None = None,
+    at_most: Callable[[], float] = lambda: math.inf,
 ) -> AsyncIterator[T]:
     """
     What `look` sees, again and again, at the pace of `ports.poll`; the caller stops.
 
-    Where a queue is configured, a message about the ARN `about` brings the next look at once.
+    Where a queue is configured, a message about the ARN `about` brings the next look at once. `at_most` says
+    how many seconds may pass until then.
 
     AWS unavailable is reported and waited out, however long: it does not mean that the remote work failed.
 
@@ -48,7 +55,7 @@ async def poll(
         else:
             unavailable, refused = Failures(), Failures()
             yield seen
-        woken = await ports.rest(ports.poll.delay(looks, ports.clock.chance()), about)
+        woken = await ports.rest(ports.poll.delay(looks, ports.clock.chance(), at_most()), about)
         # Get may lag behind the event: then the next looks come soon.
         looks = 0 if woken else looks + 1
 

@@ -5,16 +5,18 @@ watch over it.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from vlm_runner.core.decide import AwaitEndpoint, IntendServing, RequestServing, RunTests, Serve
 from vlm_runner.core.events import EndpointFailed, EndpointReady, ServingIntended, ServingRequested
 from vlm_runner.core.intents import intend_serving
 from vlm_runner.core.names import TAG_UID
-from vlm_runner.core.pace import Unseen
+from vlm_runner.core.pace import Unseen, rest_at_most
 from vlm_runner.core.signals import RemoteStatusChanged
 from vlm_runner.core.text import storable
 from vlm_runner.errors import AwsRefused
+from vlm_runner.spec import ServingMode
 from vlm_runner.steps.as_written import questions_as_written
 from vlm_runner.steps.dead_man_switch import arm, deletion_time
 from vlm_runner.steps.polling import counts_as_gone, poll
@@ -24,7 +26,6 @@ from vlm_runner.task_groups import task_group
 
 if TYPE_CHECKING:
     from vlm_runner.aws.ports import Endpoint
-    from vlm_runner.spec import ServingMode
     from vlm_runner.steps.ports import Ports
 
 READY = frozenset({"InService", "Active"})
@@ -114,7 +115,11 @@ async def _until_ready(command: AwaitEndpoint, ports: Ports) -> EndpointReady | 
     async def look() -> Endpoint | None:
         return await ports.aws.bedrock.find_endpoint(command.mode, command.arn)
 
-    async for endpoint in poll(ports, "watching the endpoint", look):
+    def at_most() -> float:
+        rented = command.mode is ServingMode.PROVISIONED
+        return rest_at_most(ports.clock.elapsed() - began) if rented else math.inf
+
+    async for endpoint in poll(ports, "watching the endpoint", look, at_most=at_most):
         if endpoint is None:
             unseen = unseen.another(ports.clock.elapsed())
             if not counts_as_gone(unseen, began, ports):
