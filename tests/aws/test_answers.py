@@ -99,7 +99,9 @@ def portal() -> Iterator[Portal]:
 @pytest.fixture(autouse=True)
 def one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     """botocore repeats what S3 answers in a form that is not XML, with pauses."""
-    monkeypatch.setattr(session, "USES", {"read": (1, 10, 60), "pay": (1, 3, 20), "bulk": (1, 10, 60)})
+    monkeypatch.setattr(
+        session, "USES", {"read": (1, 10, 60), "pay": (1, 3, 20), "bulk": (1, 10, 60), "call": (1, 10, 60)}
+    )
 
 
 Call = Callable[[AwsSession], Awaitable[Any]]

@@ -1,6 +1,7 @@
 """Throughputs, deployments, and the calls that go through them."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 from .desk import NOVA, Desk, png
@@ -35,6 +36,21 @@ def test_throughputs_are_found_by_their_model(desk: Desk) -> None:
 
     assert [row["provisionedModelArn"] for row in found["provisionedModelSummaries"]] == [arn]
     assert desk.bedrock.list_tags_for_resource(resourceARN=arn)["tags"] == [{"key": "run", "value": "cats"}]
+
+
+def test_a_unit_answers_so_many_calls_a_second_and_throttles_the_rest(desk: Desk) -> None:
+    arn = rent(desk, desk.finished_model())
+    desk.advance(1201)
+    desk.change_scenario(calls_per_unit_second=0.5)  # a burst of half a call: none
+    throughput = desk.sandbox.state.region("us-east-1").throughputs[arn]
+    start = desk.sandbox.clock.now()
+
+    taken = [
+        throughput.takes_call(start + timedelta(seconds=at), 2.0) for at in (0, 0, 0, 0.4, 0.5, 0.6, 9, 9, 9)
+    ]
+
+    assert taken == [True, True, False, False, True, False, True, True, False]
+    assert refusal(desk.runtime.converse, modelId=arn, messages=ASK)[::2] == ("ThrottlingException", 429)
 
 
 def test_units_beyond_the_quota_are_refused(desk: Desk) -> None:

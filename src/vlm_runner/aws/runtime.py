@@ -15,11 +15,12 @@ T = TypeVar("T")
 
 
 class BedrockRuntime:
-    def __init__(self, service: AwsService) -> None:
-        self._service = service
+    def __init__(self, calls: AwsService, streams: AwsService) -> None:
+        """`calls` are repeated by whoever makes them, streams by their client until they begin."""
+        self._calls, self._streams = calls, streams
 
     async def converse(self, request: Mapping[str, Any]) -> RuntimeReply:
-        answer = await self._service.call("Converse", **request)
+        answer = await self._calls.call("Converse", **request)
         content = answer.part("output").part("message").parts("content")
         usage = answer.part("usage")
         return RuntimeReply(
@@ -30,7 +31,7 @@ class BedrockRuntime:
         )
 
     async def converse_stream(self, request: Mapping[str, Any]) -> AsyncIterator[str | RuntimeReply]:
-        answer = await self._service.call("ConverseStream", **request)
+        answer = await self._streams.call("ConverseStream", **request)
         text: list[str] = []
         stop_reason, usage = None, None
         # Each event has one member, which says what it is (Bedrock API reference, ConverseStreamOutput).
@@ -53,7 +54,7 @@ class BedrockRuntime:
         )
 
     async def invoke(self, model_id: str, body: bytes, read: Callable[[dict[str, Any]], T]) -> T:
-        answer = await self._service.call(
+        answer = await self._calls.call(
             "InvokeModel",
             modelId=model_id,
             body=body,

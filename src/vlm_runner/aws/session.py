@@ -51,16 +51,18 @@ PAYING: Final = (
 LOOKING: Final = ("Get", "List")
 """Operations that begin so only look; all others rent, stop, delete or tag, and go before them."""
 
-Use = Literal["read", "pay", "bulk"]
+Use = Literal["read", "pay", "bulk", "call"]
 USES: Final[Mapping[Use, tuple[int, float, float]]] = {
     "read": (5, 10, 60),
     "pay": (1, 3, 20),
     "bulk": (1, 10, 60),
+    "call": (1, 10, 60),
 }
 """
 Attempts, and seconds to connect and to wait for an answer.
 
-`pay` does not repeat, since it does not ask what became of the first; `bulk` because its caller repeats.
+`pay` does not repeat, since it does not ask what became of the first; `bulk` and `call` because their callers
+repeat: a throttled call of a model must be seen at once, for its endpoint bills while botocore would pause.
 """
 
 HOMES: Final = {"pricing": "us-east-1", "ce": "us-east-1"}
@@ -98,7 +100,9 @@ class AwsSession:
         self._session: Any = None
         self.account = AwsAccount(self._service("sts"), self._service("s3"))
         self.bedrock = BedrockControl(self._service("bedrock"), self._service("bedrock", "pay"))
-        self.runtime = BedrockRuntime(self._service("bedrock-runtime"))
+        self.runtime = BedrockRuntime(
+            self._service("bedrock-runtime", "call"), self._service("bedrock-runtime")
+        )
         self.scheduler = EventBridgeScheduler(self._service("scheduler"))
         self.prices = AwsPriceList(self._service("pricing"))
         self.inspection = AwsInspection(

@@ -149,7 +149,10 @@ class Gateway:
             "iam": partial(self._iam, scope),
         }
         if handler := handlers.get(scope.service):
-            return await self._in_thread(handler, request)
+            reply = await self._in_thread(handler, request)
+            if reply.status == 200 and operation_of(scope, request)[1] in bedrock.RUNTIME:
+                await self._pause(self._state.scenario.call_seconds / max(self._state.clock.speed, 1e-9))
+            return reply
         if scope.service == "sqs" and operation_of(scope, request)[1] == "ReceiveMessage":
             return await self._long_poll(scope, request)
         return await self._in_thread(self._moto.handle, scope, request)

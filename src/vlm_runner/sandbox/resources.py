@@ -1,5 +1,6 @@
 """What one account has in one Region. Status is never stored: it follows from timestamps and the clock."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -107,6 +108,18 @@ class Throughput:
     failure: str | None = None
     desired_model_arn: str = ""
     updated_at: datetime | None = None
+    calls_left: float = 0.0
+    called_at: datetime | None = None
+
+    def takes_call(self, now: datetime, per_unit_second: float) -> bool:
+        """Whether its rate has room for one more; a call that is throttled takes none of it."""
+        rate = per_unit_second * self.units
+        passed = (now - self.called_at).total_seconds() if self.called_at else math.inf
+        self.calls_left, self.called_at = min(rate, self.calls_left + passed * rate), now
+        if self.calls_left < 1:
+            return False
+        self.calls_left -= 1
+        return True
 
     def status(self, now: datetime) -> str:
         if now < self.ready_at:

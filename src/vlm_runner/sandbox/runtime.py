@@ -112,7 +112,7 @@ def _target(state: SandboxState, region_name: str, model_id: str) -> Target:
     with state.lock:
         now, region = state.now(), state.region(region_name)
         if ":provisioned-model/" in model_id:
-            target = _throughput(region, model_id, now)
+            target = _throughput(region, model_id, now, state.scenario.calls_per_unit_second)
         elif ":custom-model-deployment/" in model_id:
             target = _deployment(region, model_id, now)
         elif ":custom-model/" in model_id or by_name(region.models, model_id):
@@ -123,7 +123,7 @@ def _target(state: SandboxState, region_name: str, model_id: str) -> Target:
     return target
 
 
-def _throughput(region: Region, arn: str, now: datetime) -> Target:
+def _throughput(region: Region, arn: str, now: datetime, per_unit_second: float | None) -> Target:
     one = region.throughputs.get(arn)
     if one is None:
         raise not_found()
@@ -131,6 +131,8 @@ def _throughput(region: Region, arn: str, now: datetime) -> Target:
         raise AwsError(
             "ModelNotReadyException", "Model is not ready for inference. Wait and try your request again."
         )
+    if per_unit_second is not None and not one.takes_call(now, per_unit_second):
+        raise AwsError("ThrottlingException", "Too many requests, please wait before trying again.")
     return Target(one.base, _memory(region, one.serves(now)), None)
 
 

@@ -28,6 +28,11 @@ class Scenario(BaseModel):
     throughput_updating_seconds: float = 5 * 60
     deployment_seconds: float = 10 * 60
 
+    call_seconds: float = 0
+    """How long a model takes to answer a call; AWS publishes no figure."""
+    calls_per_unit_second: float | None = None
+    """Calls a second of a model unit, after a burst of a second; more are throttled. None: no limit."""
+
     token_memory_seconds: float = 3600
     """How long a client request token is remembered: AWS publishes no number to rely on."""
 
