@@ -130,11 +130,15 @@ class ModelNotReady(AwsUnavailable):
 
 
 class OutOfResources(VlmRunnerError):
-    """This machine gives no more processes, threads, files or memory; `resume` continues."""
+    """This machine gives no more processes, threads, files, memory or disk; `resume` continues."""
 
 
 class StoreUnavailable(AwsUnavailable):
     """The checkpoint store did not accept a write (a full disk, for example). The old content is intact."""
+
+
+class SourceUnavailable(AwsUnavailable):
+    """The Hub, where a dataset lies, did not answer, or not now."""
 
 
 class UncertainCreate(AwsUnavailable):

@@ -37,6 +37,7 @@ from vlm_runner.core.events import (
     TestsAnswered,
 )
 from vlm_runner.core.signals import (
+    DownloadProgress,
     HeldElsewhere,
     RemoteStatusChanged,
     Signal,
@@ -51,6 +52,7 @@ __all__ = [
     "CreateRefused",
     "CreateUncertain",
     "DatasetFacts",
+    "DownloadProgress",
     "EndpointFailed",
     "EndpointReady",
     "Entry",

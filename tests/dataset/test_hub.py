@@ -227,7 +227,7 @@ def test_a_pinned_revision_is_what_it_was(told: dict[str, Any], later: dict[str,
 
 
 def test_a_hub_out_of_reach_is_a_clear_error(later: dict[str, Any]) -> None:
-    assert later["nobody"]["error"] == "DataError"
+    assert later["nobody"]["error"] == "SourceUnavailable"
     assert "Check the network" in later["nobody"]["said"]
 
 

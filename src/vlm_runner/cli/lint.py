@@ -18,6 +18,7 @@ from vlm_runner.cli import console
 from vlm_runner.cli.options import Where, json_option, where_options
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.data_source import lint_opened, open_for
+from vlm_runner.dataset.downloads import listening
 from vlm_runner.errors import ConfigurationError, NotFound, UsageError
 from vlm_runner.lint import RULES, Severity, lint_jsonl
 from vlm_runner.lint.fix import fixes, rewritten
@@ -105,10 +106,26 @@ def lint_spec(source: str, where: Where, catalogue: Catalogue, *, fix: bool) -> 
 
 def lint_rows(spec: RunSpec, profile: ModelProfile, settings: Settings) -> LintReport:
     """Open the dataset and lint it, with a line of progress on a terminal."""
-    opened = open_for(spec, settings)
+    with _downloading():
+        opened = open_for(spec, settings)
     rows = opened.train.num_rows + (opened.validation.num_rows if opened.validation is not None else 0)
     with _counting(rows) as progress:
         return lint_opened(opened, spec, profile, settings, progress=progress)
+
+
+@contextmanager
+def _downloading() -> Iterator[None]:
+    """A line for what is downloaded, on a terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+
+    def show(file: str, size: int, seconds: float) -> None:  # noqa: ARG001 - the line has no more room
+        click.echo(f"\rDownloaded {size / 1e6:,.1f} MB", nl=False, err=True)
+
+    with listening(show):
+        yield
+    click.echo("\r" + " " * 50 + "\r", nl=False, err=True)
 
 
 def _counting(rows: int) -> Any:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 EXHAUSTED: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 """What fork, clone and open answer then (their manual pages)."""
+DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What write answers then, of a disk, a quota or `ulimit -f` (its manual page)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,12 @@ def foreseen(error: Exception) -> Exception:
 
     Not for a command that pays: whether its create was sent is then unknown, as after any other crash.
     """
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        full = OutOfResources(
+            f"There is no more space: {error}.", hint="Free space on that disk; then resume: nothing is lost."
+        )
+        full.__cause__ = error
+        return full
     exhausted = (
         isinstance(error, MemoryError)
         or (isinstance(error, RuntimeError) and str(error) == "can't start new thread")

@@ -65,7 +65,8 @@ class Failures:
 
 STEP: Final = RetryPolicy(
     "a step of a run",
-    "AWS or the store unavailable; credentials refused after they worked in this process",
+    "AWS, the store or the Hub unavailable; no more memory, processes or disk; credentials refused after "
+    "they worked in this process",
     "where something bills or may, the run fails and is released; else it halts, and `resume` continues it",
     "core.failure",
     patience=900.0,

@@ -17,6 +17,8 @@ class StagingProgress(Value, frozen=True):
     rows_done: int
     rows: int
     bytes_uploaded: int
+    bytes_downloaded: int = 0
+    """Of a dataset that is not on this machine, since it was opened."""
     passed_through: int
     converted: int
     skipped: int
@@ -27,6 +29,19 @@ class StagingProgress(Value, frozen=True):
     """Rows per second that this process staged."""
     seconds: float
     seconds_left: float | None = None
+
+
+class DownloadProgress(Value, frozen=True):
+    """A dataset that is not on this machine is being opened; nothing of it is staged yet."""
+
+    kind: Literal["download_progress"] = "download_progress"
+    file: str
+    """From which the last bytes are."""
+    bytes: int
+    """Until now, in this process."""
+    seconds: float
+    done: bool = False
+    """The last of these signals, until there is more to open."""
 
 
 class RemoteStatusChanged(Value, frozen=True):
@@ -69,6 +84,6 @@ class HeldElsewhere(Value, frozen=True):
 
 
 Signal = Annotated[
-    StagingProgress | RemoteStatusChanged | TestAnswered | Trouble | HeldElsewhere,
+    StagingProgress | DownloadProgress | RemoteStatusChanged | TestAnswered | Trouble | HeldElsewhere,
     Field(discriminator="kind"),
 ]

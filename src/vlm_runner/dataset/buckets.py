@@ -19,6 +19,8 @@ from vlm_runner.errors import AccessDenied, ConfigurationError, Conflict, DataEr
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from vlm_runner.dataset.downloads import Downloads
+
 MOST_OBJECTS: Final = 1_000_000
 """Below one source: each is remembered."""
 _ADDRESS: Final = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?", re.DOTALL)
@@ -136,9 +138,17 @@ class S3Place:
     remote = True
 
     def __init__(
-        self, reader: ObjectReader, bucket: str, prefix: str, listed: Iterable[Listed], cache: Path
+        self,
+        reader: ObjectReader,
+        bucket: str,
+        prefix: str,
+        listed: Iterable[Listed],
+        *,
+        cache: Path,
+        downloads: Downloads,
     ) -> None:
         """`prefix` is empty or ends with `/`."""
+        self._downloads = downloads
         self._reader, self._bucket, self._prefix, self._cache = reader, bucket, prefix, cache
         self._listed: dict[str, Listed] = {item.key.removeprefix(prefix): item for item in listed}
 
@@ -187,11 +197,13 @@ class S3Place:
         if not item.size:
             return b""
         try:
-            return self._reader.read(
+            body = self._reader.read(
                 self._bucket, item.key, start=start, stop=min(stop, item.size), etag=item.etag
             )
         except (Conflict, NotFound):
             raise _changed(f"s3://{self._bucket}/{item.key}") from None
+        self._downloads.add(path, len(body))
+        return body
 
     def holds(self, address: str) -> bool:
         """Whether an `s3://` address lies in it."""
@@ -201,7 +213,9 @@ class S3Place:
     def image(self, path: str, owner: str | None = None) -> bytes:
         key = self._key(path)
         known = self._listed.get(key.removeprefix(self._prefix))
-        return _image(self._reader, self._bucket, key, None if known is None else known.etag, owner)
+        body = _image(self._reader, self._bucket, key, None if known is None else known.etag, owner)
+        self._downloads.add(path, len(body))
+        return body
 
     def _key(self, path: str) -> str:
         if is_object(path):
@@ -223,7 +237,9 @@ def _changed(address: str) -> DataError:
     )
 
 
-def open_prefix(source: str, reader: ObjectReader, cache: Path) -> tuple[S3Place, str | None]:
+def open_prefix(
+    source: str, reader: ObjectReader, cache: Path, downloads: Downloads
+) -> tuple[S3Place, str | None]:
     """
     What lies at an address, and the name of the one object of rows that it is, or None for a folder.
 
@@ -242,14 +258,15 @@ def open_prefix(source: str, reader: ObjectReader, cache: Path) -> tuple[S3Place
     try:
         if format_of(key) and (item := reader.look(bucket, key)) is not None:
             folder, name = posixpath.split(key)
-            return S3Place(reader, bucket, f"{folder}/" if folder else "", [item], kept), name
+            root = f"{folder}/" if folder else ""
+            return S3Place(reader, bucket, root, [item], cache=kept, downloads=downloads), name
         prefix = f"{key.rstrip('/')}/" if key.strip("/") else ""
         listed = list(_bounded(reader.list(bucket, prefix), source))
     except NotFound:
         raise ConfigurationError(
             f"There is no bucket {bucket}.", hint="Check dataset.source, and the account of your credentials."
         ) from None
-    place = S3Place(reader, bucket, prefix, listed, kept)
+    place = S3Place(reader, bucket, prefix, listed, cache=kept, downloads=downloads)
     if not place.files:
         raise ConfigurationError(
             f"There is nothing at {source}.",

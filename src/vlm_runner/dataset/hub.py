@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 from vlm_runner.dataset.described import Description, describe, keep, kept
 from vlm_runner.dataset.fingerprint import digest_of
 from vlm_runner.dataset.loading import reading, unreadable
-from vlm_runner.dataset.places import HubPlace
-from vlm_runner.errors import ConfigurationError, DataError
+from vlm_runner.dataset.places import HubPlace, is_offline, of_the_hub
+from vlm_runner.errors import ConfigurationError, DataError, SourceUnavailable
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from vlm_runner.dataset.downloads import Downloads
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -34,38 +36,34 @@ def open_hub(
     token: str | None,
     endpoint: str | None,
     cache: Path,
+    downloads: Downloads,
 ) -> HubDataset:
     """
     The dataset `repo` as of `revision`: what it consists of. No rows are fetched.
 
     Raises:
         ConfigurationError: no such dataset, revision or config, or no right to read it.
-        DataError: it cannot be reached, or holds what is not only data.
+        DataError: it holds what is not only data.
+        SourceUnavailable: the Hub cannot be reached.
     """
     commit = resolve(repo, revision, token=token, endpoint=endpoint)
-    place = HubPlace(repo, commit, token=token, endpoint=endpoint)
+    place = HubPlace(repo, commit, token=token, endpoint=endpoint, downloads=downloads)
     described = cache / "vlm-runner" / "hub" / f"{digest_of(repo, commit, config)[:32]}.json"
     description = kept(described)
     if description is None:
         name = f"The dataset {repo}"
-        if _is_offline():
+        if is_offline():
             raise DataError(
                 f"{name} at commit {commit} is not in the cache, which holds another commit or none of it.",
                 hint="Unset HF_HUB_OFFLINE, so that it can be downloaded.",
             )
         root = f"hf://datasets/{repo}@{commit}"
-        with reading(name, endpoint=endpoint) as datasets:
+        with reading(name, endpoint=endpoint) as datasets, of_the_hub(name):
             description = describe(
                 datasets, repo, config, root=root, name=name, cache=cache, commit=commit, token=token
             )
         keep(description, described)
     return HubDataset(repo, commit, description, place)
-
-
-def _is_offline() -> bool:
-    from huggingface_hub.constants import HF_HUB_OFFLINE  # noqa: PLC0415 - heavy, and only the Hub needs it
-
-    return bool(HF_HUB_OFFLINE)
 
 
 def resolve(repo: str, revision: str | None, *, token: str | None, endpoint: str | None) -> str:
@@ -80,7 +78,8 @@ def resolve(repo: str, revision: str | None, *, token: str | None, endpoint: str
     )
 
     try:
-        info = HfApi(endpoint=endpoint, token=token).dataset_info(repo, revision=revision, timeout=60)
+        with of_the_hub(f"The dataset {repo}"):
+            info = HfApi(endpoint=endpoint, token=token).dataset_info(repo, revision=revision, timeout=60)
     except OfflineModeIsEnabled:
         return _offline(repo, revision)
     except GatedRepoError:
@@ -99,21 +98,16 @@ def resolve(repo: str, revision: str | None, *, token: str | None, endpoint: str
         ) from None
     except HFValidationError as error:
         raise ConfigurationError(f"'{repo}' is not a valid dataset id: {error}.") from None
+    except SourceUnavailable:
+        raise
     except Exception as error:
         # HTTP's errors share no base with the Hub's, and the HTTP library is not ours to name.
-        raise _unreached(repo, error) from error
+        raise unreadable(f"The dataset {repo}", error) from error
     return str(info.sha)
 
 
 def _no_right(repo: str, what: str, hint: str) -> ConfigurationError:
     return ConfigurationError(f"The dataset {repo} {what}.", hint=hint)
-
-
-def _unreached(repo: str, error: Exception) -> DataError:
-    told = unreadable(f"The dataset {repo}", error)
-    return DataError(
-        told.message, hint="Check the network and HF_ENDPOINT, and start again: nothing is lost."
-    )
 
 
 def _offline(repo: str, revision: str | None) -> str:

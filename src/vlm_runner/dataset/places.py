@@ -6,18 +6,22 @@ from __future__ import annotations
 
 import io
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from vlm_runner.dataset.addresses import AGAIN
 from vlm_runner.dataset.fingerprint import FileDigests, digest_of, relative
 from vlm_runner.dataset.images import NoImageError, locate, outside, unreadable_image
-from vlm_runner.dataset.table import writing
+from vlm_runner.dataset.table import keeping, writing
+from vlm_runner.errors import SourceUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from vlm_runner.dataset.downloads import Downloads
 
 BLOCK: Final = 8 * 1024 * 1024
 """Bytes that one request for a part of a remote file asks for at most."""
@@ -103,30 +107,36 @@ class HubPlace:
 
     remote = True
 
-    def __init__(self, repo: str, commit: str, *, token: str | None, endpoint: str | None) -> None:
-        self._repo, self._commit = repo, commit
+    def __init__(
+        self, repo: str, commit: str, *, token: str | None, endpoint: str | None, downloads: Downloads
+    ) -> None:
+        self._repo, self._commit, self._downloads = repo, commit, downloads
         self._token, self._endpoint = token, endpoint
         self._sizes: dict[str, int] = {}
         self._system: Any = None
 
     def fetch(self, path: str) -> Path:
         from huggingface_hub import hf_hub_download  # noqa: PLC0415 - heavy, and only the Hub needs it
+        from huggingface_hub.constants import HF_HUB_CACHE  # noqa: PLC0415
 
-        return Path(
-            hf_hub_download(
-                self._repo,
-                path,
-                repo_type="dataset",
-                revision=self._commit,
-                token=self._token,
-                endpoint=self._endpoint,
-                tqdm_class=_no_bar(),
+        with of_the_hub(f"{path} of the dataset {self._repo}"), keeping(HF_HUB_CACHE):
+            return Path(
+                hf_hub_download(
+                    self._repo,
+                    path,
+                    repo_type="dataset",
+                    revision=self._commit,
+                    token=self._token,
+                    endpoint=self._endpoint,
+                    tqdm_class=_counter(partial(self._downloads.add, path)),
+                )
             )
-        )
 
     def size(self, path: str) -> int:
         if path not in self._sizes:
-            self._sizes[path] = int(self._files().info(self._url(path), expand_info=False)["size"])
+            with of_the_hub(f"{path} of the dataset {self._repo}"):
+                info = self._files().info(self._url(path), expand_info=False)
+            self._sizes[path] = int(info["size"])
         return self._sizes[path]
 
     def identity(self, path: str) -> str:
@@ -140,9 +150,14 @@ class HubPlace:
 
     def read(self, path: str, start: int, stop: int) -> bytes:
         # Without a cache: exactly these bytes are asked for.
-        with self._files().open(self._url(path), "rb", cache_type="none", block_size=BLOCK) as file:
+        with (
+            of_the_hub(f"{path} of the dataset {self._repo}"),
+            self._files().open(self._url(path), "rb", cache_type="none", block_size=BLOCK) as file,
+        ):
             file.seek(start)
-            return bytes(file.read(stop - start))
+            body = bytes(file.read(stop - start))
+        self._downloads.add(path, len(body))
+        return body
 
     def image(self, path: str) -> bytes:
         from huggingface_hub.errors import EntryNotFoundError  # noqa: PLC0415 - see above
@@ -166,16 +181,54 @@ class HubPlace:
         return self._system
 
 
-@cache
-def _no_bar() -> Any:
+@contextmanager
+def of_the_hub(what: str) -> Iterator[None]:
+    """
+    Around what asks the Hub.
+
+    Raises:
+        SourceUnavailable: it does not answer, or not now. Everything else is as it was.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not passes(error):
+            raise
+        said = " ".join(str(error).split("\n")[:2]).strip() or type(error).__name__
+        raise SourceUnavailable(
+            f"{what} cannot be read: {said.rstrip('.')}.",
+            hint="Check the network and HF_ENDPOINT, and start again: nothing is lost.",
+        ) from error
+
+
+def passes(error: BaseException) -> bool:
+    """Whether the network or the Hub may do better later: errors of the HTTP library and of the Hub's own."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if is_offline():
+        return False
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return status in AGAIN or bool(kinds & {"TransportError", "LocalEntryNotFoundError"})
+
+
+def is_offline() -> bool:
+    from huggingface_hub.constants import HF_HUB_OFFLINE  # noqa: PLC0415 - heavy, and only the Hub needs it
+
+    return bool(HF_HUB_OFFLINE)
+
+
+def _counter(add: Callable[[int], None]) -> Any:
     """Instead of the library's progress bar, which would draw over ours."""
     from huggingface_hub.utils.tqdm import tqdm  # noqa: PLC0415 - heavy, and only the Hub needs it
 
-    class NoBar(tqdm):
+    class Counter(tqdm):
         def __init__(self, *given: Any, **settings: Any) -> None:
             super().__init__(*given, **settings | {"disable": True})  # type: ignore[no-untyped-call]
 
-    return NoBar
+        def update(self, n: float | None = 1) -> bool | None:
+            add(int(n or 0))
+            return None
+
+    return Counter
 
 
 def blocks(start: int, stop: int) -> Iterator[tuple[int, int]]:

@@ -15,6 +15,7 @@ from vlm_runner.errors import RowError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from vlm_runner.dataset.downloads import Downloads
     from vlm_runner.dataset.images import Reader
     from vlm_runner.dataset.table import Table
 
@@ -67,6 +68,12 @@ class Subset:
     _table: Table
     _rows: Sequence[int]
     _reader: Reader
+    _downloads: Downloads
+
+    @property
+    def bytes_downloaded(self) -> int:
+        """Until now, of the whole dataset; 0 of one on this machine."""
+        return self._downloads.bytes
 
     def rows(self, start: int = 0, stop: int | None = None) -> Iterator[Row]:
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from vlm_runner.dataset.addresses import Addresses
 from vlm_runner.dataset.buckets import Objects, S3Place, likeness, open_prefix
 from vlm_runner.dataset.cells import has_text, labels_in
 from vlm_runner.dataset.columns import choose
+from vlm_runner.dataset.downloads import Downloads
 from vlm_runner.dataset.fingerprint import FileDigests, digest_of
 from vlm_runner.dataset.hub import open_hub
 from vlm_runner.dataset.images import NoImageError, is_address, is_object
@@ -57,6 +58,7 @@ class _Source:
     identify: Callable[[str], str]
     place: Place
     revision: str | None
+    downloads: Downloads = field(default_factory=Downloads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +226,16 @@ def _find(
 
 
 def _hub(spec: DatasetSpec, *, token: str | None, endpoint: str | None, cache: Path) -> _Source:
-    found = open_hub(spec.source, spec.revision, spec.config, token=token, endpoint=endpoint, cache=cache)
+    downloads = Downloads()
+    found = open_hub(
+        spec.source,
+        spec.revision,
+        spec.config,
+        token=token,
+        endpoint=endpoint,
+        cache=cache,
+        downloads=downloads,
+    )
     config = [] if spec.config is None else [spec.config]
     files = Files(f"the dataset {found.repo}", found.place, found.description, cache / "vlm-runner" / "parts")
     return _Source(
@@ -234,6 +245,7 @@ def _hub(spec: DatasetSpec, *, token: str | None, endpoint: str | None, cache: P
         identify=lambda split: digest_of("hub", found.commit, split, *config),
         place=found.place,
         revision=found.commit,
+        downloads=downloads,
     )
 
 
@@ -251,12 +263,15 @@ def _local(path: Path, spec: DatasetSpec, cache: Path) -> _Source:
 def _in_s3(spec: DatasetSpec, reader: ObjectReader, cache: Path) -> _Source:
     _refuse_revision(spec, f"{spec.source} is in S3")
     ours = cache / "vlm-runner"
-    place, name = open_prefix(spec.source, reader, ours)
+    downloads = Downloads()
+    place, name = open_prefix(spec.source, reader, ours, downloads)
     if name is not None:
-        return _files(spec.source, place, describe_file(name, spec.config), ours)
-    if (folder := likeness(place, ours)) is not None:
-        return _folder(spec.source, folder, place, spec, cache)
-    return _files(spec.source, place, describe_files(spec.source, place.files, spec.config), ours)
+        found = _files(spec.source, place, describe_file(name, spec.config), ours)
+    elif (folder := likeness(place, ours)) is not None:
+        found = _folder(spec.source, folder, place, spec, cache)
+    else:
+        found = _files(spec.source, place, describe_files(spec.source, place.files, spec.config), ours)
+    return replace(found, downloads=downloads)
 
 
 def _refuse_revision(spec: DatasetSpec, where: str) -> None:
@@ -332,6 +347,7 @@ def _open_split(
         _table=table,
         _rows=(),
         _reader=reader,
+        _downloads=source.downloads,
     )
     subset = whole.narrowed(rows)
     return subset if reader.addresses is None else subset.pinned(reader.identities(subset.named()))

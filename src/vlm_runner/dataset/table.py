@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from vlm_runner.atomic_file import replacing
+from vlm_runner.core.failure import DISK_FULL
 from vlm_runner.dataset.cells import (
     AS_JSON,
     Shape,
@@ -27,7 +28,7 @@ from vlm_runner.dataset.cells import (
     merge_shapes,
 )
 from vlm_runner.dataset.images import named_in
-from vlm_runner.errors import DataError
+from vlm_runner.errors import ConfigurationError, OutOfResources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -306,16 +307,32 @@ def writing(path: Path) -> Iterator[Path]:
     A file to write that becomes `path` when it is complete, and nothing when it is not.
 
     Raises:
-        DataError: the disk is full, or the folder cannot be written.
+        OutOfResources: the disk is full.
+        ConfigurationError: the folder cannot be written.
+    """
+    with keeping(path.parent), replacing(path) as made:
+        yield made
+
+
+@contextmanager
+def keeping(folder: Path | str) -> Iterator[None]:
+    """
+    Around what writes into the cache at `folder`.
+
+    Raises:
+        OutOfResources: the disk is full.
+        ConfigurationError: the folder cannot be written.
     """
     try:
-        with replacing(path) as made:
-            yield made
+        yield
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EFBIG}:
-            raise
-        raise DataError(
-            f"The dataset's rows cannot be kept in {path.parent}: {error.strerror}.",
-            hint="Free space there, or set HF_HOME to a folder on a larger disk; "
-            "what is there already is kept.",
-        ) from error
+        said = f"The dataset's rows cannot be kept in {folder}: {error.strerror}."
+        if error.errno in DISK_FULL:
+            raise OutOfResources(
+                said,
+                hint="Free space there, or set HF_HOME to a folder on a larger disk; then resume: "
+                "what is there already is kept.",
+            ) from error
+        if error.errno in {errno.EACCES, errno.EROFS}:
+            raise ConfigurationError(said, hint="Set HF_HOME to a folder that can be written.") from error
+        raise

@@ -493,6 +493,7 @@ class SubsetStaging:
                 rows_done=tally.rows_done,
                 rows=self._subset.num_rows,
                 bytes_uploaded=tally.bytes_uploaded,
+                bytes_downloaded=self._subset.bytes_downloaded,
                 passed_through=tally.passed_through,
                 converted=tally.converted,
                 skipped=tally.rows_skipped,

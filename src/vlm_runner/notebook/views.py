@@ -9,7 +9,13 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
-from vlm_runner.core.signals import HeldElsewhere, RemoteStatusChanged, StagingProgress, TestAnswered
+from vlm_runner.core.signals import (
+    DownloadProgress,
+    HeldElsewhere,
+    RemoteStatusChanged,
+    StagingProgress,
+    TestAnswered,
+)
 from vlm_runner.core.timeline import phase_spans, spelled
 from vlm_runner.describe import sentence
 from vlm_runner.dollars import about, dollars, spent
@@ -126,6 +132,8 @@ def _doing(signal: Signal | None) -> _Doing:
             skipped = f", {signal.skipped:,} skipped" if signal.skipped else ""
             text = f"{signal.subset}: {signal.rows_done:,} of {signal.rows:,} rows{skipped}"
             return _Doing(text, signal.rows_done, signal.rows, signal.seconds_left)
+        case DownloadProgress(done=False):
+            return _Doing(f"reading the dataset: {signal.bytes / 1e6:.1f} MB downloaded")
         case TestAnswered(done=done, asked=asked):
             return _Doing(f"{done:,} of {asked:,} answers", done, asked)
         case RemoteStatusChanged(what=what, status=status, details=details):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from anyio import to_thread
 
 from vlm_runner.errors import DataError
+from vlm_runner.steps.downloads import downloads_signalled
 
 if TYPE_CHECKING:
     from vlm_runner.core.run import Run
@@ -22,7 +23,10 @@ async def opened_dataset(run: Run, ports: Ports) -> Opened:
     Raises:
         DataError: it has changed since the run was created.
     """
-    opened = await ports.datasets.opened(run.uid, partial(ports.open_dataset, run.spec, run.dataset.revision))
+    with downloads_signalled(ports):
+        opened = await ports.datasets.opened(
+            run.uid, partial(ports.open_dataset, run.spec, run.dataset.revision)
+        )
     return _unchanged(opened, run)
 
 
@@ -35,7 +39,8 @@ async def reopened_dataset(run: Run, ports: Ports) -> Opened:
     """
     opened = ports.datasets.take(run.uid)
     if opened is None:
-        opened = await to_thread.run_sync(ports.open_dataset, run.spec, run.dataset.revision)
+        with downloads_signalled(ports):
+            opened = await to_thread.run_sync(ports.open_dataset, run.spec, run.dataset.revision)
     return _unchanged(opened, run)
 
 

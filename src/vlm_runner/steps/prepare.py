@@ -16,6 +16,7 @@ from vlm_runner.lint import lint_dataset
 from vlm_runner.models.settle import serving_reason, settled
 from vlm_runner.plan.cost import estimate, within
 from vlm_runner.prompts.templates import compile_prompt
+from vlm_runner.steps.downloads import downloads_signalled
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -72,7 +73,8 @@ async def prepare(  # noqa: PLR0917 - what a run is made of
     if parent is not None:
         preflight.refuse(preflight.parent_problems(spec, profile, parent, caller, region))
         trains_on = await parent_model(parent, ports)
-    opened = await to_thread.run_sync(ports.open_dataset, spec, None)
+    with downloads_signalled(ports):
+        opened = await to_thread.run_sync(ports.open_dataset, spec, None)
     validation = opened.validation.num_rows if opened.validation is not None else 0
     preflight.refuse(
         preflight.count_problems(
@@ -81,7 +83,8 @@ async def prepare(  # noqa: PLR0917 - what a run is made of
     )
     budget, report, planned = None, None, None
     if spec.budget.max_cost is not None:
-        report = await to_thread.run_sync(lint_all, opened, spec, profile, ports)
+        with downloads_signalled(ports):
+            report = await to_thread.run_sync(lint_all, opened, spec, profile, ports)
         cost = estimate(
             spec,
             profile,

@@ -17,6 +17,7 @@ from vlm_runner.models.settle import serving_reason, settled
 from vlm_runner.plan.cost import estimate_serving, within
 from vlm_runner.spec import BudgetSpec, DatasetSpec, ServingMode, sentence
 from vlm_runner.split_expression import parse_split
+from vlm_runner.steps.downloads import downloads_signalled
 from vlm_runner.steps.prepare import parent_model, trained_model
 
 if TYPE_CHECKING:
@@ -85,7 +86,8 @@ async def prepare_serving(
         seconds=options.seconds,
     )
     if options.stages:
-        opened = await to_thread.run_sync(ports.open_dataset, spec, None)
+        with downloads_signalled(ports):
+            opened = await to_thread.run_sync(ports.open_dataset, spec, None)
         ports.datasets.keep(uid, opened)
         dataset = DatasetFacts(
             fingerprint=opened.fingerprint,

@@ -14,6 +14,7 @@ from vlm_runner.ingest import shards, stored
 from vlm_runner.plan import Upload, estimate
 from vlm_runner.preflight import Problem
 from vlm_runner.spec import ServingMode
+from vlm_runner.steps.downloads import downloads_signalled
 from vlm_runner.steps.places import place_of, settle
 from vlm_runner.steps.prepare import lint_all, verified
 
@@ -72,8 +73,9 @@ async def lint_run(created: RunCreated, ports: Ports, *, uid: str) -> tuple[Open
     """The dataset of a run that does not exist yet, kept by `uid`, and what lint says about it."""
     profile = ports.catalogue.find(created.spec.model.base)
     pinned = partial(ports.open_dataset, created.spec, created.dataset.revision)
-    opened = await ports.datasets.opened(uid, pinned)
-    report = await ports.datasets.report(uid, partial(lint_all, opened, created.spec, profile, ports))
+    with downloads_signalled(ports):
+        opened = await ports.datasets.opened(uid, pinned)
+        report = await ports.datasets.report(uid, partial(lint_all, opened, created.spec, profile, ports))
     return opened, report
 
 

@@ -43,6 +43,7 @@ class TinySubset:
     shade: int = 0
     """Of the first image; each is a shade lighter than the one before."""
     layout: Layout = LAYOUT
+    bytes_downloaded: int = 0
 
     def rows(self, start: int = 0, stop: int | None = None) -> Iterator[Row]:
         for index in range(start, self.num_rows if stop is None else stop):

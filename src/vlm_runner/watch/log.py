@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 
-from vlm_runner.core.signals import HeldElsewhere, RemoteStatusChanged, StagingProgress, TestAnswered, Trouble
+from vlm_runner.core.signals import (
+    DownloadProgress,
+    HeldElsewhere,
+    RemoteStatusChanged,
+    StagingProgress,
+    TestAnswered,
+    Trouble,
+)
 from vlm_runner.redact import json_text, printable, redacted_value
 
 if TYPE_CHECKING:
@@ -138,10 +145,18 @@ class LogWatcher:
                 self._once(run_id, signal)
             case StagingProgress():
                 self._now_and_then(run_id, signal)
+            case DownloadProgress():
+                self._download(run_id, signal)
             case TestAnswered():
                 if (wait := self._waits.get(run_id)) is not None:
                     wait.details = {"done": signal.done, "asked": signal.asked}
                 self._log.debug("run.test_answered", run_id=run_id, **_plain(signal))
+
+    def _download(self, run_id: str, signal: DownloadProgress) -> None:
+        key = (run_id, signal.kind)
+        if signal.done or signal.seconds - self._logged_at.get(key, 0.0) >= SUMMARY_SECONDS:
+            self._logged_at[key] = 0.0 if signal.done else signal.seconds
+            self._log.info("run.downloading", run_id=run_id, **_plain(signal))
 
     def _once(self, run_id: str, signal: HeldElsewhere) -> None:
         if self._logged_at.setdefault((run_id, f"{signal.host}/{signal.pid}"), 0.0) == 0.0:

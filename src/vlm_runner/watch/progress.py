@@ -10,7 +10,14 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.text import Text
 
 from vlm_runner.core.run import Phase
-from vlm_runner.core.signals import HeldElsewhere, RemoteStatusChanged, StagingProgress, TestAnswered, Trouble
+from vlm_runner.core.signals import (
+    DownloadProgress,
+    HeldElsewhere,
+    RemoteStatusChanged,
+    StagingProgress,
+    TestAnswered,
+    Trouble,
+)
 from vlm_runner.describe import sentence
 from vlm_runner.dollars import dollars, spent
 from vlm_runner.redact import printable, redacted
@@ -91,6 +98,8 @@ class ProgressWatcher:
         match signal:
             case StagingProgress():
                 self._staging(run_id, signal)
+            case DownloadProgress():
+                self._download(run_id, signal)
             case RemoteStatusChanged(what=what, status=status, details=details):
                 parts = ", ".join(f"{name} {state}" for name, state in details.items())
                 self._show(run_id, f"{what} {status}", detail=parts)
@@ -101,13 +110,25 @@ class ProgressWatcher:
             case HeldElsewhere(host=host, pid=pid):
                 self._show(run_id, f"held by process {pid} on {host}; waiting for it")
 
+    def _download(self, run_id: str, signal: DownloadProgress) -> None:
+        if not signal.done:
+            detail = f"{signal.bytes / 1e6:.1f} MB downloaded, now {signal.file}"
+            self._show(run_id, "reading the dataset", detail)
+            return
+        self._show(run_id, "")
+        if not self._tasks:
+            self._progress.stop()  # what follows may be a question
+
     def _staging(self, run_id: str, signal: StagingProgress) -> None:
         skipped = f", {signal.skipped} skipped" if signal.skipped else ""
+        fetched = signal.bytes_downloaded
+        downloaded = f"{fetched / 1e6:.1f} MB down, up " if fetched else ""
         left = f", {signal.seconds_left:.0f} s left" if signal.seconds_left is not None else ""
         detail = (
             f"{signal.rows_done}/{signal.rows} rows ({signal.passed_through} unchanged, "
             f"{signal.converted} converted{skipped}), {signal.rate:.0f}/s, "
-            f"{signal.bytes_uploaded / 1e6:.1f} MB, {signal.in_flight}/{signal.concurrency} in flight{left}"
+            f"{downloaded}{signal.bytes_uploaded / 1e6:.1f} MB, "
+            f"{signal.in_flight}/{signal.concurrency} in flight{left}"
         )
         self._show(run_id, f"staging {signal.subset}", detail, signal.rows_done, signal.rows)
 
@@ -122,7 +143,7 @@ class ProgressWatcher:
                 escape(printable(text)),
                 total=total,
                 completed=int(done or 0),
-                detail=escape(detail),
+                detail=escape(printable(detail)),
                 run_id=run_id,
             )
 
