@@ -14,6 +14,7 @@ import anyio
 from vlm_runner.aws.account import AwsAccount
 from vlm_runner.aws.answers import AwsService
 from vlm_runner.aws.bedrock import BedrockControl
+from vlm_runner.aws.connections import http_session
 from vlm_runner.aws.cost_explorer import CostExplorer
 from vlm_runner.aws.credentials import ask_on_terminals_only, check_authorities, fresh_credentials
 from vlm_runner.aws.ecs import Ecs
@@ -178,7 +179,7 @@ class AwsSession:
 
     async def _make(self, service: str, use: Use) -> Any:
         import aioboto3  # noqa: PLC0415 - 0.7 s of CPU that --help and status need not pay
-        from botocore.config import Config  # noqa: PLC0415
+        from aiobotocore.config import AioConfig  # noqa: PLC0415
         from botocore.exceptions import ProfileNotFound  # noqa: PLC0415
         from botocore.handlers import add_expect_header  # noqa: PLC0415
         from botocore.useragent import UserAgentString  # noqa: PLC0415
@@ -196,18 +197,20 @@ class AwsSession:
                     f"{error}.", hint="List the profiles: aws configure list-profiles"
                 ) from error
         attempts, connect, read = USES[use]
-        config = Config(
-            retries={"mode": "standard", "total_max_attempts": attempts},
-            connect_timeout=connect,
-            read_timeout=INVOKE_SECONDS if service == "bedrock-runtime" else read,
-            max_pool_connections=self._connections,
-            tcp_keepalive=True,
-            user_agent_appid=self._app_id,  # type: ignore[call-arg]  # newer than the stubs
-        )
+        options: dict[str, Any] = {
+            "http_session_cls": http_session(),
+            "retries": {"mode": "standard", "total_max_attempts": attempts},
+            "connect_timeout": connect,
+            "read_timeout": INVOKE_SECONDS if service == "bedrock-runtime" else read,
+            "max_pool_connections": self._connections,
+            "tcp_keepalive": True,
+            "user_agent_appid": self._app_id,
+        }
+        config = AioConfig(**options)
         if use == "bulk":
             # botocore builds it anew for each request, twice.
             agent = UserAgentString.from_environment().with_client_config(config).to_string()
-            config = config.merge(Config(user_agent=agent))
+            config = AioConfig(**options, user_agent=agent)
         client = await self._open.enter_async_context(
             self._session.client(
                 service,

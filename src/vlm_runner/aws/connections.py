@@ -1,0 +1,48 @@
+"""aiobotocore's HTTP sessions, with the certificate authorities read once a process and not once a client."""
+
+from __future__ import annotations
+
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+
+@cache
+def http_session() -> type:
+    """
+    For `http_session_cls` of an `AioConfig`.
+
+    Reading the authorities takes 30 ms of CPU, of the 50 that a client's first request takes, also where the
+    endpoint has no TLS; a run opens about ten clients.
+    """
+    import aiohttp  # noqa: PLC0415 - see `AwsSession._make`
+    from aiobotocore.httpsession import AIOHTTPSession  # noqa: PLC0415
+    from botocore.httpsession import get_cert_path  # noqa: PLC0415
+
+    base: Any = AIOHTTPSession  # its types leave out what it is made of
+
+    class Session(base):  # type: ignore[misc]
+        def _create_connector(self, proxy_url: str | None) -> Any:
+            # With a proxy or a certificate of its own a client needs a context of its own.
+            if proxy_url or self._cert_file or not self._verify:
+                return super()._create_connector(proxy_url)
+            path = Path(str(get_cert_path(self._verify)))
+            return aiohttp.TCPConnector(
+                limit=self._max_pool_connections,
+                ssl=_trusting(path, path.stat().st_mtime_ns),
+                **self._connector_args,
+            )
+
+    return Session
+
+
+@lru_cache(maxsize=4)
+def _trusting(authorities: Path, changed_at: int) -> SSLContext:  # noqa: ARG001 - a file that changed is read again
+    from botocore.httpsession import create_urllib3_context  # noqa: PLC0415
+
+    context: SSLContext = create_urllib3_context()
+    context.load_verify_locations(authorities)
+    return context
