@@ -132,6 +132,28 @@ def test_a_source_that_cannot_be_looked_at_still_gets_a_spec_that_says_so(tmp_pa
     assert tomllib.loads(spec.read_text(encoding="utf-8"))["dataset"]["source"] == str(tmp_path / "none")
 
 
+@pytest.mark.parametrize("named", [None, "b"])
+def test_of_several_configs_the_first_is_taken_and_all_are_listed(named: str | None, tmp_path: Path) -> None:
+    """What is looked at is that config; one that is given is not doubted."""
+    data, spec = tmp_path / "data", tmp_path / "run.toml"
+    card = "---\nconfigs:\n"
+    for config, answer in (("a", "caption"), ("b", "text")):
+        (data / config).mkdir(parents=True)
+        rows = [json.dumps({"image": "0.png", answer: "A cat."})] * 3
+        (data / config / "rows.jsonl").write_text("\n".join(rows), encoding="utf-8")
+        card += f"- config_name: {config}\n  data_files: {config}/rows.jsonl\n"
+    (data / "README.md").write_text(f"{card}---\n", encoding="utf-8")
+    chosen = [] if named is None else ["--config", named]
+
+    done = CliRunner().invoke(cli, ["init", str(spec), "--source", str(data), *chosen])
+
+    assert done.exit_code == 0, done.output
+    text = spec.read_text(encoding="utf-8")
+    assert tomllib.loads(text)["dataset"]["config"] == (named or "a")
+    assert ("# UNSURE: which config: a, b; the first of them is taken." in text) is (named is None)
+    assert f"column '{'text' if named else 'caption'}'" in text
+
+
 def test_a_column_name_cannot_end_its_comment(tmp_path: Path) -> None:
     row = {"image": "a.png", 'x\n[model]\nbase = "evil"': "q", "zz": "a"}
     (tmp_path / "a.png").write_bytes(b"\x89PNG")

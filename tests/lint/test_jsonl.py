@@ -10,7 +10,10 @@ from vlm_runner.lint.jsonl import Lines
 from vlm_runner.models import find
 
 from .pictures import BAD as PICTURES
+from .pictures import png
 from .records import ANSWER, BAD, BUCKET, KEY, LLAMA, NOVA, TURN, USER, bent, good, line, lint
+
+NOVA_2 = "amazon.nova-2-lite-v1:0:256k"
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +45,30 @@ def test_a_bad_image_is_found_on_its_line(name: str) -> None:
     found = [finding for finding in report.findings if finding.row == 0]
     assert code in {finding.code for finding in found}
     assert all(finding.fixes is None for finding in found if finding.code.startswith("I"))
+
+
+@pytest.mark.parametrize(
+    ("model", "pictures", "found"),
+    [
+        (NOVA, True, Severity.WARNING),
+        (NOVA_2, True, Severity.ERROR),
+        (NOVA_2, False, Severity.WARNING),
+    ],
+)
+def test_nova_2_wants_an_image_in_all_records_or_in_none(model: str, pictures: bool, found: Severity) -> None:
+    """Its page: a dataset must be homogeneous. All of it without images is a dataset of texts."""
+    text = line(bent(TURN, [{"text": "Judge."}]))
+    lines = [text, line(good()) if pictures else text]
+
+    report = lint_jsonl(
+        [Lines("train.jsonl", BUCKET, io.BytesIO(b"\n".join(lines)), "train")],
+        find(model),
+        fetch=lambda _bucket, _key: png(),
+    )
+
+    assert {
+        (each.row, each.severity) for each in report.findings if each.code == "J342" and each.row == 0
+    } == {(0, found)}
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from vlm_runner.spec import DatasetSpec
 
 if TYPE_CHECKING:
     from vlm_runner.cli.suggest import Suggestion
+    from vlm_runner.dataset.source import Peek
 
 DEFAULT_SOURCE = "doodoo77/For_VLM_accessibility"
 
@@ -169,16 +170,30 @@ def sections(
     if source is None:
         return DATASET.format(source=shown), PROMPT, []
     from vlm_runner.cli.suggest import suggest  # noqa: PLC0415 - `init` without a source needs none of it
+    from vlm_runner.dataset.described import ConfigNeeded  # noqa: PLC0415 - as below
     from vlm_runner.dataset.source import peek  # noqa: PLC0415 - 1.5 s of CPU
 
-    settings = settings_for(Where(None, None, None, None))
+    opened_with = access(settings_for(Where(None, None, None, None)), region)
+    configs: tuple[str, ...] = ()
+
+    def look(config: str | None) -> Peek:
+        return peek(DatasetSpec(source=source, config=config), LOOKED_AT, **opened_with)
+
     try:
-        looked = peek(DatasetSpec(source=source, config=config), LOOKED_AT, **access(settings, region))
+        try:
+            looked = look(config)
+        except ConfigNeeded as error:
+            if config is not None or not error.configs:
+                raise
+            config, configs = error.configs[0], error.configs
+            looked = look(config)
     except VlmRunnerError as error:
         said = _comment(error.message).rstrip(".")
         note = f"# The dataset could not be looked at: {said}\n"
         return note + DATASET.format(source=shown), PROMPT, [f"the dataset could not be looked at: {said}"]
     made = suggest(looked)
+    if configs:
+        made.unsure.insert(0, f"which config: {', '.join(configs)}; the first of them is taken")
     return _dataset_section(shown, config, made), _prompt_section(made), made.unsure
 
 

@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+class ConfigNeeded(ConfigurationError):
+    """The dataset has several configs and none was chosen, or not this one."""
+
+    def __init__(self, message: str, *, hint: str, configs: tuple[str, ...]) -> None:
+        super().__init__(message, hint=hint)
+        self.configs = configs
+
+
 @dataclass(frozen=True, slots=True)
 class Description:
     kind: str
@@ -41,7 +49,7 @@ def describe(
     `path` as the library resolves it: nothing but the card and the list of files is read.
 
     Raises:
-        ConfigurationError: the dataset has several configs and none was chosen, or not this one.
+        ConfigNeeded: the dataset has several configs and none was chosen, or not this one.
         DataError: its format is not read.
     """
     found = {"revision": commit, "token": token, "cache_dir": str(cache)}
@@ -74,12 +82,13 @@ def describe(
     )
 
 
-def _no_config(name: str, config: str | None, names: list[str]) -> ConfigurationError:
+def _no_config(name: str, config: str | None, names: list[str]) -> ConfigNeeded:
     listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
     what = "has several configs" if config is None else f"has no config '{config}'"
-    return ConfigurationError(
+    return ConfigNeeded(
         f"{name} {what}: {listed}.",
         hint=f'Choose one in the spec, under [dataset]: config = "{names[0] if names else "…"}".',
+        configs=tuple(names),
     )
 
 

@@ -77,6 +77,8 @@ def lint_jsonl(
                     checked.identity, subset=file.subset, row=checked.row, held_out=place > 0
                 )
             count(stats, checked)
+        if profile.images.in_all_or_none and stats.images:
+            report.findings = [_of_another_kind(finding, profile) for finding in report.findings]
         if not stats.rows:
             report.findings.append(rule("J305").found("there is no record", Location(file.subset)))
     if any(stats.rows for stats in report.census.values()):
@@ -93,6 +95,18 @@ def lint_jsonl(
     if fetch is None:
         report.findings.append(rule("J348").found("no image was looked at", Location(files[0].subset)))
     return report
+
+
+def _of_another_kind(finding: Finding, profile: ModelProfile) -> Finding:
+    """A record without an image beside records with some."""
+    if finding.code != "J342":
+        return finding
+    return rule("J342").found(
+        "the record has no image, and others have",
+        Location(finding.subset, finding.row, finding.field),
+        source=profile.images.source_of("in_all_or_none"),
+        severity=Severity.ERROR,
+    )
 
 
 def _check_name(file: Lines) -> Iterator[Finding]:

@@ -99,6 +99,8 @@ class Images(Sourced, frozen=True):
     per_record: int
     min_side: int | None = None
     max_side: int | None = None
+    in_all_or_none: bool = False
+    """Whether all records of a dataset have images, or none has."""
 
 
 class TileTokens(Sourced, frozen=True):
