@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
+from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -17,12 +17,12 @@ _CENT: Final = Decimal("0.01")
 
 def dollars(amount: SupportsFloat | None) -> str:
     """To the nearest cent, as a bill has it; "unknown" for None."""
-    return UNKNOWN if amount is None else f"${_exact(amount).quantize(_CENT, ROUND_HALF_UP):,}"
+    return UNKNOWN if amount is None else _rounded(amount, ROUND_HALF_UP)
 
 
 def bound(amount: SupportsFloat | None) -> str:
     """Rounded up to the cent: it promises no less than it may cost."""
-    return UNKNOWN if amount is None else f"${_exact(amount).quantize(_CENT, ROUND_CEILING):,}"
+    return UNKNOWN if amount is None else _rounded(amount, ROUND_CEILING)
 
 
 def about(text: str, *, estimated: bool) -> str:
@@ -44,6 +44,12 @@ def spent(known: float, *, complete: bool, estimated: bool) -> str:
     return f"{about(dollars(known), estimated=estimated)} and what has no known price"
 
 
+def spent_and_left(known: float, per_month: float | None, *, complete: bool, estimated: bool) -> str:
+    """A run's cost, and by the month what it leaves, if it leaves anything; None: a price is not known."""
+    month = "" if per_month == 0 else f"; what it leaves costs {dollars(per_month)} a month"
+    return spent(known, complete=complete, estimated=estimated) + month
+
+
 def cell(known: float | None, *, complete: bool, estimated: bool) -> str:
     """The same in a table, where "+ ?" stands for what has no known price; empty for None."""
     if known is None:
@@ -53,5 +59,9 @@ def cell(known: float | None, *, complete: bool, estimated: bool) -> str:
     return f"{about(dollars(known), estimated=estimated)} + ?"
 
 
-def _exact(amount: SupportsFloat) -> Decimal:
-    return amount if isinstance(amount, Decimal) else Decimal(str(float(amount)))
+def _rounded(amount: SupportsFloat, how: str) -> str:
+    exact = amount if isinstance(amount, Decimal) else Decimal(str(float(amount)))
+    try:
+        return f"${exact.quantize(_CENT, how):,}"
+    except InvalidOperation:
+        raise ValueError(f"{amount} is not an amount of money") from None

@@ -140,6 +140,7 @@ class RunStatusJson(RunJson):
     checkpoint: str
     halted: str | None
     """Why the last process stopped before the run was done, if by an error."""
+    money: MoneyJson
 
 
 class DetachedRunJson(TypedDict):

@@ -10,20 +10,21 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from tests.cli.terminal import at_terminal
-from tests.histories import after, begun, event_of
+from tests.histories import after, begun, event_of, happy_runs
 from vlm_runner.checkpoint.document import Checkpoint, from_bytes, to_bytes
 from vlm_runner.checkpoint.integrity import canonical
 from vlm_runner.checkpoint.process_identity import this_process
 from vlm_runner.cli import COMMANDS, cli
 from vlm_runner.cli.painting import painted
 from vlm_runner.cli.run_text import Reach, next_step
-from vlm_runner.cli.run_view import CheckpointView, RunView, read_view
-from vlm_runner.core.events import Facts
+from vlm_runner.cli.run_view import UNFIT, CheckpointView, RunView, read_view
+from vlm_runner.core.events import Facts, RunCost
 from vlm_runner.core.outcome import Outcome
 from vlm_runner.core.phases import TRANSITIONS
 from vlm_runner.core.run import Run
@@ -81,6 +82,38 @@ def test_the_view_follows_the_rules_of_the_run() -> None:
         assert view.handed_over == (run.handed_over is not None)
         assert view.error == (run.failure.error if run.failure is not None else None)
     assert {run.outcome for run in runs} == {None, *Outcome}
+
+
+PLANNED = {"tokens_trained": 9, "expected": 4.2}
+
+
+@pytest.mark.parametrize(
+    ("planned", "come_to", "told"),
+    [
+        (None, None, None),
+        (PLANNED, None, "expected about $4.20"),
+        (PLANNED, RunCost(known=3.5, per_month=1.95), "about $3.50; what it leaves costs $1.95 a month"),
+        (None, RunCost(known=3.5, about=False, per_month=0.0), "$3.50"),
+        (
+            None,
+            RunCost(known=3.5, complete=False),
+            "about $3.50 and what has no known price; what it leaves costs unknown a month",
+        ),
+    ],
+)
+def test_tells_what_the_run_cost_or_is_expected_to(
+    planned: dict[str, Any] | None, come_to: RunCost | None, told: str | None
+) -> None:
+    run = happy_runs()[-1][0].model_dump(mode="json")
+    run["created"]["planned"] = planned
+    run["report"]["cost"] = None if come_to is None else come_to.model_dump(mode="json")
+
+    seen = RunView.from_json(run)
+
+    assert seen.cost == told
+    for amount in (1e999, 1e300):
+        with pytest.raises(UNFIT):
+            RunView.from_json(run | {"report": {"cost": RunCost(known=amount).model_dump()}})
 
 
 def test_refuses_what_is_damaged(saved: Path, tmp_path: Path) -> None:

@@ -49,15 +49,21 @@ def status_lines(
     reach: Reach,
     usual: Mapping[Phase, str] | None = None,
     bills: str | None = None,
+    cost: str | None = None,
 ) -> list[Line]:
-    """What `status` prints; `usual` says of a phase how long it takes as a rule, `bills` what bills."""
+    """
+    What `status` prints.
+
+    `usual` says of a phase how long it takes as a rule, `bills` what bills, `cost` what it has cost where
+    more is known of that than the run's own record.
+    """
     run = seen.run
     lines: list[Line] = [_headline(seen, state, now)]
     why = run.reason or (seen.halted if run.outcome is None else None)
     if why:
         lines.append([Span("Why: ", "head"), one_line(why, LONGEST_REASON)])
     lines += ["", *phase_lines(seen.spans, now, route=run.route, over=run.outcome, usual=usual or {}), ""]
-    lines += [f"  {name:<13}{value}" for name, value in _facts(run, location, now) if value]
+    lines += [f"  {name:<13}{value}" for name, value in _facts(run, location, now, cost) if value]
     lines += call_lines(run)
     if bills:
         lines += [[Span(line, "money")] for line in ("", *bills.strip("\n").splitlines())]
@@ -122,7 +128,7 @@ def phase_lines(
     return lines
 
 
-def _facts(run: RunView, location: str, now: datetime) -> list[tuple[str, str | None]]:
+def _facts(run: RunView, location: str, now: datetime, cost: str | None) -> list[tuple[str, str | None]]:
     age = spelled(max(0.0, (now - run.created_at).total_seconds()))
     return [
         ("base model", run.base_model),
@@ -131,6 +137,7 @@ def _facts(run: RunView, location: str, now: datetime) -> list[tuple[str, str | 
         ("endpoint", short_arn(run.endpoint_arn or "") if run.may_bill else None),
         ("loss", losses(run)),
         ("result", run.verdict),
+        ("cost", cost or run.cost),
         ("answers", run.answers_uri),
         ("report", run.report_uri),
         ("account", f"{run.account}, {run.region}"),

@@ -20,6 +20,7 @@ from vlm_runner.core.outcome import Outcome, billing_possible, job_failure_reaso
 from vlm_runner.core.phases import Phase, Route, route_of
 from vlm_runner.core.text import LONGEST_REASON
 from vlm_runner.core.timeline import PhaseSpan, phase_spans
+from vlm_runner.dollars import about, dollars, spent_and_left
 from vlm_runner.errors import CheckpointError, RunNotFound
 from vlm_runner.path_segment import checked_run_id
 from vlm_runner.paths import STATE, default_checkpoint_folder, run_folder
@@ -82,6 +83,8 @@ class RunView:
     """Whether it is asked by the Converse API, rather than by InvokeModel."""
     expires_at: datetime | None
     """When a dead man's switch, or `reap`, deletes the endpoint."""
+    cost: str | None
+    """What it has cost, as its report says; before that, what the plan expected."""
     training_loss: float | None
     validation_loss: float | None
     answers_uri: str | None
@@ -161,6 +164,7 @@ class RunView:
             answers_calls=bool(run.get("endpoint")) and not run.get("released"),
             converses=spec.get("test", {}).get("api", "converse") == "converse",
             expires_at=_time(kept.get("expires_at") if kept else serving.get("deleted_at")),
+            cost=_cost(report.get("cost"), created.get("planned")),
             training_loss=model.get("training_loss"),
             validation_loss=model.get("validation_loss"),
             answers_uri=tests.get("uri"),
@@ -168,6 +172,19 @@ class RunView:
             verdict=one_line(report["verdict"], LONGEST_REASON) if report.get("verdict") else None,
             first_answer=FirstAnswer(first["row"], first["answer"], tests["held_out"]) if first else None,
         )
+
+
+def _cost(come_to: dict[str, Any] | None, planned: dict[str, Any] | None) -> str | None:
+    if come_to is not None:
+        month = come_to["per_month"]
+        return spent_and_left(
+            float(come_to["known"]),
+            None if month is None else float(month),
+            complete=bool(come_to["complete"]),
+            estimated=bool(come_to["about"]),
+        )
+    expected = planned.get("expected") if planned else None
+    return None if expected is None else f"expected {about(dollars(float(expected)), estimated=True)}"
 
 
 def _time(text: str | None) -> datetime | None:

@@ -348,6 +348,18 @@ class HandedOver(Value, frozen=True):
     expires_at: AwareDatetime | None = None
 
 
+class RunCost(Value, frozen=True):
+    """What a run has cost when its report was written, by the prices of that day; US dollars."""
+
+    known: float
+    """Of what has a known price."""
+    complete: bool = True
+    about: bool = True
+    """Whether it rests on an estimate, or on a price that only one source tells."""
+    per_month: float | None = None
+    """Of what it leaves, until that is deleted; None: a price is not known."""
+
+
 class ReportWritten(Value, frozen=True):
     """The report is in S3; the run is over."""
 
@@ -358,6 +370,7 @@ class ReportWritten(Value, frozen=True):
     """Of each model that was asked, the mean of each metric."""
     verdict: str | None = None
     """Whether the tuned model is better than its base, in a few words; None: there is no answer of it."""
+    cost: RunCost | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 Event = Annotated[

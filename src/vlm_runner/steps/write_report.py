@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from anyio import to_thread
 
 from vlm_runner.core.decide import WriteReport
-from vlm_runner.core.events import ReportWritten
+from vlm_runner.core.events import ReportWritten, RunCost
 from vlm_runner.core.names import run_folder
 from vlm_runner.core.run import Phase
 from vlm_runner.errors import AwsRefused, ConfigurationError
@@ -53,7 +53,9 @@ async def write_report(run: Run, ports: Ports) -> ReportWritten:
         del files[RESULTS], files[THUMBNAILS]
     said = report.facts["evaluation"]["verdict"]
     written = ReportWritten(
-        scores=report.evaluation.headline(), verdict=None if said is None else said["sentence"]
+        scores=report.evaluation.headline(),
+        verdict=None if said is None else said["sentence"],
+        cost=_cost(report),
     )
     try:
         for name, (body, content_type) in files.items():
@@ -63,6 +65,16 @@ async def write_report(run: Run, ports: Ports) -> ReportWritten:
         return written
     where = f"s3://{run.bucket}/{folder}"
     return written.model_copy(update={"uri": f"{where}report.json", "html_uri": f"{where}report.html"})
+
+
+def _cost(report: RunReport) -> RunCost:
+    money = report.facts["money"]
+    return RunCost(
+        known=money["known_usd"],
+        complete=money["complete"],
+        about=money["about"],
+        per_month=money["per_month_usd"],
+    )
 
 
 def _made(run: Run, material: ReportInputs, ports: Ports) -> tuple[RunReport, str]:
