@@ -13,8 +13,10 @@ from vlm_runner.core.events import (
     HandedOver,
     ImagesStaged,
     JobCompleted,
+    JobErred,
     JobFailed,
     JobIntended,
+    JobStalled,
     JobSubmitted,
     PlacesClaimed,
     RecordsWritten,
@@ -29,6 +31,7 @@ from vlm_runner.core.events import (
     TestsAnswered,
     Value,
 )
+from vlm_runner.core.timeline import spelled
 
 if TYPE_CHECKING:
     from vlm_runner.core.events import Event
@@ -64,6 +67,11 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line a 
             return f"trained{'' if loss is None else f', loss {loss:.4f}'}: {arn}"
         case JobFailed(status=status, reason=reason):
             return f"the customization job ended as {status}: {reason}"
+        case JobStalled(status=status, seconds=seconds, details=details):
+            parts = ", ".join(f"{part} {state}" for part, state in details.items())
+            return f"the job has not changed for {spelled(seconds)}: {status}{f' ({parts})' if parts else ''}"
+        case JobErred(arn=arn, reason=reason):
+            return f"{arn} failed before it trained, and is created again under another name: {reason}"
         case ServingIntended(mode=mode, name=name):
             return f"creating the {MODES[mode]} {name}"
         case ServingRequested(arn=arn, adopted=adopted, deleted_at=due):

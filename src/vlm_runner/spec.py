@@ -348,6 +348,10 @@ class TrainingSpec(Section, frozen=True):
     """
     model_name: Annotated[str, AfterValidator(_model_name)] | None = None
     """As `job_name`, of the custom model."""
+    stalled_after: Duration = "6h"
+    """Without any change of the job for so long, the run tells of it once, and waits on."""
+    deadline: Duration | None = None
+    """Counted from the job's creation: then it is stopped, and the run fails. None: however long it takes."""
 
 
 class ServingMode(StrEnum):

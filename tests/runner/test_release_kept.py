@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from vlm_runner.checkpoint.document import from_bytes, to_bytes
-from vlm_runner.checkpoint.integrity import GIVES_BACK, TRAINS
+from vlm_runner.checkpoint.integrity import LATER_EVENTS, TRAINS
 from vlm_runner.cli import release
 from vlm_runner.cli.exit_codes import exit_code
 from vlm_runner.core.run import Phase
@@ -44,7 +44,7 @@ async def test_what_was_kept_is_deleted_with_its_switch_and_recorded(keep: Any) 
     assert world.bedrock.alive == []
     assert (run.outcome, run.may_bill, may_bill(run)) == ("succeeded", False, [])
     assert stored.run == run == again
-    assert stored.min_reader == GIVES_BACK
+    assert stored.min_reader == LATER_EVENTS
     assert from_bytes(to_bytes(stored), where="here") == stored
     spans = phase_spans([(each.event.kind, each.at) for each in stored.history], run.route)
     assert spans[-1].phase is Phase.REPORTING

@@ -224,3 +224,37 @@ def test_nova_2_lite_takes_two_hundred_records_and_no_validation_set(
 
     assert job["status"] == ("Completed" if failure is None else "Failed")
     assert job.get("failureMessage") == failure
+
+
+def test_a_job_that_stalls_says_nothing_until_it_is_stopped(desk: Desk) -> None:
+    desk.change_scenario(stall_next_job=True)
+    desk.stage()
+    arn = desk.bedrock.create_model_customization_job(**desk.job())["jobArn"]
+    desk.advance(3 * 86400)
+    first = desk.bedrock.get_model_customization_job(jobIdentifier=arn)
+    desk.advance(86400)
+    later = desk.bedrock.get_model_customization_job(jobIdentifier=arn)
+    desk.bedrock.stop_model_customization_job(jobIdentifier=arn)
+    desk.advance(3600)
+    ended = desk.bedrock.get_model_customization_job(jobIdentifier=arn)
+
+    for job in (first, later):
+        assert job["status"] == "InProgress"
+        assert job["statusDetails"]["validationDetails"]["status"] == "Completed"
+        assert job["statusDetails"]["trainingDetails"]["status"] == "NotStarted"
+    assert first["lastModifiedTime"] == later["lastModifiedTime"]
+    assert ended["status"] == "Stopped"
+    assert desk.call("GET", "scenario")["stall_next_job"] is False
+
+
+def test_a_job_ends_by_an_internal_error_before_it_trains(desk: Desk) -> None:
+    desk.change_scenario(internal_error_next_job=True)
+    desk.stage()
+
+    job = desk.finished_job()
+
+    assert (job["status"], job["failureMessage"]) == (
+        "Failed",
+        "Encountered an internal error when processing the request.",
+    )
+    assert job["statusDetails"]["trainingDetails"]["status"] == "NotStarted"

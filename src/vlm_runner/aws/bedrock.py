@@ -156,6 +156,8 @@ def _job(answer: AwsAnswer) -> Job:
         part.removesuffix("Details"): details.optional_part(part).optional_name("status") for part in DETAILS
     }
     validated = answer.optional_parts("validationMetrics")
+    parts = [answer, *(details.optional_part(part) for part in DETAILS)]
+    modified = [at for part in parts if (at := part.optional_moment("lastModifiedTime")) is not None]
     return Job(
         arn=answer.arn("jobArn"),
         name=answer.name("jobName"),
@@ -166,6 +168,7 @@ def _job(answer: AwsAnswer) -> Job:
         details={part: status for part, status in states.items() if status is not None},
         training_loss=answer.optional_part("trainingMetrics").optional_number("trainingLoss"),
         validation_loss=validated[0].optional_number("validationLoss") if validated else None,
+        modified_at=max(modified, default=None),
     )
 
 

@@ -125,6 +125,8 @@ class Job:
     """Of validation, dataProcessing and training, the status, where Bedrock reports it."""
     training_loss: float | None = None
     validation_loss: float | None = None
+    modified_at: datetime | None = None
+    """When the job, or a part of it, last changed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,9 @@ TRAINS: Final = 1
 """Of a run that trains a model: versions from before `serve` read it."""
 SERVES: Final = 2
 """Of a run that serves an earlier run's model: an older version would take it for one that trains."""
-GIVES_BACK: Final = 3
-"""Of a run that gave back what it had kept: to an older version nothing can follow its end."""
+LATER_EVENTS: Final = 3
+"""Of a run with an event that older versions do not know, or not in its phase."""
+LATER_KINDS: Final = frozenset({"job_stalled", "job_erred"})
 
 MAX_BYTES: Final = 4 * 1024 * 1024
 """No reader takes more, so no writer saves more."""

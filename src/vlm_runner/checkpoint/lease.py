@@ -15,7 +15,15 @@ import anyio
 
 from vlm_runner.checkpoint.base import CheckpointStore, Replaced, Stored
 from vlm_runner.checkpoint.document import Checkpoint, Holder, from_bytes, to_bytes
-from vlm_runner.checkpoint.integrity import GIVES_BACK, KEPT_FREE, MAX_BYTES, SERVES, TRAINS, refuse_another
+from vlm_runner.checkpoint.integrity import (
+    KEPT_FREE,
+    LATER_EVENTS,
+    LATER_KINDS,
+    MAX_BYTES,
+    SERVES,
+    TRAINS,
+    refuse_another,
+)
 from vlm_runner.clock import SystemClock
 from vlm_runner.core.retry import LOAD, SAVE
 from vlm_runner.errors import (
@@ -383,8 +391,8 @@ class Claim:
         """
         async with self._writing:
             changes: dict[str, object] = {"run": run, "history": (*self._checkpoint.history, entry)}
-            if self.run.done:
-                changes |= {"schema_version": GIVES_BACK, "min_reader": GIVES_BACK}
+            if self.run.done or entry.event.kind in LATER_KINDS:
+                changes |= {"schema_version": LATER_EVENTS, "min_reader": LATER_EVENTS}
             try:
                 await self._save(
                     _next(self._checkpoint, self._clock, **changes),

@@ -52,7 +52,7 @@ _OF_ERRORS: Final[dict[type[BaseException], int]] = {
 }
 """A code also applies to subclasses that are not listed themselves."""
 
-_LIMITS: Final = frozenset({"BudgetReached", "TimeIsOver"})
+_LIMITS: Final = frozenset({"BudgetReached", "DeadlineReached", "TimeIsOver"})
 """Failures that are not exceptions; see `vlm_runner.core.budget`."""
 
 

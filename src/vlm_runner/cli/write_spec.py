@@ -70,6 +70,7 @@ role_arn = {role_arn}
 hyperparameters = {{ epochCount = 2, learningRate = 0.00001 }}
 # kms_key = "arn:aws:kms:us-east-1:123456789012:key/…"              # encrypts the custom model
 # vpc = {{ subnets = ["subnet-0abc"], security_groups = ["sg-0abc"] }}  # for the job; see docs/security.md
+# deadline = "24h"               # then it is stopped: jobs have hung for days; see docs/reliability.md
 # job_name = "team-a-{{run_id}}-{{uid}}"  # or model_name: a run finds its own by {{uid}}
 
 [serving]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from vlm_runner.core.events import RunFailed
 from vlm_runner.core.phases import RENTED, Phase
+from vlm_runner.spec import seconds_of
 
 if TYPE_CHECKING:
     from vlm_runner.core.run import Run
@@ -45,8 +46,22 @@ def deadline(run: Run) -> datetime | None:
     return run.rented_from + timedelta(seconds=limits.rent_seconds)
 
 
+def _trained_too_long(run: Run, now: datetime) -> RunFailed | None:
+    limit = run.spec.training.deadline
+    if limit is None or run.trained_from is None:
+        return None
+    if now < run.trained_from + timedelta(seconds=seconds_of(limit)):
+        return None
+    return RunFailed(
+        error="DeadlineReached",
+        reason=f"The customization job did not end within training.deadline = {limit}; it is stopped.",
+    )
+
+
 def overdue(run: Run, now: datetime) -> RunFailed | None:
-    """What to record at `now`, if the run has used up its money or its time and still rents."""
+    """What to record at `now`, if the run has used up its money or its time and still trains or rents."""
+    if run.phase is Phase.TRAINING:
+        return _trained_too_long(run, now)
     # RELEASING is not among them: nothing may interrupt a release.
     if run.phase not in RENTING:
         return None

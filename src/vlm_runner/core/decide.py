@@ -81,6 +81,10 @@ class SubmitJob(Command):
 @dataclass(frozen=True, slots=True)
 class AwaitJob(Command):
     arn: str
+    stalled_after: float | None = None
+    """Seconds without a change after which that is told; None: it was."""
+    erred: int = 0
+    """How many jobs of the run have ended by an internal error before they trained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +202,9 @@ def decide(run: Run, *, quiet: timedelta = QUIET, closed_for: float = 0.0) -> Co
                 return Record(intend_job(run))
             return SubmitJob(run, run.job_intent, switch_to_verify(run))
         case Phase.TRAINING:
-            return AwaitJob(known(run.job).arn)
+            told, error = run.job_stall is not None, run.job_error
+            patience = None if told else seconds_of(run.spec.training.stalled_after)
+            return AwaitJob(known(run.job).arn, patience, error.attempt if error is not None else 0)
         case Phase.REQUESTING:
             # As above; and again after a refusal, so that a later create is looked for as well.
             if run.serving_intent is None or run.refused_serving is not None:

@@ -226,6 +226,27 @@ class JobFailed(Value, frozen=True):
     reason: str
 
 
+class JobStalled(Value, frozen=True):
+    """Bedrock has shown no change of the job for long; it is waited for all the same."""
+
+    kind: Literal["job_stalled"] = "job_stalled"
+    status: str = "InProgress"
+    details: dict[str, str] = Field(default_factory=dict[str, str])
+    """Of validation, data processing and training, the status, where Bedrock reports it."""
+    seconds: float = 0.0
+    """For how long."""
+
+
+class JobErred(Value, frozen=True):
+    """Bedrock ended the job by an internal error before it trained; another one follows."""
+
+    kind: Literal["job_erred"] = "job_erred"
+    arn: str = ""
+    reason: str = ""
+    attempt: int = 1
+    """Jobs of this run that have ended so."""
+
+
 class ServingIntended(Value, frozen=True):
     """The run is about to rent: a throughput or a deployment; `request` is frozen, and replayed as it is."""
 
@@ -382,6 +403,8 @@ Event = Annotated[
     | JobSubmitted
     | JobCompleted
     | JobFailed
+    | JobStalled
+    | JobErred
     | ServingIntended
     | ServingRequested
     | CreateUncertain
@@ -419,6 +442,11 @@ class Facts(Value, frozen=True):
     job: JobSubmitted | None = None
     model: JobCompleted | None = None
     job_failure: JobFailed | None = None
+    job_stall: JobStalled | None = Field(default=None, exclude_if=lambda value: value is None)
+    job_error: JobErred | None = Field(default=None, exclude_if=lambda value: value is None)
+    """The last, if there was one."""
+    trained_from: AwareDatetime | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Of a run whose training has a deadline, when its job was accepted."""
     serving_intent: ServingIntended | None = None
     serving: ServingRequested | None = None
     rented_from: AwareDatetime | None = None

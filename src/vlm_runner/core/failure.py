@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from vlm_runner.core.events import CreateRefused, CreateUncertain, RunFailed
 from vlm_runner.core.pace import QUIET
 from vlm_runner.core.phases import RENTED
-from vlm_runner.core.retry import DENIED_WHILE_RENTING, IN_DOUBT, RELEASE, ROLE_NOT_SEEN, STEP
+from vlm_runner.core.retry import DENIED_WHILE_RENTING, IN_DOUBT, JOB, RELEASE, ROLE_NOT_SEEN, STEP
 from vlm_runner.core.run import Phase, Run
 from vlm_runner.core.text import storable
 from vlm_runner.errors import (
@@ -26,6 +26,7 @@ from vlm_runner.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import timedelta
 
     from vlm_runner.core.events import Event
@@ -196,6 +197,17 @@ def _create_refused(run: Run, error: Exception, *, uncertain: bool) -> CreateRef
     if run.phase is Phase.REQUESTING and run.serving_intent is not None and run.refused_serving is None:
         return CreateRefused(what="serving", reason=storable(str(error)))
     return None
+
+
+def erred_before_training(failure: str | None, details: Mapping[str, str], erred: int) -> bool:
+    """
+    Whether another job may follow one that has Failed: it ended by an internal error of Bedrock's, and its
+    training had not begun. Training is billed by the token, so that one cost nothing.
+
+    Seen in two accounts, with data on which a later job succeeded.
+    """
+    internal = failure is not None and "internal error" in failure.lower()
+    return internal and details.get("training") == "NotStarted" and JOB.again(erred + 1, 0.0)
 
 
 def uncertain_create(run: Run, cause: str) -> CreateUncertain | None:

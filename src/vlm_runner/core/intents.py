@@ -17,12 +17,14 @@ def intend_job(run: Run) -> JobIntended:
     """The customization job's request, from the run alone."""
     records, parent = known(run.records), run.created.parent
     # Name and token derive from the run: a repeated create is the same request, and buys nothing new.
-    token = names.client_request_token(run, "job")
-    name = names.resource_name(run, "job")
+    # A job that ended by an internal error keeps its name, and perhaps its model's.
+    generation = 0 if run.job_error is None else run.job_error.attempt
+    token = names.client_request_token(run, "job", generation)
+    name = names.resource_name(run, "job", generation)
     spec = run.spec
     request: dict[str, Any] = {
         "jobName": name,
-        "customModelName": names.resource_name(run, "model"),
+        "customModelName": names.resource_name(run, "model", generation),
         "roleArn": spec.training.role_arn,
         "clientRequestToken": token,
         # A custom model may be the base (Bedrock user guide, model-customization-submit).

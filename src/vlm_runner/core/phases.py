@@ -45,6 +45,9 @@ TRANSITIONS: Final[Table] = {
     (Phase.SUBMITTING, "run_failed"): Phase.RELEASING,
     (Phase.TRAINING, "job_completed"): Phase.REQUESTING,
     (Phase.TRAINING, "job_failed"): Phase.RELEASING,
+    (Phase.TRAINING, "job_stalled"): Phase.TRAINING,
+    # It has ended, and cost nothing: see `core.failure.erred_before_training`.
+    (Phase.TRAINING, "job_erred"): Phase.SUBMITTING,
     (Phase.TRAINING, "cancel_requested"): Phase.RELEASING,
     (Phase.TRAINING, "run_failed"): Phase.RELEASING,
     (Phase.REQUESTING, "serving_intended"): Phase.REQUESTING,

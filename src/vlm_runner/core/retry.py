@@ -92,6 +92,13 @@ ROLE_NOT_SEEN: Final = RetryPolicy(
     base=2.5,
     longest=20.0,
 )
+JOB: Final = RetryPolicy(
+    "a customization job that ended before it trained, by a job of another name",
+    "an internal error of Bedrock",
+    "the run fails and is released",
+    "core.failure",
+    attempts=2,
+)
 IN_DOUBT: Final = RetryPolicy(
     "a create that an earlier attempt may have done",
     "any refusal: a quota that is used up may be used by that very create",
@@ -243,6 +250,7 @@ POLICIES: Final = (
     STEP,
     DENIED_WHILE_RENTING,
     ROLE_NOT_SEEN,
+    JOB,
     IN_DOUBT,
     UNAVAILABLE_WHILE_WAITING,
     REFUSED_WHILE_WAITING,

@@ -61,6 +61,12 @@ def evolve(run: Run, entry: Entry) -> Run:
         case "job_intended":
             # A new intent ends the refusal of the one before: from here on a create may be under way again.
             changes |= {"job_intent": event, "refused_job": None}
+        case "job_submitted" if run.spec.training.deadline is not None:
+            changes |= {"job": event, "trained_from": entry.at}
+        case "job_erred":
+            # That job is over: from here on the run is as it was before it, but for the next job's name.
+            gone = ("job_intent", "job", "uncertain_job", "refused_job", "job_stall", "trained_from")
+            changes |= {"job_error": event, **dict.fromkeys(gone)}
         case "serving_intended":
             changes |= {"serving_intent": event, "refused_serving": None}
             # Counted from the intent, not from the answer: rent can begin any time after this is saved.

@@ -19,6 +19,7 @@ from vlm_runner.sandbox.roles import assumable, check_account
 from vlm_runner.sandbox.state import SandboxState, tags_of
 
 P = Mapping[str, Any]
+INTERNAL_ERROR = "Encountered an internal error when processing the request."
 VALIDATION_SECONDS = 180.0  # in practice, validation takes about three minutes
 
 
@@ -36,6 +37,9 @@ def create_job(state: SandboxState, region: Region, p: P) -> dict[str, Any]:
     _check_quota(state, region, now)
     job = _new_job(state, region, p, (model, base_arn), epochs)
     job.failure = state.use_once("fail_next_job")
+    job.stalled = state.use_flag_once("stall_next_job")
+    if state.use_flag_once("internal_error_next_job"):
+        job.failure, job.fails_at = INTERNAL_ERROR, job.validated_at
     region.jobs[job.arn] = job
     region.tags[job.arn] = tags
     job.entry.tags = dict(tags)
@@ -207,6 +211,8 @@ def _phase(job: Job, now: datetime, starts: datetime | None, ends: datetime | No
     # The data check may last longer than its share of simulated time: then validation is still in progress.
     begun = starts is not None and now >= starts and (job.verdict is not None or starts == job.created_at)
     if not begun or (ended and starts and starts >= ended):
+        return {"status": "NotStarted"}
+    if job.stalled and starts == job.validated_at and ended is None and overall == "InProgress":
         return {"status": "NotStarted"}
     details = {"creationTime": starts, "lastModifiedTime": min(mark for mark in (now, ends, ended) if mark)}
     cut_short = ended is not None and (ends is None or ended <= ends) and overall != "Completed"

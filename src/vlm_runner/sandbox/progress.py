@@ -50,6 +50,8 @@ def _settle_job(state: SandboxState, region: Region, job: Job, now: datetime) ->
 
 def _schedule(state: SandboxState, job: Job) -> None:
     verdict, total = job.verdict, state.scenario.job_seconds
+    if job.stalled and verdict is not None and not verdict.failure:
+        return
     if verdict is None or verdict.failure:
         job.failure = verdict.failure if verdict else None
         job.fails_at = job.validated_at

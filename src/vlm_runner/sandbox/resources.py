@@ -52,6 +52,7 @@ class Job:
     stop_at: datetime | None = None
     stopped_at: datetime | None = None
     verdict: DatasetVerdict | None = None
+    stalled: bool = False
     published_status: JobStatus | None = None
 
     def status(self, now: datetime) -> JobStatus:

@@ -14,6 +14,11 @@ class Scenario(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     fail_next_job: str | None = None
+    """It fails in the midst of its training, with this message."""
+    internal_error_next_job: bool = False
+    """It fails before it trains, as seen in two accounts; it costs nothing."""
+    stall_next_job: bool = False
+    """Once it is validated, nothing of it changes any more, as seen in two accounts, until it is stopped."""
     fail_next_throughput: str | None = None
     fail_next_deployment: str | None = None
 

@@ -83,6 +83,11 @@ class SandboxState:
         self.scenario = self.scenario.model_copy(update={setting: None})
         return value
 
+    def use_flag_once(self, setting: str) -> bool:
+        value = bool(getattr(self.scenario, setting))
+        self.scenario = self.scenario.model_copy(update={setting: False})
+        return value
+
     def finish_checks(self, timeout: float) -> None:
         """Wait, in real time, for running data checks: after the clock jumped, their results are due."""
         for thread in list(self.checks):

@@ -6,7 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from vlm_runner.core.decide import AwaitJob, SubmitJob
-from vlm_runner.core.events import JobCompleted, JobFailed, JobSubmitted
+from vlm_runner.core.events import JobCompleted, JobErred, JobFailed, JobStalled, JobSubmitted
+from vlm_runner.core.failure import erred_before_training
 from vlm_runner.core.pace import Unseen
 from vlm_runner.core.signals import RemoteStatusChanged
 from vlm_runner.core.text import storable
@@ -17,6 +18,8 @@ from vlm_runner.steps.polling import counts_as_gone, poll
 from vlm_runner.steps.registry import performs
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from vlm_runner.aws.ports import CustomModel, Job
     from vlm_runner.steps.ports import Ports
 
@@ -66,10 +69,15 @@ async def _ours(command: SubmitJob, ports: Ports) -> Job | None:
 
 
 @performs(AwaitJob)
-async def await_job(command: AwaitJob, ports: Ports) -> JobCompleted | JobFailed:
-    """Wait for the job's end, however long it takes, and then for its model to be Active."""
+async def await_job(command: AwaitJob, ports: Ports) -> JobCompleted | JobFailed | JobStalled | JobErred:
+    """
+    Wait for the job's end, however long it takes, and then for its model to be Active.
+
+    Returns before that once nothing has moved for `command.stalled_after`.
+    """
     shown: tuple[str, tuple[tuple[str, str], ...]] | None = None
     began, unseen = ports.clock.elapsed(), Unseen()
+    moved = began
 
     async def look() -> Job | None:
         return await ports.aws.bedrock.find_job(command.arn)
@@ -83,17 +91,34 @@ async def await_job(command: AwaitJob, ports: Ports) -> JobCompleted | JobFailed
         unseen = Unseen()
         state = (job.status, tuple(sorted(job.details.items())))
         if state != shown:
-            shown = state
+            shown, moved = state, ports.clock.elapsed()
             ports.signal(
                 RemoteStatusChanged(what="job", arn=job.arn, status=job.status, details=dict(job.details))
             )
             if job.status not in RUNNING | ENDED:
                 ports.trouble("watching the job", f"unknown status '{job.status}', waiting on")
         if job.status in ENDED_BADLY:
-            return JobFailed(status=job.status, reason=storable(job.failure or "Bedrock gave no reason."))
+            return _ended_badly(job, command.erred)
         if job.status == "Completed" and job.model_arn is not None:
             return await _await_model(job, job.model_arn, ports)
+        still = _still_for(job, ports.clock.elapsed() - moved, ports.clock.now())
+        if command.stalled_after is not None and still >= command.stalled_after:
+            return JobStalled(status=job.status, details=dict(job.details), seconds=round(still))
     raise AssertionError("poll never ends")
+
+
+def _ended_badly(job: Job, erred: int) -> JobFailed | JobErred:
+    reason = storable(job.failure or "Bedrock gave no reason.")
+    if job.status == "Failed" and erred_before_training(job.failure, job.details, erred):
+        return JobErred(arn=job.arn, reason=reason, attempt=erred + 1)
+    return JobFailed(status=job.status, reason=reason)
+
+
+def _still_for(job: Job, seen: float, now: datetime) -> float:
+    """Seconds since the job last changed: by what this process has `seen`, and by what AWS says of before."""
+    if job.modified_at is None:
+        return seen
+    return max(0.0, (now - job.modified_at).total_seconds())
 
 
 async def _await_model(job: Job, model_arn: str, ports: Ports) -> JobCompleted | JobFailed:

@@ -74,6 +74,8 @@ class FakeBedrock:
         self.warming_takes, self.visible_after, self.token_memory = warming_takes, visible_after, token_memory
         self.model_units, self.job_ends, self.endpoint_ends = model_units, job_ends, endpoint_ends
         self.losses: tuple[float | None, float | None] = (0.5, 0.6)
+        self.internal_errors = 0
+        """So many jobs, the first ones, end by an internal error before they train."""
         self.odd_status: str | None = None
         """Told instead of InProgress and Creating: a word that no version knows."""
         self.models_deleted: set[str] = set()
@@ -170,9 +172,12 @@ class FakeBedrock:
         status = self._job_status(job)
         model = self._model_arn(job) if status == "Completed" else None
         shown = self.odd_status or status if status == "InProgress" else status
-        failure = "The data was bad." if status == "Failed" else None
+        failure, details = ("The data was bad." if status == "Failed" else None), dict[str, str]()
+        if self._errs(job) and status == "Failed":
+            failure = "Encountered an internal error when processing the request."
+            details = {"validation": "Failed", "training": "NotStarted"}
         token = str(job.request["clientRequestToken"])
-        return Job(job.arn, job.name, shown, token, model, failure, {}, *self.losses)
+        return Job(job.arn, job.name, shown, token, model, failure, details, *self.losses)
 
     async def create_job(self, request: Mapping[str, Any]) -> str:
         await self._count("create_job", pays=True)
@@ -292,7 +297,12 @@ class FakeBedrock:
         now, ends = self._now(), job.created + self.training_takes
         if job.stopped is not None:
             return "Stopped" if now >= job.stopped + self.stopping_takes else "Stopping"
+        if self._errs(job):
+            return "Failed" if now >= job.created + min(90.0, self.training_takes) else "InProgress"
         return self.job_ends if now >= ends else "InProgress"
+
+    def _errs(self, job: _Job) -> bool:
+        return list(self._jobs).index(job.name) < self.internal_errors
 
     def _model_arn(self, job: _Job) -> str:
         return f"arn:aws:bedrock:{self._region}:123456789012:custom-model/{job.name}"
