@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from contextlib import chdir
@@ -50,6 +51,7 @@ def test_it_names_its_command_extras_and_addresses(wheel: Path) -> None:
 
     assert "vlm-runner = vlm_runner.cli:main" in (info / "entry_points.txt").read_text()
     assert {"heic", "otel", "sandbox", "web"} <= set(said.get_all("Provides-Extra", []))
+    assert re.findall(r"\]\((?!https://|#)[^)]+\)", str(said.get_payload())) == [], "dead links on PyPI"
     assert {line.split(",")[0] for line in said.get_all("Project-URL", [])} >= {"Documentation", "Issues"}
 
 
