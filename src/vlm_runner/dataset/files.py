@@ -5,10 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +19,14 @@ from vlm_runner.dataset.cells import (
     was_retyped,
 )
 from vlm_runner.dataset.fingerprint import digest_of
-from vlm_runner.dataset.places import blocks, compression, decompressed, unpacked
+from vlm_runner.dataset.places import (
+    blocks,
+    compression,
+    decompressed,
+    most_unpacked,
+    unpacked,
+    unpacks_to_more,
+)
 from vlm_runner.dataset.table import Part, TextColumn, writing
 from vlm_runner.errors import DataError
 
@@ -34,6 +40,10 @@ PART_BYTES: Final = 16 * 1024 * 1024
 """Rows and bytes of one part of a format that is read from its beginning."""
 BATCH_BYTES: Final = 8 * 1024 * 1024
 """What is held in memory at once of a row group."""
+FEWEST: Final = 16
+"""Rows of a row group that are read at once at least."""
+LONGEST_LINE: Final = 256 * 1024 * 1024
+"""Bytes of one row of a text format: as many as a sample of an archive (`vlm_runner.dataset.folders`)."""
 PARQUET: Final = b"PAR1"
 TAIL: Final = 32 * 1024
 """Bytes that are read of a remote file's end; the footers of most are no longer."""
@@ -67,6 +77,9 @@ def _complete(footer: Any, number: int) -> frozenset[str]:
     for index in range(group.num_columns):
         column = group.column(index)
         name, _, inside = column.path_in_schema.partition(".")
+        if column.physical_type != footer.schema.column(index).physical_type:
+            # Whose statistics are asked for then, the library ends the process.
+            raise DataError(f"A Parquet file is damaged: its column {name[:100]} is of two types.")
         statistics = column.statistics
         if (inside == "" and _is_binary(footer.schema.column(index))) or (
             inside in {"bytes", "list.element.bytes", "list.item.bytes"}
@@ -141,14 +154,25 @@ class _Parquet:
         from datasets.table import table_cast  # noqa: PLC0415
 
         group = self.footer.row_group(number)
-        rows = max(16, min(group.num_rows, BATCH_BYTES * group.num_rows // max(1, group.total_byte_size)))
+        rows = max(FEWEST, min(group.num_rows, BATCH_BYTES * group.num_rows // max(1, group.total_byte_size)))
+        columns = [group.column(index) for index in range(group.num_columns)]
+        allowed = most = most_unpacked(sum(column.total_compressed_size for column in columns))
         target = _target_schema(self.features) or self.footer.schema.to_arrow_schema()
         with (
             pq.ParquetFile(source, metadata=self.footer, pre_buffer=False, buffer_size=1 << 20) as file,
             pa.ipc.new_file(into, target) as writer,
         ):
+            if rows > FEWEST:
+                # What a row takes in the file is no measure where rows only number values of a dictionary.
+                some = next(file.iter_batches(FEWEST, row_groups=[number], use_threads=False), None)
+                if some is not None:
+                    rows = max(FEWEST, min(rows, BATCH_BYTES * some.num_rows // max(1, some.nbytes)))
             for batch in file.iter_batches(rows, row_groups=[number], use_threads=False):
                 table = pa.Table.from_batches([batch])
+                most -= table.nbytes
+                if most < 0:
+                    # One value that a million rows name costs a few bytes in the file.
+                    raise unpacks_to_more(self.path, allowed)
                 writer.write_table(table if table.schema == target else table_cast(table, target))
 
 
@@ -191,12 +215,17 @@ def arrow_parts(place: Place, path: str, cache: Path, features: Mapping[str, Any
     with pa.memory_map(str(file)) as memory:
         try:
             opened = pa.ipc.open_file(memory)
-            rows = sum(opened.get_batch(number).num_rows for number in range(opened.num_record_batches))
             schema = opened.schema
+            batches = (opened.get_batch(number) for number in range(opened.num_record_batches))
         except pa.ArrowInvalid:
             memory.seek(0)
             stream = pa.ipc.open_stream(memory)
-            rows, schema = sum(batch.num_rows for batch in stream), stream.schema
+            schema, batches = stream.schema, iter(stream)
+        rows = 0
+        for batch in batches:
+            # Arrow believes a file's own offsets: one that points elsewhere would end the process.
+            batch.validate(full=True)
+            rows += batch.num_rows
     yield Part(rows, _features(schema, features), lambda: file)
 
 
@@ -312,7 +341,7 @@ def json_rows(place: Place, path: str) -> Iterator[Values]:
         if beginning.startswith(b"["):
             yield from _listed(path, file.read())
             return
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(_lines(path, file), 1):
             text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
             if not text.strip():
                 continue
@@ -326,6 +355,20 @@ def json_rows(place: Place, path: str) -> Iterator[Values]:
                     hint="Each line holds one object; or the file holds one list of objects.",
                 ) from None
             yield _object(path, value, f"line {number:,}"), len(line)
+
+
+def _lines(path: str, file: io.BufferedReader) -> Iterator[bytes]:
+    for number in count(1):
+        line = file.readline(LONGEST_LINE + 1)
+        if len(line) > LONGEST_LINE:
+            raise _too_long(path, number)
+        if not line:
+            return
+        yield line
+
+
+def _too_long(path: str, line: int) -> DataError:
+    return DataError(f"{path} cannot be read: line {line:,} has more than {LONGEST_LINE:,} bytes.")
 
 
 def _listed(path: str, text: bytes) -> Iterator[Values]:
@@ -383,7 +426,7 @@ def csv_rows(place: Place, path: str, separator: str | None = None) -> Iterator[
     Raises:
         DataError: a row has another number of cells than the header, or it is not UTF-8; says which.
     """
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    csv.field_size_limit(LONGEST_LINE)
     with decompressed(place, path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
         try:
             yield from _cells(path, text, separator)
@@ -395,9 +438,10 @@ def csv_rows(place: Place, path: str, separator: str | None = None) -> Iterator[
 
 
 def _cells(path: str, text: io.TextIOWrapper, separator: str | None) -> Iterator[Values]:
-    beginning = text.readline()
+    lines = _text_lines(path, text)
+    beginning = next(lines, "")
     reader = csv.reader(
-        chain([beginning], text), delimiter=separator or _separator(path, beginning), strict=True
+        chain([beginning], lines), delimiter=separator or _separator(path, beginning), strict=True
     )
     try:
         header = next(reader, [])
@@ -414,6 +458,16 @@ def _cells(path: str, text: io.TextIOWrapper, separator: str | None) -> Iterator
             yield {name: cell or None for name, cell in zip(header, row, strict=True)}, sum(map(len, row))
     except csv.Error as error:
         raise DataError(f"{path} cannot be read: line {reader.line_num:,}: {error}.") from None
+
+
+def _text_lines(path: str, text: io.TextIOWrapper) -> Iterator[str]:
+    for number in count(1):
+        line = text.readline(LONGEST_LINE + 1)
+        if len(line) > LONGEST_LINE:
+            raise _too_long(path, number)
+        if not line:
+            return
+        yield line
 
 
 def _separator(path: str, header: str) -> str:

@@ -16,7 +16,7 @@ from vlm_runner.dataset.addresses import AGAIN
 from vlm_runner.dataset.fingerprint import FileDigests, digest_of, relative
 from vlm_runner.dataset.images import NoImageError, locate, outside, unreadable_image
 from vlm_runner.dataset.table import keeping, writing
-from vlm_runner.errors import SourceUnavailable
+from vlm_runner.errors import DataError, SourceUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 
 BLOCK: Final = 8 * 1024 * 1024
 """Bytes that one request for a part of a remote file asks for at most."""
+MOST_SMALL: Final = 1024**3
+MOST_TIMES: Final = 200
+"""
+Bytes that any file may unpack to, and how many for each of its own.
+
+Texts pack to a tenth, zeros to a thousandth.
+"""
 
 
 class Place(Protocol):
@@ -244,11 +251,25 @@ def unpacked(place: Place, path: str, cache: Path) -> Path:
         return place.fetch(path)
     made = cache / f"{digest_of('unpacked', place.identity(path))[:32]}"
     if not made.exists():
-        import shutil  # noqa: PLC0415
-
         with writing(made) as temporary, decompressed(place, path) as source, temporary.open("wb") as sink:
-            shutil.copyfileobj(source, sink, BLOCK)
+            most = most_unpacked(place.fetch(path).stat().st_size)
+            while piece := source.read(BLOCK):
+                if sink.tell() + len(piece) > most:
+                    raise unpacks_to_more(path, most)
+                sink.write(piece)
     return made
+
+
+def most_unpacked(size: int) -> int:
+    """Bytes that a file, or a part of it, of `size` bytes may unpack to."""
+    return MOST_SMALL + MOST_TIMES * size
+
+
+def unpacks_to_more(path: str, most: int) -> DataError:
+    return DataError(
+        f"{path} cannot be read: it unpacks to more than {most:,} bytes.",
+        hint="Is it a decompression bomb? If not, unpack it beside the dataset's other files.",
+    )
 
 
 COMPRESSIONS: Final = {".gz": "gzip", ".zst": "zstd"}

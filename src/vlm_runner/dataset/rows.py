@@ -10,6 +10,7 @@ from vlm_runner.dataset.cells import without_bytes
 from vlm_runner.dataset.columns import Layout, output_value
 from vlm_runner.dataset.fingerprint import digest_of, digest_of_rows
 from vlm_runner.dataset.images import NoImageError, images_of, named_in
+from vlm_runner.dataset.table import UnreadableCell
 from vlm_runner.errors import RowError
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ class Subset:
         The rows from `start` to before `stop`, in order, a small batch of them in memory.
 
         Raises:
-            RowError: a row has no image. Its `row` is the row's index: the next one can be read from there.
+            RowError: a row has no image, or cannot be read. Its `row` is the row's index: the next one can be
+                read from there.
         """
         for row in self.scan(start, stop):
             if isinstance(row, RowError):
@@ -98,25 +100,38 @@ class Subset:
     def _batch(self, indices: range) -> Iterator[Row | RowError]:
         sources = self._rows[indices.start : indices.stop]
         image = self.layout.image
-        cells = self._table.read(sources, self.texts)
-        # One row's images in memory at a time.
-        values = cells.get(image.column) or (
-            self._table.read([source], [image.column])[image.column][0] for source in sources
-        )
-        for place, (index, source, value) in enumerate(zip(indices, sources, values, strict=True)):
+        try:
+            cells = self._table.read(sources, self.texts)
+        except UnreadableCell as error:
+            if len(indices) == 1:
+                yield self._row_error(indices[0], sources[0], "T214", error.reason, error.field)
+                return
+            for index in indices:  # the others are as they should be
+                yield from self._batch(range(index, index + 1))
+            return
+        for place, (index, source) in enumerate(zip(indices, sources, strict=True)):
             try:
+                # One row's images in memory at a time.
+                own = cells.get(image.column) or self._table.read([source], [image.column])[image.column]
+                value = own[place if image.column in cells else 0]
                 (body, path), *more = images_of(image.of(value), self._reader)
+                fields = self._canonical({name: without_bytes(cells[name][place]) for name in self.texts})
             except NoImageError as error:
-                yield self._row_error(index, source, error)
+                yield self._row_error(index, source, error.code, str(error))
                 continue
-            fields = {name: without_bytes(cells[name][place]) for name in self.texts}
+            except UnreadableCell as error:
+                yield self._row_error(index, source, "I106", error.reason)
+                continue
+            except RecursionError:
+                yield self._row_error(index, source, "T214", "is nested too deeply", "row")
+                continue
             self._table.count_read(
                 len(body)
                 + sum(len(body) for body, _ in more)
                 + sum(len(text) for text in fields.values() if isinstance(text, str)),
             )
             fields.setdefault("image_count", 1 + len(more))
-            yield Row(index, source, body, path, self._canonical(fields), tuple(more))
+            yield Row(index, source, body, path, fields, tuple(more))
 
     def _canonical(self, fields: dict[str, Any]) -> dict[str, Any]:
         if self.layout.html is not None:
@@ -125,12 +140,14 @@ class Subset:
             fields["output"] = output_value(self.layout.output.of(fields[self.layout.output.column]))
         return fields
 
-    def _row_error(self, index: int, source: int, error: NoImageError) -> RowError:
-        reason = str(error)
+    def _row_error(
+        self, index: int, source: int, code: str, reason: str, field: str | None = None
+    ) -> RowError:
         if (self.name, index) != (self.split, source):
             reason = f"{reason} (row {source} of the dataset's split '{self.split}')"
-        hint = 'Give the row its image, or set on_bad_row = "skip" under [dataset].'
-        return RowError(self.name, index, self.layout.image.text, reason, hint=hint, code=error.code)
+        what = "Give the row its image" if field is None else "Repair the row"
+        hint = f'{what}, or set on_bad_row = "skip" under [dataset].'
+        return RowError(self.name, index, field or self.layout.image.text, reason, hint=hint, code=code)
 
     def narrowed(self, rows: Sequence[int], *, name: str | None = None) -> Subset:
         """Only these of the dataset's rows, under `name` or as before, with their own fingerprint."""

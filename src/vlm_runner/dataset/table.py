@@ -28,7 +28,9 @@ from vlm_runner.dataset.cells import (
     merge_shapes,
 )
 from vlm_runner.dataset.images import named_in
-from vlm_runner.errors import ConfigurationError, OutOfResources
+from vlm_runner.dataset.memory import limited_memory
+from vlm_runner.errors import ConfigurationError, DataError, OutOfResources
+from vlm_runner.redact import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -44,6 +46,30 @@ EVERY: Final = 8 * 1024 * 1024
 
 class TextColumn:
     """Instead of a feature of `datasets`: a column of a format that knows no types."""
+
+
+class UnreadableCell(DataError):
+    """A cell is not what its column says: text that is not UTF-8, a time that no calendar has."""
+
+    def __init__(self, column: str, error: BaseException) -> None:
+        if isinstance(error, MemoryError):
+            self.reason = "unpacks to more memory than is given to it"
+        elif isinstance(error, RecursionError):
+            self.reason = "is nested too deeply"
+        elif isinstance(error, UnicodeDecodeError):
+            self.reason = f"is not UTF-8 (byte {error.start:,})"
+        else:
+            self.reason = f"cannot be read ({one_line(str(error), 200) or type(error).__name__})"
+        super().__init__(f"Column '{column}': a cell {self.reason}.", field=column)
+
+
+@contextmanager
+def _reading_cells(column: str) -> Iterator[None]:
+    try:
+        with limited_memory():
+            yield
+    except (ArithmeticError, MemoryError, RecursionError, SystemError, ValueError) as error:
+        raise UnreadableCell(column, error) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +157,14 @@ class Table:
 
         Raises:
             DataError: a part cannot be fetched or read.
+            UnreadableCell: one of the cells cannot be read.
         """
         found: dict[str, list[Any]] = {name: [] for name in columns}
         for number, within in self._runs(rows):
             part = self._part(number)
             for name in found:
-                found[name] += self._exact(name, part.cells(name, within))
+                with _reading_cells(name):
+                    found[name] += self._exact(name, part.cells(name, within))
         return found
 
     def named(self, path: ColumnPath) -> Iterator[str]:
@@ -145,11 +173,12 @@ class Table:
             if path.column in part.complete or start >= self._rows:
                 continue
             mapped = self._part(number)
-            if path.steps:
-                cells = self._exact(path.column, mapped.cells(path.column, range(part.rows)))
-                yield from named_in([path.of(cell) for cell in cells])
-            else:
-                yield from mapped.named(path.column)
+            with _reading_cells(path.column):
+                if path.steps:
+                    cells = self._exact(path.column, mapped.cells(path.column, range(part.rows)))
+                    yield from named_in([path.of(cell) for cell in cells])
+                else:
+                    yield from mapped.named(path.column)
 
     def count_read(self, size: int) -> None:
         """So many bytes were read; now and then, the pages that they came from are given back."""
@@ -197,7 +226,9 @@ class Table:
             with self._lock:
                 if (mapped := self._open.get(number)) is not None:
                     return mapped
-            mapped = _Mapped(self._parts[number].make())
+            file = self._parts[number].make()
+            with limited_memory(file.stat().st_size):
+                mapped = _Mapped(file)
             with self._lock:
                 self._open[number] = mapped
                 while len(self._open) > MOST_OPEN:

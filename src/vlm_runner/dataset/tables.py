@@ -22,6 +22,8 @@ from vlm_runner.dataset.files import (
 from vlm_runner.dataset.fingerprint import digest_of
 from vlm_runner.dataset.folders import folder_labels, folder_rows, is_metadata, tar_rows
 from vlm_runner.dataset.loading import translated
+from vlm_runner.dataset.memory import limited_memory
+from vlm_runner.dataset.places import compression, most_unpacked, unpacks_to_more
 from vlm_runner.dataset.table import Table
 from vlm_runner.errors import DataError
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from vlm_runner.dataset.files import Values
     from vlm_runner.dataset.places import Place
     from vlm_runner.dataset.table import Part
 
@@ -55,12 +58,21 @@ class Files:
         if not self.place.remote:
             at_most = None  # what the rows' files name is part of the fingerprint, and that of all rows
         where = f"Split '{split}' of {self.name}"
-        with translated(where):
+        with translated(where), limited_memory(self._largest(split)):
             if self.place.remote and self.description.kind == "parquet" and at_most is None:
                 with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
                     for _ in pool.map(self._footer, self.description.splits[split]):
                         pass
             return Table(self._named(where, self._parts(split)), at_most=at_most)
+
+    def _largest(self, split: str) -> int:
+        """Bytes of the largest file of `split`; of a remote one its parts are read, and none whole."""
+        if self.place.remote:
+            return 0
+        files = self.description.splits[split]
+        if self.description.kind == "imagefolder":
+            files = tuple(filter(is_metadata, files))
+        return max(map(self.place.size, files), default=0)
 
     def _footer(self, path: str) -> None:
         parquet_footer(self.place, path, self.cache)
@@ -92,6 +104,8 @@ class Files:
                 return self._texts(kind, path, tar_rows(place, path))
 
     def _texts(self, kind: str, path: str, rows: Any) -> Iterator[Part]:
+        if compression(path) is not None:
+            rows = _no_more(rows, path, most_unpacked(self.place.fetch(path).stat().st_size))
         parts = text_parts(self.cache, kind, self.place.identity(path), rows)
         labels = _label_names(self.description.features)
         return (_with_labels(part, labels) for part in parts) if labels else parts
@@ -108,6 +122,16 @@ class Files:
         return (replace(part, retyped=part.retyped | {"label"}) for part in parts) if labels else parts
 
 
+def _no_more(rows: Iterator[Values], path: str, most: int) -> Iterator[Values]:
+    """`rows`, as long as they are no more than `most` bytes."""
+    total = 0
+    for values, size in rows:
+        total += size
+        if total > most:
+            raise unpacks_to_more(path, most)
+        yield values, size
+
+
 def _if_any(place: Place, path: str, parts: Iterator[Part]) -> Iterator[Part]:
     """
     Nothing of a file without a byte, which some writers leave for a split without rows.
@@ -121,7 +145,7 @@ def _if_any(place: Place, path: str, parts: Iterator[Part]) -> Iterator[Part]:
 
 
 def _made(where: str, part: Part) -> Path:
-    with translated(where):
+    with translated(where), limited_memory():
         return part.make()
 
 

@@ -134,6 +134,8 @@ _TABLE: tuple[tuple[str, Severity, str, str, str, str], ...] = (
     ("T212", W, "replacement characters", "A character was lost when the text was read.", OURS,
      "Read the source again, with its right encoding."),
     ("T213", W, "direction marks", "They turn the order of what a person sees.", "Unicode TR 36", _TEXT),
+    ("T214", E, "cell unreadable", "A cell is not what its column says: text that is not UTF-8, a time that no calendar has.", OURS,
+     'Repair the row in the dataset, or set on_bad_row = "skip" under [dataset].'),
     ("T220", E, "reserved word", "The job fails on it, anywhere in a text, in any case.", NOVA_PREPARE,
      "Take it out of the texts."),
     ("T221", W, "special token", "It would end a turn of the conversation.", OURS, "Take it out of the texts."),
