@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d*)\]")
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{0,9})\]")
 
 
 @dataclass(frozen=True, slots=True)

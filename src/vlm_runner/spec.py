@@ -28,9 +28,11 @@ from pydantic import (
 from vlm_runner.errors import ConfigurationError
 from vlm_runner.name_lengths import LONGEST_NAME, UID_LENGTH
 from vlm_runner.path_segment import path_segment
+from vlm_runner.redact import one_line
 from vlm_runner.split_expression import plain_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 ROLE_ARN = re.compile(r"arn:aws(-[^:]+)?:iam::[0-9]{12}:role/.+")  # CreateModelCustomizationJob, RoleArn
@@ -39,14 +41,26 @@ LEAST_DEAD_MAN_SECONDS = 3600.0
 """Warming up takes 15 to 30 minutes by AWS's samples, and what is Creating cannot be deleted."""
 FORMER_CONCURRENCY = 4
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+LONGEST_SECONDS = 36_500 * 86_400.0
+"""A hundred years: a date that lies much further away has no calendar."""
+MOST_TOLD, LONGEST_TOLD = 20, 300
+"""Fields that one error names, and characters about each: a file may be wrong in ten thousand places."""
 
 
 def seconds_of(text: str) -> float:
-    """`"90m"` as 5400.0. Units are s, m, h, d. Raises ValueError for anything else."""
+    """
+    `"90m"` as 5400.0. Units are s, m, h, d.
+
+    Raises:
+        ValueError: it is anything else, or more than LONGEST_SECONDS.
+    """
     match = DURATION.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"'{text}' is not a duration; write a number and s, m, h or d, such as 90m")
-    return float(match[1]) * _SECONDS[match[2]]
+    seconds = float(match[1]) * _SECONDS[match[2]]
+    if seconds > LONGEST_SECONDS:
+        raise ValueError(f"{text.strip()[:40]} is longer than a hundred years")
+    return seconds
 
 
 def _key_prefix(text: str) -> str:
@@ -523,15 +537,9 @@ class RunSpec(Section, frozen=True):
             ConfigurationError: the file is missing, no TOML, or does not fit; every wrong field is named.
         """
         try:
-            text = path.read_text(encoding="utf-8")
+            table = read_toml(path)
         except FileNotFoundError:
             raise ConfigurationError(f"No spec at {path}.", hint="Write one with: vlm-runner init") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{path} cannot be read: {error}.") from error
-        try:
-            table = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigurationError(f"{path} is not valid TOML: {error}.") from error
         return cls.from_table(table, name=str(path))
 
     @classmethod
@@ -543,13 +551,37 @@ class RunSpec(Section, frozen=True):
             raise ConfigurationError(f"{name} does not fit: {sentence(error)}.") from error
 
 
+def read_toml(path: Path, parse_float: Callable[[str], Any] = float) -> dict[str, Any]:
+    """
+    The table of a TOML file that a user wrote.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ConfigurationError: it cannot be read, or is not valid TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"), parse_float=parse_float)
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}.") from error
+    except RecursionError:
+        raise ConfigurationError(f"{path} is not valid TOML: it is nested too deeply.") from None
+    except ValueError as error:  # a number of more than 4,300 digits is no TOMLDecodeError
+        raise ConfigurationError(f"{path} is not valid TOML: {error}.") from error
+
+
 def sentence(error: ValidationError) -> str:
-    """All that a pydantic error found, in one line, each with its field; no values: they may be secret."""
-    return "; ".join(
-        f"{'.'.join(str(part) for part in item['loc']) or 'spec'}: {_plain(item['msg'])}"
-        for item in error.errors(include_url=False, include_input=False, include_context=False)
-    )
+    """What a pydantic error found, in one line, each with its field; no values: they may be secret."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    told = [f"{_field(item['loc'])}: {_plain(item['msg'])}" for item in found[:MOST_TOLD]]
+    return "; ".join([*told, f"and {len(found) - MOST_TOLD} more"] if len(found) > MOST_TOLD else told)
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    return one_line(".".join(map(str, location)), LONGEST_TOLD) or "spec"
 
 
 def _plain(message: str) -> str:
-    return message.removeprefix("Value error, ").replace("Extra inputs are not permitted", "no such field")
+    told = message.removeprefix("Value error, ").replace("Extra inputs are not permitted", "no such field")
+    return one_line(told, LONGEST_TOLD)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from vlm_runner.path_segment import path_segment
 
-_PART = re.compile(r"\s*([A-Za-z0-9][\w.-]*)\s*(?:\[\s*(-?\d+%?)?\s*:\s*(-?\d+%?)?\s*\])?\s*")
+_PART = re.compile(r"\s*([A-Za-z0-9][\w.-]*)\s*(?:\[\s*(-?\d{1,15}%?)?\s*:\s*(-?\d{1,15}%?)?\s*\])?\s*")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from vlm_runner.errors import ConfigurationError
 from vlm_runner.models.profile import Lifecycle, ModelProfile
-from vlm_runner.spec import sentence
+from vlm_runner.spec import read_toml, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -94,8 +94,8 @@ def _packaged_table() -> Table:
 
 def _extra_table(path: Path) -> Table:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        table = read_toml(path, Decimal)
+    except FileNotFoundError as error:
         raise ConfigurationError(f"The model catalogue {path} cannot be read: {error}.") from error
     shaped = all(isinstance(kind, dict) and _tables(kind) for kind in table.values())
     if not shaped or table.keys() - {"families", "models"}:

@@ -22,7 +22,7 @@ def part_of(path: Path) -> tuple[int, int]:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return 0, 1
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}.") from error
     try:
         hosts = sorted(config["hosts"], key=_order)

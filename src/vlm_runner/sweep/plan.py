@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import itertools
 import json
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - pydantic looks at it
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -16,7 +15,7 @@ from vlm_runner.core.names import slug
 from vlm_runner.core.places import digest
 from vlm_runner.errors import ConfigurationError
 from vlm_runner.path_segment import path_segment
-from vlm_runner.spec import Duration, RunSpec, Section, ServingMode, sentence
+from vlm_runner.spec import Duration, RunSpec, Section, ServingMode, read_toml, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -184,8 +183,6 @@ def _apart(spec: RunSpec) -> RunSpec:
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return read_toml(path)
     except FileNotFoundError:
         raise ConfigurationError(f"{path} does not exist.") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigurationError(f"{path} is not valid TOML: {error}.") from error

@@ -131,7 +131,7 @@ def read(path: Path) -> tuple[Header, list[Exchange]]:
             str(head["date"]), str(head["region"]), dict(head["versions"]), dict(head.get("given", {}))
         )
         found = [_exchange(line) for line in lines[1:]]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(f"{path} has a line that is no exchange ({error!r}).") from error
     if cut:
         raise DataError(f"{path} ends in the middle of a line.", hint="Continue that verification first.")
@@ -146,7 +146,7 @@ def _lines(path: Path) -> tuple[list[dict[str, Any]], bool]:
     for line in whole.splitlines():
         try:
             found = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
             raise DataError(f"{path} has a line that is not a JSON object.")
