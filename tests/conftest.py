@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
     import pytest
 
 # Prices that a test looks up are not the user's, nor the other way about.
-os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="vlm-runner-cache-")
+CACHE = tempfile.mkdtemp(prefix="vlm-runner-cache-")
+os.environ["XDG_CACHE_HOME"] = CACHE
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
@@ -24,3 +26,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 10, 10)
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(CACHE, ignore_errors=True)
