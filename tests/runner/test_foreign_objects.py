@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vlm_runner.core.places import claim_key
+from vlm_runner.core.places import ClosedPlace, KeyClaim, claim_key
 from vlm_runner.core.run import Phase, known
-from vlm_runner.errors import ConfigurationError, ObjectChanged
-from vlm_runner.testing import World
+from vlm_runner.errors import ConfigurationError, Conflict, ObjectChanged
+from vlm_runner.testing import Crash, Fault, Plan, Process, World
 from vlm_runner.testing import objects as fake
 
 if TYPE_CHECKING:
@@ -146,3 +146,31 @@ async def test_what_nobody_claimed_is_never_overwritten(prefix: str, key: str) -
     place = known(run.places).train
     assert place.images.startswith("images/content-")
     assert claim_key(place) in bucket
+
+
+@pytest.mark.parametrize("fate", ["deleted", "closed", "other"])
+async def test_a_claim_is_looked_at_again_before_the_first_upload(fate: str) -> None:
+    """A deletion from another store does not know this run, and comes between its claim and its uploads."""
+    world = World()
+    first = Plan(choose=lambda call: Fault.CRASH_BEFORE if call == "objects.put_once" else None)
+    with pytest.raises(Crash):
+        await world.live(Process(first))
+    bucket = await bucket_of(world)
+    key = claim_key(known((await world.outcome()).run.places).train)
+    claim = KeyClaim.parse(bucket[key])
+    if fate == "deleted":
+        del bucket[key]
+    else:
+        other = claim.model_copy(update={"fingerprint": "f" * 64, "holds": ()})
+        changed = ClosedPlace(deleting="theirs", claim=claim) if fate == "closed" else other
+        bucket[key] = changed.model_dump_json().encode()
+
+    if fate == "deleted":
+        assert (await world.live()).outcome == "succeeded"
+        assert KeyClaim.parse(bucket[key]) == claim
+        return
+    with pytest.raises(Conflict if fate == "closed" else ObjectChanged):
+        await world.live()
+    assert [name for name in bucket if name.startswith("images/")] == []
+    del bucket[key]
+    assert (await world.live()).outcome == "succeeded"

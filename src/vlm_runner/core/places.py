@@ -105,6 +105,23 @@ NOBODYS: Final = KeyClaim(run_id="")
 """Of objects that no claim explains: they are other content, and are never overwritten."""
 
 
+class ClosedPlace(Value, frozen=True):
+    """In place of a claim while a run is deleted: to every other run the place holds other content."""
+
+    deleting: str
+    """The run that is deleted."""
+    claim: KeyClaim
+    """What was there, and is again if other runs still use the place."""
+
+    @classmethod
+    def parse(cls, body: bytes) -> Self | None:
+        """None for a claim, and for anything else."""
+        try:
+            return cls.model_validate_json(body)
+        except ValidationError:
+            return None
+
+
 @dataclass(frozen=True, slots=True)
 class Content:
     """What one split of a run puts into S3."""

@@ -8,14 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import anyio
-from pydantic import ValidationError
 
 from vlm_runner.checkpoint import lease
 from vlm_runner.core import places
 from vlm_runner.core.deletion import plan_deletion
-from vlm_runner.core.events import Value
 from vlm_runner.core.names import run_folder
-from vlm_runner.core.places import KeyClaim
+from vlm_runner.core.places import ClosedPlace, KeyClaim
 from vlm_runner.errors import Conflict, UsageError
 from vlm_runner.steps.custom_models import is_kept
 from vlm_runner.task_groups import task_group
@@ -32,15 +30,6 @@ if TYPE_CHECKING:
 
 AT_ONCE = 16
 """Deletions of objects."""
-
-
-class ClosedPlace(Value, frozen=True):
-    """In place of a claim while a run is deleted: to every other run the place holds other content."""
-
-    deleting: str
-    """The run that is deleted."""
-    claim: KeyClaim
-    """What was there, and is again if other runs still use the place."""
 
 
 async def prepare_deletion(run_id: str, store: CheckpointStore, clock: Clock) -> RunDeletion:
@@ -175,7 +164,7 @@ class _PlaceDeletion:
         """What the claim was closed with; None: there is none, so nobody new can find the place."""
         key = places.claim_key(self.place)
         while (found := await self._objects.get(key)) is not None:
-            if (closed := _closed(found.body)) is not None:
+            if (closed := ClosedPlace.parse(found.body)) is not None:
                 if closed.deleting != self._run.run_id and await self._exists(closed.deleting):
                     raise UsageError(
                         f"Run {closed.deleting} is being deleted, and shares s3://{self._objects.bucket}/{key}.",
@@ -195,17 +184,12 @@ class _PlaceDeletion:
         if closed is None:
             return
         key = places.claim_key(self.place)
-        while (found := await self._objects.get(key)) is not None and _closed(found.body) is not None:
+        while (found := await self._objects.get(key)) is not None and ClosedPlace.parse(
+            found.body
+        ) is not None:
             body = closed.claim.model_dump_json().encode()
             if await self._objects.put_if(key, body, replacing=found.etag) is not None:
                 return
-
-
-def _closed(body: bytes) -> ClosedPlace | None:
-    try:
-        return ClosedPlace.model_validate_json(body)
-    except ValidationError:
-        return None
 
 
 async def _delete_all(objects: Objects, prefix: str, told: Callable[[str], None], *, but: str = "") -> None:

@@ -13,8 +13,8 @@ from vlm_runner import preflight
 from vlm_runner.core import places
 from vlm_runner.core.decide import ClaimPlaces
 from vlm_runner.core.events import Place, PlacesClaimed
-from vlm_runner.core.places import Content, KeyClaim, Match
-from vlm_runner.errors import NotFound
+from vlm_runner.core.places import ClosedPlace, Content, KeyClaim, Match
+from vlm_runner.errors import Conflict, NotFound, ObjectChanged
 from vlm_runner.ingest import stored
 from vlm_runner.ingest.images import limits_of
 from vlm_runner.prompts.templates import compile_prompt
@@ -71,6 +71,44 @@ async def settle(run: Run, opened: Opened, ports: Ports, *, claim: bool) -> Plac
             return found
         validation = found
     return PlacesClaimed(train=train, validation=validation)
+
+
+async def hold_places(run: Run, opened: Opened, ports: Ports) -> None:
+    """
+    See before anything is uploaded that the claims are still there; one that is gone is claimed anew.
+
+    A deletion asks which runs of its own store use a place; those of another store it does not see.
+
+    Raises:
+        Conflict: the place is being deleted; once it is, the run goes on there.
+        ObjectChanged: it holds other content by now.
+    """
+    if run.places is None:
+        return  # of an earlier version, which claimed nothing
+    objects, profile = ports.bucket_of(run), ports.catalogue.find(run.spec.model.base)
+    for subset in (opened.train, opened.validation):
+        if subset is not None:
+            content = content_of(run, profile, subset)
+            await _hold(objects, place_of(run, subset.name, ports), content, run.run_id)
+
+
+async def _hold(objects: Objects, place: Place, content: Content, run_id: str) -> None:
+    key = places.claim_key(place)
+    while (found := await objects.get(key)) is None:
+        body = content.claim(run_id).model_dump_json().encode()
+        if await objects.put_if(key, body, replacing=None) is not None:
+            return
+    uri = f"s3://{objects.bucket}/{key}"
+    if (closed := ClosedPlace.parse(found.body)) is not None:
+        raise Conflict(
+            f"Run {closed.deleting} is being deleted, and shares {uri}. Nothing was uploaded.",
+            hint=f"Finish that (vlm-runner delete {closed.deleting} --yes); then: vlm-runner resume {run_id}",
+        )
+    if places.match(KeyClaim.parse(found.body), content) not in {Match.RECORDS, Match.IMAGES}:
+        raise ObjectChanged(
+            f"{uri} was claimed by run {run_id}, and says now that the place holds other content.",
+            hint="Another runner took it after it was deleted. Start again with another --run-id.",
+        )
 
 
 class _Search:

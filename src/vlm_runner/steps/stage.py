@@ -14,7 +14,7 @@ from vlm_runner.ingest.records import write_records
 from vlm_runner.models import record_line
 from vlm_runner.prompts.templates import compile_prompt
 from vlm_runner.steps.dataset_of_run import reopened_dataset
-from vlm_runner.steps.places import place_of
+from vlm_runner.steps.places import hold_places, place_of
 from vlm_runner.steps.registry import performs
 
 if TYPE_CHECKING:
@@ -38,8 +38,10 @@ async def stage_images(run: Run, ports: Ports) -> ImagesStaged:
 
     Raises:
         DataError: the data is not what it was when the run was created, or a row cannot be used.
+        Conflict, ObjectChanged: what was claimed is being deleted, or holds other content by now.
     """
     opened = await reopened_dataset(run, ports)
+    await hold_places(run, opened, ports)
     train = await _stage(run, ports, opened.train)
     validation = None
     if opened.validation is not None:
