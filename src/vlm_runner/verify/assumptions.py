@@ -527,6 +527,16 @@ TABLE: Final[tuple[Assumption, ...]] = (
         lambda s: call("bedrock", "StopModelCustomizationJob", jobIdentifier=s.job["jobName"]),
         vital=False,
     ),
+    Assumption(
+        "2.17",
+        2,
+        "A job whose training data do not exist is created all the same, and fails later",
+        "bedrock/latest/userguide/fine-tuning-troubleshooting (of a job that has failed)",
+        accepted("jobArn"),
+        # With a token: after an answer that was lost, the same request is the same job.
+        lambda s: bad_job(s, "no-data", clientRequestToken=f"{s.name}-no-data"),
+        vital=False,
+    ),
     # --- level 3: what a whole run sees, on demand
     Assumption(
         "3.1",

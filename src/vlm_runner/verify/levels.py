@@ -63,10 +63,10 @@ LEVELS: Final[tuple[Level, ...]] = (
         "the switch, and a job that is stopped",
         "lets EventBridge Scheduler delete endpoints that do not exist, and reads the answers from a "
         "dead-letter queue of its own; creates a customization job on a few rows of the sample that comes "
-        "with the package, and stops it before it trains",
+        "with the package, and stops it before it trains; and one whose data do not exist",
         "about nothing (Bedrock bills the tokens trained); if you kill it between creating and stopping and "
         "do not resume it, the job trains, for some cents; about ten minutes",
-        "two records of jobs that Bedrock never deletes, Stopped or refused, and their names",
+        "three records of jobs that Bedrock never deletes, Stopped or refused, and their names",
     ),
     Level(
         3,
