@@ -74,6 +74,7 @@ ROWS: dict[str, tuple[dict[str, Any], str]] = {
     "a path out of the folder": (row(3) | {"image": {"bytes": None, "path": "../../etc/passwd"}}, "I104"),
     "a name of another format": (row(4, GOOD["jpeg"], "page.png"), "I145"),
     "too large for a test call": (row(5, noisy()), "I150"),
+    "24 pixels high": (row(22, by_hand(30, 24, rows_of(30, 24))), "I151"),
     "no HTML": (row(6, html=None), "T201"),
     "no answer": (row(7) | {"output": None}, "T205"),
     "no findings": (row(8, output=[]), "T205"),
@@ -415,7 +416,7 @@ def test_staging_need_not_read_images_again_only_where_lint_found_all_of_them_wh
 
 def test_a_page_longer_than_a_call_takes_is_trained_whole(tmp_path: Path) -> None:
     """Nova's page limits no side for training: the test call sends a smaller copy, and I150 says so."""
-    page, limits = by_hand(20, 9000, rows_of(20, 9000)), limits_of(find(NOVA))
+    page, limits = by_hand(30, 9000, rows_of(30, 9000)), limits_of(find(NOVA))
     source = write(tmp_path, [*[row(number) for number in range(12)], row(12, page)])
 
     report = lint(spec_of(source))

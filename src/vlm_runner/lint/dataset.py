@@ -12,7 +12,7 @@ from vlm_runner.ingest.converters import Converters
 from vlm_runner.ingest.images import Examined, Handling, examine, limits_of, size_defects
 from vlm_runner.ingest.inspect import ImageDefect, inspect
 from vlm_runner.lint.finding import LintReport, Location, Severity, SubsetStats
-from vlm_runner.lint.images import MENDED_BY_FIT, defect, notes, too_large_for_a_call
+from vlm_runner.lint.images import MENDED_BY_FIT, defect, notes, too_large_for_a_call, very_small
 from vlm_runner.lint.parallel import each
 from vlm_runner.lint.rows import Identity, Relations, check_counts, digest
 from vlm_runner.lint.rules import problem_found, rule
@@ -246,6 +246,7 @@ class _RowCheck:
             return None
         self._found += notes(examined.facts, path, at)
         self._found += too_large_for_a_call(examined.facts, len(body), self._profile, at)
+        self._found += very_small(examined.facts, self._profile, at)
         return examined
 
     def record(self, prompt: Prompt, images: tuple[Examined, ...] | None) -> Checked:

@@ -53,6 +53,15 @@ def notes(facts: ImageFacts, path: str | None, at: Location) -> Iterator[Finding
         yield rule("I145").found(f"'{path}' is {facts.format}", at=at)
 
 
+def very_small(facts: ImageFacts, profile: ModelProfile, at: Location) -> Iterator[Finding]:
+    least = profile.images.small_side
+    if least is not None and min(facts.width, facts.height) < least:
+        yield rule("I151").found(
+            f"{facts.width:,}x{facts.height:,} pixels; {least} a side are the least",
+            source=profile.images.source_of("small_side"), at=at,
+        )  # fmt: skip
+
+
 def too_large_for_a_call(
     facts: ImageFacts, size: int, profile: ModelProfile, at: Location
 ) -> Iterator[Finding]:

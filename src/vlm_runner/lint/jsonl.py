@@ -13,7 +13,7 @@ from vlm_runner.ingest.images import ANY_SIZE, examine, limits_of, size_defects
 from vlm_runner.ingest.inspect import ImageDefect
 from vlm_runner.lint.dataset import NEARLY, Checked, count
 from vlm_runner.lint.finding import LintReport, Location, Severity, SubsetStats
-from vlm_runner.lint.images import defect, too_large_for_a_call
+from vlm_runner.lint.images import defect, too_large_for_a_call, very_small
 from vlm_runner.lint.parallel import each
 from vlm_runner.lint.rows import Identity, Relations, check_counts, digest
 from vlm_runner.lint.rules import rule
@@ -379,6 +379,7 @@ class _Record:
         for found in size_defects(facts.width, facts.height, size, limits, fit=False):
             self.found.append(defect(found, self.profile, where, sent_as_it_is=True))
         self.found += too_large_for_a_call(facts, size, self.profile, where)
+        self.found += very_small(facts, self.profile, where)
         self._image_tokens += self.profile.image_tokens(facts.width, facts.height)
 
     def _whole(self) -> Checked:

@@ -117,6 +117,8 @@ _TABLE: tuple[tuple[str, Severity, str, str, str, str], ...] = (
     ("I145", N, "name and content differ", "The name tells another format.", OURS, "The content counts."),
     ("I150", W, "too large for a test call", "Converse takes less than training does.", OURS,
      "The test call sends a smaller copy; training sees the whole."),
+    ("I151", W, "very small", "AWS's Nova Forge SDK refuses it; whether Bedrock does is not documented.", OURS,
+     "Leave it out, or enlarge it in the dataset."),
     # ── texts ───────────────────────────────────────────────────────────────────────────────────────────────
     ("T201", E, "value missing", "The template prints a column that is empty here.", OURS, _TEXT),
     ("T202", E, "prompt empty", "A question must not be empty.", PREPARE, _TEXT),

@@ -99,6 +99,8 @@ class Images(Sourced, frozen=True):
     per_record: int
     min_side: int | None = None
     max_side: int | None = None
+    small_side: int | None = None
+    """Pixels; what is narrower or lower is refused by tools of AWS's, and not by Bedrock's documentation."""
     in_all_or_none: bool = False
     """Whether all records of a dataset have images, or none has."""
 
