@@ -10,7 +10,9 @@ that start the interpreter.
 from __future__ import annotations
 
 import array
+import asyncio
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -22,6 +24,8 @@ import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
+
+from vlm_runner.errors import VlmRunnerError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,6 +53,7 @@ PRELOADED = (
     "obstore",
     "PIL.Image",
 )
+SERVICES = ("s3", "sts", "bedrock", "bedrock-runtime", "iam", "service-quotas", "pricing", "scheduler")
 READ_AT_IMPORT = ("HF_", "PYTHON", "XDG_CACHE_HOME", "HOME")
 """Variables that libraries read when they are imported: where they differ, an interpreter is started."""
 
@@ -171,6 +176,7 @@ def serve(name: str, ready: int) -> None:
     """Fork for each connection; tell its pid, and how it ended."""
     for module in PRELOADED:
         importlib.import_module(module)
+    _warm_up()
     parent = os.getppid()
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(f"\0{name}")
@@ -192,6 +198,33 @@ def serve(name: str, ready: int) -> None:
             _reap(running)
             if listener in due:
                 _fork(listener, running)
+
+
+def _warm_up() -> None:
+    """
+    Read what every command would read anew: AWS's service models, authorities, the catalogue, templates.
+
+    All of it is kept by caches of the process, and what is read is the same in each.
+    """
+    from vlm_runner.aws.session import AwsSession
+    from vlm_runner.models.catalogue import load_catalogue
+    from vlm_runner.report import render
+
+    async def ask_nobody() -> None:
+        async with AwsSession(region="us-east-1", endpoint_url="http://127.0.0.1:9") as aws:
+            for service in SERVICES:
+                await aws.service(service).endpoint()
+            with contextlib.suppress(VlmRunnerError):
+                await aws.service("sts").call("GetCallerIdentity")
+
+    os.environ |= {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing"}
+    asyncio.run(ask_nobody())
+    load_catalogue(live={"models": {}})
+    render._environment().get_template("page.html.j2")
+    render._environment().get_template("main.html.j2")
+    # No collection in a fork writes to the pages that it shares with this process.
+    gc.collect()
+    gc.freeze()
 
 
 def _fork(listener: socket.socket, running: dict[int, socket.socket]) -> None:

@@ -87,7 +87,9 @@ def _packaged() -> Catalogue:
     return _catalogue(_packaged_table(), "catalogue.toml")
 
 
+@lru_cache(maxsize=1)
 def _packaged_table() -> Table:
+    """It is merged into others time and again, which changes nothing in it."""
     text = (files("vlm_runner.models") / "catalogue.toml").read_text(encoding="utf-8")
     return tomllib.loads(text, parse_float=Decimal)
 
