@@ -164,6 +164,16 @@ def test_a_tuned_model_can_be_tuned_again(desk: Desk) -> None:
     assert desk.bedrock.get_custom_model(modelIdentifier="more")["baseModelArn"] == arn
 
 
+def test_a_job_tells_also_the_hyperparameters_that_it_was_not_given(desk: Desk) -> None:
+    desk.stage()
+
+    told = desk.finished_job()["hyperParameters"]
+
+    assert told == {
+        "epochCount": "2", "learningRate": "1.0E-5", "learningRateWarmupSteps": "10", "batchSize": "1",
+    }  # fmt: skip
+
+
 def test_tags_travel_with_the_job_and_its_model(desk: Desk) -> None:
     mark = [{"key": "run", "value": "cats"}]
     arn = desk.finished_model(jobTags=mark, customModelTags=mark)

@@ -22,6 +22,29 @@ def check_hyperparameters(model: FoundationModel, given: Mapping[str, str]) -> d
     }
 
 
+def all_hyperparameters(model: FoundationModel, given: Mapping[str, str]) -> dict[str, str]:
+    """
+    As a job tells them: also those that were not given, a learning rate of 0.0001 as "1.0E-4".
+
+    Seen on live jobs of third parties (2026): Java's spelling of a double. Those that were given are told as
+    they were sent; whether AWS spells them anew is not known.
+    """
+    defaults = {
+        name: str(int(rule.default)) if rule.kind == "integer" else _as_java_does(rule.default)
+        for name, rule in model.hyperparameters.items()
+    }
+    return {**defaults, **given}
+
+
+def _as_java_does(number: float) -> str:
+    """java.lang.Double.toString, of what is not negative."""
+    if number == 0 or 1e-3 <= number < 1e7:
+        return repr(float(number))
+    digits, _, exponent = f"{number:.15e}".partition("e")
+    whole, _, rest = digits.partition(".")
+    return f"{whole}.{rest.rstrip('0') or '0'}E{int(exponent)}"
+
+
 def _number(name: str, text: str, rule: Hyperparameter) -> float:
     try:
         number = float(int(text)) if rule.kind == "integer" else float(text)

@@ -9,7 +9,7 @@ from vlm_runner.sandbox.authorization import job_rights
 from vlm_runner.sandbox.catalogue import FoundationModel, find_model
 from vlm_runner.sandbox.dataset_check import check_dataset
 from vlm_runner.sandbox.errors import AwsError, invalid
-from vlm_runner.sandbox.hyperparameters import check_hyperparameters
+from vlm_runner.sandbox.hyperparameters import all_hyperparameters, check_hyperparameters
 from vlm_runner.sandbox.job_output import training_loss, validation_loss
 from vlm_runner.sandbox.ledger import Entry
 from vlm_runner.sandbox.listing import by_name, find, page, select
@@ -174,7 +174,7 @@ def get_job(state: SandboxState, region: Region, p: P) -> dict[str, Any]:
         "lastModifiedTime": _modified_at(job, now),
         "endTime": job.ended_at(now),
         "baseModelArn": job.base_arn,
-        "hyperParameters": request.get("hyperParameters", {}),
+        "hyperParameters": all_hyperparameters(job.model, request.get("hyperParameters", {})),
         "trainingDataConfig": request["trainingDataConfig"],
         "validationDataConfig": request.get("validationDataConfig", {"validators": []}),
         "outputDataConfig": request["outputDataConfig"],

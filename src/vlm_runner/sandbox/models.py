@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from vlm_runner.sandbox.errors import AwsError
+from vlm_runner.sandbox.hyperparameters import all_hyperparameters
 from vlm_runner.sandbox.jobs import metrics_of
 from vlm_runner.sandbox.listing import find, page, select
 from vlm_runner.sandbox.resources import Region
@@ -24,7 +25,7 @@ def get_model(state: SandboxState, region: Region, p: P) -> dict[str, Any]:
         "baseModelArn": job.base_arn,
         "customizationType": "FINE_TUNING",
         "modelKmsKeyArn": job.request.get("customModelKmsKeyId"),
-        "hyperParameters": job.request.get("hyperParameters", {}),
+        "hyperParameters": all_hyperparameters(job.model, job.request.get("hyperParameters", {})),
         "trainingDataConfig": job.request["trainingDataConfig"],
         "validationDataConfig": job.request.get("validationDataConfig"),
         "outputDataConfig": job.request["outputDataConfig"],
