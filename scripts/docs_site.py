@@ -18,7 +18,7 @@ from mkdocs.structure.files import File
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from site_pages import reference, troubleshooting  # noqa: E402 - found by the line above
+from site_pages import diagram, reference, troubleshooting  # noqa: E402 - found by the line above
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -33,7 +33,7 @@ GENERATED = {
     "reference/models.md": reference.models,
     "troubleshooting.md": troubleshooting.page,
 }
-INSERTED = {"<!-- phases -->": reference.phases}
+INSERTED = {"<!-- diagram -->": diagram.svg, "<!-- phases -->": reference.phases}
 """Marks in pages, and what takes their place."""
 COPIED = {
     "changelog.md": "CHANGELOG.md",

@@ -26,6 +26,8 @@ from vlm_runner.models import load_catalogue
 from vlm_runner.settings import Settings
 from vlm_runner.spec import RunSpec
 
+from .diagram import LEFT_OUT
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import date
@@ -345,6 +347,6 @@ def phases() -> str:
     lines = ["| in phase | what happens | the run goes to |", "|---|---|---|"]
     for phase in Phase:
         for (start, event), after in TRANSITIONS.items():
-            if start is phase and after is not phase and event not in {"cancel_requested", "run_failed"}:
+            if start is phase and after is not phase and event not in LEFT_OUT:
                 lines.append(f"| {phase} | [`{event}`](../reference/events.md#{event}) | {after} |")
     return "\n".join(lines) + "\n"
