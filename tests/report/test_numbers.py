@@ -326,9 +326,9 @@ def test_several_runs_are_told_with_what_they_leave() -> None:
     assert together(bill).endswith(
         f"What they leave costs ${month:,.2f} a month until it is deleted, with $23.00 an hour for endpoints."
     )
-    assert together([unknown]).endswith("What they leave costs unknown a month until it is deleted.")
+    assert together([unknown]).endswith("What it leaves costs unknown a month until it is deleted.")
     assert together([money(fold(ended[:3]), ended[:3], None, NOW)]) == (
-        "1 run has cost $0.00. Nothing of it goes on to cost."
+        "1 run has cost $0.00. Nothing goes on to cost."
     )
 
 

@@ -79,13 +79,13 @@ def together(moneys: Iterable[MoneyJson]) -> str:
     whole = spent(sum(one["known_usd"] for one in found), complete=complete, estimated=estimated)
     monthly = [one["per_month_usd"] for one in found]
     known = sum(month for month in monthly if month is not None)
-    runs = "1 run has" if len(found) == 1 else f"{len(found)} runs have"
+    runs, what = ("1 run has", "it leaves") if len(found) == 1 else (f"{len(found)} runs have", "they leave")
     if not known and None not in monthly:
-        return f"{runs} cost {whole}. Nothing of it goes on to cost."
+        return f"{runs} cost {whole}. Nothing goes on to cost."
     month = spent(known, complete=None not in monthly, estimated=False)
     per_hour = sum(one["per_hour_usd"] or 0.0 for one in found)
     rent = f", with {dollars(per_hour)} an hour for endpoints" if per_hour else ""
-    return f"{runs} cost {whole}. What they leave costs {month} a month until it is deleted{rent}."
+    return f"{runs} cost {whole}. What {what} costs {month} a month until it is deleted{rent}."
 
 
 def _sources(profile: ModelProfile) -> str:
