@@ -6,7 +6,7 @@ import pytest
 
 from tests.histories import after, event_of, happy_runs
 from vlm_runner import errors
-from vlm_runner.cli.exit_codes import EXIT_CODES, exit_code, run_exit_code
+from vlm_runner.cli.exit_codes import EXIT_CODES, exit_code, halted_exit_code, run_exit_code
 from vlm_runner.cli.run_view import RunView
 from vlm_runner.core.budget import overdue
 from vlm_runner.core.events import HandedOver, RunFailed
@@ -26,6 +26,7 @@ CODES: dict[str, int] = {
     "AwsRefused": 5,
     "NotFound": 5,
     "Conflict": 5,
+    "ObjectChanged": 5,
     "QuotaExceeded": 5,
     "RoleNotAssumable": 5,
     "AccessDenied": 5,
@@ -124,3 +125,37 @@ def test_what_the_budget_records_is_known_here() -> None:
 
     assert failed is not None
     assert run_exit_code(RunView.of(ended(failed.error))) == 100
+
+
+@pytest.mark.parametrize(
+    ("error", "phase", "expected"),
+    [
+        (errors.CredentialsError("expired"), Phase.STAGING, 4),
+        (errors.CredentialsError("expired"), Phase.SUBMITTING, 4),
+        (errors.CredentialsError("expired"), Phase.TRAINING, 104),
+        (errors.AccessDenied("no"), Phase.TRAINING, 104),
+        (errors.AwsRefused("no"), Phase.REQUESTING, 5),
+        (errors.AwsRefused("no"), Phase.TESTING, 104),
+        (KeyError("a bug"), Phase.WARMING, 104),
+        (KeyError("a bug"), Phase.RECORDING, 1),
+        # What can be resumed at once says so: whoever obeys it goes on with the release.
+        (errors.AwsUnavailable("503"), Phase.TRAINING, 75),
+        (errors.Stopped("by SIGTERM"), Phase.WARMING, 75),
+        # Released, though no checkpoint says so.
+        (errors.Unrecorded("released"), Phase.WARMING, 75),
+        (errors.AwsRefused("no"), Phase.REPORTING, 5),
+    ],
+)
+def test_an_error_that_halts_does_not_hide_what_bills(error: Exception, phase: Phase, expected: int) -> None:
+    run = next(run for run, _ in happy_runs() if run.phase is phase)
+
+    assert halted_exit_code(error, run) == expected
+
+
+def test_what_was_kept_is_no_alarm_when_its_report_halts() -> None:
+    releasing = next(run for run, _ in happy_runs() if run.phase is Phase.RELEASING)
+
+    assert halted_exit_code(errors.AwsRefused("no"), releasing) == 104
+    assert (
+        halted_exit_code(errors.AwsRefused("no"), after(releasing, event_of("handed_over", releasing))) == 5
+    )
