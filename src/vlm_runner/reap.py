@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from vlm_runner.core.run import Run
     from vlm_runner.models import Catalogue
 
+DELETING = "Deleting"
+"""Of a deployment for a while (Nova 2 user guide, delete-custom-model-deployment); it answers no more."""
 MODES = (ServingMode.PROVISIONED, ServingMode.ON_DEMAND)
 
 
@@ -126,7 +128,8 @@ async def _deleted(aws: Aws, one: RentedEndpoint) -> RentedEndpoint:
     gone = False
     try:
         if await aws.bedrock.delete_endpoint(rented.mode, rented.arn):
-            gone = await aws.bedrock.find_endpoint(rented.mode, rented.arn) is None
+            there = await aws.bedrock.find_endpoint(rented.mode, rented.arn)
+            gone = there is None or there.status == DELETING
             trouble = None if gone else "it was asked to be deleted, and is still there"
     except VlmRunnerError as error:
         trouble = error.message

@@ -17,7 +17,7 @@ from vlm_runner.errors import AccessDenied, VlmRunnerError
 from vlm_runner.models import load_catalogue
 from vlm_runner.reap import find_rented, may_still_bill, reap
 from vlm_runner.spec import ServingMode
-from vlm_runner.testing import Crash, FakeClock, Fault, Plan, World
+from vlm_runner.testing import Crash, FakeBedrock, FakeClock, Fault, Plan, World
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -264,3 +264,16 @@ class _Damaged:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
+
+
+async def test_a_deployment_that_is_deleting_is_no_alarm() -> None:
+    """AWS shows it for some minutes; an hourly reap would raise one each time."""
+    world = World(bedrock=FakeBedrock(deleting_takes=300.0), serving={"mode": "on-demand", "keep": "1s"})
+    await world.live()
+    clock = FakeClock()
+    await clock.sleep(2)
+
+    reaped = await reap(world.aws, await find_rented(world.aws, world.store, clock, load_catalogue()))
+
+    assert [one.gone for one in reaped] == [True]
+    assert may_still_bill(reaped) == []

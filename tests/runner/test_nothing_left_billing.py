@@ -287,3 +287,13 @@ async def test_a_process_that_slept_past_its_lease_writes_no_deleted_run_again()
 
     assert "was deleted" in str(errors[0])
     assert await store.read("cats") is None
+
+
+async def test_a_deployment_that_is_shown_as_deleting_is_awaited_and_deleted_once() -> None:
+    world = World(bedrock=FakeBedrock(deleting_takes=300.0), serving={"mode": "on-demand"})
+
+    run = await world.live()
+
+    assert run.outcome == "succeeded"
+    assert world.bedrock.alive == []
+    assert await world.violations() == []

@@ -72,7 +72,9 @@ async def delete_run(
     if plan.endpoint is not None:
         mode, arn = plan.endpoint
         if not await aws.bedrock.delete_endpoint(mode, arn):
-            raise Conflict(f"{arn} cannot be deleted yet; it is Creating or Updating. Repeat it later.")
+            raise Conflict(
+                f"{arn} cannot be deleted yet; it is Creating, Updating or Deleting. Repeat it later."
+            )
         told(f"endpoint {arn}")
     if plan.model_arn is not None:
         await aws.bedrock.delete_model(plan.model_arn)

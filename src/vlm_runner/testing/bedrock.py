@@ -59,6 +59,7 @@ class FakeBedrock:
         model_takes: float = 10.0,
         stopping_takes: float = 20.0,
         warming_takes: float = 60.0,
+        deleting_takes: float = 0.0,
         visible_after: float = 0.0,
         token_memory: float = 60.0,
         model_units: int = 1,
@@ -72,6 +73,8 @@ class FakeBedrock:
             stopping_takes,
         )
         self.warming_takes, self.visible_after, self.token_memory = warming_takes, visible_after, token_memory
+        self.deleting_takes = deleting_takes
+        """For so long a deployment is shown as Deleting, once it is deleted."""
         self.model_units, self.job_ends, self.endpoint_ends = model_units, job_ends, endpoint_ends
         self.losses: tuple[float | None, float | None] = (0.5, 0.6)
         self.internal_errors = 0
@@ -89,6 +92,7 @@ class FakeBedrock:
         self._region = region
         self._jobs: dict[str, _Job] = {}
         self._endpoints: dict[str, _Endpoint] = {}
+        self._gone_at: dict[str, float] = {}
         self._tokens: dict[str, tuple[float, Paid]] = {}
 
     # What tests ask.
@@ -223,9 +227,12 @@ class FakeBedrock:
         found = _named(self._endpoints, name_or_arn)
         if found is None:
             return True
-        if self._endpoint_status(found) == "Creating":
+        if self._endpoint_status(found) in {"Creating", "Deleting"}:
             return False
-        self._end(self._endpoints.pop(found.arn))
+        if self.deleting_takes and found.kind == "custom-model-deployment":
+            self._gone_at[found.arn] = self._now() + self.deleting_takes
+        else:
+            self._end(self._endpoints.pop(found.arn))
         return True
 
     async def list_endpoints(self, mode: ServingMode, name_contains: str) -> AsyncIterator[Endpoint]:
@@ -257,6 +264,9 @@ class FakeBedrock:
     async def _count(self, operation: str, *, pays: bool = False) -> None:
         await checkpoint()
         self.before_each()
+        for arn in [arn for arn, gone_at in self._gone_at.items() if self._now() >= gone_at]:
+            del self._gone_at[arn]
+            self._end(self._endpoints.pop(arn))
         if pays:
             check_fence()
         self.calls[operation] += 1
@@ -319,6 +329,8 @@ class FakeBedrock:
         return None
 
     def _endpoint_status(self, one: _Endpoint) -> str:
+        if one.arn in self._gone_at:
+            return "Deleting"  # of a deployment (Nova 2 user guide, delete-custom-model-deployment)
         if self._now() < one.created + self.warming_takes:
             return "Creating"
         return self.endpoint_ends or ("InService" if one.kind == "provisioned-model" else "Active")
