@@ -6,7 +6,9 @@ import gzip
 import io
 import json
 import os
+import threading
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -323,6 +325,47 @@ def test_a_body_that_breaks_off_is_asked_for_again(bucket: Bucket) -> None:
     with pytest.raises(AwsUnavailable):
         reader.read(BUCKET, "a")
     assert len(slept) == SOURCE.attempts - 1
+
+
+class Portal(BaseHTTPRequestHandler):
+    """Answers everything with a page, as a captive portal does; `/object` with more than was asked for."""
+
+    def do_GET(self) -> None:
+        body = b"<html>Log in</html>"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        if self.path.startswith("/bucket/object"):
+            self.send_header("ETag", '"0"')
+        self.end_headers()
+        self.wfile.write(b"" if self.command == "HEAD" else body)
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+ASKED: dict[str, Callable[[S3Reader], Any]] = {
+    "list": lambda reader: list(reader.list("bucket", "a/")),
+    "look": lambda reader: reader.look("bucket", "a"),
+    "read": lambda reader: reader.read("bucket", "a"),
+    "read a part": lambda reader: reader.read("bucket", "object", start=0, stop=4),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_a_page_in_place_of_an_answer_is_no_data(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "y")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Portal) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        reader = S3Reader(region="us-east-1", endpoint_url=url, sleep=lambda _: None)
+
+        with pytest.raises(AwsUnavailable):
+            ASKED[name](reader)
+        server.shutdown()
 
 
 def test_a_peek_reads_a_few_rows(bucket: Bucket, tmp_path: Path) -> None:

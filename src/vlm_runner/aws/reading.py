@@ -98,13 +98,21 @@ class S3Reader:
         began, failures = time.monotonic(), 0
         while True:
             try:
-                return self._asked("GetObject", f"s3://{bucket}/{key}", given).whole_body("Body")
+                return self._body(f"s3://{bucket}/{key}", given, None if stop is None else stop - start)
             except AwsUnavailable:
                 # botocore repeats requests, and not what breaks off in a body.
                 failures += 1
                 if not SOURCE.again(failures, time.monotonic() - began):
                     raise
                 self._sleep(SOURCE.pause(failures, random.random()))  # noqa: S311
+
+    def _body(self, about: str, given: dict[str, Any], most: int | None) -> bytes:
+        answer = self._asked("GetObject", about, given)
+        answer.name("ETag")  # without one it is not S3 that answers
+        body = answer.whole_body("Body")
+        if most is not None and len(body) > most:
+            raise answer.malformed(f"{most:,} bytes", "Body", f"{len(body):,} bytes")
+        return body
 
     def _asked(self, operation: str, about: str, given: dict[str, Any]) -> AwsAnswer:
         from botocore import xform_name  # noqa: PLC0415 - see `vlm_runner.aws.session`

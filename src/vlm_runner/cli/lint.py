@@ -64,7 +64,7 @@ def lint(
 ) -> None:
     """Check every row of SPEC's dataset, or of a Bedrock JSONL file.
 
-    Exits with 3 on errors. Needs no AWS, unless the JSONL file or its images are in S3. Changes nothing;
+    Exits with 3 on errors. Needs no AWS, unless data or images are in S3. Changes nothing;
     --fix edits the spec, never the data.
 
     \b

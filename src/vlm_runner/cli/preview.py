@@ -44,7 +44,8 @@ def preview(
 ) -> None:
     """Show one row as the model will see it, with its lint findings.
 
-    Needs no AWS. A terminal with 24-bit colour shows the images; elsewhere they are saved beside SPEC.
+    Needs no AWS, unless the dataset is in S3. A terminal with 24-bit colour shows the images; elsewhere they
+    are saved beside SPEC.
 
     \b
     Example:

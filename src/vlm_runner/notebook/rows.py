@@ -1,4 +1,4 @@
-"""The data of a spec, looked at from a notebook; AWS is not needed."""
+"""The data of a spec, looked at from a notebook; AWS is needed only for data in S3."""
 
 from __future__ import annotations
 
