@@ -3,6 +3,9 @@
 import csv
 import io
 import json
+from datetime import timedelta
+
+import pytest
 
 from .desk import BUCKET, LLAMA, Desk, png
 
@@ -38,6 +41,20 @@ def test_one_run_from_job_to_ledger(desk: Desk) -> None:
     assert kinds["customization_job"]["cost_usd"] > 0
     assert kinds["provisioned_throughput"]["status"] == "Deleted"
     assert not kinds["provisioned_throughput"]["still_billing"]
+    rented = next(one for one in desk.sandbox.state.ledger.entries() if one.kind == "provisioned_throughput")
+    rented.ended_at = rented.created_at + timedelta(minutes=61.5)
+    costs = {}
+    for started in (None, "minute", "hour"):
+        desk.change_scenario(rent_started=started)
+        bill = {one["kind"]: one["cost_usd"] for one in desk.call("GET", "ledger")["entries"]}
+        costs[started] = bill["provisioned_throughput"]
+    hour = costs["hour"] / 2
+    assert costs == {
+        None: pytest.approx(hour * 61.5 / 60),
+        "minute": pytest.approx(hour * 62 / 60),
+        "hour": 2 * hour,
+    }
+    assert hour > 0
 
 
 def test_the_notebooks_llama_run_works_in_2025(desk_of_2025: Desk) -> None:

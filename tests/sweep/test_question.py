@@ -32,7 +32,10 @@ def test_a_sweep_is_asked_about_once_with_its_total(laptop: Laptop, pages: Path)
     )
 
     assert screen.text.count("[y/N]") == 1
-    assert "Start these 2 runs?" in screen.text
+    asked = " ".join(screen.text.split())
+    assert re.search(
+        r"Expected about \$[\d.,]+ in all, worst case \$[\d.,]+\. Start these 2 runs\? \[y/N\]", asked
+    )
     assert screen.text.count("Data: ") == 1
     first, second, total = map(
         float, re.findall(r"^  (?:six-\w+|total) .*?\$([\d.]+) ", screen.text, re.MULTILINE)

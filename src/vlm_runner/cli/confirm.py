@@ -15,8 +15,9 @@ from vlm_runner.doctor import BEFORE_DRIVING, BEFORE_START, Status
 from vlm_runner.doctor.run import run_doctor
 from vlm_runner.errors import ConfigurationError, UsageError
 from vlm_runner.plan import plan_text
+from vlm_runner.plan.plan import headline
 from vlm_runner.plan.refusal import refuse_bad, refuse_findings
-from vlm_runner.plan.several import plan_of_several
+from vlm_runner.plan.several import headline_of_several, plan_of_several
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,10 +74,17 @@ async def confirm(
     for plan in plans:
         _refuse(plan, consent, terminal=terminal)
     _refuse_bad(checks, consent)
-    runs = "it" if len(plans) == 1 else f"these {len(plans)} runs"
-    if terminal and not consent.yes and not await confirmed(f"Start {runs}?"):
+    if terminal and not consent.yes and not await confirmed(_question(plans)):
         raise UsageError("Nothing was started.")
     return [plan.created for plan in plans if plan.created is not None]
+
+
+def _question(plans: Sequence[Plan]) -> str:
+    """With the sum once more: the plan above it may be longer than the screen."""
+    if len(plans) == 1:
+        return f"{headline(plans[0].cost)} Start it?"
+    together = headline_of_several(plans)
+    return f"{together[0].upper()}{together[1:]} Start these {len(plans)} runs?"
 
 
 async def _examined(runner: Runner, settings: Settings, created: RunCreated, consent: Consent) -> list[Check]:

@@ -24,10 +24,7 @@ def plan_of_several(plans: Sequence[Plan], labels: Mapping[str, str]) -> str:
     """
     first = plans[0]
     shared = list({plan.spec.content: plan for plan in reversed(plans)}.values())[::-1]
-    estimated = any(plan.cost.estimated for plan in plans)
-    expected = about(dollars(total(plans, lambda cost: cost.expected)), estimated=estimated)
-    worst = _worst(plans)
-    lines = [f"{len(plans)} runs: fine-tune {first.model}, expected {expected} in all, worst case {worst}."]
+    lines = [f"{len(plans)} runs: fine-tune {first.model}, {headline_of_several(plans)}"]
     if first.created is not None:
         lines.append(f"Account {first.created.account}, {first.created.region}.")
     seen: set[object] = set()
@@ -38,6 +35,13 @@ def plan_of_several(plans: Sequence[Plan], labels: Mapping[str, str]) -> str:
         )
         seen.add(_images(plan))
     return "\n".join([*lines, "", *_table(plans, labels), *checks_text(first)])
+
+
+def headline_of_several(plans: Sequence[Plan]) -> str:
+    """What they will cost together, in a few words."""
+    estimated = any(plan.cost.estimated for plan in plans)
+    expected = about(dollars(total(plans, lambda cost: cost.expected)), estimated=estimated)
+    return f"expected {expected} in all, worst case {_worst(plans)}."
 
 
 def _images(plan: Plan) -> object:

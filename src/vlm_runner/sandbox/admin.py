@@ -75,7 +75,7 @@ class Admin:
     def _ledger(self) -> dict[str, Any]:
         settle(self._state)
         with self._state.lock:
-            return self._state.ledger.as_json(self._state.now())
+            return self._state.ledger.as_json(self._state.now(), self._state.scenario.rent_started)
 
     def _reset(self) -> dict[str, Any]:
         """Empty everything except the clock, which never goes back."""

@@ -24,7 +24,7 @@ def handle_cost_explorer(request: HttpRequest, state: SandboxState) -> HttpReply
     with state.lock:
         for entry in state.ledger.entries():
             if entry.tags.get(wanted.get("Key")) in wanted.get("Values", []):
-                cost = entry.as_json(now, state.prices)["cost_usd"]
+                cost = entry.as_json(now, state.prices, state.scenario.rent_started)["cost_usd"]
                 family = entry.model.usage_family or entry.model.name
                 if cost and entry.kind in _USAGE:
                     sums[f"USE1-{family}-{_USAGE[entry.kind]}"] += cost

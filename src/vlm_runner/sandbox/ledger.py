@@ -1,5 +1,6 @@
 """The bill, one entry for each resource that costs money: `GET /_sandbox/ledger`."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,6 +16,9 @@ Kind = Literal[
     "custom_model_deployment",
     "on_demand_invocations",
 ]
+Started = Literal["minute", "hour"] | None
+"""What of a throughput's time is billed whole once it is begun; None: it is billed by its exact time."""
+_STEPS: dict[Started, float] = {"minute": 1 / 60, "hour": 1.0}
 _DAYS_PER_MONTH = 30
 
 
@@ -38,9 +42,9 @@ class Entry:
     """Whether the invocations are of a custom model, which has prices of its own."""
     tags: dict[str, str] = field(default_factory=dict)
 
-    def as_json(self, now: datetime, price_list: PriceList) -> dict[str, Any]:
+    def as_json(self, now: datetime, price_list: PriceList, started: Started = None) -> dict[str, Any]:
         prices, source = price_list.of(self.model)
-        cost = self._cost(now, prices)
+        cost = self._cost(now, prices, started)
         return {
             "kind": self.kind,
             "name": self.name,
@@ -73,7 +77,7 @@ class Entry:
             case "custom_model_deployment" | "on_demand_invocations":
                 return False  # pay per token: an idle one costs nothing (user guide, custom-model on-demand)
 
-    def _cost(self, now: datetime, prices: Prices) -> float | None:
+    def _cost(self, now: datetime, prices: Prices, started: Started) -> float | None:
         until = self.ended_at or now
         hours = max(0.0, (until - self.created_at).total_seconds() / 3600)
         match self.kind:
@@ -82,6 +86,8 @@ class Entry:
             case "custom_model":
                 return _times(prices.storage_per_month, hours / 24 / _DAYS_PER_MONTH)
             case "provisioned_throughput":
+                step = _STEPS.get(started)
+                hours = math.ceil(round(hours / step, 9)) * step if step else hours
                 return _times(prices.unit_hour.get(self.commitment or "none"), hours * (self.units or 0))
             case "custom_model_deployment":
                 return 0.0
@@ -112,8 +118,8 @@ class Ledger:
     def entries(self) -> list[Entry]:
         return list(self._entries.values())
 
-    def as_json(self, now: datetime) -> dict[str, Any]:
-        rows = [entry.as_json(now, self._prices) for entry in self._entries.values()]
+    def as_json(self, now: datetime, started: Started = None) -> dict[str, Any]:
+        rows = [entry.as_json(now, self._prices, started) for entry in self._entries.values()]
         known = [row["cost_usd"] for row in rows if row["cost_usd"] is not None]
         return {
             "now": now,

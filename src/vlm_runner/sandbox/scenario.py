@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict
 
+from vlm_runner.sandbox.ledger import Started
+
 
 class Scenario(BaseModel):
     """
@@ -37,6 +39,9 @@ class Scenario(BaseModel):
     """How long a model takes to answer a call; AWS publishes no figure."""
     calls_per_unit_second: float | None = None
     """Calls a second of a model unit, after a burst of a second; more are throttled. None: no limit."""
+
+    rent_started: Started = None
+    """What of a throughput's time is billed whole once begun: AWS does not say. None: its exact time."""
 
     token_memory_seconds: float = 3600
     """How long a client request token is remembered: AWS publishes no number to rely on."""
