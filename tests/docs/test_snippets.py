@@ -16,6 +16,7 @@ from vlm_runner.spec import RunSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from pydantic import BaseModel
 
@@ -68,3 +69,13 @@ def unknown(table: dict[str, Any], kind: type[BaseModel], where: str = "") -> It
                 yield from unknown(
                     value, getattr(importlib.import_module("vlm_runner.spec"), inner[1]), f"{name}."
                 )
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "[[[cog" in page.read_text(encoding="utf-8")])
+def test_what_makes_a_part_of_a_page_is_not_a_part_of_it(page: Path) -> None:
+    """
+    A comment of HTML ends at its first arrow, wherever that stands: what follows would be shown.
+    """
+    makers = page.read_text(encoding="utf-8").split("<!-- [[[cog")[1:]
+
+    assert [maker for maker in makers if maker.index("-->") < maker.index("]]]")] == []
