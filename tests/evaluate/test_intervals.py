@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
-from vlm_runner.evaluate import score_difference, score_interval
+from vlm_runner.evaluate import intervals, score_difference, score_interval
+
+alike = intervals._alike
 
 
 def rows(*values: float) -> list[dict[str, float]]:
@@ -61,6 +64,38 @@ def test_precision_is_taken_over_all_drawn_rows_at_once() -> None:
 
     assert found is not None
     assert (found.value, found.low, found.high, found.rows) == (0.25, 0.25, 0.25, 5)
+
+
+@pytest.mark.parametrize("metric", ["exact", "findings.f1"])
+def test_rows_that_are_alike_are_drawn_once_and_have_the_interval_of_all_draws(
+    monkeypatch: pytest.MonkeyPatch, metric: str
+) -> None:
+    drawn: list[int] = []
+
+    class Counted(random.Random):
+        def choices(self, population: Any, **how: Any) -> Any:  # type: ignore[override]
+            drawn.append(how["k"])
+            return super().choices(population, **how)
+
+    monkeypatch.setattr(random, "Random", Counted)
+    one, other = (
+        {"exact": value, "findings.hits": 1.0, "findings.said": value, "findings.expected": 7.0}
+        for value in (0.1, 3.7)
+    )
+    for count in (1, 2, 3, 7, 11):
+        tables, others = [one] * count, [other] * count
+        drawn.clear()
+        found = [
+            score_interval(tables, metric),
+            *(score_difference(tables, others, metric, paired=paired) for paired in (True, False)),
+        ]
+        assert drawn == [count] * 4
+        monkeypatch.setattr(intervals, "_alike", lambda *_: False)
+        assert found == [
+            score_interval(tables, metric),
+            *(score_difference(tables, others, metric, paired=paired) for paired in (True, False)),
+        ]
+        monkeypatch.setattr(intervals, "_alike", alike)
 
 
 def test_rows_without_the_score_do_not_count() -> None:

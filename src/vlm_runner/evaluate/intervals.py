@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from vlm_runner.evaluate.evaluation import resampled, statistic
+from vlm_runner.evaluate.metrics import COUNTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,7 +54,8 @@ def score_interval(tables: Sequence[Scores], metric: str) -> Interval | None:
         return None
     draw = random.Random(SEED)  # noqa: S311 - a statistic, not a secret
     rows, score = range(len(having)), resampled(having, metric)
-    return _interval(value, len(having), lambda: score(draw.choices(rows, k=len(rows))))
+    alike = _alike(having, metric)
+    return _interval(value, len(having), lambda: score(draw.choices(rows, k=len(rows))), alike=alike)
 
 
 def score_difference(
@@ -82,7 +84,13 @@ def score_difference(
         second = first if paired else draw.choices(range(len(other)), k=len(other))
         return score_of_one(first) - score_of_other(second)
 
-    return _interval(value, min(len(one), len(other)), again)
+    alike = _alike(one, metric) and _alike(other, metric)
+    return _interval(value, min(len(one), len(other)), again, alike=alike)
+
+
+def _alike(tables: Sequence[Scores], metric: str) -> bool:
+    """Whether all rows have the same score: then all draws of them have."""
+    return len({tuple(map(table.get, (metric, *COUNTS))) for table in tables}) == 1
 
 
 def _having(tables: Sequence[Scores], metric: str) -> list[Scores]:
@@ -93,7 +101,7 @@ def _less(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else one - other
 
 
-def _interval(value: float, rows: int, again: Callable[[], float]) -> Interval:
-    drawn = sorted(again() for _ in range(SAMPLES))
+def _interval(value: float, rows: int, again: Callable[[], float], *, alike: bool) -> Interval:
+    drawn = sorted(again() for _ in range(1 if alike else SAMPLES))
     outside = round(len(drawn) * (1 - LEVEL) / 2)
     return Interval(value, drawn[outside], drawn[-1 - outside], rows)
