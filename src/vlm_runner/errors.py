@@ -24,6 +24,10 @@ class UsageError(VlmRunnerError):
     """The command or call is invalid."""
 
 
+class Untold(VlmRunnerError):
+    """A tracker of experiments was not told of a run, which is unaffected."""
+
+
 class DataError(VlmRunnerError):
     """The dataset, a row of it, or an image cannot be used as the spec says."""
 

@@ -27,7 +27,15 @@ from vlm_runner.core.run import Phase, Run
 from vlm_runner.core.signals import TestAnswered, Trouble
 from vlm_runner.data_source import open_for
 from vlm_runner.driver import Driver, Driving
-from vlm_runner.errors import NotFound, RunExists, RunNotFound, Stopped, UsageError
+from vlm_runner.errors import (
+    ConfigurationError,
+    NotFound,
+    RunExists,
+    RunNotFound,
+    Stopped,
+    Untold,
+    UsageError,
+)
 from vlm_runner.evaluate import load_metrics
 from vlm_runner.heartbeat import beat
 from vlm_runner.ingest.pipeline import Share
@@ -51,6 +59,7 @@ from vlm_runner.steps.preview import RunPreview, lint_run, preview_run
 from vlm_runner.steps.stage import stage_images
 from vlm_runner.stores import open_store
 from vlm_runner.task_groups import task_group
+from vlm_runner.track import Trackers, open_trackers, told
 from vlm_runner.watch.sinks import EventSinks
 
 if TYPE_CHECKING:
@@ -356,6 +365,7 @@ class Runner:
                 if settings.heartbeat_file is not None:
                     group.start_soon(beat, settings.heartbeat_file, name="heartbeat")
                 sinks = EventSinks(settings.events, group, time, lambda region: session(region).announcer())
+                trackers = Trackers(open_trackers(settings.tracking), group)
                 runner = cls(
                     settings,
                     store=store,
@@ -366,15 +376,17 @@ class Runner:
                     open_dataset=open_dataset
                     or (lambda spec, revision: open_for(spec, settings, revision=revision)),
                     group=group,
-                    watchers=[*watchers, sinks],
+                    watchers=[*watchers, sinks, trackers],
                 )
                 wakeups.on_trouble = runner.signal_trouble
+                trackers.report_of = runner.report
                 try:
                     yield runner
                 finally:
                     with anyio.move_on_after(STOP_SECONDS, shield=True):
                         await runner.stop()
                     await sinks.close()
+                    await trackers.close()
                     group.cancel_scope.cancel()
 
     @property
@@ -734,6 +746,34 @@ class Runner:
         return await to_thread.run_sync(
             assemble, run, checkpoint.history, material, profile, self._clock.now()
         )
+
+    async def track(self, run_id: str) -> list[str]:
+        """
+        Tell the trackers of `settings.tracking` all that is known of a run; return their names.
+
+        Runs that are driven here are told of by themselves; this is for those that a tracker has missed.
+
+        Raises:
+            ConfigurationError: the settings name no tracker, or the client of one is not installed.
+            RunNotFound, CheckpointError: the run does not exist, or cannot be read.
+            Untold: a tracker failed; the others were told.
+        """
+        trackers = open_trackers(self._settings.tracking)
+        if not trackers:
+            raise ConfigurationError(
+                "No tracker is set.", hint="Set VLM_RUNNER_TRACKING__MLFLOW, __WANDB or __TENSORBOARD."
+            )
+        run = told(await self.report(run_id))
+        failed: list[str] = []
+        for tracker in trackers:
+            try:
+                await to_thread.run_sync(tracker.tell, run)
+                await to_thread.run_sync(tracker.close)
+            except Exception as error:  # noqa: BLE001 - clients of others raise anything
+                failed.append(f"{tracker.name}: {type(error).__name__}: {error}")
+        if failed:
+            raise Untold(f"Run {run_id} was not told of everywhere. {' '.join(failed)}")
+        return [tracker.name for tracker in trackers]
 
     async def stage(self, run_id: str, *, number: int, parts: int) -> ImagesStaged | None:
         """

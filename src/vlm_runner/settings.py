@@ -68,6 +68,22 @@ class EventSettings(Group, frozen=True):
     """OpenTelemetry spans and metrics, where OTEL_ variables say (needs the extra `otel`)."""
 
 
+class TrackingSettings(Group, frozen=True):
+    """
+    Experiment trackers that are told of all runs of this process; see `vlm_runner.track`.
+
+    Their credentials are their clients' own variables, such as MLFLOW_TRACKING_TOKEN and WANDB_API_KEY.
+    """
+
+    mlflow: str | None = None
+    """A tracking server, as in MLFLOW_TRACKING_URI (needs the extra `mlflow`)."""
+    mlflow_experiment: str = Field(default="vlm-runner", min_length=1)
+    wandb: str | None = Field(default=None, pattern="^[^/]+(/[^/]+)?$")
+    """PROJECT or ENTITY/PROJECT of Weights & Biases (needs the extra `wandb`)."""
+    tensorboard: Path | None = None
+    """A folder for TensorBoard's files, one subfolder a run (needs the extra `tensorboard`)."""
+
+
 class Settings(Group, frozen=True):
     """
     How and where this process works: a validated value.
@@ -104,6 +120,7 @@ class Settings(Group, frozen=True):
     lease: LeaseSettings = LeaseSettings()
     processing: ProcessingSettings = ProcessingSettings()
     events: EventSettings = EventSettings()
+    tracking: TrackingSettings = TrackingSettings()
 
     @classmethod
     def from_environment(cls) -> Self:

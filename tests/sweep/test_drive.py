@@ -42,6 +42,7 @@ def test_prompts_and_numbers_of_rows_upload_each_image_once() -> None:
     world, results = swept(grid={"prompt.user": PROMPTS, "dataset.max_rows": [12, 14]})
 
     assert [result.succeeded for result in results] == [True] * 4
+    assert {result.run.created.sweep for result in results if result.run} == {"sweep"}
     images = {key: count for key, count in world.aws.s3.writes.items() if key.startswith("images/")}
     assert images == {f"images/train/{row:03d}.png": 1 for row in range(14)}
     uris = {result.run.records.train_uri for result in results if result.run and result.run.records}

@@ -165,6 +165,8 @@ class RunCreated(Value, frozen=True):
     """None: the run trains a model of its own."""
     parent: ParentModel | None = Field(default=None, exclude_if=lambda value: value is None)
     """None: the run trains from the base model."""
+    sweep: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    """The name of the sweep that began it."""
 
 
 class SubsetStaged(Value, frozen=True):

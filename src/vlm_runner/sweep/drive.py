@@ -61,7 +61,8 @@ class SweepDriver:
         found: list[RunCreated] = []
         for planned in self._sweep.runs:
             created = await self._runner.prepare(planned.spec, run_id=planned.run_id)
-            found += [] if created is None else [created]
+            if created is not None:
+                found.append(created.model_copy(update={"sweep": self._sweep.spec.name}))
         return found
 
     async def _begun(self, planned: Planned) -> Planned:
