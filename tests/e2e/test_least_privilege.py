@@ -101,6 +101,10 @@ def what_runs_need(laptop: Laptop, pages: Path) -> Recorded:
     start("kept", spec("provisioned", 'keep = "20h"'))
     run("ask", "kept", "--row", "0")
     run("models")
+    run("keep", "kept")
+    run("keep", "kept", "--undo")
+    for looking in (("doctor", spec("on-demand")), ("plan", spec("on-demand")), ("report", "kept")):
+        run(*looking)
     laptop.ask("clock", {"advance_seconds": 24 * HOUR})
     start("forgotten", spec("on-demand", 'keep = "1s"', switched=False), "--no-doctor", "--no-lint")
     laptop.ask("scenario", {"job_seconds": 1000 * HOUR})

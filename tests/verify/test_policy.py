@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tests.e2e.judgements import needless, question
 from vlm_runner.doctor.checks import scope_of
-from vlm_runner.doctor.documents import caller_policy, verify_policy
+from vlm_runner.doctor.documents import caller_policy, dead_man_policy, verify_policy, verify_switch_policy
+from vlm_runner.sandbox.policies import decide
 from vlm_runner.verify.recording import read
 
 from .desk import ACCOUNT, PROFILE, SPEC
@@ -44,3 +46,21 @@ def test_a_verification_does_what_its_policy_allows(recorded: Path) -> None:
     }  # which needs no right (STS API reference)
     # Levels 3 and 4 delete the model that they have trained.
     assert additional - needed == {PASSED, "bedrock:DeleteCustomModel"}
+
+
+def test_the_switchs_role_needs_each_statement_to_try_what_does_not_exist_and_to_tell_of_it() -> None:
+    """What the targets of level 2 ask of IAM: an endpoint that is not there has no tag."""
+    bedrock, sqs = (f"arn:aws:{service}:us-east-1:{ACCOUNT}:" for service in ("bedrock", "sqs"))
+    asked = [
+        {"action": action, "resource": resource, "context": {}}
+        for action, resource in (
+            ("bedrock:DeleteProvisionedModelThroughput", f"{bedrock}provisioned-model/vr-verify-1-missing"),
+            ("bedrock:DeleteCustomModelDeployment", f"{bedrock}custom-model-deployment/vr-verify-1-missing"),
+            ("sqs:SendMessage", f"{sqs}vr-verify-1-letters"),
+        )
+    ]
+    statements = verify_switch_policy(SCOPE)["Statement"]
+
+    assert [one for one in asked if decide([{"Statement": statements}], question(one)) != "allowed"] == []
+    assert needless(statements, asked) == []
+    assert any(decide([dead_man_policy(SCOPE)], question(one)) != "allowed" for one in asked)
