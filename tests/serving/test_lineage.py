@@ -9,6 +9,7 @@ import pytest
 from vlm_runner.errors import ConfigurationError, RunNotFound, UsageError
 from vlm_runner.models import find
 from vlm_runner.preflight import parent_problems
+from vlm_runner.report.render import page
 from vlm_runner.report.summary import summary
 from vlm_runner.spec import ServingMode
 from vlm_runner.steps.custom_models import trained_models
@@ -47,6 +48,10 @@ def test_a_run_trains_on_from_the_model_of_another_and_is_evaluated_against_it()
         assert ours.tests is not None
         assert theirs.tests is not None
         assert (ours.tests.asked, theirs.tests.asked) == (3, 3)
+        html = page([await runner.report(one) for one in (ours.run_id, theirs.run_id, "kittens")])
+        assert "trained on from the model of run cats" in html
+        for label in ("kittens-serve: tuned", "cats-serve: tuned"):
+            assert label in html
         assert world.bedrock.jobs_created == 2
 
     in_world(act)
