@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 PRELOADED = (
     "vlm_runner.cli",
     "vlm_runner.cli.start",
+    "vlm_runner.cli.start_run",
     "vlm_runner.cli.status",
     "vlm_runner.cli.full_status",
     "vlm_runner.cli.list_runs",

@@ -73,3 +73,21 @@ def verify_option(command: F) -> F:
 def verbosity_options(command: F) -> F:
     command = click.option("-q", "--quiet", is_flag=True, help="Print only the result and errors.")(command)
     return click.option("-v", "--verbose", is_flag=True, help="Print more.")(command)
+
+
+def split_flags(flags: dict[str, Any]) -> tuple[Where, dict[str, Any]]:
+    """Shared flags, by what they are about."""
+    voice = {name: flags.pop(name) for name in ("as_json", "quiet", "verbose")}
+    return Where(**flags), voice
+
+
+def duration(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    """A click callback: `90m` as seconds."""
+    if value is None:
+        return None
+    from vlm_runner.spec import seconds_of  # noqa: PLC0415 - not for --help
+
+    try:
+        return seconds_of(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None

@@ -12,8 +12,8 @@ import click
 from vlm_runner.aws.session import AwsSession
 from vlm_runner.cli import console
 from vlm_runner.cli.models import connected, model_json
-from vlm_runner.cli.options import Where, json_option, where_options
-from vlm_runner.cli.resolve import duration, settings_for
+from vlm_runner.cli.options import Where, duration, json_option, where_options
+from vlm_runner.cli.resolve import settings_for
 from vlm_runner.clock import SystemClock
 from vlm_runner.errors import ConfigurationError, UsageError
 from vlm_runner.prices import priced_catalogue

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import click
 from pydantic import SecretStr, ValidationError
 
 from vlm_runner import environment
 from vlm_runner.aws.profiles import region_of_profile
 from vlm_runner.errors import ConfigurationError
 from vlm_runner.settings import Settings
-from vlm_runner.spec import seconds_of, sentence
+from vlm_runner.spec import sentence
 
 if TYPE_CHECKING:
     from vlm_runner.cli.options import Where
@@ -44,13 +43,3 @@ def settings_for(where: Where, *, spec_region: str | None = None, ask_profile: b
     }
     given = {"profile": where.profile, "endpoint_url": where.endpoint_url, "checkpoint_uri": where.store}
     return base.model_copy(update=changes | {key: value for key, value in given.items() if value is not None})
-
-
-def duration(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
-    """A click callback: `90m` as seconds."""
-    if value is None:
-        return None
-    try:
-        return seconds_of(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None

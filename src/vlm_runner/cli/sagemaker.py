@@ -18,9 +18,9 @@ from vlm_runner.aws.session import AwsSession
 from vlm_runner.checkpoint import lease
 from vlm_runner.cli import console
 from vlm_runner.cli.confirm import Consent
-from vlm_runner.cli.options import Where, doctor_option, json_option, where_options
-from vlm_runner.cli.resolve import duration, settings_for
-from vlm_runner.cli.start import create
+from vlm_runner.cli.options import Where, doctor_option, duration, json_option, where_options
+from vlm_runner.cli.resolve import settings_for
+from vlm_runner.cli.start_run import create
 from vlm_runner.cli.submit import is_local
 from vlm_runner.errors import AwsUnavailable, ConfigurationError, RunNotFound, UsageError
 from vlm_runner.runner import Runner

@@ -14,11 +14,10 @@ from vlm_runner.cli import console
 from vlm_runner.cli.confirm import confirmed
 from vlm_runner.cli.detached import say_detached
 from vlm_runner.cli.foreground import drive_to_end
-from vlm_runner.cli.options import Where, json_option, verbosity_options, where_options
+from vlm_runner.cli.options import Where, duration, json_option, split_flags, verbosity_options, where_options
 from vlm_runner.cli.report import load_reports, save
-from vlm_runner.cli.resolve import duration, settings_for
+from vlm_runner.cli.resolve import settings_for
 from vlm_runner.cli.run_argument import run_argument
-from vlm_runner.cli.start import split_flags
 from vlm_runner.core.timeline import spelled
 from vlm_runner.describe import MODES
 from vlm_runner.dollars import bound

@@ -16,9 +16,16 @@ from vlm_runner.aws.session import AwsSession
 from vlm_runner.cli import console
 from vlm_runner.cli.confirm import Consent
 from vlm_runner.cli.foreground import drive_to_end
-from vlm_runner.cli.options import Where, doctor_option, json_option, verbosity_options, where_options
+from vlm_runner.cli.options import (
+    Where,
+    doctor_option,
+    json_option,
+    split_flags,
+    verbosity_options,
+    where_options,
+)
 from vlm_runner.cli.resolve import settings_for
-from vlm_runner.cli.start import create, split_flags
+from vlm_runner.cli.start_run import create
 from vlm_runner.core.phases import Phase
 from vlm_runner.errors import ConfigurationError
 from vlm_runner.runner import RunHandle, Runner

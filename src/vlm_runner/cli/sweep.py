@@ -14,9 +14,8 @@ import click
 from vlm_runner.cli import console
 from vlm_runner.cli.confirm import Consent, confirm
 from vlm_runner.cli.foreground import show_money, watchers
-from vlm_runner.cli.options import doctor_option, json_option, verbosity_options, where_options
+from vlm_runner.cli.options import doctor_option, json_option, split_flags, verbosity_options, where_options
 from vlm_runner.cli.resolve import settings_for
-from vlm_runner.cli.start import split_flags
 from vlm_runner.errors import Stopped
 from vlm_runner.report.money import together
 from vlm_runner.report.summary import may_bill
