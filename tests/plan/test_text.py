@@ -16,6 +16,7 @@ from vlm_runner.lint.finding import LintReport, Location, SubsetStats
 from vlm_runner.lint.rules import rule
 from vlm_runner.plan import Cost, Origin, Plan, Upload, plan_text
 from vlm_runner.plan.check import Check, Status
+from vlm_runner.plan.plan import headline
 from vlm_runner.plan.several import plan_of_several
 
 from .test_cost import spec_of
@@ -157,6 +158,33 @@ def test_data_uploads_and_resources() -> None:
     assert "Resources" not in plan_text(plan())
 
 
+def test_keys_vpc_and_tags_stand_with_the_resources() -> None:
+    key = "arn:aws:kms:us-west-2:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    role = spec_of().training.role_arn
+    spec = spec_of(
+        training={
+            "role_arn": role,
+            "kms_key": key,
+            "vpc": {"subnets": ["subnet-0a"], "security_groups": ["sg-0b"]},
+        },
+        serving={"mode": "on-demand"},
+        storage={"kms_key": key},
+        tags={"team": "vision", "cost-center": "7"},
+    )
+
+    text = plan_text(replace(plan(resources=(("bucket", "b", "create"),)), spec=spec))
+
+    assert section(text, "Resources") == [
+        "Resources:",
+        "  create bucket                  b",
+        f"  with   model's KMS key         {key}",
+        f"  with   encryption of uploads   aws:kms {key}",
+        "  with   job's subnets           subnet-0a",
+        "  with   job's security groups   sg-0b",
+        "  with   tags                    team = vision, cost-center = 7",
+    ]
+
+
 def test_a_model_without_a_validation_set_is_told_with_the_data() -> None:
     one = plan()
     one.report.findings.append(rule("D413").found("It trains without one", Location("validation")))
@@ -188,36 +216,38 @@ def test_how_it_is_served_and_what_the_other_way_would_cost(mode: str, other: Co
 @pytest.mark.parametrize(
     ("cost", "told"),
     [
-        (LENT, "It costs about $10.50, at most $12.46; then $1.95 a month while the model exists."),
-        (replace(LENT, tokens=0), "It costs $10.50, at most $12.46; then"),
+        (LENT, "about $10.50, at most $12.46; then $1.95 a month while the model exists."),
+        (replace(LENT, tokens=0), "$10.50, at most $12.46; then"),
         (
             replace(LENT, tokens=0, about=("storage_per_month",)),
-            "It costs about $10.50, at most $12.46; then",
+            "about $10.50, at most $12.46; then",
         ),
         (
             RENTED,
-            "It costs about $45.00, at most $98.71; then $1.95 a month while the model exists, and $16,560.00 if",
+            "about $45.00, at most $98.71; then $1.95 a month while the model exists, and $16,560.00 if",
         ),
-        (replace(RENTED, kept_hours=None), "It costs about $45.00, with no limit; then"),
+        (replace(RENTED, kept_hours=None), "about $45.00, with no limit; then"),
         (
             replace(LENT, training=None, unknown=("training_per_million_tokens",)),
-            "It costs an unknown sum: no price is known for training_per_million_tokens.",
+            "an unknown sum: no price is known for training_per_million_tokens.",
         ),
     ],
 )
-def test_the_second_line_is_what_it_costs(cost: Cost, told: str) -> None:
-    assert plan_text(plan(cost)).split("\n")[1].startswith(told)
+def test_the_first_line_is_what_it_does_and_costs(cost: Cost, told: str) -> None:
+    first = plan_text(plan(cost)).split("\n", maxsplit=1)[0]
+
+    assert first.startswith(f"Fine-tune Some Model on 1,190 rows for {told}")
+    assert headline(cost).startswith(f"It costs {told}")
 
 
 def test_a_plan_begins_with_what_it_is_about() -> None:
     new = created("cats")
     old = fold([Entry(sequence=1, at=datetime(2026, 11, 1, tzinfo=UTC), event=new)])
 
-    assert plan_text(plan()).startswith("Plan for Some Model\n")
-    assert plan_text(plan(created=new)).startswith(
-        "Run cats in account 123456789012, us-west-2: Some Model\n"
+    assert plan_text(plan(created=new)).split("\n")[1] == "Run cats in account 123456789012, us-west-2."
+    assert plan_text(plan(existing=old)).startswith(
+        "Run cats exists, and goes on from phase staging.\nIt costs about $45.00"
     )
-    assert plan_text(plan(existing=old)).startswith("Run cats exists, and goes on from phase staging.\n")
 
 
 def test_checks_that_matter_and_the_refusal_stand_at_the_end() -> None:

@@ -174,7 +174,6 @@ def plan_text(plan: Plan, *, settings: bool = True) -> str:
         line
         for part in (
             _head(plan),
-            [headline(plan.cost)],
             data_text(plan),
             uploads_text(plan),
             _resources(plan),
@@ -186,24 +185,31 @@ def plan_text(plan: Plan, *, settings: bool = True) -> str:
 
 
 def _head(plan: Plan) -> list[str]:
+    """First of all, in one line, what it will do and cost."""
     if plan.existing is not None:
-        return [f"Run {plan.existing.run_id} exists, and goes on from phase {plan.existing.phase}."]
-    if plan.created is None:
-        return [f"Plan for {plan.model}"]
-    created = plan.created
-    return [f"Run {created.run_id} in account {created.account}, {created.region}: {plan.model}"]
+        goes_on = f"Run {plan.existing.run_id} exists, and goes on from phase {plan.existing.phase}."
+        return [goes_on, headline(plan.cost)]
+    train = next(iter(plan.report.census.values()), None)
+    rows = f" on {train.usable:,} rows" if train is not None else ""
+    lines = [f"Fine-tune {plan.model}{rows} for {_sum(plan.cost)}."]
+    if (created := plan.created) is not None:
+        lines.append(f"Run {created.run_id} in account {created.account}, {created.region}.")
+    return lines
 
 
 def headline(cost: Cost) -> str:
     """What it will cost, in one line."""
+    return f"It costs {_sum(cost)}."
+
+
+def _sum(cost: Cost) -> str:
     if cost.unknown:
-        return f"It costs an unknown sum: no price is known for {', '.join(cost.unknown)}."
+        return f"an unknown sum: no price is known for {', '.join(cost.unknown)}"
     most = "with no limit" if cost.worst is None else f"at most {bound(cost.worst)}"
     left = f"{dollars(cost.storage_per_month)} a month while the model exists"
     if cost.rents:
         left += f", and {bound(cost.per_month_if_forgotten)} if its throughput were forgotten"
-    expected = about(dollars(cost.expected), estimated=cost.estimated)
-    return f"It costs {expected}, {most}; then {left}."
+    return f"{about(dollars(cost.expected), estimated=cost.estimated)}, {most}; then {left}"
 
 
 def data_text(plan: Plan) -> list[str]:
@@ -229,8 +235,22 @@ def uploads_text(plan: Plan) -> list[str]:
 
 def _resources(plan: Plan) -> list[str]:
     lines = ["", f"Serving: {_serving(plan)}"]
-    lines += ["", "Resources:"] if plan.resources else []
-    return [*lines, *(f"  {action:<7}{kind:<24}{name}" for kind, name, action in plan.resources)]
+    listed = [f"  {action:<7}{kind:<24}{name}" for kind, name, action in plan.resources]
+    listed += [f"  {'with':<7}{what:<24}{value}" for what, value in _given(plan.spec)]
+    return [*lines, *(["", "Resources:"] if listed else []), *listed]
+
+
+def _given(spec: RunSpec) -> list[tuple[str, str]]:
+    """What the spec says of how they are made: keys, VPC and tags."""
+    vpc, storage = spec.training.vpc, spec.storage
+    found = [
+        ("model's KMS key", spec.training.kms_key),
+        ("encryption of uploads", " ".join(filter(None, (storage.sse, storage.kms_key)))),
+        ("job's subnets", ", ".join(vpc.subnets) if vpc is not None else None),
+        ("job's security groups", ", ".join(vpc.security_groups) if vpc is not None else None),
+        ("tags", ", ".join(f"{key} = {value}" for key, value in spec.tags.items())),
+    ]
+    return [(what, value) for what, value in found if value]
 
 
 def _serving(plan: Plan) -> str:
@@ -241,8 +261,9 @@ def _serving(plan: Plan) -> str:
     if other is None:
         return said
     rate = f" ({dollars(other.per_hour)} an hour)" if other.rents else ""
-    cost_of_other = about(dollars(other.expected), estimated=other.estimated)
-    return f"{said}. With {MODES[OTHER[mode].value]} the run would cost {cost_of_other}{rate}."
+    sum_of_other = about(dollars(other.expected), estimated=other.estimated)
+    known = sum_of_other if other.expected is not None else "an unknown sum"
+    return f"{said}. With {MODES[OTHER[mode].value]} the run would cost {known}{rate}."
 
 
 def _money(plan: Plan) -> list[str]:
