@@ -73,6 +73,11 @@ _SECTIONS: Final = {
         ("sagemaker", "sagemaker:sagemaker", "Run a spec as a SageMaker Pipeline."),
         ("sweep", "sweep:sweep", "Run every combination of SWEEP, and compare them."),
         ("sandbox", "sandbox:sandbox", "Simulate AWS on your machine, with a clock that can run faster."),
+        (
+            "completion",
+            "completion:completion",
+            "Print what makes SHELL (bash, zsh or fish) complete commands, flags, run ids and models.",
+        ),
         ("health", "health:health", "Check the heartbeat of a runner on this machine."),
     ),
 }

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
+from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +36,12 @@ class LazyGroup(click.Group):
         module, _, name = lazy.path.partition(":")
         command: click.Command = getattr(import_module(module), name)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """As click's, without importing every command whose name fits."""
+        flags = click.Command.shell_complete(self, ctx, incomplete)
+        found = [item for item in self._lazy.items() if item[0].startswith(incomplete)]
+        return [*(CompletionItem(name, help=each.summary) for name, each in found), *flags]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the same
         width = max(map(len, self._lazy))

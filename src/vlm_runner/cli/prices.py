@@ -12,6 +12,7 @@ import click
 
 from vlm_runner.aws.session import AwsSession
 from vlm_runner.cli import console
+from vlm_runner.cli.completion import complete_models
 from vlm_runner.cli.options import Where, json_option, where_options
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.dollars import UNKNOWN, about
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("model", metavar="[MODEL]", required=False)
+@click.argument("model", metavar="[MODEL]", required=False, shell_complete=complete_models)
 @click.option("--refresh", is_flag=True, help="Ask AWS again, even if its prices were read within a week.")
 @click.option("--offline", is_flag=True, help="Ask AWS nothing.")
 @click.option("--write", metavar="FILE", help="Write them into a new FILE, for VLM_RUNNER_CATALOGUE.")

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from vlm_runner.cli.completion import complete_phases
 from vlm_runner.cli.options import (
     doctor_option,
     duration,
@@ -71,7 +72,9 @@ def start(
 
 @click.command()
 @run_argument()
-@click.option("--until", metavar="PHASE", help="Stop after this phase, e.g. recording.")
+@click.option(
+    "--until", metavar="PHASE", shell_complete=complete_phases, help="Stop after this phase, e.g. recording."
+)
 @click.option("--timeout", metavar="TIME", callback=duration, help=TIMEOUT_HELP)
 @verify_option
 @json_option
