@@ -31,8 +31,13 @@ def acts_on(reference: dict[str, Any], action: str, resources: list[str]) -> boo
     kinds = [kind.rstrip("*") for kind in found["resource_types"] if kind]
     if not kinds or resources == ["*"]:
         return True
-    patterns = [reference[service]["resources"][kind]["arn"] for kind in kinds]
-    return any(_may_be(pattern, resource) for pattern in patterns for resource in resources)
+    return any(is_of(reference, service, kind, resources) for kind in kinds)
+
+
+def is_of(reference: dict[str, Any], service: str, kind: str, resources: list[str]) -> bool:
+    """Whether one of the resources is of the kind."""
+    pattern = reference[service]["resources"][kind.rstrip("*")]["arn"]
+    return any(_may_be(pattern, resource) for resource in resources)
 
 
 def _may_be(pattern: str, resource: str) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from vlm_runner.doctor.documents import Scope, all_documents
 from vlm_runner.sandbox.policies import listed
 
-from .reference import acts_on, authorization_reference
+from .reference import acts_on, authorization_reference, is_of
 
 ACCOUNT = "123456789012"
 SCOPE = Scope(
@@ -77,3 +77,21 @@ def _has_key(reference: dict[str, Any], service: str, key: str) -> bool:
     if key in plain or key.startswith(("aws:RequestTag/", "aws:ResourceTag/")):
         return True
     return key in reference[service]["conditions"]
+
+
+@pytest.mark.parametrize("action", ["CreateModelCustomizationJob", "CreateProvisionedModelThroughput"])
+def test_what_is_paid_for_is_allowed_on_every_kind_of_model_that_is_listed_for_it(
+    reference: dict[str, Any], action: str
+) -> None:
+    """A throughput is listed for the foundation model too; a denial would come after the training is paid."""
+    kinds = [kind for kind in reference["bedrock"]["privileges"][action]["resource_types"] if kind]
+    (statement,) = [
+        one
+        for one in all_documents(SCOPE)["caller_policy"]["Statement"]
+        if f"bedrock:{action}" in one["Action"]
+    ]
+
+    lacking = [kind for kind in kinds if not is_of(reference, "bedrock", kind, listed(statement["Resource"]))]
+
+    assert "foundation-model" in kinds
+    assert lacking == []
