@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import anyio
@@ -43,7 +44,6 @@ from vlm_runner.task_groups import task_group
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from datetime import timedelta
 
     from vlm_runner.bus import Bus
     from vlm_runner.checkpoint.base import CheckpointStore
@@ -92,6 +92,8 @@ class Driver:
         self._failures = Failures()
         self._worked = False
         self._last_chance_to_create = 0.0
+        self._claimed_at = (0.0, datetime.min.replace(tzinfo=UTC))
+        """Of `clock.elapsed`, and the latest time that any process had seen by then."""
 
     def look_for_cancel(self) -> None:
         """Look for the cancel mark now instead of when the time comes."""
@@ -153,6 +155,8 @@ class Driver:
             ),
             on_trouble=lambda error: self._trouble("reaching the checkpoint", error),
         )
+        seen = [driving.clock.now(), claim.checkpoint.history[-1].at, claim.last_saved_at]
+        self._claimed_at = (driving.clock.elapsed(), max(at for at in seen if at is not None))
         halted: str | None = None
         try:
             if self._stopping:
@@ -221,7 +225,7 @@ class Driver:
 
     async def _step(self, claim: Claim) -> None:
         run = claim.run
-        now = self._driving.clock.now()
+        now = self._latest_now()
         if (first := due(run, now=now, cancel_reason=self._cancel.reason)) is not None:
             await self._record(claim, first)
             return
@@ -304,8 +308,19 @@ class Driver:
     def _closed_for(self) -> float:
         return self._driving.clock.elapsed() - self._last_chance_to_create
 
+    def _latest_now(self) -> datetime:
+        """
+        What the clock shows, but no less than the predecessor's last time and what has passed since.
+
+        For limits that were set by another machine's clock: one that runs behind, or is set back, must not
+        rent for longer.
+        """
+        began, anchor = self._claimed_at
+        clock = self._driving.clock
+        return max(clock.now(), anchor + timedelta(seconds=clock.elapsed() - began))
+
     def _overdue(self, claim: Claim) -> bool:
-        return due(claim.run, now=self._driving.clock.now(), cancel_reason=None) is not None
+        return due(claim.run, now=self._latest_now(), cancel_reason=None) is not None
 
     async def _record_outcome(self, claim: Claim, command: Command, event: Event, ports: Ports) -> None:
         run = claim.run

@@ -45,6 +45,7 @@ from vlm_runner.retry import attempts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from vlm_runner.checkpoint.timing import LeaseSettings
     from vlm_runner.clock import Clock
@@ -268,9 +269,12 @@ class Claim:
         deadline: float,
         inherited: bool,
         on_trouble: Callable[[Exception], None],
+        last_saved_at: datetime | None = None,
     ) -> None:
         self.inherited = inherited
         """The previous process did not release the run: what it had in flight is unknown."""
+        self.last_saved_at = last_saved_at
+        """When the previous process last saved, by its clock."""
         self._store = store
         self._clock = clock
         self._timing = timing
@@ -367,6 +371,7 @@ class Claim:
             deadline=deadline,
             inherited=checkpoint.holder is not None,
             on_trouble=on_trouble,
+            last_saved_at=checkpoint.saved_at,
         )
 
     @property
