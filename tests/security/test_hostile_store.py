@@ -57,6 +57,7 @@ READS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "watch": (("DONE",),),
     "reap": ((), ("--json",), ("--older-than", "1s"), ("--models", "--older-than", "1s")),
     "models": ((), ("--json",)),
+    "completion": (("bash",),),
     "delete": (("RUN",), ("RUN", "--json")),
     "doctor": (("SPEC",), ("SPEC", "--json")),
     "iam": (("SPEC",),),
@@ -79,6 +80,7 @@ ACT: Final = frozenset(
         "cancel",
         "demo",
         "init",
+        "release",
         "resume",
         "sagemaker delete",
         "sagemaker start",
@@ -93,6 +95,7 @@ ACT: Final = frozenset(
         "ask",
         "keep",
         "sweep",
+        "track",
         "verify",
     }
 )
