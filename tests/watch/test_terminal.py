@@ -27,6 +27,7 @@ from vlm_runner.core.events import (
     SubsetStaged,
 )
 from vlm_runner.core.intents import intend_job, intend_serving
+from vlm_runner.core.phases import Phase
 from vlm_runner.core.signals import TestAnswered
 from vlm_runner.core.transitions import fold
 from vlm_runner.models import find
@@ -156,3 +157,28 @@ def test_progress_tells_what_is_rented_and_for_how_much() -> None:
 
     assert "billing starts now" in out.getvalue()
     assert "about $46.00 and what has no known price so far, and $23.00 an hour" in out.getvalue()
+
+
+@pytest.mark.parametrize(("height", "several"), [(24, False), (10, False), (24, True)])
+def test_progress_shows_one_runs_phases_as_a_list_that_fills(*, height: int, several: bool) -> None:
+    out = io.StringIO()
+    entries = renting()
+    console = Console(file=out, force_terminal=True, width=60, height=height, color_system=None)
+
+    with ProgressWatcher(console) as watcher:
+        watcher.usual_of = lambda _: {Phase.RELEASING: "3 min", Phase.TRAINING: "2 h"}
+        if several:
+            other = entries[0].model_copy(
+                update={"event": entries[0].event.model_copy(update={"run_id": "dogs"})}
+            )
+            watcher.on_entry(fold([other]), other)
+        watcher.begin(fold(entries[:-1]), entries[:-1])
+        watcher.on_entry(fold(entries), entries[-1])
+    shown = [" ".join(line.split()) for line in out.getvalue().splitlines()]
+
+    phases = ["✓ training 0 s", "▸ testing 2 h 00 min", "· releasing usually 3 min", "· reporting"]
+    if height == 24 and not several:
+        assert [line for line in phases if line not in shown] == []
+    else:
+        assert [line for line in phases[:2] if line in shown] == []
+    assert all(len(line) <= 60 for line in out.getvalue().splitlines() if "usually" in line)

@@ -22,6 +22,7 @@ from vlm_runner.cli import console
 from vlm_runner.cli.billing import billing_text, cost_line, remains_line
 from vlm_runner.cli.exit_codes import NOT_FINISHED, STOPPED, halted_exit_code, run_exit_code
 from vlm_runner.cli.exit_message import write_exit_message
+from vlm_runner.cli.past_runs import usual_times
 from vlm_runner.cli.run_text import Reach, already_over, call_lines, end_lines
 from vlm_runner.cli.run_view import RunView
 from vlm_runner.core.run import Phase
@@ -59,7 +60,9 @@ def watchers(settings: Settings, *, quiet: bool, verbose: bool) -> Iterator[list
     with ExitStack() as stack:
         found: list[Watcher] = [stack.enter_context(_traces())] if settings.events.otel else []
         if not quiet and terminal and settings.log == "auto":
-            found.append(stack.enter_context(ProgressWatcher()))
+            progress = stack.enter_context(ProgressWatcher())
+            progress.usual_of = lambda run: usual_times(RunView.of(run), settings.checkpoint_uri)
+            found.append(progress)
         elif not quiet:
             found.append(LogWatcher())
         yield found
@@ -70,6 +73,12 @@ def show_money(watching: Iterable[Watcher], runner: Runner) -> None:
     for watcher in watching:
         if isinstance(watcher, ProgressWatcher):
             watcher.money_so_far = runner.money_so_far
+
+
+def _show_begun(watching: Iterable[Watcher], handle: RunHandle) -> None:
+    for watcher in watching:
+        if isinstance(watcher, ProgressWatcher) and handle.run is not None:
+            watcher.begin(handle.run, handle.history)
 
 
 def _traces() -> AbstractContextManager[Watcher]:
@@ -146,6 +155,7 @@ async def _drive(
             with obeying.beginning:
                 obeying.handle = await begin(runner)
                 over_before = obeying.handle.run is not None and obeying.handle.run.done
+                _show_begun(watching, obeying.handle)
             timed_out = obeying.handle is not None and not await _ended_within(obeying.handle, timeout)
             group.cancel_scope.cancel()
         if (handle := obeying.handle) is None:

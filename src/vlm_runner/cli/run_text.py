@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vlm_runner.cli.painting import Span, short_arn
 from vlm_runner.core.names import delete_command
 from vlm_runner.core.outcome import Outcome
 from vlm_runner.core.text import LONGEST_REASON
-from vlm_runner.core.timeline import spelled
+from vlm_runner.core.timeline import phase_states, spelled
 from vlm_runner.redact import one_line
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from vlm_runner.core.timeline import PhaseSpan
 
 ENDED = {Outcome.SUCCEEDED: "succeeded", Outcome.FAILED: "FAILED", Outcome.CANCELLED: "was cancelled"}
+
+
+MARKS: Final = {"done": ("✓", "good"), "now": ("▸", "now"), "next": ("·", "quiet")}
+"""Of a phase, by its state: the mark, and what its colour means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,22 +113,14 @@ def phase_lines(
     driven: bool = True,
 ) -> list[Line]:
     """The phases as a list that fills: done, doing, to come."""
-    been: dict[Phase, float] = {}
-    for span in spans:
-        been[span.phase] = been.get(span.phase, 0.0) + span.seconds(now)
-    here = spans[-1].phase if spans and over is None else None
     lines: list[Line] = []
-    for phase in route.phases:
-        rest = f"usually {usual[phase]}" if phase in usual else ""
-        if phase is here:
-            mark, meaning, time = "▸", "now" if driven else "bad", spelled(been[phase])
-        elif phase in been:
-            mark, meaning, time, rest = "✓", "good", spelled(been[phase]), ""
-        elif over is not None:
-            continue
-        else:
-            mark, meaning, time = "·", "quiet", ""
-        lines.append(["  ", Span(f"{mark} {phase:<11}", meaning), f"  {time:<12}{rest}".rstrip()])
+    for one in phase_states(spans, now, route, over=over is not None):
+        mark, meaning = MARKS[one.state]
+        if one.state == "now" and not driven:
+            meaning = "bad"
+        rest = f"usually {usual[one.phase]}" if one.phase in usual and one.state != "done" else ""
+        time = "" if one.seconds is None else spelled(one.seconds)
+        lines.append(["  ", Span(f"{mark} {one.phase:<11}", meaning), f"  {time:<12}{rest}".rstrip()])
     return lines
 
 

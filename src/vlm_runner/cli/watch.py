@@ -17,17 +17,23 @@ from vlm_runner.aws.session import AwsSession
 from vlm_runner.checkpoint import lease
 from vlm_runner.cli import console
 from vlm_runner.cli.options import Where, where_options
+from vlm_runner.cli.past_runs import usual_times
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.cli.run_argument import run_argument
+from vlm_runner.cli.run_view import RunView
 from vlm_runner.clock import SystemClock
+from vlm_runner.core.run import Run
+from vlm_runner.core.transitions import evolve
 from vlm_runner.describe import sentence
 from vlm_runner.errors import ConfigurationError, UsageError
 from vlm_runner.prices import priced_catalogue
 from vlm_runner.report.assemble import assemble
 from vlm_runner.stores import opened_store
 from vlm_runner.watch.follow import entries
+from vlm_runner.watch.progress import ProgressWatcher
 
 if TYPE_CHECKING:
+    from vlm_runner.checkpoint.base import CheckpointStore
     from vlm_runner.checkpoint.document import Checkpoint
     from vlm_runner.models import Catalogue
     from vlm_runner.report.assemble import RunReport
@@ -66,8 +72,21 @@ def watch(run_id: str, *, web: bool, host: str, port: int, **flags: Any) -> None
 
 async def _lines(settings: Settings, run_id: str) -> None:
     async with opened_store(settings) as store:
+        if console.at_terminal() and sys.stdout.isatty():
+            await _screen(settings, store, run_id)
+            return
         async for entry in entries(store, run_id, clock=SystemClock()):
             console.result(f"{entry.at:%Y-%m-%d %H:%M:%S}  {sentence(entry.event)}")
+
+
+async def _screen(settings: Settings, store: CheckpointStore, run_id: str) -> None:
+    """The lines, and below them the phases as a list that fills."""
+    run: Run | None = None
+    with ProgressWatcher() as shown:
+        shown.usual_of = lambda one: usual_times(RunView.of(one), settings.checkpoint_uri)
+        async for entry in entries(store, run_id, clock=SystemClock()):
+            run = Run.begin(entry) if run is None else evolve(run, entry)
+            shown.on_entry(run, entry)
 
 
 async def _serve(settings: Settings, run_id: str, host: str, port: int) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from vlm_runner.core.phases import Phase, Route
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
 
@@ -51,6 +51,29 @@ def phase_spans(events: Iterable[tuple[str, datetime]], route: Route) -> list[Ph
         PhaseSpan(phase, since, until)
         for (phase, since), until in zip(begun, ends, strict=True)
         if phase is not Phase.DONE
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseState:
+    """One phase in the list that fills while a run goes on."""
+
+    phase: Phase
+    state: Literal["done", "now", "next"]
+    seconds: float | None
+    """In it, all stays together; None: it is to come."""
+
+
+def phase_states(spans: Sequence[PhaseSpan], now: datetime, route: Route, *, over: bool) -> list[PhaseState]:
+    """The phases of `route`: done, doing, to come; of a run that is over only those that it was in."""
+    been: dict[Phase, float] = {}
+    for span in spans:
+        been[span.phase] = been.get(span.phase, 0.0) + span.seconds(now)
+    here = spans[-1].phase if spans and not over else None
+    return [
+        PhaseState(phase, "now" if phase is here else "done" if phase in been else "next", been.get(phase))
+        for phase in route.phases
+        if phase in been or not over
     ]
 
 

@@ -16,7 +16,7 @@ from vlm_runner.core.signals import (
     StagingProgress,
     TestAnswered,
 )
-from vlm_runner.core.timeline import phase_spans, spelled
+from vlm_runner.core.timeline import phase_spans, phase_states, spelled
 from vlm_runner.describe import sentence
 from vlm_runner.dollars import about, dollars, spent
 from vlm_runner.evaluate.thumbnail import budget, thumbnail
@@ -82,18 +82,13 @@ def panel_html(panel: Panel) -> str:
     run = panel.run
     doing = _doing(panel.progress)
     spans = phase_spans(((entry.event.kind, entry.at) for entry in panel.history), run.route)
-    been: dict[str, float] = {}
-    for span in spans:
-        been[span.phase.value] = been.get(span.phase.value, 0.0) + span.seconds(panel.now)
-    here = None if run.done else run.phase.value
     phases = [
         {
-            "name": phase.value,
-            "state": "now" if phase.value == here else "done" if phase.value in been else "next",
-            "took": spelled(been[phase.value]) if phase.value in been else "",
+            "name": one.phase.value,
+            "state": one.state,
+            "took": "" if one.seconds is None else spelled(one.seconds),
         }
-        for phase in run.route.phases
-        if phase.value in been or not run.done
+        for one in phase_states(spans, panel.now, run.route, over=run.done)
     ]
     left = doing.seconds_left
     if left is None and panel.usual is not None and spans:

@@ -1,8 +1,9 @@
-"""Progress on a terminal: a line for each event, and a bar or a status while something is in progress."""
+"""Progress on a terminal: a line for each event; below them the phases, and a bar of what goes on."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,18 +19,22 @@ from vlm_runner.core.signals import (
     TestAnswered,
     Trouble,
 )
+from vlm_runner.core.timeline import phase_spans, phase_states, spelled
 from vlm_runner.describe import sentence
 from vlm_runner.dollars import dollars, spent
 from vlm_runner.redact import printable, redacted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
     from typing import Self
+
+    from rich.console import ConsoleOptions, RenderableType
 
     from vlm_runner.core.events import Entry
     from vlm_runner.core.run import Run
     from vlm_runner.core.signals import Signal
+    from vlm_runner.core.timeline import PhaseState
     from vlm_runner.json_output import MoneyJson
 
 WAITS = {
@@ -44,6 +49,13 @@ WAITS = {
     Phase.RELEASING: "releasing what bills",
     Phase.REPORTING: "writing the report",
 }
+
+
+MARKS: Final = {"done": ("✓", "green"), "now": ("▸", "cyan"), "next": ("·", "dim")}
+ASCII_MARKS: Final = {"done": ("x", "green"), "now": (">", "cyan"), "next": ("-", "dim")}
+"""Of a phase, by its state: the mark and its colour."""
+LINES_BESIDE: Final = 6
+"""Of the screen, for events and bars: lower ones show no phases."""
 
 
 class _MoneyColumn(ProgressColumn):
@@ -63,6 +75,40 @@ class _MoneyColumn(ProgressColumn):
         return Text(f"{so_far} so far{rate}")
 
 
+class _Phases:
+    """The phases of one run as a list that fills, with times; nothing where the screen is too low."""
+
+    def __init__(self, watcher: ProgressWatcher) -> None:
+        self._watcher = watcher
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        states = self._watcher.phases_now()
+        if len(states) + LINES_BESIDE > console.size.height:
+            return
+        usual = self._watcher.usual
+        for one in states:
+            mark, style = (ASCII_MARKS if options.ascii_only else MARKS)[one.state]
+            time = "" if one.seconds is None else spelled(one.seconds)
+            rest = f"usually {usual[one.phase]}" if one.phase in usual and one.state != "done" else ""
+            line = Text("  ")
+            line.append(f"{mark} {one.phase.value:<11}", style)
+            line.append(f"  {time:<12}{rest}".rstrip())
+            line.truncate(options.max_width)
+            yield line
+
+
+class _Screen(Progress):
+    """Rich's bars below the phases."""
+
+    def __init__(self, *columns: ProgressColumn, phases: _Phases, console: Console) -> None:
+        self._phases = phases
+        super().__init__(*columns, console=console, transient=True)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield self._phases
+        yield from super().get_renderables()
+
+
 class ProgressWatcher:
     """Use as a context manager around the runner; writes to stderr."""
 
@@ -70,14 +116,18 @@ class ProgressWatcher:
         self.money_so_far: Callable[[str], MoneyJson | None] = lambda _: None
         """By run id; `Runner.money_so_far`, once there is a runner."""
         self._console = console or Console(stderr=True, highlight=False)
-        self._progress = Progress(
+        self.usual: Mapping[Phase, str] = {}
+        """How long each phase of the run that is watched takes as a rule."""
+        self.usual_of: Callable[[Run], Mapping[Phase, str]] = lambda _: {}
+        self._runs: dict[str, tuple[Run, list[Entry]]] = {}
+        self._progress = _Screen(
             TextColumn("  {task.description}"),
             BarColumn(bar_width=28),
             TextColumn("{task.fields[detail]}"),
             TimeElapsedColumn(),
             _MoneyColumn(self),
+            phases=_Phases(self),
             console=self._console,
-            transient=True,
         )
         self._tasks: dict[str, TaskID] = {}
 
@@ -90,7 +140,33 @@ class ProgressWatcher:
     ) -> None:
         self._progress.stop()
 
+    def begin(self, run: Run, history: Sequence[Entry]) -> None:
+        """What is known of a run that was begun before."""
+        self._known(run)
+        self._runs[run.run_id] = (run, [*history])
+        if not run.done:
+            self._show(run.run_id, WAITS.get(run.phase, run.phase.value))
+
+    def _known(self, run: Run) -> tuple[Run, list[Entry]]:
+        if run.run_id not in self._runs:
+            self.usual = self.usual_of(run)
+        return self._runs.setdefault(run.run_id, (run, []))
+
+    def phases_now(self) -> list[PhaseState]:
+        """Of the run that is watched; empty where there are several, or it has ended."""
+        if len(self._runs) != 1:
+            return []
+        ((run, entries),) = self._runs.values()
+        if run.done or not entries or entries[0].sequence != 1:
+            return []
+        spans = phase_spans(((entry.event.kind, entry.at) for entry in entries), run.route)
+        return phase_states(spans, datetime.now(UTC), run.route, over=False)
+
     def on_entry(self, run: Run, entry: Entry) -> None:
+        _, entries = self._known(run)
+        if not entries or entries[-1].sequence < entry.sequence:
+            entries.append(entry)
+        self._runs[run.run_id] = (run, entries)
         self._line(f"{entry.at:%H:%M:%S}  {sentence(entry.event)}")
         self._show(run.run_id, "" if run.done else WAITS.get(run.phase, run.phase.value))
 
