@@ -84,7 +84,7 @@ class Memory:
         rest = set()
         for name, member in value:
             if isinstance(member, Value):
-                texts[name] = self._text_of_all(member) if isinstance(member, Run) else self._text(member)
+                texts[name] = self._text(member)
             elif name == "history":
                 texts[name] = "[" + ",".join(map(self._text, member)) + "]"
             else:
@@ -98,6 +98,11 @@ class Memory:
         # Kept with the value, whose id would else be another's one day.
         found = self._texts.get(id(value))
         if found is None:
-            text = canonical(value.model_dump(mode="json", by_alias=True), numbers_only=True)
+            # A run is made of its events, and a renewed lease saves the same run again.
+            text = (
+                self._text_of_all(value)
+                if isinstance(value, Run)
+                else canonical(value.model_dump(mode="json", by_alias=True), numbers_only=True)
+            )
             found = self._texts[id(value)] = value, text
         return found[1]
