@@ -108,8 +108,9 @@ class S3Reader:
 
     def _body(self, about: str, given: dict[str, Any], most: int | None) -> bytes:
         answer = self._asked("GetObject", about, given)
-        answer.name("ETag")  # without one it is not S3 that answers
-        body = answer.whole_body("Body")
+        with answer.closing("Body"):
+            answer.name("ETag")  # without one it is not S3 that answers
+            body = answer.whole_body("Body")
         if most is not None and len(body) > most:
             raise answer.malformed(f"{most:,} bytes", "Body", f"{len(body):,} bytes")
         return body
