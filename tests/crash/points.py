@@ -14,7 +14,7 @@ from vlm_runner.errors import VlmRunnerError
 from vlm_runner.spec import ServingMode
 from vlm_runner.steps.prepare_serving import ServeOptions
 from vlm_runner.testing import Crash, FakeBedrock, Fault, Plan, World, run_virtual
-from vlm_runner.testing.faults import CREATES, FREEZES, ONLY_CREATES
+from vlm_runner.testing.faults import CREATES, FREEZES, ONLY_CREATES, ONLY_READS, READS
 from vlm_runner.testing.world import outlive
 
 STORES = ("memory", "local", "s3")
@@ -190,6 +190,8 @@ def points(trace: Iterable[str], faults: Iterable[Fault]) -> Iterator[tuple[int,
         operation = call.rpartition(".")[2]
         for fault in faults:
             if fault in ONLY_CREATES and operation not in CREATES:
+                continue
+            if fault in ONLY_READS and operation not in READS:
                 continue
             if fault in {Fault.CRASH_BEFORE, Fault.FREEZE_BEFORE} and operation not in MUTATING:
                 continue

@@ -11,11 +11,15 @@ from vlm_runner.testing import Fault
 
 from .points import MUTATING, points, run_disturbed, trace_of
 
+BY_HAND = {Fault.STALE, Fault.EXPIRED}
+"""Whose points `make crash` tries all: a minute of stale reads begins with one, and a refusal is not sent."""
 STORES = pytest.mark.parametrize("store", ["local", "s3"])
 
 
 @STORES
-@pytest.mark.parametrize("fault", list(Fault), ids=lambda fault: fault.value)
+@pytest.mark.parametrize(
+    "fault", [fault for fault in Fault if fault not in BY_HAND], ids=lambda fault: fault.value
+)
 def test_survives_one_fault_at_any_point_of_the_happy_path(store: str, fault: Fault) -> None:
     trace = trace_of("happy", store)
     wrong = [run_disturbed("happy", store, [{point: fault}]) for point, fault in points(trace, [fault])]

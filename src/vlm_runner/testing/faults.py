@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from vlm_runner.aws.fence import check_fence, set_fence
-from vlm_runner.errors import AwsUnavailable, UncertainCreate, VlmRunnerError
+from vlm_runner.errors import AwsUnavailable, CredentialsError, UncertainCreate, VlmRunnerError
 from vlm_runner.testing.clock import FakeClock
 
 if TYPE_CHECKING:
@@ -47,11 +47,19 @@ class Fault(StrEnum):
     FREEZE_BEFORE = "freeze before"
     FREEZE_AFTER = "freeze after"
     FREEZE_CRASH = "freeze before, crash after"
+    NOT_AWS = "answered by a portal, and not sent"
+    STALE = "one stale read"
+    STALE_MINUTE = "stale reads for a minute"
+    EXPIRED = "credentials expired"
 
 
 FREEZES = frozenset({Fault.FREEZE_BEFORE, Fault.FREEZE_AFTER, Fault.FREEZE_CRASH})
-ONLY_CREATES = frozenset({Fault.LATE, Fault.DELAYED, Fault.FREEZE_CRASH})
+ONLY_CREATES = frozenset({Fault.LATE, Fault.DELAYED, Fault.FREEZE_CRASH, Fault.NOT_AWS})
 """Faults that make a difference only where something is bought."""
+ONLY_READS = frozenset({Fault.STALE, Fault.STALE_MINUTE})
+"""Faults that make a difference only where Bedrock is asked for what there is."""
+READS = frozenset({"find_job", "find_model", "find_endpoint", "list_endpoints"})
+STALE_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -83,6 +91,7 @@ class Process:
         """Set once the process has frozen."""
         self._running = asyncio.Event()
         self._running.set()
+        self._stale_until = float("-inf")
 
     def thaw(self) -> None:
         self._running.set()
@@ -121,7 +130,16 @@ class Process:
             await self.alive()
             raise
         await self._after(fault, operation)
-        return answer
+        return self._stale(fault, operation, answer)
+
+    def _stale(self, fault: Fault | None, operation: str, answer: Any) -> Any:
+        """What is found, or nothing: Bedrock promises no consistency of its reads."""
+        now = asyncio.get_running_loop().time()
+        if fault is Fault.STALE_MINUTE:
+            self._stale_until = now + STALE_SECONDS
+        if operation not in READS or not (fault in ONLY_READS or now < self._stale_until):
+            return answer
+        return [] if isinstance(answer, list) else None
 
     async def _before(self, fault: Fault | None, operation: str, send: Callable[[], Any]) -> None:
         match fault:
@@ -137,6 +155,10 @@ class Process:
                 self.freeze()
             case Fault.UNAVAILABLE:
                 raise AwsUnavailable(f"{operation}: 503 (a test's fault).")
+            case Fault.NOT_AWS:
+                raise _lost(operation)
+            case Fault.EXPIRED:
+                raise CredentialsError(f"{operation}: ExpiredToken (a test's fault).")
             case Fault.STOP if self.stop is not None:
                 self.stop()
             case Fault.STOP:
