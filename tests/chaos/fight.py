@@ -125,7 +125,7 @@ class Arena:
             "region": REGION,
             "endpoint_url": self.proxy_url,
             "quiet_minutes": LATEST_ARRIVAL_MINUTES,
-            "poll": {"first": 0.2, "longest": 0.5, "cancel_every": 0.5},
+            "poll": {"first": 0.2, "longest": 0.5, "cancel_every": 0.5, "gone_after": 3.0},
             "lease": LEASE,
         }
 

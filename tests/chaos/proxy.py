@@ -1,5 +1,6 @@
 """
-A proxy that is no kinder than the network: it loses answers, repeats nothing, and delivers late.
+A proxy that is no kinder than the network: it loses answers, repeats nothing, delivers late, answers with a
+portal's page in AWS's place, and shows what is there as not there.
 
 `python proxy.py UPSTREAM READY_FILE SEED` serves until it is killed. What it did is at `GET /_proxy/faults`.
 """
@@ -11,21 +12,67 @@ import random
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, web
 from yarl import URL
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 HOP_BY_HOP = {"connection", "content-length", "expect", "keep-alive", "transfer-encoding"}
 SERVICE_UNAVAILABLE = b"<Error><Code>ServiceUnavailable</Code><Message>Slow down.</Message></Error>"
 CONFLICT = b"<Error><Code>ConditionalRequestConflict</Code><Message>Conflict.</Message></Error>"
+PORTAL = b"<html><head><title>Sign in</title></head><body>Accept our terms<br></html>"
+NOT_THERE = b'{"message": "The resource does not exist."}'
+NONE_THERE = b'{"provisionedModelSummaries": [], "modelDeploymentSummaries": []}'
 BROKEN = b"<Error><Code>InternalError</Code><Message>We broke.</Message></Error>"
 
 # Of each hundred requests; what is left over passes.
 STATE_WRITE = {"lost": 5, "500 after": 3, "503 before": 5, "409 before": 5, "reset before": 3, "late": 2}
 STATE_READ = {"lost": 2, "503 before": 2}
-CREATE = {"lost": 20, "500 after": 10, "503 before": 5, "reset before": 5, "late": 10}
+CREATE = {
+    "lost": 15,
+    "500 after": 10,
+    "503 before": 5,
+    "reset before": 5,
+    "late": 10,
+    "portal after": 5,
+    "portal": 5,
+}
+LOOK = {"stale": 4, "portal": 3, "503 before": 1, "lost": 1}
+LIST = {"none": 4, "portal": 3, "503 before": 1, "lost": 1}
 OTHER = {"503 before": 1, "reset before": 1, "lost": 1}
+LIST_PATH = "/provisioned-model-throughputs"
+LOOK_PATHS = ("/model-customization-jobs/", "/provisioned-model-throughput/")
 LATE_SECONDS = (0.5, 6.0)
+
+
+def _portal() -> web.Response:
+    return web.Response(body=PORTAL, content_type="text/html")
+
+
+def _xml(status: int, body: bytes) -> web.Response:
+    return web.Response(status=status, body=body, content_type="application/xml")
+
+
+def _json(status: int, body: bytes, **headers: str) -> web.Response:
+    return web.Response(status=status, headers=headers, body=body, content_type="application/json")
+
+
+INSTEAD: dict[str, Callable[[], web.Response]] = {
+    "503 before": lambda: _xml(503, SERVICE_UNAVAILABLE),
+    "409 before": lambda: _xml(409, CONFLICT),
+    "portal": _portal,
+    "stale": lambda: _json(404, NOT_THERE, **{"x-amzn-errortype": "ResourceNotFoundException"}),
+    "none": lambda: _json(200, NONE_THERE),
+}
+"""What is answered in AWS's place, which is not asked."""
+AFTER: dict[str, Callable[[], web.Response]] = {
+    "500 after": lambda: _xml(500, BROKEN),
+    "portal after": _portal,
+}
+"""The same, once AWS has done what it was asked for."""
 
 
 class Proxy:
@@ -44,10 +91,8 @@ class Proxy:
         fault = self._pick(odds)
         if fault:
             self._faults[f"{kind}: {fault}"] += 1
-        if fault == "503 before":
-            return web.Response(status=503, body=SERVICE_UNAVAILABLE, content_type="application/xml")
-        if fault == "409 before":
-            return web.Response(status=409, body=CONFLICT, content_type="application/xml")
+        if fault in INSTEAD:
+            return INSTEAD[fault]()
         if fault == "reset before":
             return self._cut(request)
         if fault == "late":
@@ -58,8 +103,8 @@ class Proxy:
         status, headers, answer = await self._forward(request, body)
         if fault == "lost":
             return self._cut(request)
-        if fault == "500 after":
-            return web.Response(status=500, body=BROKEN, content_type="application/xml")
+        if fault in AFTER:
+            return AFTER[fault]()
         return web.Response(status=status, headers=headers, body=answer)
 
     def _about(self, request: web.Request) -> tuple[str, dict[str, int]]:
@@ -68,6 +113,12 @@ class Proxy:
         creates = ("/model-customization-jobs", "/provisioned-model-throughput")
         if request.method == "POST" and request.path in creates:
             return "create", CREATE
+        if request.method == "GET" and request.path.startswith(
+            ("/model-customization-jobs/", LIST_PATH[:-1] + "/")
+        ):
+            return "look", LOOK
+        if request.method == "GET" and request.path == LIST_PATH:
+            return "list", LIST
         return "other", OTHER
 
     def _pick(self, odds: dict[str, int]) -> str | None:

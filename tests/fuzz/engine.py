@@ -37,6 +37,9 @@ MOST_ADDRESSES: Final = 6 * 1024**3
 strict = False
 """While the seeds of a plain target are run: nothing may be refused."""
 
+TRACED: Final = 5
+"""Times as long as `Target.seconds` for an input whose lines are watched."""
+
 Mutate = Callable[[bytes, random.Random], bytes]
 
 
@@ -125,7 +128,7 @@ def _child(
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
             break
-        if time.time() - current.stat().st_mtime > 4 * target.seconds + 30:
+        if time.time() - current.stat().st_mtime > 2 * TRACED * target.seconds + 30:
             hung = True
             os.kill(pid, signal.SIGKILL)
         time.sleep(0.02)
@@ -181,8 +184,9 @@ def _tried(target: Target, body: bytes, seen: Lines | None) -> tuple[bool, str |
     """Whether the input reached something new, and what it did wrong."""
     before, had = _peak(), 0 if seen is None else len(seen.reached)
     signal.signal(signal.SIGALRM, _too_slow)
-    signal.setitimer(signal.ITIMER_REAL, target.seconds)
-    faulthandler.dump_traceback_later(2 * target.seconds + 10)
+    # Being watched line by line takes its own time.
+    signal.setitimer(signal.ITIMER_REAL, target.seconds if seen is None else TRACED * target.seconds)
+    faulthandler.dump_traceback_later(TRACED * target.seconds + 20)
     wrong = None
     if seen is not None:
         seen.start()
