@@ -78,6 +78,7 @@ class TrackingSettings(Group, frozen=True):
     mlflow: str | None = None
     """A tracking server, as in MLFLOW_TRACKING_URI (needs the extra `mlflow`)."""
     mlflow_experiment: str = Field(default="vlm-runner", min_length=1)
+    """The experiment there that gets the runs."""
     wandb: str | None = Field(default=None, pattern="^[^/]+(/[^/]+)?$")
     """PROJECT or ENTITY/PROJECT of Weights & Biases (needs the extra `wandb`)."""
     tensorboard: Path | None = None
