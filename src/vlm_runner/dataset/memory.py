@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -12,12 +13,15 @@ if TYPE_CHECKING:
 
 MOST: Final = 2 * 1024**3
 """Bytes beyond what the process has, for files that are small themselves."""
+AGAIN: Final = 0.1
+"""Seconds until the process is asked again what it has: for each row, that took as long as reading it."""
 TIMES: Final = 8
 """Bytes for each byte of a file that is read whole, such as a list in JSON."""
 
 _lock = threading.Lock()
 _inside = 0
 _before = (0, 0)
+_asked: tuple[float, int | None] = (float("-inf"), None)
 
 
 @contextmanager
@@ -28,7 +32,7 @@ def limited_memory(file_size: int = 0) -> Iterator[None]:
     Of all its threads; files that are mapped to be read do not count. Only Linux knows such a limit
     (RLIMIT_DATA: setrlimit(2)); elsewhere nothing is limited.
     """
-    if (taken := _private_memory()) is None:
+    if (taken := _lately_taken()) is None:
         yield
         return
     _enter(taken + MOST + TIMES * file_size)
@@ -36,6 +40,15 @@ def limited_memory(file_size: int = 0) -> Iterator[None]:
         yield
     finally:
         _leave()
+
+
+def _lately_taken() -> int | None:
+    global _asked  # noqa: PLW0603 - see `_enter`
+    at, taken = _asked
+    if (now := time.monotonic()) - at >= AGAIN:
+        taken = _private_memory()
+        _asked = (now, taken)
+    return taken
 
 
 def _private_memory() -> int | None:
