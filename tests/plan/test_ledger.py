@@ -113,7 +113,7 @@ async def planned_and_run(spec: RunSpec, settings: Settings) -> tuple[RunPreview
         created = await runner.prepare(spec)
         assert created is not None
         survey = await runner.preview(created)
-        handle = await runner.start(spec)
+        handle = await runner.start(spec, lint=False)  # the preview has linted
         return survey, await handle.result()
 
 
