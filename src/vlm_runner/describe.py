@@ -76,7 +76,8 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line a 
             return f"creating the {MODES[mode]} {name}"
         case ServingRequested(arn=arn, adopted=adopted, deleted_at=due):
             switch = "" if due is None else f"; its dead man's switch deletes it at {due:%Y-%m-%d %H:%M} UTC"
-            return f"endpoint {'adopted' if adopted else 'created'}, billing starts now: {arn}{switch}"
+            bills = "billed by the token" if ":custom-model-deployment/" in arn else "billing starts now"
+            return f"endpoint {'adopted' if adopted else 'created'}, {bills}: {arn}{switch}"
         case CreateUncertain(what=what, cause=cause):
             return f"unknown whether the {what} was created ({cause}); searching for it"
         case CreateRefused(what=what, reason=reason):

@@ -159,6 +159,18 @@ def test_progress_tells_what_is_rented_and_for_how_much() -> None:
     assert "about $46.00 and what has no known price so far, and $23.00 an hour" in out.getvalue()
 
 
+def test_progress_shortens_arns_and_says_how_each_kind_of_endpoint_bills() -> None:
+    out, entries = io.StringIO(), renting()
+    for kind in ("provisioned-model", "custom-model-deployment"):
+        arn = f"arn:aws:bedrock:us-east-1:123456789012:{kind}/x"
+        with ProgressWatcher(Console(file=out, width=160)) as watcher:
+            event = ServingRequested(arn=arn)
+            watcher.on_entry(fold(entries), entries[7].model_copy(update={"event": event}))
+
+    assert "endpoint created, billing starts now: provisioned-model/x" in out.getvalue()
+    assert "endpoint created, billed by the token: custom-model-deployment/x" in out.getvalue()
+
+
 @pytest.mark.parametrize(("height", "several"), [(24, False), (10, False), (24, True)])
 def test_progress_shows_one_runs_phases_as_a_list_that_fills(*, height: int, several: bool) -> None:
     out = io.StringIO()

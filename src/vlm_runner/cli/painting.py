@@ -65,13 +65,3 @@ def _encodable(text: str, stream: TextIO) -> str:
             text = text.replace(mark, simple)
         return text.encode(encoding, "replace").decode(encoding)
     return text
-
-
-def short_arn(text: str) -> str:
-    """
-    An ARN of Bedrock without the part that all ARNs of an account and region share; other texts as they are.
-
-    `arn:aws:bedrock:us-east-1:123456789012:custom-model/x` is shown as `custom-model/x`.
-    """
-    parts = text.split(":", 5)
-    return parts[5] if len(parts) == 6 and parts[0] == "arn" and parts[2] == "bedrock" else text

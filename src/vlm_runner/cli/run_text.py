@@ -11,10 +11,10 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from vlm_runner.cli.painting import Span, short_arn
+from vlm_runner.cli.painting import Span
 from vlm_runner.core.names import delete_command
 from vlm_runner.core.outcome import Outcome
-from vlm_runner.core.text import LONGEST_REASON
+from vlm_runner.core.text import LONGEST_REASON, short_arns
 from vlm_runner.core.timeline import phase_states, spelled
 from vlm_runner.redact import one_line
 
@@ -128,9 +128,9 @@ def _facts(run: RunView, location: str, now: datetime, cost: str | None) -> list
     age = spelled(max(0.0, (now - run.created_at).total_seconds()))
     return [
         ("base model", run.base_model),
-        ("job", short_arn(run.job_arn or "")),
-        ("model", short_arn(run.model_arn or "")),
-        ("endpoint", short_arn(run.endpoint_arn or "") if run.may_bill else None),
+        ("job", short_arns(run.job_arn or "")),
+        ("model", short_arns(run.model_arn or "")),
+        ("endpoint", short_arns(run.endpoint_arn or "") if run.may_bill else None),
         ("loss", losses(run)),
         ("result", run.verdict),
         ("cost", cost or run.cost),
@@ -207,7 +207,7 @@ def end_lines(run: RunView, took: float, *, cost: str, remains: str, reach: Reac
         loss = losses(run)
         parts = [
             run.verdict,
-            short_arn(run.model_arn or "no model"),
+            short_arns(run.model_arn or "no model"),
             f"loss: {loss}" if loss else None,
             _answered(run),
         ]

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final
 
 LONGEST_REASON: Final = 2000
 """Characters: every save writes the whole history again."""
+
+
+BEDROCK_ARN: Final = re.compile(r"arn:[\w-]+:bedrock:[\w-]*:\d*:")
+
+
+def short_arns(text: str) -> str:
+    """
+    `text` with the ARNs of Bedrock in it cut to what is their own; others as they are.
+
+    `arn:aws:bedrock:us-east-1:123456789012:custom-model/x` is shown as `custom-model/x`.
+    """
+    return BEDROCK_ARN.sub("", text)
 
 
 def storable(text: str) -> str:

@@ -19,6 +19,7 @@ from vlm_runner.core.signals import (
     TestAnswered,
     Trouble,
 )
+from vlm_runner.core.text import short_arns
 from vlm_runner.core.timeline import phase_spans, phase_states, spelled
 from vlm_runner.describe import sentence
 from vlm_runner.dollars import dollars, spent
@@ -167,7 +168,7 @@ class ProgressWatcher:
         if not entries or entries[-1].sequence < entry.sequence:
             entries.append(entry)
         self._runs[run.run_id] = (run, entries)
-        self._line(f"{entry.at:%H:%M:%S}  {sentence(entry.event)}")
+        self._line(f"{entry.at:%H:%M:%S}  {short_arns(sentence(entry.event))}")
         self._show(run.run_id, "" if run.done else WAITS.get(run.phase, run.phase.value))
 
     def on_signal(self, run_id: str, signal: Signal) -> None:
