@@ -9,7 +9,7 @@ import pytest
 
 from vlm_runner.core.events import TestsAnswered
 from vlm_runner.core.transitions import fold
-from vlm_runner.evaluate import AnsweredRow, ModelAnswer, to_line
+from vlm_runner.evaluate import AnsweredRow, ModelAnswer, from_line, to_line
 from vlm_runner.report.charts import chart, thinned, ticks
 from vlm_runner.report.collect import JudgedFile, collect, curve
 from vlm_runner.testing import FakeObjects, FakeS3
@@ -207,3 +207,15 @@ async def test_each_image_of_each_row_has_its_share_of_a_reports_bytes(
 
     assert asked == [4]
     assert [len(found.thumbnails[number]) for number in (0, 1)] == [1, 3]
+
+
+@pytest.mark.parametrize("line", [f"1e301,0,{1}", f"1,0,{1e301}", "1,1e999,1", "nan,0,1"])
+def test_numbers_that_no_loss_has_draw_nothing(line: str) -> None:
+    """Their differences and sums are no numbers any more: no chart, and no JSON."""
+    assert curve(f"step_number,epoch_number,training_loss\n{line}\n", "training_loss").points == ()
+
+
+@pytest.mark.parametrize("seconds", [1e999, 1e308, -1.0])
+def test_a_line_whose_call_took_for_ever_is_not_an_answer(seconds: float) -> None:
+    with pytest.raises(ValueError, match="seconds"):
+        from_line(json.dumps({"row": 1, "answer": "x", "seconds": seconds}))

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import Final
+
+from pydantic import Field
 
 from vlm_runner.core.events import Value
 from vlm_runner.core.text import json_object
+
+LONGEST_CALL: Final = 1e9
+"""Seconds; what takes longer was written by somebody else, and the sum of many must still be a number."""
 
 
 class ModelAnswer(Value, frozen=True):
@@ -15,7 +21,7 @@ class ModelAnswer(Value, frozen=True):
     stop_reason: str = ""
     input_tokens: int = 0
     output_tokens: int = 0
-    seconds: float | None = None
+    seconds: float | None = Field(default=None, ge=0, le=LONGEST_CALL)
     error: str | None = None
 
 

@@ -17,7 +17,7 @@ from vlm_runner.core.names import run_folder
 from vlm_runner.core.text import json_object
 from vlm_runner.errors import VlmRunnerError
 from vlm_runner.evaluate import from_line
-from vlm_runner.evaluate.evaluation import WHO, numbers
+from vlm_runner.evaluate.evaluation import LARGEST, WHO, numbers
 from vlm_runner.evaluate.thumbnail import budget, thumbnail
 from vlm_runner.task_groups import task_group
 
@@ -166,7 +166,7 @@ def curve(text: str, column: str) -> Curve:
             epoch = float(line.get("epoch_number") or 0)
         except (KeyError, TypeError, ValueError):
             continue
-        if math.isfinite(step) and math.isfinite(loss):
+        if abs(step) < LARGEST and abs(loss) < LARGEST and math.isfinite(epoch):
             total, count = sums.get(step, (0.0, 0))
             sums[step] = (total + loss, count + 1)
             first[epoch] = min(step, first.get(epoch, step))
