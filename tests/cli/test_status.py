@@ -308,7 +308,7 @@ def test_every_next_step_is_a_command_that_exists() -> None:
     }
 
     named = {word for step in steps for word in re.findall(r"vlm-runner (\S+)", step)}
-    assert named == {"watch", "resume", "report", "start"}
+    assert named == {"watch", "resume", "release", "report", "start"}
     assert named <= COMMANDS.keys()
     assert all("vlm-runner " in step or step.startswith("aws bedrock delete-") for step in steps)
     assert any(step.startswith("aws bedrock delete-") for step in steps), "a kept endpoint"
