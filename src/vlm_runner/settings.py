@@ -8,14 +8,15 @@ A spec says what a run does; settings say how and where this process works. Vari
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from vlm_runner.checkpoint.timing import LeaseSettings
 from vlm_runner.core.pace import PollPace
 from vlm_runner.environment import SAGEMAKER_MESSAGE
+from vlm_runner.spec import kms_key_arn
 
 
 class Group(BaseModel):
@@ -94,6 +95,10 @@ class Settings(Group, frozen=True):
 
     checkpoint_uri: str | None = None
     """A folder or `s3://bucket/prefix`; None: the user's state folder."""
+    checkpoint_encryption: Literal["AES256", "aws:kms"] | None = None
+    """What every save in an S3 store asks for, as some bucket policies demand; None: the bucket's default."""
+    checkpoint_kms_key: Annotated[str, AfterValidator(kms_key_arn)] | None = None
+    """ARN of the KMS key of "aws:kms", which it implies; None: the account's key for S3."""
     profile: str | None = None
     """Of the AWS configuration."""
     region: str | None = None

@@ -76,7 +76,7 @@ def _role_arn(text: str) -> str:
     return text
 
 
-def _kms_key_arn(text: str) -> str:
+def kms_key_arn(text: str) -> str:
     # Not an alias, which a policy's Resource cannot name (KMS developer guide, "alias").
     if not re.fullmatch(r"arn:aws(-[^:]+)?:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+", text):
         raise ValueError("a KMS key's ARN looks like arn:aws:kms:us-east-1:123456789012:key/1234abcd-…")
@@ -84,7 +84,7 @@ def _kms_key_arn(text: str) -> str:
 
 
 def _model_key_arn(text: str) -> str:
-    _kms_key_arn(text)
+    kms_key_arn(text)
     if not re.fullmatch(r"[A-Za-z0-9-]{36}", text.rpartition("/")[2]):  # Bedrock API reference, KmsKeyId
         raise ValueError("the id of a KMS key has 36 characters, as in 11111111-2222-3333-4444-555555555555")
     return text
@@ -435,7 +435,7 @@ class StorageSpec(Section, frozen=True):
     The server-side encryption that every upload asks for, as some bucket policies demand; None: what the
     bucket does by default.
     """
-    kms_key: Annotated[str, AfterValidator(_kms_key_arn)] | None = None
+    kms_key: Annotated[str, AfterValidator(kms_key_arn)] | None = None
     """ARN of the KMS key of `encryption = "aws:kms"`, which it implies; None: the account's key for S3."""
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlm_runner import environment
+from vlm_runner.aws.ports import Encryption
 from vlm_runner.checkpoint.local import LocalStore
 from vlm_runner.checkpoint.s3 import S3Store
 from vlm_runner.errors import ConfigurationError
@@ -58,4 +59,21 @@ def open_store(settings: Settings, connect: Callable[[str], AwsSession]) -> Chec
             f"The checkpoint store '{uri}' needs a bucket and a region.",
             hint="Give --region, or set AWS_REGION.",
         )
-    return S3Store(connect(region).state_objects(bucket), prefix)
+    encryption = store_encryption(settings)
+    return S3Store(connect(region).state_objects(bucket, encryption=encryption), prefix)
+
+
+def store_encryption(settings: Settings) -> Encryption | None:
+    """
+    What saves in S3 ask for.
+
+    Raises:
+        ConfigurationError: a key for an algorithm that takes none.
+    """
+    algorithm, key = settings.checkpoint_encryption, settings.checkpoint_kms_key
+    if key is not None and algorithm == "AES256":
+        raise ConfigurationError(
+            'checkpoint_kms_key belongs to "aws:kms", and checkpoint_encryption is "AES256".'
+        )
+    chosen = algorithm or ("aws:kms" if key is not None else None)
+    return None if chosen is None else Encryption(chosen, key)

@@ -56,7 +56,8 @@ def iam(spec_file: str, only: str | None, *, verify: bool, as_json: bool, **flag
     _, partition, _, _, account, *_ = spec.training.role_arn.split(":")
     uri = settings.checkpoint_uri or ""
     store = uri.removeprefix("s3://") if uri.startswith("s3://") else None
-    scope = scope_of(spec, profile, account, region, partition=partition, store=store)
+    key = settings.checkpoint_kms_key
+    scope = scope_of(spec, profile, account, region, partition=partition, store=store, store_key=key)
     additional = verify_documents(scope)
     found = additional if verify else all_documents(scope)
     if only is not None:

@@ -72,6 +72,7 @@ def scope_of(
     *,
     partition: str = "aws",
     store: str | None = None,
+    store_key: str | None = None,
 ) -> documents.Scope:
     switch, vpc = spec.serving.dead_man_switch, spec.training.vpc
     return documents.Scope(
@@ -89,6 +90,7 @@ def scope_of(
         tag_keys=tuple(spec.tags),
         source=_source_of(spec),
         store=store,
+        store_key=store_key,
         partition=partition,
         dead_man_role_arn=switch.role_arn if switch is not None else None,
     )

@@ -29,6 +29,8 @@ class Scope:
     prefix: str = ""
     store: str | None = None
     """`bucket/prefix` of the checkpoint store, if that is in S3."""
+    store_key: str | None = None
+    """ARN of its KMS key, if the settings name one."""
     partition: str = "aws"
     dead_man_role_arn: str | None = None
     """Of `serving.dead_man_switch`, if the spec has one."""
@@ -305,6 +307,7 @@ def _checkpoints(scope: Scope, actions: list[str]) -> list[Document]:
     return [
         _allow("CheckpointList", ["s3:ListBucket"], arn, ours),
         _allow("Checkpoints", actions, f"{arn}/{inside}", ours),
+        *_through_s3("CheckpointKey", scope.store_key, scope),
     ]
 
 
@@ -313,10 +316,14 @@ def _key(scope: Scope) -> list[Document]:
     Only through S3: read and write objects under the key (S3 user guide, UsingKMSEncryption: a multipart
     upload needs Decrypt too).
     """
-    if scope.kms_key is None:
+    return _through_s3("Key", scope.kms_key, scope)
+
+
+def _through_s3(name: str, key: str | None, scope: Scope) -> list[Document]:
+    if key is None:
         return []
     through = {"StringEquals": {"kms:ViaService": f"s3.{scope.region}.amazonaws.com"}}
-    return [_allow("Key", ["kms:GenerateDataKey", "kms:Decrypt"], scope.kms_key, through)]
+    return [_allow(name, ["kms:GenerateDataKey", "kms:Decrypt"], key, through)]
 
 
 def model_key_use(scope: Scope, actions: list[str]) -> list[Document]:

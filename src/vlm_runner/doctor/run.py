@@ -13,6 +13,7 @@ from vlm_runner.models.settle import settled
 from vlm_runner.paths import default_checkpoint_folder
 from vlm_runner.preflight import refuse, region_problems
 from vlm_runner.runner import Runner
+from vlm_runner.stores import store_encryption
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +56,7 @@ def subject_of(
     store: Path | tuple[Objects, str]
     if uri is not None and uri.startswith("s3://"):
         bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-        store = (session.state_objects(bucket), prefix)
+        store = (session.state_objects(bucket, encryption=store_encryption(settings)), prefix)
     else:
         store = Path(uri) if uri is not None else default_checkpoint_folder()
 
