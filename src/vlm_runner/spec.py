@@ -12,8 +12,9 @@ import hashlib
 import re
 import tomllib
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -548,7 +549,7 @@ class RunSpec(Section, frozen=True):
         try:
             return cls.model_validate(table)
         except ValidationError as error:
-            raise ConfigurationError(f"{name} does not fit: {sentence(error)}.") from error
+            raise ConfigurationError(f"{name} does not fit: {sentence(error, RunSpec)}.") from error
 
 
 def read_toml(path: Path, parse_float: Callable[[str], Any] = float) -> dict[str, Any]:
@@ -571,11 +572,29 @@ def read_toml(path: Path, parse_float: Callable[[str], Any] = float) -> dict[str
         raise ConfigurationError(f"{path} is not valid TOML: {error}.") from error
 
 
-def sentence(error: ValidationError) -> str:
-    """What a pydantic error found, in one line, each with its field; no values: they may be secret."""
+def sentence(error: ValidationError, model: type[BaseModel] | None = None) -> str:
+    """
+    What a pydantic error found, in one line, each with its field; no values: they may be secret.
+
+    Of an unknown field the nearest one of `model` is named.
+    """
     found = error.errors(include_url=False, include_input=False, include_context=False)
-    told = [f"{_field(item['loc'])}: {_plain(item['msg'])}" for item in found[:MOST_TOLD]]
+    told = [
+        f"{_field(item['loc'])}: {_plain(item['msg'])}"
+        + (_nearest(item["loc"], model) if item["type"] == "extra_forbidden" else "")
+        for item in found[:MOST_TOLD]
+    ]
     return "; ".join([*told, f"and {len(found) - MOST_TOLD} more"] if len(found) > MOST_TOLD else told)
+
+
+def _nearest(location: tuple[int | str, ...], model: type[BaseModel] | None) -> str:
+    *above, name = location
+    for part in above:
+        field = None if model is None else model.model_fields.get(str(part))
+        kinds = [] if field is None else [field.annotation, *get_args(field.annotation)]
+        model = next((one for one in kinds if isinstance(one, type) and issubclass(one, BaseModel)), None)
+    near = [] if model is None else get_close_matches(str(name), model.model_fields, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def _field(location: tuple[int | str, ...]) -> str:
