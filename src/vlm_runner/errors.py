@@ -24,8 +24,8 @@ class UsageError(VlmRunnerError):
     """The command or call is invalid."""
 
 
-class Untold(VlmRunnerError):
-    """A tracker of experiments was not told of a run, which is unaffected."""
+class TrackerFailed(VlmRunnerError):
+    """An experiment tracker did not take a run, which is unaffected."""
 
 
 class DataError(VlmRunnerError):

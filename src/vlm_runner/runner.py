@@ -33,7 +33,7 @@ from vlm_runner.errors import (
     RunExists,
     RunNotFound,
     Stopped,
-    Untold,
+    TrackerFailed,
     UsageError,
 )
 from vlm_runner.evaluate import load_metrics
@@ -59,7 +59,7 @@ from vlm_runner.steps.preview import RunPreview, lint_run, preview_run
 from vlm_runner.steps.stage import stage_images
 from vlm_runner.stores import open_store
 from vlm_runner.task_groups import task_group
-from vlm_runner.track import Trackers, open_trackers, told
+from vlm_runner.track import Trackers, open_trackers, tracked_run
 from vlm_runner.watch.sinks import EventSinks
 
 if TYPE_CHECKING:
@@ -749,30 +749,30 @@ class Runner:
 
     async def track(self, run_id: str) -> list[str]:
         """
-        Tell the trackers of `settings.tracking` all that is known of a run; return their names.
+        Log all that is known of a run to the trackers of `settings.tracking`; return their names.
 
-        Runs that are driven here are told of by themselves; this is for those that a tracker has missed.
+        Runs that are driven here are logged as they go; this is for those that a tracker has missed.
 
         Raises:
             ConfigurationError: the settings name no tracker, or the client of one is not installed.
             RunNotFound, CheckpointError: the run does not exist, or cannot be read.
-            Untold: a tracker failed; the others were told.
+            TrackerFailed: a tracker failed; the others have the run.
         """
         trackers = open_trackers(self._settings.tracking)
         if not trackers:
             raise ConfigurationError(
                 "No tracker is set.", hint="Set VLM_RUNNER_TRACKING__MLFLOW, __WANDB or __TENSORBOARD."
             )
-        run = told(await self.report(run_id))
+        run = tracked_run(await self.report(run_id))
         failed: list[str] = []
         for tracker in trackers:
             try:
-                await to_thread.run_sync(tracker.tell, run)
+                await to_thread.run_sync(tracker.log_run, run)
                 await to_thread.run_sync(tracker.close)
             except Exception as error:  # noqa: BLE001 - clients of others raise anything
                 failed.append(f"{tracker.name}: {type(error).__name__}: {error}")
         if failed:
-            raise Untold(f"Run {run_id} was not told of everywhere. {' '.join(failed)}")
+            raise TrackerFailed(f"Run {run_id} was not logged everywhere. {' '.join(failed)}")
         return [tracker.name for tracker in trackers]
 
     async def stage(self, run_id: str, *, number: int, parts: int) -> ImagesStaged | None:

@@ -35,6 +35,7 @@ CODES: dict[str, int] = {
     "ModelNotReady": 75,
     "StoreUnavailable": 75,
     "OutOfResources": 75,
+    "TrackerFailed": 75,
     "SourceUnavailable": 75,
     "UncertainCreate": 75,
     "RunTaken": 75,

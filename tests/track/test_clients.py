@@ -1,4 +1,4 @@
-"""Each tracker by its own client, into files: telling a run twice comes to the same as once."""
+"""Each tracker by its own client, into files: a run logged twice is the same as logged once."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import pytest
 
 from tests.report.runs import report
 from vlm_runner.settings import TrackingSettings
-from vlm_runner.track import open_trackers, told
+from vlm_runner.track import open_trackers, tracked_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from vlm_runner.track import Told, Tracker
+    from vlm_runner.track import TrackedRun, Tracker
 
 # Each client is imported once a process: seconds of processor time, most of them MLflow's.
 pytestmark = pytest.mark.xdist_group("trackers")
 
 
 @pytest.fixture(scope="module")
-def tellings() -> tuple[Told, ...]:
+def twice() -> tuple[TrackedRun, ...]:
     """A run whose job has ended; the same at its end; and once more, by who does not know of that."""
-    ended = told(report(7))
-    return told(report(0, until=6, run_id="pages-1")), ended, ended
+    ended = tracked_run(report(7))
+    return tracked_run(report(0, until=6, run_id="pages-1")), ended, ended
 
 
 def one(**settings: Any) -> Tracker:
@@ -37,7 +37,7 @@ def one(**settings: Any) -> Tracker:
 
 def test_mlflow_has_the_run_once_with_its_losses_report_and_answers(
     tmp_path: Path,
-    tellings: tuple[Told, ...],
+    twice: tuple[TrackedRun, ...],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -48,8 +48,8 @@ def test_mlflow_has_the_run_once_with_its_losses_report_and_answers(
 
     states, found = [], []
     client: Any = MlflowClient(tracking_uri=uri)
-    for run in tellings:
-        one(mlflow=uri, mlflow_experiment="pages").tell(run)
+    for run in twice:
+        one(mlflow=uri, mlflow_experiment="pages").log_run(run)
         found = client.search_runs([client.get_experiment_by_name("pages").experiment_id])
         states.append([each.info.status for each in found])
     (there,) = found
@@ -78,7 +78,7 @@ def test_mlflow_has_the_run_once_with_its_losses_report_and_answers(
 
 
 def test_mlflow_nests_the_runs_of_a_sweep(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tellings: tuple[Told, ...]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, twice: tuple[TrackedRun, ...]
 ) -> None:
     from dataclasses import replace
 
@@ -87,7 +87,7 @@ def test_mlflow_nests_the_runs_of_a_sweep(
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     uri = (tmp_path / "mlruns").as_uri()
     for uid in ("a", "b"):
-        one(mlflow=uri).tell(replace(tellings[0], uid=uid, group="rates"))
+        one(mlflow=uri).log_run(replace(twice[0], uid=uid, group="rates"))
     client: Any = MlflowClient(tracking_uri=uri)
     found = client.search_runs([client.get_experiment_by_name("vlm-runner").experiment_id])
     parents = [each.info.run_id for each in found if each.info.run_name == "rates"]
@@ -97,14 +97,14 @@ def test_mlflow_nests_the_runs_of_a_sweep(
 
 
 def test_wandb_has_the_run_under_its_uid_and_nothing_of_this_machine(
-    tmp_path: Path, tellings: tuple[Told, ...], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, twice: tuple[TrackedRun, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     protocol: Any = import_module("wandb.proto.wandb_internal_pb2")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
     tracker = one(wandb="team/pages")
-    for run in tellings[:2]:
-        tracker.tell(run)
+    for run in twice[:2]:
+        tracker.log_run(run)
     tracker.close()
     import_module("wandb").teardown()  # as at the end of the process: its service writes what it still holds
     (file,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
@@ -122,7 +122,7 @@ def test_wandb_has_the_run_under_its_uid_and_nothing_of_this_machine(
     configured = {update.key for record in records for update in record.config.update}
 
     assert (begun.run_id, begun.display_name, begun.project) == ("0" * 32, "pages-1", "pages")
-    assert [row["loss/training"] for row in history[:60]] == [loss for _, loss in tellings[1].training]
+    assert [row["loss/training"] for row in history[:60]] == [loss for _, loss in twice[1].training]
     assert [row["loss/validation"] for row in history if "loss/validation" in row] == [0.9, 0.6]
     assert history[60]["answers/nrows"] == 7
     assert history[60]["report/_type"] == "html-file"
@@ -150,11 +150,11 @@ def leveldb_records(data: bytes) -> Iterator[bytes]:
             whole = b""
 
 
-def test_tensorboard_has_one_file_with_everything_once(tmp_path: Path, tellings: tuple[Told, ...]) -> None:
+def test_tensorboard_has_one_file_with_everything_once(tmp_path: Path, twice: tuple[TrackedRun, ...]) -> None:
     from tensorboardX.proto import event_pb2
 
-    for run in tellings:
-        one(tensorboard=tmp_path).tell(run)
+    for run in twice:
+        one(tensorboard=tmp_path).log_run(run)
     (file,) = tmp_path.glob("pages-1-00000000/events.out.tfevents.*")
     seen: dict[str, list[int]] = {}
     data = file.read_bytes()

@@ -21,7 +21,7 @@ import pytest
 from tests.report.runs import report
 from tests.report.test_browser import CHROMIUM, FLAGS
 from vlm_runner.settings import TrackingSettings
-from vlm_runner.track import open_trackers, told
+from vlm_runner.track import open_trackers, tracked_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +72,7 @@ def test_mlflow_shows_losses_scores_and_the_report(server: None) -> None:
 
     playwright: Any = pytest.importorskip("playwright.sync_api")
     (tracker,) = open_trackers(TrackingSettings(mlflow=SERVER, mlflow_experiment="pages"))
-    tracker.tell(told(report(8)))
+    tracker.log_run(tracked_run(report(8)))
     client: Any = MlflowClient(tracking_uri=SERVER)
     experiment = client.get_experiment_by_name("pages").experiment_id
     (run,) = client.search_runs([experiment])

@@ -1,4 +1,4 @@
-"""A tracker beside a run: what it is told and when, and that its troubles are its own."""
+"""A tracker beside a run: what it gets and when, and that its troubles are its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from tests.report.runs import history, report
 from vlm_runner import runner as front
 from vlm_runner.core.transitions import fold
-from vlm_runner.errors import ConfigurationError, Untold
+from vlm_runner.errors import ConfigurationError, TrackerFailed
 from vlm_runner.settings import TrackingSettings
 from vlm_runner.testing import World
 from vlm_runner.track import Trackers, open_trackers, trackers
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vlm_runner.report.assemble import RunReport
-    from vlm_runner.track import Told
+    from vlm_runner.track import TrackedRun
 
 
 class Remembering:
     name = "memory"
 
     def __init__(self, does: Callable[[], object] = lambda: None) -> None:
-        self.told: list[Told] = []
+        self.logged: list[TrackedRun] = []
         self.closed = False
         self._does = does
 
-    def tell(self, run: Told) -> None:
+    def log_run(self, run: TrackedRun) -> None:
         self._does()
-        self.told.append(run)
+        self.logged.append(run)
 
     def close(self) -> None:
         self.closed = True
@@ -58,9 +58,9 @@ async def test_a_tracker_hears_of_the_run_from_its_beginning_to_its_end(
 
     await live_beside(tracker, monkeypatch)
 
-    assert [run.outcome for run in tracker.told][-1] == "succeeded"
-    assert {run.run_id for run in tracker.told} == {"cats"}
-    assert "model_arn" in tracker.told[-1].tags
+    assert [run.outcome for run in tracker.logged][-1] == "succeeded"
+    assert {run.run_id for run in tracker.logged} == {"cats"}
+    assert "model_arn" in tracker.logged[-1].tags
     assert tracker.closed
 
 
@@ -111,10 +111,10 @@ async def test_a_run_that_a_tracker_missed_is_told_of_later(monkeypatch: pytest.
         with pytest.raises(ConfigurationError, match="VLM_RUNNER_TRACKING__MLFLOW"):
             await runner.track("cats")
         monkeypatch.setattr(front, "open_trackers", lambda _: [broken, tracker])
-        with pytest.raises(Untold, match="memory: ConnectionError"):
+        with pytest.raises(TrackerFailed, match="memory: ConnectionError"):
             await runner.track("cats")
 
-    assert [run.outcome for run in tracker.told] == ["succeeded"]
+    assert [run.outcome for run in tracker.logged] == ["succeeded"]
 
 
 def test_a_client_that_is_not_installed_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

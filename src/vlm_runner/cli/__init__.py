@@ -58,7 +58,7 @@ _SECTIONS: Final = {
         ("watch", "watch:watch", "Follow RUN in the terminal or in a browser."),
         ("events", "events:events", "Print RUN's history as JSON lines, one event a line."),
         ("report", "report:report", "Write an HTML page about RUN, or compare several runs."),
-        ("track", "track:track", "Tell MLflow, W&B or TensorBoard all that is known of RUN."),
+        ("track", "track:track", "Log RUN to MLflow, W&B or TensorBoard."),
     ),
     "Money": (
         ("prices", "prices:prices", "Show what MODEL costs, with source and date."),

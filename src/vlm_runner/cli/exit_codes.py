@@ -42,7 +42,7 @@ _OF_ERRORS: Final[dict[type[BaseException], int]] = {
     errors.AwsRefused: 5,
     errors.AwsUnavailable: 75,
     errors.OutOfResources: 75,
-    errors.Untold: 75,
+    errors.TrackerFailed: 75,
     errors.RunTaken: 75,
     errors.LeaseExpired: 75,
     errors.Unsaved: 75,

@@ -1,4 +1,4 @@
-"""track: tell experiment trackers of runs that they missed."""
+"""track: log runs to experiment trackers that missed them."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 @run_argument(several=True)
 @where_options
 def track(run_ids: tuple[str, ...], **flags: Any) -> None:
-    """Tell MLflow, W&B or TensorBoard all that is known of RUN.
+    """Log RUN to MLflow, W&B or TensorBoard.
 
-    Where VLM_RUNNER_TRACKING__MLFLOW, __WANDB or __TENSORBOARD is set, runs are told of while they are
-    driven; this is for runs that a tracker has missed. Telling it twice comes to the same.
+    Where VLM_RUNNER_TRACKING__MLFLOW, __WANDB or __TENSORBOARD is set, runs are logged while they are
+    driven; this is for runs that a tracker has missed. Logging one twice comes to the same.
 
     \b
     Example:

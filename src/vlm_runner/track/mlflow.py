@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vlm_runner.redact import json_text
 from vlm_runner.report.render import page
-from vlm_runner.track.told import Answer
+from vlm_runner.track.tracked_run import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vlm_runner.track.told import Told
+    from vlm_runner.track.tracked_run import TrackedRun
 
 UID: Final = "vlm_runner.uid"
 SWEEP: Final = "vlm_runner.sweep"
@@ -36,7 +36,7 @@ class MlflowTracker:
         self._made: Any = None
         self._experiment_id: str | None = None
 
-    def tell(self, run: Told) -> None:
+    def log_run(self, run: TrackedRun) -> None:
         client, there = self._client(), self._found(run)
         key, now = there.info.run_id, int(run.updated.timestamp() * 1000)
         params = [(name, value) for name, value in run.params.items() if name not in there.data.params]
@@ -82,7 +82,7 @@ class MlflowTracker:
             self._experiment_id = str(found.experiment_id)
         return self._experiment_id
 
-    def _found(self, run: Told) -> Any:
+    def _found(self, run: TrackedRun) -> Any:
         if (there := self._by_tag(UID, run.uid)) is not None:
             return there
         tags = {UID: run.uid, "mlflow.source.name": "vlm-runner", "mlflow.source.type": "JOB"}
@@ -90,7 +90,7 @@ class MlflowTracker:
             tags["mlflow.parentRunId"] = self._sweep(run)
         return self._create(run, run.run_id, tags)
 
-    def _sweep(self, run: Told) -> str:
+    def _sweep(self, run: TrackedRun) -> str:
         """The run that holds those of a sweep, as MLflow nests them."""
         name = str(run.group)
         parent = self._by_tag(SWEEP, name)
@@ -106,11 +106,11 @@ class MlflowTracker:
         )
         return found[0] if found else None
 
-    def _create(self, run: Told, name: str, tags: dict[str, str]) -> Any:
+    def _create(self, run: TrackedRun, name: str, tags: dict[str, str]) -> Any:
         began = int(run.began.timestamp() * 1000)
         return self._client().create_run(self._experiment_key(), start_time=began, tags=tags, run_name=name)
 
-    def _new_metrics(self, run: Told, there: Any) -> Iterator[tuple[str, float, int]]:
+    def _new_metrics(self, run: TrackedRun, there: Any) -> Iterator[tuple[str, float, int]]:
         """What is not there yet: MLflow keeps every value that it is given."""
         for name, value in run.scores.items():
             if there.data.metrics.get(name) != value:
@@ -142,7 +142,7 @@ class MlflowTracker:
             )
 
 
-def _write_artifacts(run: Told, folder: Path) -> None:
+def _write_artifacts(run: TrackedRun, folder: Path) -> None:
     """The table of answers has the form of `MlflowClient.log_table`, which needs pandas."""
     (folder / "report.html").write_bytes(page([run.report]).encode(errors="replace"))
     (folder / "report.json").write_text(json_text(run.report.facts, indent=2), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A run as TensorBoard's files, in a folder of its own, which is written anew at each telling."""
+"""A run as TensorBoard's files, in a folder of its own, which is written anew each time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vlm_runner.track.told import Told
+    from vlm_runner.track.tracked_run import TrackedRun
 
 MOST_IMAGES: Final = 16
 
@@ -20,7 +20,7 @@ class TensorBoardTracker:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def tell(self, run: Told) -> None:
+    def log_run(self, run: TrackedRun) -> None:
         from tensorboardX import SummaryWriter  # noqa: PLC0415 - only for who wants it
 
         folder = self._folder / (run.group or "") / f"{run.run_id}-{run.uid[:8]}"
@@ -36,7 +36,7 @@ class TensorBoardTracker:
             writer.add_text("run", _run_text(run), 0, walltime=at)
             if run.outcome is not None:
                 _add_answers(run, writer, at)
-        # Only now: a telling that fails leaves what was there.
+        # Only now: a log that fails leaves what was there.
         for old in before if mine else ():
             old.unlink(missing_ok=True)
 
@@ -44,12 +44,12 @@ class TensorBoardTracker:
         pass
 
 
-def _run_text(run: Told) -> str:
+def _run_text(run: TrackedRun) -> str:
     rows = [f"| {name} | {value} |" for name, value in (*run.tags.items(), *run.params.items())]
     return "\n".join([run.note, "", "| | |", "|---|---|", *(row.replace("\n", " ") for row in rows)])
 
 
-def _add_answers(run: Told, writer: Any, at: float) -> None:
+def _add_answers(run: TrackedRun, writer: Any, at: float) -> None:
     import numpy as np  # noqa: PLC0415 - as above
     from PIL import Image  # noqa: PLC0415 - as above
 

@@ -2,9 +2,9 @@
 Trackers beside a run. One that is slow, down or broken harms no run.
 
 Each has a daemon thread of its own, since their clients block, and anyio's worker threads are waited for
-when the process exits. It is told all that is known of a run when the run is created, when its job is
-submitted and completed, and at its end; each telling makes up for those before it that failed.
-`vlm-runner track RUN` tells it once more, at any time.
+when the process exits. It gets all that is known of a run when the run is created, when its job is
+submitted and completed, and at its end; each log makes up for those before it that failed.
+`vlm-runner track RUN` logs it once more, at any time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import structlog
 
 from vlm_runner.errors import ConfigurationError
 from vlm_runner.redact import one_line, redacted
-from vlm_runner.track.told import Told, told
+from vlm_runner.track.tracked_run import TrackedRun, tracked_run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -38,13 +38,13 @@ T = TypeVar("T")
 
 log = structlog.get_logger("vlm_runner")
 
-WORTH_TELLING: Final = frozenset({"run_created", "job_submitted", "job_completed"})
+LOGGED_EVENTS: Final = frozenset({"run_created", "job_submitted", "job_completed"})
 """
 Besides the end. Not the answers: the report that they are in makes their thumbnails, and that must not take
 the processor while an endpoint still bills.
 """
 DRAIN_SECONDS: Final = 20.0
-"""For what they have not been told when a runner closes; ECS kills 30 seconds after it asks, by default."""
+"""For what is not logged yet when a runner closes; ECS kills 30 seconds after it asks, by default."""
 LONGEST_REASON: Final = 500
 
 
@@ -56,8 +56,8 @@ class Tracker(Protocol):
         """As it is called in messages."""
         ...
 
-    def tell(self, run: Told, /) -> None:
-        """Make the tracker's run be what `run` says. Doing it twice comes to the same. May raise anything."""
+    def log_run(self, run: TrackedRun, /) -> None:
+        """Make the tracker's run be what `run` says; twice is as once. May raise anything."""
         ...
 
     def close(self) -> None: ...
@@ -97,51 +97,51 @@ def _require(module: str, what: str, extra: str) -> None:
 
 
 class Trackers:
-    """A watcher that tells trackers of runs."""
+    """A watcher that logs runs to trackers."""
 
     report_of: Callable[[str], Awaitable[RunReport]]
     """Gives all that is known of a run, by its id; to be set before the first entry."""
 
     def __init__(self, trackers: Iterable[Tracker], group: TaskGroup) -> None:
-        self._desks = [_Desk(tracker, self) for tracker in trackers]
-        for desk in self._desks:
-            group.start_soon(desk.work, name=f"telling {desk.name}")
+        self._tasks = [_TrackerTask(tracker, self) for tracker in trackers]
+        for task in self._tasks:
+            group.start_soon(task.work, name=f"logging to {task.name}")
 
     def on_entry(self, run: Run, entry: Entry) -> None:
-        if run.done or entry.event.kind in WORTH_TELLING:
-            for desk in self._desks:
-                desk.want(run.run_id)
+        if run.done or entry.event.kind in LOGGED_EVENTS:
+            for task in self._tasks:
+                task.enqueue(run.run_id)
 
     def on_signal(self, run_id: str, signal: Signal) -> None:
         pass
 
     async def close(self) -> None:
-        """Tell what is still to be told, for a while, and let go."""
-        if not self._desks:
+        """Log what is left, for a while, and let go."""
+        if not self._tasks:
             return
         with anyio.move_on_after(DRAIN_SECONDS, shield=True):
             async with anyio.create_task_group() as group:
-                for desk in self._desks:
-                    group.start_soon(desk.close)
-        for desk in self._desks:
-            desk.say_what_is_left()
+                for task in self._tasks:
+                    group.start_soon(task.close)
+        for task in self._tasks:
+            task.warn_of_the_rest()
 
 
-class _Desk:
-    """One tracker, its thread, and the runs that it is still to be told of."""
+class _TrackerTask:
+    """One tracker, its thread, and the runs that are still to be logged to it."""
 
     def __init__(self, tracker: Tracker, trackers: Trackers) -> None:
         self._tracker, self._trackers = tracker, trackers
         self._thread = _DaemonThread(f"vlm-runner {tracker.name}")
         self._wanted: dict[str, None] = {}
-        self._telling: str | None = None
+        self._logging: str | None = None
         self._news, self._idle = anyio.Event(), anyio.Event()
 
     @property
     def name(self) -> str:
         return self._tracker.name
 
-    def want(self, run_id: str) -> None:
+    def enqueue(self, run_id: str) -> None:
         self._wanted[run_id] = None
         self._news.set()
 
@@ -149,10 +149,10 @@ class _Desk:
         try:
             while True:
                 while self._wanted:
-                    self._telling = next(iter(self._wanted))
-                    del self._wanted[self._telling]
-                    await self._tell(self._telling)
-                    self._telling = None
+                    self._logging = next(iter(self._wanted))
+                    del self._wanted[self._logging]
+                    await self._tell(self._logging)
+                    self._logging = None
                 self._idle.set()
                 await self._news.wait()
                 self._news, self._idle = anyio.Event(), anyio.Event()
@@ -162,20 +162,20 @@ class _Desk:
     async def _tell(self, run_id: str) -> None:
         try:
             report = await self._trackers.report_of(run_id)
-            await self._in_thread(lambda: self._tracker.tell(told(report)))
+            await self._in_thread(lambda: self._tracker.log_run(tracked_run(report)))
         except Exception as error:  # noqa: BLE001 - a tracker's trouble is not the run's
             self._warn(run_id, f"{type(error).__name__}: {error}")
 
     async def close(self) -> None:
-        while self._wanted or self._telling is not None:
+        while self._wanted or self._logging is not None:
             await self._idle.wait()
         try:
             await self._in_thread(self._tracker.close)
         except Exception as error:  # noqa: BLE001 - as above
             log.warning("tracker.failed", tracker=self.name, reason=_reason(str(error)))
 
-    def say_what_is_left(self) -> None:
-        left = [*self._wanted] if self._telling is None else [self._telling, *self._wanted]
+    def warn_of_the_rest(self) -> None:
+        left = [*self._wanted] if self._logging is None else [self._logging, *self._wanted]
         for run_id in dict.fromkeys(left):
             self._warn(run_id, "it did not answer in time")
 
@@ -185,7 +185,7 @@ class _Desk:
             tracker=self.name,
             run_id=run_id,
             reason=_reason(reason),
-            hint=f"the run is unaffected; tell it again with: vlm-runner track {run_id}",
+            hint=f"the run is unaffected; log it again with: vlm-runner track {run_id}",
         )
 
     async def _in_thread(self, work: Callable[[], T]) -> T:

@@ -7,10 +7,10 @@ import io
 from typing import TYPE_CHECKING, Any, Final
 
 from vlm_runner.report.render import page
-from vlm_runner.track.told import Answer
+from vlm_runner.track.tracked_run import Answer
 
 if TYPE_CHECKING:
-    from vlm_runner.track.told import Told
+    from vlm_runner.track.tracked_run import TrackedRun
 
 QUIET: Final = {
     "silent": True,
@@ -39,7 +39,7 @@ class WandbTracker:
         self._entity, _, self._project = project.rpartition("/")
         self._open: dict[str, Any] = {}
 
-    def tell(self, run: Told) -> None:
+    def log_run(self, run: TrackedRun) -> None:
         there = self._open.get(run.uid) or self._begin(run)
         there.config.update(dict(run.params), allow_val_change=True)
         there.summary.update({**run.scores, **run.tags})
@@ -54,11 +54,11 @@ class WandbTracker:
             self._end(run, there)
 
     def close(self) -> None:
-        """Runs that go on elsewhere, or later: W&B shows them as ended until they are told of again."""
+        """Runs that go on elsewhere, or later: W&B shows them as ended until they are logged again."""
         for uid in [*self._open]:
             self._open.pop(uid).finish()
 
-    def _begin(self, run: Told) -> Any:
+    def _begin(self, run: TrackedRun) -> Any:
         import wandb  # noqa: PLC0415 - only for who wants it
 
         made = wandb.init(
@@ -75,7 +75,7 @@ class WandbTracker:
         self._open[run.uid] = made
         return made
 
-    def _end(self, run: Told, there: Any) -> None:
+    def _end(self, run: TrackedRun, there: Any) -> None:
         import wandb  # noqa: PLC0415 - as above
 
         there.notes = run.note
@@ -93,7 +93,7 @@ class WandbTracker:
         there.finish(exit_code=0 if run.outcome == "succeeded" else 1)
 
 
-def _table(run: Told, wandb: Any) -> Any:
+def _table(run: TrackedRun, wandb: Any) -> Any:
     from PIL import Image  # noqa: PLC0415 - as above
 
     table = wandb.Table(columns=[*Answer._fields, "image"])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from tests.report.runs import LLAMA, report
-from vlm_runner.track import told
+from vlm_runner.track import tracked_run
 
 SECRET = "AKIAIOSFODNN7EXAMPLE"
 
 
 def test_a_tracker_is_told_of_data_settings_losses_scores_and_answers() -> None:
-    run = told(report(8))
+    run = tracked_run(report(8))
 
     assert (run.run_id, run.outcome, run.uid) == ("pages-1", "succeeded", "0" * 32)
     assert run.params["dataset.fingerprint"] == "f" * 64
@@ -26,7 +26,7 @@ def test_a_tracker_is_told_of_data_settings_losses_scores_and_answers() -> None:
 
 
 def test_secrets_and_webhooks_stay_here() -> None:
-    run = told(
+    run = tracked_run(
         report(
             1,
             text=SECRET,

@@ -1,4 +1,4 @@
-"""What a tracker is told of a run: all that is known, so that a later telling makes up for a lost one."""
+"""A run as trackers get it: all that is known each time, so that a later log makes up for a lost one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Answer(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class TrackedRun:
     uid: str
     """By which a tracker finds the run again."""
     run_id: str
@@ -61,7 +61,7 @@ class Told:
     report: RunReport
 
 
-def told(report: RunReport) -> Told:
+def tracked_run(report: RunReport) -> TrackedRun:
     """Secrets, and addresses of webhooks, are left out as in the report."""
     run, facts = report.run, report.facts
     tags = {
@@ -74,7 +74,7 @@ def told(report: RunReport) -> Told:
         "job_arn": facts["job_arn"] or "",
         "report_uri": facts["report_uri"] or "",
     }
-    return Told(
+    return TrackedRun(
         uid=re.sub(r"\W", "", run.uid),
         run_id=run.run_id,
         group=run.created.sweep,
