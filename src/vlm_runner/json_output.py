@@ -66,6 +66,10 @@ class AnsweredJson(TypedDict):
     """False: there were no held-out rows, and training rows were asked."""
     input_tokens: int
     output_tokens: int
+    """Of the tuned model's answers, as AWS reports them."""
+    base_input_tokens: NotRequired[int]
+    base_output_tokens: NotRequired[int]
+    """Absent where the base model was not asked."""
     first: FirstAnswerJson | None
     refused: int
     base_error: str | None
