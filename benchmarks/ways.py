@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from vlm_runner.spec import DatasetSpec, PromptSpec
+from vlm_runner.spec import BadRows, DatasetSpec, PromptSpec
 
 BUCKET = "bench"
 KEYS = {"aws_access_key_id": "AK", "aws_secret_access_key": "SK", "region_name": "us-east-1"}
@@ -284,7 +284,7 @@ def staging_of(subset: Any, objects: Any, fingerprint: str, *, keep: bool = Fals
     from vlm_runner.clock import SystemClock
     from vlm_runner.core import places
     from vlm_runner.ingest.images import ImageLimits
-    from vlm_runner.ingest.pipeline import BadRows, SubsetStaging, Transform
+    from vlm_runner.ingest.pipeline import SubsetStaging, Transform
     from vlm_runner.settings import UploadSettings
 
     limits = ImageLimits(10_000_000, 1, 8000, ("png", "jpeg", "gif", "webp"))
