@@ -236,7 +236,9 @@ async def test_the_plan_of_the_sample_is_what_the_ledger_bills_to_the_cent(mode:
 
     check_bill(survey, run, bill)
     asked = {"provisioned": 3, "on-demand": 6, "none": 0}[mode]
-    assert bill.get("on_demand_invocations", {}).get("invocations", 0) == asked
+    # Base calls that are under way when the throughput is ready are given up, billed, and made again.
+    again = 3 if mode == "provisioned" else 0
+    assert asked <= bill.get("on_demand_invocations", {}).get("invocations", 0) <= asked + again
     assert ("provisioned_throughput" in bill) == (mode == "provisioned")
     assert survey.cost.unknown == ()
     assert {entry["price_source"] for entry in bill.values()} == {"prices.toml, the price file given"}
