@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.credentials import sandbox_credentials
 from vlm_runner.aws.reading import S3Reader
 from vlm_runner.core.retry import SOURCE
 from vlm_runner.dataset import Opened, open_dataset
@@ -85,10 +86,7 @@ class Bucket:
 
 @pytest.fixture
 def bucket(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bucket:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "y")
+    sandbox_credentials(monkeypatch)
     return Bucket(sandbox.url, tmp_path / "cache")
 
 

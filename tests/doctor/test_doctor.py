@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import boto3
 import pytest
 from click.testing import CliRunner
 
+from tests.credentials import sandbox_credentials
 from vlm_runner.aws.ports import Caller, FoundationModel
 from vlm_runner.aws.session import AwsSession
 from vlm_runner.cli import cli
@@ -123,10 +123,7 @@ def spec(**sections: Any) -> RunSpec:
 
 @pytest.fixture
 def world(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "y")
+    sandbox_credentials(monkeypatch)
     import urllib.request
 
     urllib.request.urlopen(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING
 
 import boto3
 import pytest
 from click.testing import CliRunner
 
+from tests.credentials import sandbox_credentials
 from vlm_runner.cli import cli
 from vlm_runner.sandbox import Sandbox
 
@@ -27,10 +27,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 def test_a_file_in_s3_is_linted_with_its_images(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "y")
+    sandbox_credentials(monkeypatch)
     s3 = boto3.client("s3", region_name="us-east-1", endpoint_url=sandbox.url)
     s3.create_bucket(Bucket=BUCKET)
     keys = [f"images/train/{number:03d}.png" for number in range(9)]

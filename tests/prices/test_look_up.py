@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.credentials import without_aws_variables
 from vlm_runner.aws.answers import AwsAnswer
 from vlm_runner.aws.ports import ListedPrice
 from vlm_runner.aws.price_list import AwsPriceList
@@ -33,8 +33,7 @@ AWS = "https://api.pricing.us-east-1.amazonaws.com"
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
+    without_aws_variables(monkeypatch)
     return tmp_path / "cache"
 
 
