@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, AnyStr, Final
 
 from vlm_runner.dataset.cells import (
     Shape,
@@ -357,7 +357,8 @@ def json_rows(place: Place, path: str) -> Iterator[Values]:
             yield _object(path, value, f"line {number:,}"), len(line)
 
 
-def _lines(path: str, file: io.BufferedReader) -> Iterator[bytes]:
+def _lines(path: str, file: IO[AnyStr]) -> Iterator[AnyStr]:
+    """Of bytes or of text, none longer than LONGEST_LINE."""
     for number in count(1):
         line = file.readline(LONGEST_LINE + 1)
         if len(line) > LONGEST_LINE:
@@ -438,7 +439,7 @@ def csv_rows(place: Place, path: str, separator: str | None = None) -> Iterator[
 
 
 def _cells(path: str, text: io.TextIOWrapper, separator: str | None) -> Iterator[Values]:
-    lines = _text_lines(path, text)
+    lines = _lines(path, text)
     beginning = next(lines, "")
     reader = csv.reader(
         chain([beginning], lines), delimiter=separator or _separator(path, beginning), strict=True
@@ -458,16 +459,6 @@ def _cells(path: str, text: io.TextIOWrapper, separator: str | None) -> Iterator
             yield {name: cell or None for name, cell in zip(header, row, strict=True)}, sum(map(len, row))
     except csv.Error as error:
         raise DataError(f"{path} cannot be read: line {reader.line_num:,}: {error}.") from None
-
-
-def _text_lines(path: str, text: io.TextIOWrapper) -> Iterator[str]:
-    for number in count(1):
-        line = text.readline(LONGEST_LINE + 1)
-        if len(line) > LONGEST_LINE:
-            raise _too_long(path, number)
-        if not line:
-            return
-        yield line
 
 
 def _separator(path: str, header: str) -> str:
