@@ -34,18 +34,7 @@ TIMEOUT_HELP = "Stop after, e.g., 90m; the run can be resumed."
 @json_option
 @verbosity_options
 @where_options
-def start(
-    spec_file: str,
-    run_id: str | None,
-    *,
-    yes: bool,
-    detach: bool,
-    lint: bool,
-    doctor: bool,
-    timeout: float | None,
-    verify: bool,
-    **flags: Any,
-) -> None:
+def start(**given: Any) -> None:
     """Run SPEC and show its progress; resume the run if it exists.
 
     The same spec is the same run: starting it twice does not pay twice.
@@ -57,17 +46,7 @@ def start(
     """
     from vlm_runner.cli.start_run import start_run  # noqa: PLC0415 - not for --help
 
-    start_run(
-        spec_file,
-        run_id,
-        yes=yes,
-        detach=detach,
-        lint=lint,
-        doctor=doctor,
-        timeout=timeout,
-        verify=verify,
-        flags=flags,
-    )
+    start_run(**given)
 
 
 @click.command()
@@ -80,7 +59,7 @@ def start(
 @json_option
 @verbosity_options
 @where_options
-def resume(run_id: str, until: str | None, *, timeout: float | None, verify: bool, **flags: Any) -> None:
+def resume(**given: Any) -> None:
     """Continue RUN from where it is, on any machine with its checkpoint.
 
     \b
@@ -89,7 +68,7 @@ def resume(run_id: str, until: str | None, *, timeout: float | None, verify: boo
     """
     from vlm_runner.cli.start_run import resume_run  # noqa: PLC0415 - as above
 
-    resume_run(run_id, until, timeout=timeout, verify=verify, flags=flags)
+    resume_run(**given)
 
 
 @click.command()
@@ -99,7 +78,7 @@ def resume(run_id: str, until: str | None, *, timeout: float | None, verify: boo
 @json_option
 @verbosity_options
 @where_options
-def cancel(run_id: str, reason: str, *, detach: bool, **flags: Any) -> None:
+def cancel(**given: Any) -> None:
     """Stop what RUN pays for, delete it, and report. Exits with 103 once that is done.
 
     \b
@@ -108,4 +87,4 @@ def cancel(run_id: str, reason: str, *, detach: bool, **flags: Any) -> None:
     """
     from vlm_runner.cli.start_run import cancel_run  # noqa: PLC0415 - as above
 
-    cancel_run(run_id, reason, detach=detach, flags=flags)
+    cancel_run(**given)

@@ -39,7 +39,7 @@ def start_run(
     doctor: bool,
     timeout: float | None,
     verify: bool,
-    flags: dict[str, Any],
+    **flags: Any,
 ) -> None:
     where, voice = split_flags(flags)
     spec = RunSpec.from_toml(Path(spec_file))
@@ -55,9 +55,7 @@ def start_run(
     sys.exit(drive_to_end(settings, begin, timeout=timeout, where=where, **voice))
 
 
-def resume_run(
-    run_id: str, until: str | None, *, timeout: float | None, verify: bool, flags: dict[str, Any]
-) -> None:
+def resume_run(run_id: str, until: str | None, *, timeout: float | None, verify: bool, **flags: Any) -> None:
     where, voice = split_flags(flags)
     try:
         last = Phase(until) if until else None
@@ -71,7 +69,7 @@ def resume_run(
     sys.exit(drive_to_end(settings, begin, timeout=timeout, where=where, partly=partly, **voice))
 
 
-def cancel_run(run_id: str, reason: str, *, detach: bool, flags: dict[str, Any]) -> None:
+def cancel_run(run_id: str, reason: str, *, detach: bool, **flags: Any) -> None:
     where, voice = split_flags(flags)
     settings = settings_for(where)
 
