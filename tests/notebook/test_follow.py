@@ -28,6 +28,7 @@ from vlm_runner.testing.faults import ProcessAws
 
 if TYPE_CHECKING:
     from vlm_runner.notebook import Session
+    from vlm_runner.runner import RunHandle
 
 
 async def opened(world: World, open_dataset: Any = None) -> Session:
@@ -58,6 +59,16 @@ async def test_a_session_outlives_the_task_that_opened_it(capsys: pytest.Capture
     assert "customization job created" in capsys.readouterr().err
 
 
+async def interrupted(handle: RunHandle, *, at: str) -> asyncio.Task[Run]:
+    """A cell that follows the run, interrupted at the first event of a kind as ipykernel does on SIGINT."""
+    cell = asyncio.create_task(follow(handle))
+    async for entry in handle.events():
+        if entry.event.kind == at:
+            cell.cancel()
+            break
+    return cell
+
+
 async def test_an_interrupt_stops_the_run_and_names_the_command_that_continues_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -65,11 +76,7 @@ async def test_an_interrupt_stops_the_run_and_names_the_command_that_continues_i
     held = await opened(world)
     handle = await held.runner.start(world.spec, run_id="cats")
 
-    cell = asyncio.create_task(follow(handle))
-    async for entry in handle.events():
-        if entry.event.kind == "serving_requested":
-            cell.cancel()  # what ipykernel does on SIGINT
-            break
+    cell = await interrupted(handle, at="serving_requested")
     with pytest.raises(asyncio.CancelledError):
         await cell
     said = capsys.readouterr().err
@@ -95,11 +102,7 @@ async def test_an_interrupted_cell_shows_how_to_go_on_and_no_traceback(
     held = await opened(world)
     handle = await held.runner.start(world.spec, run_id="cats")
 
-    cell = asyncio.create_task(follow(handle))
-    async for entry in handle.events():
-        if entry.event.kind == "job_submitted":
-            cell.cancel()
-            break
+    cell = await interrupted(handle, at="job_submitted")
     with pytest.raises(Stopped, match=r"(?s)^Interrupted.*Resume with: vlm-runner resume cats") as raised:
         await cell
     await held.close()
