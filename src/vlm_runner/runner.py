@@ -59,7 +59,7 @@ from vlm_runner.steps.preview import RunPreview, lint_run, preview_run
 from vlm_runner.steps.stage import stage_images
 from vlm_runner.stores import open_store
 from vlm_runner.task_groups import task_group
-from vlm_runner.track import Trackers, open_trackers, tracked_run
+from vlm_runner.track import Trackers, open_trackers, reason_of, tracked_run
 from vlm_runner.watch.sinks import EventSinks
 
 if TYPE_CHECKING:
@@ -770,7 +770,7 @@ class Runner:
                 await to_thread.run_sync(tracker.log_run, run)
                 await to_thread.run_sync(tracker.close)
             except Exception as error:  # noqa: BLE001 - clients of others raise anything
-                failed.append(f"{tracker.name}: {type(error).__name__}: {error}")
+                failed.append(f"{tracker.name}: {reason_of(error)}")
         if failed:
             raise TrackerFailed(f"Run {run_id} was not logged everywhere. {' '.join(failed)}")
         return [tracker.name for tracker in trackers]

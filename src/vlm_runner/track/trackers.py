@@ -164,7 +164,7 @@ class _TrackerTask:
             report = await self._trackers.report_of(run_id)
             await self._in_thread(lambda: self._tracker.log_run(tracked_run(report)))
         except Exception as error:  # noqa: BLE001 - a tracker's trouble is not the run's
-            self._warn(run_id, f"{type(error).__name__}: {error}")
+            self._warn(run_id, reason_of(error))
 
     async def close(self) -> None:
         while self._wanted or self._logging is not None:
@@ -172,7 +172,7 @@ class _TrackerTask:
         try:
             await self._in_thread(self._tracker.close)
         except Exception as error:  # noqa: BLE001 - as above
-            log.warning("tracker.failed", tracker=self.name, reason=_reason(str(error)))
+            log.warning("tracker.failed", tracker=self.name, reason=reason_of(error))
 
     def warn_of_the_rest(self) -> None:
         left = [*self._wanted] if self._logging is None else [self._logging, *self._wanted]
@@ -184,7 +184,7 @@ class _TrackerTask:
             "tracker.failed",
             tracker=self.name,
             run_id=run_id,
-            reason=_reason(reason),
+            reason=reason,
             hint=f"the run is unaffected; log it again with: vlm-runner track {run_id}",
         )
 
@@ -192,8 +192,9 @@ class _TrackerTask:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
-def _reason(text: str) -> str:
-    return one_line(redacted(text), LONGEST_REASON)
+def reason_of(error: Exception) -> str:
+    """In one line, without secrets: clients of others raise anything, with addresses and keys in it."""
+    return one_line(redacted(f"{type(error).__name__}: {error}"), LONGEST_REASON)
 
 
 class _DaemonThread(Executor):
