@@ -12,9 +12,11 @@ it calls are kept in .mutants. A mutant meets the tests that call its function, 
 one fails. With `--wider`, what survives them meets the WIDER tests.
 
 **What counts.** A mutant is killed if pytest ends with exit code 1, if its module cannot be imported, or if
-the tests do not end in time (which the table shows apart). Any other exit code is an error of this tool. A
-verdict holds for one state of src and tests; after a change all mutants are judged again, and what killed one
-before is only tried first.
+the tests do not end in time (which the table shows apart). Any other exit code is an error of this tool.
+
+**What is kept.** Verdicts are saved one by one, so an interrupted run goes on where it was. A kill holds as long
+as src, the file of the test that killed and what test files share stay as they are; a survivor is judged again
+after any change of src or tests. What killed a mutant before is tried first.
 
 **Speed.** A parent that has imported everything but vlm_runner and its tests forks a child for each mutant,
 with a copy of the source.
@@ -533,8 +535,9 @@ class Kept:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
         self._folder, self._verdicts = folder, folder / "verdicts.jsonl"
-        self._source = _digest(*_files("src"))
-        self.state = _digest(self._source, *_files("tests"))
+        self._source, self._tests = _state(_files("src")), _files("tests")
+        self._tests.pop(str(EQUIVALENT.relative_to(ROOT)), None)
+        self._shared = _state({name: whole for name, whole in self._tests.items() if not _is_test(name)})
         files = {part: self._map(part) for part in NEAR}
         self._parts = {part: json.loads(file.read_text()) for part, file in files.items() if file.exists()}
         lines = self._verdicts.read_text().splitlines() if self._verdicts.exists() else []
@@ -548,7 +551,7 @@ class Kept:
         return [(part,) for part in NEAR if self._parts.get(part, {}).get("state") != self._state_of(part)]
 
     def _state_of(self, part: str) -> str:
-        return _digest(self._source, *_files("/".join(part.split("/")[:2])))
+        return _digest(self._source, _state(_files("/".join(part.split("/")[:2]))))
 
     def learn(self, part: str, traced: dict[str, Any]) -> None:
         self._parts[part] = {"state": self._state_of(part), **traced}
@@ -585,10 +588,18 @@ class Kept:
 
     def verdict(self, mutant: Mutant) -> dict[str, Any] | None:
         found = self.verdicts.get(mutant.key)
-        return found if found and found["state"] == self.state else None
+        return found if found and found["state"] == self._rests_on(found) else None
+
+    def _rests_on(self, verdict: dict[str, Any]) -> str:
+        """The state of what a verdict depends on."""
+        killer = _file(verdict["by"])
+        if verdict["fate"] in {"killed", "timeout"} and killer in self._tests and _is_test(killer):
+            return _digest(self._source, self._shared, self._tests[killer])
+        return _digest(self._source, _state(self._tests))
 
     def judge(self, mutant: Mutant, verdict: dict[str, Any], *, wider: bool) -> None:
-        line = {"key": mutant.key, "line": mutant.line, "state": self.state, "wider": wider, **verdict}
+        state = self._rests_on(verdict)
+        line = {"key": mutant.key, "line": mutant.line, "state": state, "wider": wider, **verdict}
         self.verdicts[mutant.key] = line
         with self._verdicts.open("a") as out:
             out.write(json.dumps(line) + "\n")
@@ -598,15 +609,18 @@ def _file(test: str) -> str:
     return test.partition("::")[0]
 
 
-def _files(*paths: str) -> list[bytes]:
+def _is_test(name: str) -> bool:
+    return Path(name).name.startswith("test_")
+
+
+def _files(folder: str) -> dict[str, bytes]:
     """Names and contents."""
-    found = [each for path in paths for each in sorted((ROOT / path).rglob("*")) if each.suffix != ".pyc"]
-    return [
-        part
-        for file in found
-        if file.is_file()
-        for part in (str(file.relative_to(ROOT)).encode(), file.read_bytes())
-    ]
+    found = (each for each in sorted((ROOT / folder).rglob("*")) if each.suffix != ".pyc")
+    return {str(file.relative_to(ROOT)): file.read_bytes() for file in found if file.is_file()}
+
+
+def _state(files: dict[str, bytes]) -> str:
+    return _digest(*(part for name, whole in files.items() for part in (name, whole)))
 
 
 # --- the command ---

@@ -123,3 +123,47 @@ def test_what_is_named_as_equivalent_still_exists_and_has_a_reason(tool: Any) ->
 
     assert named.keys() - there == set()
     assert all(reason.endswith(".") for reason in named.values())
+
+
+KILLER = "tests/a/test_killer.py"
+
+
+@pytest.mark.parametrize(
+    ("changed", "holding"),
+    [
+        ("tests/a/test_other.py", {"killed", "late"}),
+        ("tests/a/test_new.py", {"killed", "late"}),
+        (KILLER, set()),
+        ("tests/a/worlds.py", set()),
+        ("src/vlm_runner/a.py", set()),
+        ("tests/mutants/equivalent.json", {"killed", "late", "survived", "imported"}),
+    ],
+)
+def test_a_verdict_holds_until_what_it_rests_on_changes(
+    tool: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str, holding: set[str]
+) -> None:
+    """So after new tests only the survivors are judged again."""
+    monkeypatch.setattr(tool, "ROOT", tmp_path)
+    monkeypatch.setattr(tool, "EQUIVALENT", tmp_path / "tests" / "mutants" / "equivalent.json")
+    for file in ("src/vlm_runner/a.py", KILLER, "tests/a/test_other.py", "tests/a/worlds.py"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("")
+    mutants = {
+        name: tool.Mutant("a", "a.py", 1, "f", name, (0, 0), "")
+        for name in ("killed", "late", "survived", "imported")
+    }
+    kept = tool.Kept(tmp_path / ".mutants")
+    for name, fate, by in (
+        ("killed", "killed", f"{KILLER}::test_it"),
+        ("late", "timeout", f"{KILLER}::test_it"),
+        ("survived", "survived", ""),
+        ("imported", "killed", "import: NameError: x"),
+    ):
+        kept.judge(mutants[name], {"fate": fate, "by": by}, wider=False)
+    file = tmp_path / changed
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("# changed")
+
+    again = tool.Kept(tmp_path / ".mutants")
+
+    assert {name for name, mutant in mutants.items() if again.verdict(mutant)} == holding
