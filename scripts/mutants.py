@@ -14,9 +14,9 @@ one fails. With `--wider`, what survives them meets the WIDER tests.
 **What counts.** A mutant is killed if pytest ends with exit code 1, if its module cannot be imported, or if
 the tests do not end in time (which the table shows apart). Any other exit code is an error of this tool.
 
-**What is kept.** Verdicts are saved one by one, so an interrupted run goes on where it was. A kill holds as long
-as src, the file of the test that killed and what test files share stay as they are; a survivor is judged again
-after any change of src or tests. What killed a mutant before is tried first.
+**What is kept.** Verdicts are saved one by one, so an interrupted run goes on where it was. A kill holds as
+long as src, the file of the test that killed and what test files share stay as they are; a survivor is judged
+again after any change of src or tests. What killed a mutant before is tried first.
 
 **Speed.** A parent that has imported everything but vlm_runner and its tests forks a child for each mutant,
 with a copy of the source.
@@ -563,19 +563,20 @@ class Kept:
 
     def tests_for(self, mutant: Mutant, *, wider: bool) -> list[str]:
         """
-        What calls its function, else its package: first what killed it before, then the cheapest file.
+        What calls its function: first what killed it before, then the cheapest file.
 
+        What a module holds outside functions meets the tests that call its package or lie beside its tests.
         As many as take FIRST_SECONDS; `wider`: the others.
         """
         every = {test: facts for part in NEAR for test, facts in self._parts[part]["tests"].items()}
         place = f"{mutant.file}:{mutant.function}"
         tests = [test for test, facts in every.items() if place in facts["calls"]]
         if not mutant.function or not tests:
-            package = str(SRC / mutant.package)
+            package, beside = str(SRC / mutant.package), f"tests/{mutant.package}/"
             tests = [
                 test
                 for test, facts in every.items()
-                if any(call.startswith(package) for call in facts["calls"])
+                if test.startswith(beside) or any(call.startswith(package) for call in facts["calls"])
             ]
         cost: dict[str, float] = {}
         for test in tests:

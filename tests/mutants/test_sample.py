@@ -160,9 +160,8 @@ def test_a_verdict_holds_until_what_it_rests_on_changes(
         ("imported", "killed", "import: NameError: x"),
     ):
         kept.judge(mutants[name], {"fate": fate, "by": by}, wider=False)
-    file = tmp_path / changed
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("# changed")
+    (tmp_path / changed).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / changed).write_text("# changed")
 
     again = tool.Kept(tmp_path / ".mutants")
 
