@@ -1,5 +1,5 @@
 """
-A small coverage-guided fuzzer: inputs that reach new lines of the product are what further ones are made of.
+A small coverage-guided fuzzer: inputs that reach new statements of the product are what further ones are made of.
 
 Each target runs in a process of its own, so that one that is killed by a signal, hangs outside of Python or
 fills memory is a finding, and not the end of the hunt.
@@ -8,27 +8,26 @@ fills memory is a finding, and not the end of the hunt.
 from __future__ import annotations
 
 import faulthandler
+import hashlib
+import itertools
 import json
 import os
 import random
 import resource
 import signal
-import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-import vlm_runner
+from tests.fuzz import probes
 
-if TYPE_CHECKING:
-    from types import FrameType
-
-SOURCE: Final = str(Path(vlm_runner.__file__).parent)
+SOURCE: Final = str(Path(__file__).parents[2] / "src" / probes.PACKAGE)
 CORPUS: Final = Path(__file__).parent / "corpus"
+KEPT: Final = "corpus"
+"""The folder of a target's inputs that reached something new, for later hunts."""
 LONGEST: Final = 64 * 1024
 """Bytes of an input that is made; seeds may be longer."""
 MOST_ADDRESSES: Final = 6 * 1024**3
@@ -37,8 +36,12 @@ MOST_ADDRESSES: Final = 6 * 1024**3
 strict = False
 """While the seeds of a plain target are run: nothing may be refused."""
 
-TRACED: Final = 5
-"""Times as long as `Target.seconds` for an input whose lines are watched."""
+WAITING: Final = 6
+"""Times as long as `Target.seconds`, of real time, for an input that waits instead of working."""
+NEWEST: Final = 8
+"""Half of the inputs are made of the last ones that reached something new: these were tried least."""
+MOST_PLACES: Final = 20_000
+"""Values inside of one input, however often it was changed."""
 
 Mutate = Callable[[bytes, random.Random], bytes]
 
@@ -56,7 +59,7 @@ class Target:
     seeds: Callable[[], list[bytes]]
     mutate: Mutate
     seconds: float = 10.0
-    """Of real time that one input may take, on a machine that is busy."""
+    """Of processor time that one input may take, which is the same on a machine that is busy."""
     plain: bool = True
     """Whether each seed must be taken: a fuzzer whose seeds are refused reaches nothing."""
     memory: int = 256
@@ -70,6 +73,9 @@ class Tally:
     kept: int = 0
     """Inputs that reached something new."""
     lines: int = 0
+    """Statements of the product's functions that were reached."""
+    cpu: float = 0.0
+    """Seconds of processor time."""
     findings: dict[str, str] = field(default_factory=dict[str, str])
     """What went wrong, each kind once, and the file that has the input."""
 
@@ -78,10 +84,14 @@ class TooSlow(BaseException):
     """Not an Exception: nothing that is fuzzed may catch it."""
 
 
-def corpus(target: Target) -> list[bytes]:
-    """The seeds, and inputs that once were findings."""
-    kept = CORPUS / target.name
-    return [*target.seeds(), *(path.read_bytes() for path in sorted(kept.glob("*")))]
+def corpus(target: Target, into: Path | None = None) -> list[bytes]:
+    """The seeds, inputs that once were findings or reach what seeds do not, and what earlier hunts kept."""
+    kept = sorted((CORPUS / target.name).glob("*"))
+    # The smallest first: a larger one that reaches nothing more is not kept then.
+    earlier = (
+        sorted((into / KEPT).glob("*"), key=lambda path: (path.stat().st_size, path.name)) if into else []
+    )
+    return [*target.seeds(), *(path.read_bytes() for path in (*kept, *earlier))]
 
 
 def hunt(
@@ -90,27 +100,43 @@ def hunt(
     """
     Run `target` in a child on its corpus, and then on `inputs` mutated ones or for so many `seconds`.
 
-    What is found is written `into` a folder. A child that dies is followed by another one.
+    What is found is written `into` a folder; so is what a guided hunt keeps, and the next one begins with it.
+    A child that dies is followed by another one.
     """
-    into.mkdir(parents=True, exist_ok=True)
-    total = Tally(target.name)
+    (into / KEPT).mkdir(parents=True, exist_ok=True)
+    began = _cpu_of_children()
+    total, deadly = Tally(target.name), set[bytes]()
     end = None if seconds is None else time.monotonic() + seconds
     for attempt in range(1000):
         left = None if inputs is None else inputs - total.inputs
         if (left is not None and left <= 0 and attempt) or (end is not None and time.monotonic() >= end):
             break
-        tally, died = _child(target, seed + attempt, left, end, guided=guided, into=into, again=attempt > 0)
+        tally, died = _child(target, seed + attempt, left, end, guided=guided, into=into, deadly=deadly)
         total.inputs += tally.inputs
         total.kept, total.lines = max(total.kept, tally.kept), max(total.lines, tally.lines)
         total.findings = tally.findings | total.findings
         if died is None:
             break
         total.findings.setdefault(died, str(into / "died"))
+        deadly.add((into / "died").read_bytes())
+    total.cpu = _cpu_of_children() - began
     return total
 
 
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def _child(
-    target: Target, seed: int, inputs: int | None, end: float | None, *, guided: bool, into: Path, again: bool
+    target: Target,
+    seed: int,
+    inputs: int | None,
+    end: float | None,
+    *,
+    guided: bool,
+    into: Path,
+    deadly: set[bytes],
 ) -> tuple[Tally, str | None]:
     current, told = into / "current", into / "tally.json"
     told.unlink(missing_ok=True)
@@ -118,7 +144,7 @@ def _child(
     pid = os.fork()
     if pid == 0:
         try:
-            _explore(target, seed, inputs, end, guided=guided, into=into, again=again)
+            _explore(target, seed, inputs, end, guided=guided, into=into, deadly=deadly)
         except BaseException:  # noqa: BLE001 - the parent reports what this prints
             traceback.print_exc()
             os._exit(99)
@@ -128,7 +154,7 @@ def _child(
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
             break
-        if time.time() - current.stat().st_mtime > 2 * TRACED * target.seconds + 30:
+        if time.time() - current.stat().st_mtime > 2 * WAITING * target.seconds + 30:
             hung = True
             os.kill(pid, signal.SIGKILL)
         time.sleep(0.02)
@@ -145,14 +171,22 @@ def _child(
 
 
 def _explore(
-    target: Target, seed: int, inputs: int | None, end: float | None, *, guided: bool, into: Path, again: bool
+    target: Target,
+    seed: int,
+    inputs: int | None,
+    end: float | None,
+    *,
+    guided: bool,
+    into: Path,
+    deadly: set[bytes],
 ) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MOST_ADDRESSES, MOST_ADDRESSES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    chance, tally, seen = random.Random(f"{seed} {target.name}"), Tally(target.name), Lines()
-    pool = corpus(target)
-    beginning = [] if again else list(pool)
-    seeds = 0 if again or not target.plain else len(target.seeds())
+    chance, tally = random.Random(f"{seed} {target.name}"), Tally(target.name)
+    pool = corpus(target, into if guided else None)
+    beginning = [body for body in pool if body not in deadly]
+    strict_for = target.seeds() if target.plain else []
+    probes.reached[:] = bytes(len(probes.reached))
     while True:
         if beginning:
             body = beginning.pop(0)
@@ -160,17 +194,18 @@ def _explore(
             break
         else:
             # Half of the time one that was found last: what it reached has been looked at least.
-            parent = chance.choice(pool[-8:] if chance.random() < 0.5 else pool)
+            parent = chance.choice(pool[-NEWEST:] if chance.random() < 0.5 else pool)
             body = target.mutate(parent, chance)
             tally.inputs += 1
         (into / "current").write_bytes(body)
-        _set_strict(seeds > 0)
-        seeds -= 1
-        new, wrong = _tried(target, body, seen if guided else None)
-        if new and len(body) <= LONGEST:
+        _set_strict(body in strict_for)
+        had = probes.count()
+        wrong = _tried(target, body)
+        if guided and probes.count() > had and len(body) <= LONGEST and body not in pool:
             pool.append(body)
             tally.kept += 1
-        tally.lines = len(seen.reached)
+            (into / KEPT / hashlib.sha256(body).hexdigest()[:16]).write_bytes(body)
+        tally.lines = probes.count()
         if wrong is not None and wrong not in tally.findings:
             path = into / f"finding-{len(list(into.glob('finding-*')))}"
             path.write_bytes(body)
@@ -180,16 +215,15 @@ def _explore(
     (into / "tally.json").write_text(json.dumps(tally.__dict__))
 
 
-def _tried(target: Target, body: bytes, seen: Lines | None) -> tuple[bool, str | None]:
-    """Whether the input reached something new, and what it did wrong."""
-    before, had = _peak(), 0 if seen is None else len(seen.reached)
+def _tried(target: Target, body: bytes) -> str | None:
+    """What the input did wrong."""
+    before = _peak()
+    signal.signal(signal.SIGPROF, _too_slow)
     signal.signal(signal.SIGALRM, _too_slow)
-    # Being watched line by line takes its own time.
-    signal.setitimer(signal.ITIMER_REAL, target.seconds if seen is None else TRACED * target.seconds)
-    faulthandler.dump_traceback_later(TRACED * target.seconds + 20)
+    signal.setitimer(signal.ITIMER_PROF, target.seconds)
+    signal.setitimer(signal.ITIMER_REAL, WAITING * target.seconds)
+    faulthandler.dump_traceback_later(WAITING * target.seconds + 20)
     wrong = None
-    if seen is not None:
-        seen.start()
     try:
         target.run(body)
     except TooSlow as error:
@@ -198,13 +232,13 @@ def _tried(target: Target, body: bytes, seen: Lines | None) -> tuple[bool, str |
         said = str(error).split("\n", 1)[0][:200] if isinstance(error, AssertionError) else ""
         wrong = f"{target.name}: {type(error).__name__} {said} {_where(error)}"
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         faulthandler.cancel_dump_traceback_later()
-        sys.settrace(None)
     grown = _peak() - before
     if grown > target.memory and wrong is None:
         wrong = f"{target.name}: takes more than {target.memory} MiB"
-    return seen is not None and len(seen.reached) > had, wrong
+    return wrong
 
 
 def _set_strict(on: bool) -> None:
@@ -225,25 +259,6 @@ def _where(error: BaseException) -> str:
     """The last line of the product, so that one fault is one finding."""
     frames = [one for one in traceback.extract_tb(error.__traceback__) if one.filename.startswith(SOURCE)]
     return f"at {frames[-1].filename.removeprefix(SOURCE)}:{frames[-1].lineno}" if frames else ""
-
-
-class Lines:
-    """The product's lines that were reached, in this thread and those that it starts."""
-
-    def __init__(self) -> None:
-        self.reached: set[tuple[str, int]] = set()
-
-    def start(self) -> None:
-        threading.settrace(self._called)
-        sys.settrace(self._called)
-
-    def _called(self, frame: FrameType, _event: str, _argument: Any) -> Any:
-        return self._line if frame.f_code.co_filename.startswith(SOURCE) else None
-
-    def _line(self, frame: FrameType, event: str, _argument: Any) -> Any:
-        if event == "line":
-            self.reached.add((frame.f_code.co_filename, frame.f_lineno))
-        return self._line
 
 
 # What changes an input.
@@ -306,9 +321,9 @@ def mutated_json(*words: Any, lines: bool = False) -> Mutate:
             value = json.loads(pieces[at])
         except (ValueError, RecursionError):
             return plainly(body, chance)
-        for _ in range(1 << chance.randrange(3)):
-            value = _changed(value, chance, values)
         try:
+            for _ in range(1 << chance.randrange(3)):
+                value = _changed(value, chance, values)
             made = json.dumps(value, ensure_ascii=chance.random() < 0.5).encode(errors="surrogatepass")
         except (RecursionError, ValueError):  # integers of more than 4,300 digits
             return plainly(body, chance)
@@ -334,22 +349,29 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
             waiting.append(holder[key])
 
 
+def _copy(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
 def _changed(value: Any, chance: random.Random, values: Sequence[Any]) -> Any:
-    places = list(_places(value))
+    places = list(itertools.islice(_places(value), MOST_PLACES))
+    # What an input takes of the odd values is changed with it, so it takes copies: else they would hold each other.
+    odd = _copy(chance.choice(values))
     if not places or chance.random() < 0.02:
-        return chance.choice(values)
+        return odd
     holder, key = chance.choice(places)
     match chance.randrange(7):
         case 0 if isinstance(holder, dict):
             del holder[key]
         case 1 if isinstance(holder, dict):
             other = chance.choice([*holder, "", "x" * 300, "\ud800", *map(str, values[-8:])])
-            holder[other] = holder[key]
+            holder[other] = _copy(holder[key])
         case 2 if isinstance(holder, list):
-            holder[key:key] = [holder[key]] * chance.choice((1, 2, 40))
+            many = chance.choice((1, 2, 40 if len(places) < MOST_PLACES / 40 else 1))
+            holder[key:key] = [_copy(holder[key]) for _ in range(many)]
         case 3:
             one, at = chance.choice(places)
-            holder[key] = json.loads(json.dumps(one[at])) if key in one or isinstance(one, list) else None
+            holder[key] = _copy(one[at]) if key in one or isinstance(one, list) else None
         case 4:
             inner = holder[key]
             for _ in range(chance.choice((1, 2, 60, 400))):
@@ -359,7 +381,7 @@ def _changed(value: Any, chance: random.Random, values: Sequence[Any]) -> Any:
             text = mutated_bytes()(holder[key].encode(errors="surrogatepass"), chance)
             holder[key] = text.decode(errors="replace")
         case _:
-            holder[key] = chance.choice(values)
+            holder[key] = odd
     return value
 
 
