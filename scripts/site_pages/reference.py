@@ -17,7 +17,8 @@ import click
 from pydantic import BaseModel
 
 from vlm_runner import errors
-from vlm_runner.cli import SECTIONS, cli
+from vlm_runner.cli import cli
+from vlm_runner.cli.commands import SECTIONS
 from vlm_runner.cli.exit_codes import EXIT_CODES, exit_code
 from vlm_runner.core.events import Entry, Event
 from vlm_runner.core.phases import TRANSITIONS, Phase

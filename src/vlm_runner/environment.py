@@ -7,6 +7,10 @@ Nothing else in the package reads os.environ, except to hand it to another proce
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
+import sys
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -55,6 +59,33 @@ def pricing_endpoint() -> str | None:
 def wants_colour() -> bool:
     """Not with NO_COLOR (no-color.org), nor on a terminal that is called dumb."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+@cache
+def own_command() -> str:
+    """
+    What is typed to start this program again: `vlm-runner`, or its path where that name leads elsewhere.
+
+    uvx and `pipx run` put the program into a cache of theirs, which no search path has once it has ended.
+    """
+    given = Path(sys.argv[0])
+    if given.name == "__main__.py":
+        return f"{shlex.quote(_python())} -m vlm_runner"
+    folders = given.absolute().parts
+    if "uv" in folders and any(part.startswith(("archive-v", "environments-v")) for part in folders):
+        return "uvx vlm-runner"
+    if "pipx" in folders and ".cache" in folders:
+        return "pipx run vlm-runner"
+    found = shutil.which("vlm-runner")
+    if given.name != "vlm-runner" or (found is not None and given.exists() and given.samefile(found)):
+        return "vlm-runner"
+    return shlex.quote(str(given))
+
+
+def _python() -> str:
+    found = shutil.which("python")
+    same = found is not None and Path(found).absolute().parent == Path(sys.executable).parent
+    return "python" if same else sys.executable
 
 
 def use_sandbox_credentials() -> None:

@@ -35,7 +35,11 @@ class Screen:
 
 
 def at_terminal(
-    *words: str, answer: str = "", columns: int = 80, environment: Mapping[str, str] | None = None
+    *words: str,
+    answer: str = "",
+    columns: int = 80,
+    environment: Mapping[str, str] | None = None,
+    started_as: str = "vlm-runner",
 ) -> Screen:
     """Run a command to its end; `answer` is what is typed, in advance."""
     ours, theirs = pty.openpty()
@@ -56,7 +60,7 @@ def at_terminal(
         os.fdopen(os.dup(raw.fileno()), "w", buffering=1) as out,
         os.fdopen(os.dup(raw.fileno())) as typed,
         mock.patch.dict(os.environ, changes),
-        mock.patch.object(sys, "argv", ["vlm-runner", *words]),
+        mock.patch.object(sys, "argv", [started_as, *words]),
         mock.patch.object(sys, "stdin", typed),
         mock.patch.object(sys, "stdout", out),
         mock.patch.object(sys, "stderr", out),

@@ -20,7 +20,8 @@ from tests.histories import after, begun, event_of, happy_runs
 from vlm_runner.checkpoint.document import Checkpoint, from_bytes, to_bytes
 from vlm_runner.checkpoint.integrity import canonical
 from vlm_runner.checkpoint.process_identity import this_process
-from vlm_runner.cli import COMMANDS, cli
+from vlm_runner.cli import cli
+from vlm_runner.cli.commands import COMMANDS
 from vlm_runner.cli.painting import painted
 from vlm_runner.cli.run_text import Reach, next_step
 from vlm_runner.cli.run_view import UNFIT, CheckpointView, RunView, read_view

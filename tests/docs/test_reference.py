@@ -7,7 +7,7 @@ import re
 import pytest
 from scripts.site_pages import diagram, reference, troubleshooting
 
-from vlm_runner.cli import COMMANDS
+from vlm_runner.cli.commands import COMMANDS
 from vlm_runner.cli.exit_codes import EXIT_CODES
 from vlm_runner.core.phases import TRANSITIONS, Phase
 

@@ -12,7 +12,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from vlm_runner.cli import COMMANDS, cli
+from vlm_runner.cli import cli
+from vlm_runner.cli.commands import COMMANDS
 from vlm_runner.cli.exit_codes import EXIT_CODES
 from vlm_runner.errors import UsageError
 

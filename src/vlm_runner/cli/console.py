@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vlm_runner.cli.painting import painted
+from vlm_runner.cli.painting import Span, painted, read_text
 from vlm_runner.errors import UsageError
-from vlm_runner.redact import json_text, printable, redacted
+from vlm_runner.redact import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,12 +29,17 @@ def unattended(why: str, hint: str) -> UsageError:
 
 def say(text: str) -> None:
     """Print a message for the user to stderr."""
-    click.echo(printable(redacted(text)), err=True)
+    show(read_text(text), err=True)
 
 
 def result(text: str) -> None:
     """Print the command's result to stdout."""
-    click.echo(printable(redacted(text)))
+    show(read_text(text))
+
+
+def verbatim(text: str) -> None:
+    """Print it to stdout line by line as it is, at any width."""
+    show([Span(text, "code")])
 
 
 def result_json(value: Any) -> None:

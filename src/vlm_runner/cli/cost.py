@@ -15,6 +15,7 @@ from vlm_runner.cli import console
 from vlm_runner.cli.billing import known_profile
 from vlm_runner.cli.options import Where, json_option, where_options
 from vlm_runner.cli.resolve import settings_for
+from vlm_runner.cli.run_argument import run_argument
 from vlm_runner.core.names import TAG_UID
 from vlm_runner.dollars import dollars
 from vlm_runner.errors import UsageError
@@ -35,15 +36,15 @@ ACTIVATE: Final = (
 
 
 @click.command()
-@click.argument("run_id", metavar="RUN")
+@run_argument()
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 @where_options
 def cost(run_id: str, *, yes: bool, as_json: bool, **flags: Any) -> None:
-    """Show what AWS billed for RUN, by its tags; AWS charges one cent to look.
+    """Show what AWS billed for RUN; a look costs one cent.
 
-    Needs ce:GetCostAndUsage, and the tag vlm-runner:run-uid activated for cost allocation. Bills appear about
-    a day late, and without what carries no tags.
+    It is found by the run's tag. Needs ce:GetCostAndUsage, and the tag vlm-runner:run-uid activated for cost
+    allocation. Bills appear about a day late, and without what carries no tags.
 
     \b
     Example:

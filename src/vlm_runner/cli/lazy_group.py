@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+_OVERVIEW: Final = "vlm_runner.overview"
 
 
 class LazyCommand(NamedTuple):
@@ -42,6 +45,20 @@ class LazyGroup(click.Group):
         flags = click.Command.shell_complete(self, ctx, incomplete)
         found = [item for item in self._lazy.items() if item[0].startswith(incomplete)]
         return [*(CompletionItem(name, help=each.summary) for name, each in found), *flags]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_OVERVIEW] = not args
+        return super().parse_args(ctx, args)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Without any word only the commands, as an overview."""
+        if not ctx.meta[_OVERVIEW]:
+            super().format_help(ctx, formatter)
+            return
+        self.format_help_text(ctx, formatter)
+        self.format_commands(ctx, formatter)
+        formatter.write_paragraph()
+        formatter.write_text(f"More: {ctx.command_path} --help, {ctx.command_path} COMMAND --help")
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the same
         width = max(map(len, self._lazy))

@@ -13,10 +13,11 @@ from vlm_runner.cli import console
 from vlm_runner.cli.options import Where, json_option, where_options
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.cli.run_view import CheckpointView, state_of
+from vlm_runner.core.timeline import spelled
 from vlm_runner.dollars import cell, dollars
 from vlm_runner.errors import CheckpointError, RunNotFound
 from vlm_runner.prices import priced_catalogue
-from vlm_runner.report.money import money, spell, together
+from vlm_runner.report.money import money, together
 from vlm_runner.report.summary import may_bill
 from vlm_runner.stores import opened_store
 
@@ -54,7 +55,8 @@ def list_runs(*, as_json: bool, **flags: Any) -> None:
     head = f"{'RUN':<{width}}  {'FROM' if origin else '':<{origin}}"
     costs = [_cost(row) for row in rows]
     wide = max(4, *map(len, costs))
-    console.result(f"{head}{'STATE':<10} {'PHASE':<11} {'CHANGED':<17} {'COST':<{wide}}  BILLS")
+    bills = "BILLS" if any(row["may_bill"] for row in rows) else ""
+    console.result(f"{head}{'STATE':<10} {'PHASE':<11} {'CHANGED':<17} {'COST':<{wide}}  {bills}".rstrip())
     for row, cost in zip(rows, costs, strict=True):
         console.result(
             f"{row['run_id']:<{width}}  {row.get('from_run') or '':<{origin}}"
@@ -66,7 +68,9 @@ def list_runs(*, as_json: bool, **flags: Any) -> None:
 
 
 def _ago(when: str) -> str:
-    return f"{spell(datetime.now(UTC) - datetime.fromisoformat(when))} ago" if when else ""
+    return (
+        f"{spelled((datetime.now(UTC) - datetime.fromisoformat(when)).total_seconds())} ago" if when else ""
+    )
 
 
 def _cost(row: RunRowJson) -> str:

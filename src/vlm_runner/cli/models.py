@@ -14,6 +14,7 @@ from vlm_runner.cli import console
 from vlm_runner.cli.options import Where, json_option, where_options
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.cli.run_argument import run_argument
+from vlm_runner.cli.run_text import Reach
 from vlm_runner.clock import SystemClock
 from vlm_runner.core.names import run_folder
 from vlm_runner.core.timeline import spelled
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 @json_option
 @where_options
 def models(*, as_json: bool, **flags: Any) -> None:
-    """List the custom models that runs trained: base, scores, age, use, storage.
+    """List the models that runs trained: scores, age, use, storage.
 
     They are those of this account and region with our name and tag, also of runs of another store. A model
     bills for its storage until it is deleted.
@@ -146,7 +147,7 @@ def connected(settings: Settings) -> AwsSession:
 @click.option("--undo", is_flag=True, help="Take the mark away.")
 @where_options
 def keep(run_id: str, *, undo: bool, **flags: Any) -> None:
-    """Mark the model of RUN to be kept: no reap deletes it, and delete refuses.
+    """Keep the model of RUN: no reap and no delete takes it.
 
     The mark is a tag of the model at AWS.
 
@@ -175,7 +176,7 @@ async def _keep(settings: Settings, run_id: str, *, undo: bool) -> None:
 @json_option
 @where_options
 def delete(run_id: str, *, yes: bool, as_json: bool, **flags: Any) -> None:
-    """Delete RUN: endpoint, model, answers, and what of its data no other run uses.
+    """Delete RUN: endpoint, model, answers, data that only it uses.
 
     Its checkpoint goes last, so that an interrupted deletion can be repeated. What is in use is refused. Runs
     of another store are not known here: do not delete data that they share.
@@ -195,7 +196,8 @@ def delete(run_id: str, *, yes: bool, as_json: bool, **flags: Any) -> None:
         if plan.in_use:
             console.say("\n".join(["It cannot be deleted:", *(f"  {reason}" for reason in plan.in_use)]))
         else:
-            console.say(f"Nothing was deleted. Delete it with: vlm-runner delete {run_id} --yes")
+            again = Reach(Where(**flags).given()).command("delete", run_id, "--yes")
+            console.say(f"Nothing was deleted. Delete it with: {again}")
 
 
 async def _delete(settings: Settings, run_id: str, *, yes: bool) -> RunDeletion:

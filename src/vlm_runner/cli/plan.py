@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @json_option
 @where_options
 def plan(spec_file: str, run_id: str | None, *, offline: bool, as_json: bool, **flags: Any) -> None:
-    """Show what SPEC would create, upload and cost; runs lint and doctor. Changes nothing.
+    """Show what SPEC would create and cost; runs lint and doctor. Changes nothing.
 
     Prices come from the model catalogue, with source and date; one that is not known is "unknown", never a
     guess. Set it in a file of your own, and name that in VLM_RUNNER_CATALOGUE:

@@ -68,7 +68,7 @@ def preview(
     if as_json:
         console.result_json(shown)
         return
-    console.result(text(shown))
+    console.verbatim(text(shown))
     if first is None:
         for image in found.images:
             click.echo(blocks(image))

@@ -187,7 +187,7 @@ def call_lines(run: RunView) -> list[Line]:
       messages=[{{"role": "user", "content": [image, {{"text": "What is on this page?"}}]}}],
   )"""
     message = """[{"role": "user", "content": [{"text": "Hello"}]}]"""
-    return [*head, aws("converse", "--messages", message), "or in Python:", *python.splitlines()]
+    return [*head, aws("converse", "--messages", message), "or in Python:", [Span(python, "code")]]
 
 
 def end_lines(run: RunView, took: float, *, cost: str, remains: str, reach: Reach) -> list[Line]:

@@ -60,7 +60,7 @@ def start(**given: Any) -> None:
 @verbosity_options
 @where_options
 def resume(**given: Any) -> None:
-    """Continue RUN from where it is, on any machine with its checkpoint.
+    """Continue RUN, on any machine that reaches its checkpoint.
 
     \b
     Example:

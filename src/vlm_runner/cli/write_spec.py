@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import tomlkit
 
+from vlm_runner.cli import console
 from vlm_runner.cli.options import Where
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.data_source import access
@@ -159,8 +160,8 @@ def init(
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     for each in unsure:
-        click.echo(f"Unsure: {each}.", err=True)
-    click.echo(f"Wrote {path}. Edit it, then: vlm-runner start {path}", err=True)
+        console.say(f"Unsure: {each}.")
+    console.say(f"Wrote {path}. Edit it, then: vlm-runner start {path}")
 
 
 def sections(

@@ -23,6 +23,7 @@ from vlm_runner.core.text import short_arns
 from vlm_runner.core.timeline import phase_spans, phase_states, spelled
 from vlm_runner.describe import sentence
 from vlm_runner.dollars import dollars, spent
+from vlm_runner.folding import folded
 from vlm_runner.redact import printable, redacted
 
 if TYPE_CHECKING:
@@ -59,34 +60,29 @@ LINES_BESIDE: Final = 6
 """Of the screen, for events and bars: lower ones show no phases."""
 
 
-class _MoneyColumn(ProgressColumn):
-    """What the run has cost so far, and what it costs an hour now."""
+class _DetailsColumn(ProgressColumn):
+    """Details and money of a task where several runs share the screen; of one they stand below its bar."""
 
     def __init__(self, watcher: ProgressWatcher) -> None:
         super().__init__()
         self._watcher = watcher
 
     def render(self, task: Task) -> Text:
-        money = self._watcher.money_so_far(task.fields.get("run_id", ""))
-        if money is None or not money["lines"]:
-            return Text("")
-        so_far = spent(money["known_usd"], complete=money["complete"], estimated=money["about"])
-        per_hour = money["per_hour_usd"]
-        rate = "" if per_hour is None else f", and {dollars(per_hour)} an hour"
-        return Text(f"{so_far} so far{rate}")
+        several = len(self._watcher.tasks) > 1
+        return Text("  ".join(self._watcher.details(task)) if several else "")
 
 
 class _Phases:
     """The phases of one run as a list that fills, with times; nothing where the screen is too low."""
 
     def __init__(self, watcher: ProgressWatcher) -> None:
-        self._watcher = watcher
+        self.watcher = watcher
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
-        states = self._watcher.phases_now()
+        states = self.watcher.phases_now()
         if len(states) + LINES_BESIDE > console.size.height:
             return
-        usual = self._watcher.usual
+        usual = self.watcher.usual
         for one in states:
             mark, style = (ASCII_MARKS if options.ascii_only else MARKS)[one.state]
             time = "" if one.seconds is None else spelled(one.seconds)
@@ -108,6 +104,10 @@ class _Screen(Progress):
     def get_renderables(self) -> Iterable[RenderableType]:
         yield self._phases
         yield from super().get_renderables()
+        if len(self.tasks) == 1:
+            # In a column they would squeeze the others on a narrow screen.
+            for line in self._phases.watcher.details(self.tasks[0]):
+                yield Text(folded(f"  {line}", self.console.width))
 
 
 class ProgressWatcher:
@@ -123,10 +123,9 @@ class ProgressWatcher:
         self._runs: dict[str, tuple[Run, list[Entry]]] = {}
         self._progress = _Screen(
             TextColumn("  {task.description}"),
-            BarColumn(bar_width=28),
-            TextColumn("{task.fields[detail]}"),
+            BarColumn(bar_width=min(28, self._console.width // 4)),
             TimeElapsedColumn(),
-            _MoneyColumn(self),
+            _DetailsColumn(self),
             phases=_Phases(self),
             console=self._console,
         )
@@ -140,6 +139,22 @@ class ProgressWatcher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.stop()
+
+    @property
+    def tasks(self) -> Sequence[Task]:
+        """What is shown with a bar: of one run one at a time."""
+        return self._progress.tasks
+
+    def details(self, task: Task) -> list[str]:
+        """What the task says of itself; what its run has cost so far, and costs an hour now."""
+        found = [detail] if (detail := task.fields["detail"]) else []
+        money = self.money_so_far(task.fields["run_id"])
+        if money is None or not money["lines"]:
+            return found
+        so_far = spent(money["known_usd"], complete=money["complete"], estimated=money["about"])
+        per_hour = money["per_hour_usd"]
+        rate = "" if per_hour is None else f", and {dollars(per_hour)} an hour"
+        return [*found, f"{so_far} so far{rate}"]
 
     def begin(self, run: Run, history: Sequence[Entry]) -> None:
         """What is known of a run that was begun before."""
@@ -220,9 +235,12 @@ class ProgressWatcher:
                 escape(printable(text)),
                 total=total,
                 completed=int(done or 0),
-                detail=escape(printable(detail)),
+                detail=printable(detail),
                 run_id=run_id,
             )
 
     def _line(self, text: str) -> None:
-        self._console.print(escape(printable(redacted(text))), soft_wrap=True)
+        text = printable(redacted(text))
+        if self._console.is_terminal:
+            text = folded(text, self._console.width)
+        self._console.print(escape(text), soft_wrap=True)
