@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from vlm_runner.aws.answers import AwsService
+from vlm_runner.aws.bedrock import BedrockControl
 from vlm_runner.checkpoint import lease
-from vlm_runner.core.run import Phase
-from vlm_runner.errors import AwsUnavailable, CredentialsError, StoreUnavailable, VlmRunnerError
+from vlm_runner.cli import exit_codes
+from vlm_runner.core.places import ClosedPlace, KeyClaim, claim_key
+from vlm_runner.core.run import Phase, known
+from vlm_runner.errors import AwsRefused, AwsUnavailable, CredentialsError, StoreUnavailable, VlmRunnerError
+from vlm_runner.models import load_catalogue
+from vlm_runner.reap import find_rented, may_still_bill
 from vlm_runner.testing import (
     Crash,
     FakeBedrock,
@@ -29,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from vlm_runner.aws.ports import Deletion
+    from vlm_runner.core.events import Entry
     from vlm_runner.core.run import Run
 
 
@@ -459,6 +467,252 @@ async def bought_and_not_saved() -> list[str]:
     return await ended(world)
 
 
+async def bucket_of(world: World) -> dict[str, bytes]:
+    return world.aws.s3.buckets[(await world.outcome()).run.bucket]
+
+
+def swap_records(bucket: dict[str, bytes]) -> None:
+    """Records that this run could have written, in another order: nothing but a comparison shows it."""
+    lines = bucket["data/train.jsonl"].split(b"\n")
+    bucket["data/train.jsonl"] = b"\n".join([lines[-1], *lines[1:-1], lines[0]])
+
+
+def change_image(bucket: dict[str, bytes]) -> None:
+    """To another one of the same size."""
+    key = next(key for key in bucket if key.startswith("images/train/"))
+    bucket[key] = bucket[key][:-1] + b"?"
+
+
+def delete_image(bucket: dict[str, bytes]) -> None:
+    del bucket[next(key for key in bucket if key.startswith("images/train/"))]
+
+
+async def changed_after(phase: Phase, change: Callable[[dict[str, bytes]], None]) -> list[str]:
+    """What is bought, or asked, by data that somebody else put there."""
+    world = World()
+    await world.live(until=phase)
+    change(await bucket_of(world))
+    before = len(world.bedrock.ledger)
+    with contextlib.suppress(VlmRunnerError):
+        await world.live()
+    run = (await world.outcome()).run
+    wrong = [f"bought by changed data: {paid.kind}" for paid in world.bedrock.ledger[before:]]
+    return wrong + (["asked with changed data"] if run.tests is not None else [])
+
+
+async def claimed_by_others(change: Callable[[KeyClaim], KeyClaim | ClosedPlace | None]) -> list[str]:
+    """Between the claim of a place and its first upload somebody else takes it, or deletes the claim."""
+    world = World()
+    with contextlib.suppress(Crash):
+        await world.live(at("objects.put_once", Fault.CRASH_BEFORE))
+    bucket = await bucket_of(world)
+    key = claim_key(known((await world.outcome()).run.places).train)
+    claim = KeyClaim.parse(bucket[key])
+    theirs = change(claim)
+    if theirs is None:
+        del bucket[key]
+    else:
+        bucket[key] = theirs.model_dump_json().encode()
+    with contextlib.suppress(VlmRunnerError):
+        await world.live()
+    if theirs is None:
+        return (
+            [] if KeyClaim.parse(bucket.get(key, b"")) == claim else ["uploaded to a place without a claim"]
+        )
+    return ["uploaded to another's place"] if any(name.startswith("images/") for name in bucket) else []
+
+
+TRAINING = {"role_arn": "arn:aws:iam::123456789012:role/bedrock-sft"}
+
+
+async def job_that_hangs() -> list[str]:
+    """It is reported once, however long it goes on, and waited for."""
+    world = World(bedrock=FakeBedrock(training_takes=7200), training=TRAINING | {"stalled_after": "10m"})
+    with anyio.move_on_after(20_000):
+        await world.live()
+    told = [one.event.kind for one in world.told].count("job_stalled")
+    wrong = [] if told == 1 else [f"reported {told} times"]
+    return wrong + ([] if (await world.outcome()).run.outcome == "succeeded" else ["it was not waited for"])
+
+
+async def job_that_hangs_for_ever() -> list[str]:
+    """
+    A deadline ends it, also where whoever goes on has a clock that is behind.
+    """
+    world = World(bedrock=FakeBedrock(training_takes=1e6), training=TRAINING | {"deadline": "40m"})
+    began = asyncio.get_running_loop().time()
+    with contextlib.suppress(Crash):
+        await world.live(at("bedrock.find_job", Fault.CRASH_AFTER, 5))
+    with anyio.move_on_after(9000):
+        await world.live(Process(clock=FakeClock(offset=-7200)))
+    wrong = [f"it trains on: {arn}" for arn in world.bedrock.training()]
+    late = asyncio.get_running_loop().time() - began > 50 * 60
+    return wrong + (["the deadline was missed"] if late else [])
+
+
+async def jobs_that_err(jobs: int) -> list[str]:
+    """So many jobs end by an internal error before they train; one other may follow."""
+    world = World()
+    world.bedrock.internal_errors = jobs
+    told = world.on_entry
+
+    def enough(run: Run, entry: Entry) -> None:
+        told(run, entry)
+        if sum(one.event.kind == "job_erred" for one in world.told) > 1:
+            scope.cancel()
+
+    world.on_entry = enough  # type: ignore[method-assign]
+    with anyio.move_on_after(9000) as scope:
+        await world.live()
+    run = (await world.outcome()).run
+    wrong = [] if run.done else [f"it is in {run.phase}"]
+    names = [paid.request["jobName"] for paid in world.bedrock.ledger if paid.kind == "job"]
+    wrong += [] if len(names) == 2 else [f"jobs: {names}"]
+    expected = "succeeded" if jobs < 2 else "failed"
+    return wrong + ([] if run.outcome == expected else [f"{run.outcome}: {run.reason}"])
+
+
+async def job_that_failed_on_its_data() -> list[str]:
+    """Another job would fail on the same data, before it trains as well."""
+    world = World()
+    world.bedrock.internal_errors = 1
+    real = world.bedrock.find_job
+
+    async def refused(name_or_arn: str) -> Any:
+        found = await real(name_or_arn)
+        return (
+            found if found is None or found.failure is None else replace(found, failure="The data was bad.")
+        )
+
+    world.bedrock.find_job = refused  # type: ignore[method-assign]
+    await world.live()
+    return [] if world.bedrock.jobs_created == 1 else [f"{world.bedrock.jobs_created} jobs"]
+
+
+async def job_that_erred_while_training() -> list[str]:
+    """What it trained is paid for, so that no other job follows."""
+    world = World()
+    world.bedrock.internal_errors = 1
+    real = world.bedrock.find_job
+
+    async def trained(name_or_arn: str) -> Any:
+        found = await real(name_or_arn)
+        return found if found is None else replace(found, details={"training": "Failed"})
+
+    world.bedrock.find_job = trained  # type: ignore[method-assign]
+    await world.live()
+    return [] if world.bedrock.jobs_created == 1 else [f"{world.bedrock.jobs_created} jobs"]
+
+
+async def cancelled_after_an_error() -> list[str]:
+    """The job that follows one that erred is this run's as well, and is stopped."""
+    world = World(bedrock=FakeBedrock(training_takes=5000))
+    world.bedrock.internal_errors = 1
+    asyncio.get_running_loop().create_task(cancelled_after(world, 1000))
+    with anyio.move_on_after(9000):
+        await world.live()
+    return [f"it trains on: {arn}" for arn in world.bedrock.training()]
+
+
+async def job_lost_for_minutes() -> list[str]:
+    """It is not found for so long that it counts as gone; it trains all the same, and is stopped."""
+    world = World(bedrock=FakeBedrock(training_takes=3600))
+    began = asyncio.get_running_loop().time()
+    world.bedrock.stale = [(began + 200, began + 350)]
+    await world.live()
+    return [f"a lost job trains on: {arn}" for arn in world.bedrock.training()]
+
+
+class Portal:
+    """A client of botocore's that has a dict without members for each answer."""
+
+    def __getattr__(self, _: str) -> Any:
+        async def call(**_: Any) -> dict[str, Any]:
+            await asyncio.sleep(0)
+            return {}
+
+        return call
+
+    def get_paginator(self, _: str) -> Portal:
+        return self
+
+    async def paginate(self, **_: Any) -> Any:
+        yield {}
+
+
+def behind_a_portal() -> BedrockControl:
+    async def client() -> Portal:
+        await asyncio.sleep(0)
+        return Portal()
+
+    return BedrockControl(AwsService(client), AwsService(client))
+
+
+async def rent_answered_by_a_portal() -> list[str]:
+    """It is made, and its answer is none of Bedrock's; the process dies, and the run is cancelled."""
+    world = soon_believing(World(bedrock=FakeBedrock(training_takes=60, visible_after=60)))
+    real = world.bedrock.create_endpoint
+
+    async def created(mode: Any, request: Any) -> str:
+        await real(mode, request)
+        return await behind_a_portal().create_endpoint(mode, request)
+
+    world.bedrock.create_endpoint = created  # type: ignore[method-assign]
+    process = at("bedrock.create_endpoint", Fault.STOP)
+    with contextlib.suppress(Crash, VlmRunnerError):
+        await world.live(process)
+    world.bedrock.create_endpoint = real  # type: ignore[method-assign]
+    return [] if (await world.outcome()).run.uncertain_serving is not None else ["nothing is in doubt"]
+
+
+async def reaped(world: World) -> list[str]:
+    """What `reap` says of a run whose process died while it rented."""
+    try:
+        found = await find_rented(world.aws, world.store, FakeClock(), load_catalogue())
+    except VlmRunnerError:
+        return []
+    return [] if may_still_bill(found) else [f"reap says nothing of {world.bedrock.alive}"]
+
+
+async def reap_behind_a_portal() -> list[str]:
+    world = World()
+    await world.live(until=Phase.WARMING)
+    world.bedrock.list_endpoints = behind_a_portal().list_endpoints  # type: ignore[method-assign]
+    return await reaped(world)
+
+
+async def reap_without(what: str) -> list[str]:
+    """Tags or a checkpoint that cannot be read explain nothing."""
+    world = World()
+    await world.live(until=Phase.WARMING)
+
+    async def refused(*_: Any, **__: Any) -> Any:
+        raise AwsRefused("no")
+
+    if what == "tags":
+        world.bedrock.tags = refused  # type: ignore[method-assign]
+    else:
+        world.store.read = refused  # type: ignore[method-assign]
+    return await reaped(world)
+
+
+async def halted_while_training() -> list[str]:
+    """An error of a look that lasts halts the run; the exit code says that its job goes on."""
+    world = World(bedrock=FakeBedrock(training_takes=9000))
+    began = asyncio.get_running_loop().time()
+
+    def choose(call: str) -> Fault | None:
+        late = asyncio.get_running_loop().time() - began > 100
+        return Fault.EXPIRED if call == "bedrock.find_job" and late else None
+
+    try:
+        await world.live(Process(Plan(choose=choose)))
+    except VlmRunnerError as error:
+        code = exit_codes.halted_exit_code(error, (await world.outcome()).run)
+        return [] if code in {75, 104} else [f"exit code {code}, and training: {world.bedrock.training()}"]
+    return ["it did not halt"]
+
+
 CHECKS: dict[str, Callable[[], Coroutine[Any, Any, list[str]]]] = {
     "crash after creating a job": lambda: crash_after_creating("job"),
     "crash after renting": lambda: crash_after_creating("endpoint"),
@@ -494,6 +748,29 @@ CHECKS: dict[str, Callable[[], Coroutine[Any, Any, list[str]]]] = {
     "one stale look in training": one_stale_look_in_training,
     "bought and not saved": bought_and_not_saved,
     "a switch that cannot be used": a_switch_that_cannot_be_used,
+    "records swapped before the job": lambda: changed_after(Phase.RECORDING, swap_records),
+    "records swapped before the rent": lambda: changed_after(Phase.TRAINING, swap_records),
+    "records swapped before the tests": lambda: changed_after(Phase.WARMING, swap_records),
+    "image changed before the job": lambda: changed_after(Phase.RECORDING, change_image),
+    "image deleted under its marker": lambda: changed_after(Phase.STAGING, delete_image),
+    "claim deleted": lambda: claimed_by_others(lambda _: None),
+    "claim closed": lambda: claimed_by_others(lambda claim: ClosedPlace(deleting="theirs", claim=claim)),
+    "claim taken": lambda: claimed_by_others(
+        lambda claim: claim.model_copy(update={"fingerprint": "f" * 64, "holds": ()})
+    ),
+    "job that hangs": job_that_hangs,
+    "job that hangs for ever": job_that_hangs_for_ever,
+    "job that erred": lambda: jobs_that_err(1),
+    "jobs that err": lambda: jobs_that_err(4),
+    "job that failed on its data": job_that_failed_on_its_data,
+    "job that erred while training": job_that_erred_while_training,
+    "cancelled after an error": cancelled_after_an_error,
+    "job lost for minutes": job_lost_for_minutes,
+    "rent answered by a portal": rent_answered_by_a_portal,
+    "reap behind a portal": reap_behind_a_portal,
+    "reap without tags": lambda: reap_without("tags"),
+    "reap without a checkpoint": lambda: reap_without("checkpoint"),
+    "halted while training": halted_while_training,
 }
 
 

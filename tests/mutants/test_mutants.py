@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from vlm_runner import driver
-from vlm_runner.aws import session
+from vlm_runner import driver, reap
+from vlm_runner.aws import answers, session
 from vlm_runner.checkpoint import lease
-from vlm_runner.core import decide, failure, intents, pace
-from vlm_runner.steps import job, release, serving, undo
+from vlm_runner.cli import exit_codes
+from vlm_runner.core import budget, decide, expiry, failure, intents, pace, run, transitions
+from vlm_runner.ingest import records, verify
+from vlm_runner.steps import as_written, job, places, release, serving, stage, test_calls, undo
 from vlm_runner.steps.registry import STEPS
 from vlm_runner.testing import bedrock, store
 
+from . import checks
 from .checks import CHECKS, check
 
 if TYPE_CHECKING:
@@ -38,6 +41,12 @@ class Mutant:
     new: str
     killers: tuple[str, ...] = ()
 
+
+USERS = (
+    driver, decide, failure, job, release, serving, lease, session,
+    as_written, checks, places, reap, records, stage, test_calls,
+)  # fmt: skip
+"""Modules that call what is mutated by a name of their own."""
 
 MUTANTS = [
     Mutant(
@@ -215,6 +224,131 @@ MUTANTS = [
         "one that lost an entry does not let go", lease.Claim, "release",
         "if self._lost_an_entry:", "if False:", ("bought and not saved",),
     ),
+    Mutant(
+        "the job is given what the run wrote", job, "submit_job",
+        "await refuse_changed_objects(command.run, ports)", "pass", ("records swapped before the job",),
+    ),
+    Mutant(
+        "the questions are what the run wrote", as_written, "questions_as_written",
+        "await refuse_changed_objects(run, ports)", "pass",
+        ("records swapped before the rent", "records swapped before the tests"),
+    ),
+    Mutant(
+        "the model is asked what the run wrote", test_calls._Tests, "run",
+        "await questions_as_written(self._run, self._ports)",
+        "await read_questions(self._run, self._objects)", ("records swapped before the tests",),
+    ),
+    Mutant(
+        "records are compared", verify, "refuse_changed", "if records != written.records:", "if False:",
+        ("records swapped before the job",),
+    ),
+    Mutant(
+        "images are compared", verify, "refuse_changed", "if now != before:", "if False:",
+        ("image changed before the job",),
+    ),
+    Mutant(
+        "markers are held against the images", verify, "refuse_damaged",
+        "if intact(shard, marker, {}, sizes):", "if True:", ("image deleted under its marker",),
+    ),
+    Mutant(
+        "the claim is looked at again before the first upload", stage, "stage_images",
+        "await hold_places(run, opened, ports)", "pass", ("claim taken",),
+    ),
+    Mutant(
+        "a claim that is gone is claimed anew", places, "_hold",
+        "if await objects.put_if(key, body, replacing=None) is not None:", "if True:", ("claim deleted",),
+    ),
+    Mutant(
+        "a place that is being deleted is not used", places, "_hold",
+        "if (closed := ClosedPlace.parse(found.body)) is not None:",
+        "if ClosedPlace.parse(found.body) is not None:\n        return\n    if (closed := None) is not None:",
+        ("claim closed",),
+    ),
+    Mutant(
+        "a place that another run took is not used", places, "_hold",
+        "not in {Match.RECORDS, Match.IMAGES}:", "is None:", ("claim taken",),
+    ),
+    Mutant(
+        "a job that does not move is reported", job, "await_job",
+        "if command.stalled_after is not None and still >= command.stalled_after:", "if False:",
+        ("job that hangs",),
+    ),
+    Mutant(
+        "that a job does not move is reported once", decide, "decide",
+        "patience = None if told else", "patience =", ("job that hangs",),
+    ),
+    Mutant(
+        "a training has a deadline", budget, "_trained_too_long",
+        "if limit is None or run.trained_from is None:", "if True:", ("job that hangs for ever",),
+    ),
+    Mutant(
+        "a deadline holds on a clock that is behind", driver.Driver, "_latest_now",
+        "return max(clock.now(), anchor + timedelta(seconds=clock.elapsed() - began))",
+        "return clock.now()", ("job that hangs for ever",),
+    ),
+    Mutant(
+        "an internal error before the training is followed by another job", job, "_ended_badly",
+        "erred_before_training(job.failure, job.details, erred)", "False", ("job that erred",),
+    ),
+    Mutant(
+        "no more than one other job follows", failure, "erred_before_training",
+        "JOB.again(erred + 1, 0.0)", "True", ("jobs that err",),
+    ),
+    Mutant(
+        "no job follows one that trained", failure, "erred_before_training",
+        'details.get("training") == "NotStarted"', "True", ("job that erred while training",),
+    ),
+    Mutant(
+        "no job follows one that failed on its data", failure, "erred_before_training",
+        'internal = failure is not None and "internal error" in failure.lower()', "internal = True",
+        ("job that failed on its data",),
+    ),
+    Mutant(
+        "the job that follows has another name", intents, "intend_job",
+        "run.job_error.attempt", "0", ("job that erred",),
+    ),
+    Mutant(
+        "jobs that erred are counted", decide, "decide",
+        "error.attempt if error is not None else 0", "0", ("jobs that err",),
+    ),
+    Mutant(
+        "what is known of the job that erred is no longer true", transitions, "evolve",
+        '"job_intent", "job", "uncertain_job", "refused_job", "job_stall", "trained_from")', '"job_stall",)',
+        ("job that erred",),
+    ),
+    Mutant(
+        "a job that was lost is looked for at the release", run.Run, "may_train",
+        'self.job_failure.status != "Gone"', "True", ("job lost for minutes",),
+    ),
+    Mutant(
+        "a create with an answer that is not AWS's is in doubt", answers.AwsAnswer, "malformed",
+        "UncertainCreate if self._create else AwsUnavailable", "AwsUnavailable",
+        ("rent answered by a portal",),
+    ),
+    Mutant(
+        "a list that is left out is not empty", answers.AwsAnswer, "parts",
+        "if not isinstance(value, list):", "if value is None:\n        return []\n    if False:",
+        ("reap behind a portal",),
+    ),
+    Mutant(
+        "what reap cannot judge is unexplained", reap, "_judged",
+        "return rented, ExpiryVerdict(outlived=False, reason=reason, explained=False), None", "return None",
+        ("reap without tags",),
+    ),
+    Mutant(
+        "what no readable run explains is unexplained", expiry, "judge",
+        "return ExpiryVerdict(outlived=False, reason=unread, explained=False)",
+        "return ExpiryVerdict(outlived=False, reason=unread)", ("reap without a checkpoint",),
+    ),
+    Mutant(
+        "what is unexplained may still bill", reap, "may_still_bill",
+        "one.verdict.outlived or not one.verdict.explained", "one.verdict.outlived",
+        ("reap without a checkpoint",),
+    ),
+    Mutant(
+        "an exit code does not hide a job that trains", exit_codes, "halted_exit_code",
+        "billing = run.may_train or", "billing =", ("halted while training",),
+    ),
 ]  # fmt: skip
 
 
@@ -222,7 +356,8 @@ MUTANTS = [
 def mutate(monkeypatch: pytest.MonkeyPatch) -> Any:
     def change(where: Any, what: str, old: str, new: str) -> None:
         kind = inspect.getattr_static(where, what)
-        function = kind.__func__ if isinstance(kind, classmethod) else kind
+        wrapper: Any = next((one for one in (classmethod, property) if isinstance(kind, one)), None)
+        function: Any = kind.fget if isinstance(kind, property) else kind.__func__ if wrapper else kind
         source = textwrap.dedent(inspect.getsource(function))
         assert old in source, f"{what} reads otherwise now: mend the mutant"
         lines = source.replace(old, new).splitlines()
@@ -234,8 +369,8 @@ def mutate(monkeypatch: pytest.MonkeyPatch) -> Any:
         code = compile("from __future__ import annotations\n" + "\n".join(lines[first:]), "mutant", "exec")
         exec(code, module.__dict__, space)
         mutant = space[what]
-        monkeypatch.setattr(where, what, classmethod(mutant) if isinstance(kind, classmethod) else mutant)
-        for user in (driver, decide, failure, job, release, serving, lease, session):
+        monkeypatch.setattr(where, what, wrapper(mutant) if wrapper else mutant)
+        for user in USERS:
             if user is not where and getattr(user, what, None) is function:
                 monkeypatch.setattr(user, what, mutant)
         for command, step in STEPS.items():
