@@ -39,6 +39,7 @@ from vlm_runner.core.text import storable
 from vlm_runner.core.transitions import evolve
 from vlm_runner.errors import CheckpointFull, Fenced, LeaseExpired, StillBilling, Unrecorded, VlmRunnerError
 from vlm_runner.steps.perform import perform
+from vlm_runner.steps.test_calls import BaseCalls
 from vlm_runner.steps.undo import release_unrecorded, undo_purchase
 from vlm_runner.task_groups import task_group
 
@@ -88,6 +89,7 @@ class Driver:
             run_id, driving.store, driving.clock, every=driving.cancel_every, on_trouble=self._trouble
         )
         self._claim: Claim | None = None
+        self._base_calls: BaseCalls | None = None
         self._stopping = False
         self._failures = Failures()
         self._worked = False
@@ -173,6 +175,7 @@ class Driver:
                 group.start_soon(
                     self._cancel.watch, lambda: self._overdue(claim), name=f"cancel mark of {self._run_id}"
                 )
+                self._base_calls = BaseCalls(group)
                 run = await do(claim)
                 group.cancel_scope.cancel()
         except Exception as error:
@@ -253,7 +256,9 @@ class Driver:
         run = claim.run
         event: Event | None = None
         try:
-            ports = replace(self._ports_of(run), history=claim.checkpoint.history)
+            ports = replace(
+                self._ports_of(run), history=claim.checkpoint.history, base_calls=self._base_calls
+            )
             with self._cancel.may_interrupt(allowed=command.cancellable):
                 event = await perform(command, ports)
         except LeaseExpired:

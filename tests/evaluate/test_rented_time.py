@@ -32,18 +32,22 @@ class Unit:
     def __init__(self) -> None:
         self._left, self._at = RATE, 0.0
         self.base_asked: list[float] = []
+        self.tuned_asked: list[float] = []
+        self.base_takes = LATENCY
         self.throttled = 0
 
     async def converse(self, request: Mapping[str, Any]) -> RuntimeReply:
         now = anyio.current_time()
         if not str(request["modelId"]).startswith("arn:"):
             self.base_asked.append(now)
+            await anyio.sleep(self.base_takes - LATENCY)
         else:
             self._left, self._at = min(RATE, self._left + (now - self._at) * RATE), now
             if self._left < 1:
                 self.throttled += 1
                 raise Throttled("Too many requests, please wait before trying again.")
             self._left -= 1
+            self.tuned_asked.append(now)
         await anyio.sleep(LATENCY)
         return RuntimeReply(text="Fine.", input_tokens=10, output_tokens=3, stop_reason="end_turn")
 
@@ -95,6 +99,55 @@ async def test_the_base_model_is_asked_while_the_endpoint_warms_up() -> None:
         150,
     )
     assert all(line["base"]["answer"] == "Fine." for line in lines_of(world, "answers.jsonl"))
+
+
+async def test_base_calls_under_way_when_the_endpoint_is_ready_are_not_made_again() -> None:
+    """They were sent and are billed; the tuned model does not wait for them."""
+    world, _ = world_of(50, lambda _, prompt: prompt)
+    unit: Any = Unit()
+    unit.base_takes = 1.5 * world.bedrock.warming_takes
+    world.aws.runtime = unit
+    told: dict[str, float] = {}
+
+    def on_entry(_: Any, entry: Any) -> None:
+        told[entry.event.kind] = anyio.current_time()
+
+    world.on_entry = on_entry  # type: ignore[method-assign, assignment]
+
+    run = await world.live()
+
+    assert run.outcome == "succeeded"
+    assert run.tests is not None
+    assert run.tests.base_error is None
+    under_way = [at for at in unit.base_asked if at < told["endpoint_ready"] < at + unit.base_takes]
+    assert len(under_way) == 50
+    assert len(unit.base_asked) == 50
+    assert min(unit.tuned_asked) < told["endpoint_ready"] + 1
+    assert all(line["base"]["answer"] == "Fine." for line in lines_of(world, "answers.jsonl"))
+
+
+async def test_a_run_that_is_cancelled_asks_the_base_model_no_more() -> None:
+    world, _ = world_of(50, lambda _, prompt: prompt, concurrency=10)
+    unit: Any = Unit()
+    unit.base_takes = 2 * world.bedrock.warming_takes
+    world.aws.runtime = unit
+    ready = anyio.Event()
+
+    def on_entry(_: Any, entry: Any) -> None:
+        if entry.event.kind == "endpoint_ready":
+            ready.set()
+
+    async def cancel_when_ready() -> None:
+        await ready.wait()
+        await world.cancel()
+
+    world.on_entry = on_entry  # type: ignore[method-assign, assignment]
+    async with anyio.create_task_group() as group:
+        group.start_soon(cancel_when_ready)
+        run = await world.live()
+
+    assert run.outcome == "cancelled"
+    assert len(unit.base_asked) == 10
 
 
 async def test_thumbnails_are_made_once_nothing_is_rented(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from vlm_runner.models import Catalogue
     from vlm_runner.spec import RunSpec
     from vlm_runner.steps.job_wakeups import JobWakeups
+    from vlm_runner.steps.test_calls import BaseCalls
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class Ports:
     """Of the images, where several machines stage one run."""
     wakeups: JobWakeups | None = None
     """Set where a queue reports state changes."""
+    base_calls: BaseCalls | None = None
+    """Set while a run is driven: test calls that outlive the step that began them."""
 
     async def rest(self, seconds: float, about: str | None = None) -> bool:
         """Sleep until the time is up, or a message about the ARN `about` arrives; True for a message."""

@@ -37,6 +37,8 @@ async def release(command: Release, ports: Ports) -> Released:
     Raises:
         CredentialsError: AWS has rejected our credentials for longer than `poll` retries.
     """
+    if ports.base_calls is not None:
+        ports.base_calls.cancel()
     began, seen = ports.clock.elapsed(), _Seen()
     while True:
         # The last pass must begin after the last moment in which a create can arrive: one that began

@@ -21,8 +21,6 @@ from vlm_runner.steps.as_written import questions_as_written
 from vlm_runner.steps.dead_man_switch import arm, deletion_time
 from vlm_runner.steps.polling import counts_as_gone, poll
 from vlm_runner.steps.registry import performs
-from vlm_runner.steps.test_calls import ask_base
-from vlm_runner.task_groups import task_group
 
 if TYPE_CHECKING:
     from vlm_runner.aws.ports import Endpoint
@@ -98,13 +96,20 @@ async def await_endpoint(command: AwaitEndpoint, ports: Ports) -> EndpointReady 
     Wait until it can be called; while Creating it can neither be used nor deleted.
 
     Meanwhile the base model is asked, if the run compares with it: once the endpoint is ready, its rent
-    should pay for nothing but its own calls. What is not answered by then is asked beside them.
+    should pay for nothing but its own calls. What is not answered by then is answered beside them.
     """
-    async with task_group() as group:
-        if command.meanwhile is not None:
-            group.start_soon(ask_base, RunTests(command.meanwhile, command.arn), ports, name="base model")
+    base_calls = ports.base_calls
+    if base_calls is None:
+        return await _until_ready(command, ports)
+    if command.meanwhile is not None:
+        base_calls.begin(RunTests(command.meanwhile, command.arn), ports)
+    ready = False
+    try:
         event = await _until_ready(command, ports)
-        group.cancel_scope.cancel()
+        ready = isinstance(event, EndpointReady)
+    finally:
+        if not ready:
+            base_calls.cancel()
     return event
 
 

@@ -19,7 +19,7 @@ from vlm_runner.core.events import EndpointFailed, TestAnswer, TestsAnswered
 from vlm_runner.core.names import run_folder
 from vlm_runner.core.retry import BASE_CALL, TUNED_CALL
 from vlm_runner.core.signals import TestAnswered
-from vlm_runner.errors import AwsRefused, VlmRunnerError
+from vlm_runner.errors import AwsRefused
 from vlm_runner.evaluate import AnsweredRow, AskedTurn
 from vlm_runner.steps.accepted import with_accepted
 from vlm_runner.steps.answers import Answers
@@ -32,6 +32,8 @@ from vlm_runner.steps.registry import performs
 from vlm_runner.task_groups import task_group
 
 if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
     from vlm_runner.aws.ports import Objects
     from vlm_runner.core.conversation import Turn
     from vlm_runner.core.retry import RetryPolicy
@@ -53,19 +55,48 @@ async def run_tests(command: RunTests, ports: Ports) -> TestsAnswered | Endpoint
         AwsRefused: no row was answered, or every call is refused.
         AwsUnavailable: the endpoint was not ready for as long as TUNED_CALL says.
     """
-    return await _Tests(command, ports).run()
-
-
-async def ask_base(command: RunTests, ports: Ports) -> None:
-    """
-    Ask the base model alone and save its answers, which `run_tests` then finds; raises nothing of AWS's.
-
-    For the time in which the tuned model's endpoint is not ready yet.
-    """
+    base_calls = ports.base_calls
+    tests = base_calls.tests if base_calls is not None else None
     try:
-        await _Tests(command, ports).ask_base()
-    except VlmRunnerError as error:
-        ports.trouble("asking the base model", error)
+        return await (tests or _Tests(command, ports)).run()
+    finally:
+        if base_calls is not None:
+            base_calls.cancel()
+
+
+class BaseCalls:
+    """
+    The base model is asked from the time on in which the tuned model's endpoint is not ready yet.
+
+    It outlives the step that began it, in a task group of the run's driver: a call that is under way when the
+    endpoint is ready is billed whether or not it is given up. `run_tests` goes on with what was begun.
+    """
+
+    def __init__(self, group: TaskGroup) -> None:
+        self._group = group
+        self._scope = anyio.CancelScope()
+        self.tests: _Tests | None = None
+
+    def begin(self, command: RunTests, ports: Ports) -> None:
+        """Ask, and save the answers; what fails is told, and asked again by `run_tests`."""
+        self.cancel()
+        self._scope = scope = anyio.CancelScope()
+        self.tests = tests = _Tests(command, ports)
+        tests.base_ended = ended = anyio.Event()
+        self._group.start_soon(self._ask, tests, scope, ended, ports, name="base model")
+
+    def cancel(self) -> None:
+        self._scope.cancel()
+        self.tests = None
+
+    @staticmethod
+    async def _ask(tests: _Tests, scope: anyio.CancelScope, ended: anyio.Event, ports: Ports) -> None:
+        with scope:
+            try:
+                await tests.ask_base()
+            except Exception as error:  # noqa: BLE001 - the tests meet it again, in a step that may fail
+                ports.trouble("asking the base model", error)
+        ended.set()
 
 
 class _Tests:
@@ -79,6 +110,9 @@ class _Tests:
         self._tuned = self._model("tuned", [command.endpoint_arn], TUNED_CALL)
         self._base = self._model("base", base_ids(self._profile, command.run.region), BASE_CALL)
         self._endpoint_arn = command.endpoint_arn
+        self._asked = 0
+        self.base_ended: anyio.Event | None = None
+        """Set where the base model is asked already: when that has ended."""
 
     def _model(self, role: Role, ids: list[str], retry: RetryPolicy) -> AskedModel:
         limit = anyio.Semaphore(self._run.spec.test.concurrency)
@@ -89,9 +123,14 @@ class _Tests:
         questions = await with_accepted(questions, self._run, self._objects, self._ports, held_out=held_out)
         if not questions:
             return TestsAnswered(uri=None, asked=0, held_out=held_out)
+        compares = self._run.spec.test.compare_base
+        self._asked = len(questions) * (2 if compares else 1)
+        await self._answers.look()
         try:
-            both = [self._tuned, self._base] if self._run.spec.test.compare_base else [self._tuned]
-            await self._ask_all(questions, both)
+            async with task_group() as group:
+                group.start_soon(self._ask_all, self._tuned, questions)
+                if compares:
+                    group.start_soon(self._ask_rest_of_base, questions)
         except EndpointGone as error:
             return EndpointFailed(reason=str(error))
         if self._tuned.refusal is not None and all(each.error for each in self._tuned.answers.values()):
@@ -99,31 +138,33 @@ class _Tests:
         return await self._result(questions, held_out=held_out)
 
     async def ask_base(self) -> None:
+        """Ask the base model alone, before `run`, which waits until it has ended."""
         questions, _ = await read_questions(self._run, self._objects)
-        await self._ask_all(questions, [self._base])
-
-    async def _ask_all(self, questions: list[Question], models: list[AskedModel]) -> None:
+        self._asked = self._asked or len(questions)
         await self._answers.look()
-        asked = len(questions) * len(models)
+        await self._ask_all(self._base, questions)
 
-        async def one(model: AskedModel, question: Question) -> None:
-            try:
-                if model.given_up is None:
-                    await self._answer(model, question)
-            finally:
-                model.limit.release()
-            done = sum(len(each.answers) for each in models)
-            self._ports.signal(TestAnswered(done=done, asked=asked, **self._tokens()))
+    async def _ask_rest_of_base(self, questions: list[Question]) -> None:
+        if self.base_ended is not None:
+            await self.base_ended.wait()
+            self._base.given_up = None
+        answered = self._base.answers
+        await self._ask_all(self._base, [each for each in questions if each.row not in answered])
 
-        async def all_of(model: AskedModel) -> None:
-            async with task_group() as group:
-                for question in questions:
-                    await model.limit.acquire()
-                    group.start_soon(one, model, question)
-
+    async def _ask_all(self, model: AskedModel, questions: list[Question]) -> None:
         async with task_group() as group:
-            for model in models:
-                group.start_soon(all_of, model)
+            for question in questions:
+                await model.limit.acquire()
+                group.start_soon(self._ask_one, model, question)
+
+    async def _ask_one(self, model: AskedModel, question: Question) -> None:
+        try:
+            if model.given_up is None:
+                await self._answer(model, question)
+        finally:
+            model.limit.release()
+        done = len(self._tuned.answers) + len(self._base.answers)
+        self._ports.signal(TestAnswered(done=done, asked=self._asked, **self._tokens()))
 
     async def _answer(self, model: AskedModel, question: Question) -> None:
         row, digest = question.row, self._digest(model, question)
