@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, TypedDict
 
+from vlm_runner.dataset.images import NoImageError
+from vlm_runner.dataset.in_place import bytes_of
 from vlm_runner.errors import RowError, UsageError
 from vlm_runner.prompts.templates import compile_prompt, images_in
 
@@ -97,3 +99,17 @@ def row_of(opened: Opened, number: int, *, validation: bool) -> tuple[Row, Subse
     if isinstance(found, RowError):
         raise found
     return found, subset
+
+
+def images_of(row: Row, subset: Subset) -> tuple[bytes, ...]:
+    """
+    As the dataset has them; those that stay in S3 are read. Blocks.
+
+    Raises:
+        RowError: one is gone, or may not be read.
+    """
+    try:
+        return tuple(map(bytes_of, row.images))
+    except NoImageError as error:
+        field = subset.layout.image.text
+        raise RowError(subset.name, row.index, field, str(error), code=error.code) from error

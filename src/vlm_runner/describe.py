@@ -117,6 +117,7 @@ def _staged(subset: SubsetStaged) -> str:
     if not subset.images_uploaded and subset.shards_skipped:
         return f"{subset.rows} rows already uploaded"
     there = f", {subset.images_there} there already" if subset.images_there else ""
+    there += f", {subset.images_in_place} stay where they lie" if subset.images_in_place else ""
     skipped = f", {subset.rows_skipped} rows SKIPPED" if subset.rows_skipped else ""
     return (
         f"{subset.images_uploaded} uploaded ({subset.images_passed_through} unchanged, "

@@ -36,6 +36,8 @@ class StagedSubsetJson(TypedDict):
     rows_skipped: int
     images_there: NotRequired[int]
     """Images of records made now that an earlier run had uploaded; absent in runs of earlier versions."""
+    images_in_place: NotRequired[int]
+    """Images of records made now that stay where they lie in S3; absent where none do."""
 
 
 class StagedJson(TypedDict):
@@ -320,6 +322,10 @@ class SubsetStatsJson(TypedDict):
     images: int
     image_bytes: int
     converted: int
+    in_place: int
+    """Images that stay where they lie in S3."""
+    in_place_bytes: int
+    """Of them, counted in `image_bytes` too."""
     text_tokens: int
     image_tokens: int
     longest: int

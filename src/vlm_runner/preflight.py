@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vlm_runner.core.names import RUN_FOLDERS
 from vlm_runner.errors import ConfigurationError, DataError
 from vlm_runner.evaluate import check_metrics
 from vlm_runner.models import Lifecycle
@@ -166,6 +167,33 @@ def role_problems(spec: RunSpec, caller: Caller) -> Iterator[Problem]:
                 "C05",
                 f"{field} is a role of account {owner}, and these credentials are of {caller.account}",
                 "Name a role of the account that you use, or change AWS_PROFILE.",
+                field,
+            )
+
+
+def in_place_problems(spec: RunSpec, bucket: str) -> Iterator[Problem]:
+    """
+    Whether images can stay where `dataset.images_in_place` says; `bucket` is the run's.
+
+    A dataset for Nova has its images in the bucket of its records (Nova user guide,
+    fine-tune-prepare-data-understanding), and the job's role reads no other.
+    """
+    field = "dataset.images_in_place"
+    ours = [f"s3://{bucket}/{spec.storage.prefix}{folder}/" for folder in RUN_FOLDERS]
+    for folder in spec.dataset.images_in_place:
+        there, _, _ = folder.removeprefix("s3://").partition("/")
+        if there != bucket:
+            yield Problem(
+                "C32",
+                f"{field} names {folder}, and images can only stay in the bucket of the records, {bucket}",
+                f'Set bucket = "{there}" under [storage], or leave {folder} out: its images are copied.',
+                field,
+            )
+        elif any(folder.startswith(own) or own.startswith(folder) for own in ours):
+            yield Problem(
+                "C32",
+                f"{field} names {folder}, and runs write and delete in {', '.join(ours)}",
+                "Name a folder beside them, or leave it out: its images are copied.",
                 field,
             )
 

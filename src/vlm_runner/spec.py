@@ -71,6 +71,12 @@ def _key_prefix(text: str) -> str:
     return f"{stripped}/" if stripped else ""
 
 
+def _s3_folder(text: str) -> str:
+    if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\0*?]*)?", text):
+        raise ValueError(f"'{text}' is not a folder in S3, such as s3://my-bucket/photos/")
+    return f"{text.rstrip('/')}/"
+
+
 def _role_arn(text: str) -> str:
     if not ROLE_ARN.fullmatch(text):
         raise ValueError(f"'{text}' is not a role ARN, such as arn:aws:iam::123456789012:role/bedrock-sft")
@@ -161,6 +167,7 @@ def _duration_text(text: str) -> str:
     return text
 
 
+S3Folder = Annotated[str, AfterValidator(_s3_folder)]
 KeyPrefix = Annotated[str, AfterValidator(_key_prefix)]
 Duration = Annotated[str, AfterValidator(_duration_text)]
 
@@ -250,6 +257,11 @@ class DatasetSpec(Section, frozen=True):
     """
     Fetch images whose column holds an http(s) address, or an s3:// one outside of `source`. The run is pinned
     to what they held.
+    """
+    images_in_place: tuple[S3Folder, ...] = Field(default=(), exclude_if=lambda value: not value)
+    """
+    Folders of the run's own bucket, such as `s3://my-bucket/photos/`. An image there that the model takes as
+    it is stays there, and the records name it; every other image is copied into the run's folders.
     """
     private_addresses: bool = False
     """Let `fetch_images` reach private and loopback addresses, such as a server of your own network."""

@@ -77,6 +77,9 @@ def test_records_for_bedrock_are_read_with_their_images_where_they_lie(
     assert [(key, value) for key, value, _ in found.prompt] == [("preset", "bedrock")]
     assert (found.columns, found.unsure) == ({}, [])
     assert ("fetch_images" in [key for key, _, _ in found.dataset]) is fetches
+    told = [each for each in found.seen if "images_in_place" in each]
+    folder = 'images_in_place = ["s3://b/i/"] under [dataset] and bucket = "b" under [storage]'
+    assert [folder in each for each in told] == ([True] if uri.startswith("s3:") else [])
 
 
 @pytest.mark.parametrize(

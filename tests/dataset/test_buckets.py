@@ -20,6 +20,7 @@ from tests.credentials import sandbox_credentials
 from vlm_runner.aws.reading import S3Reader
 from vlm_runner.core.retry import SOURCE
 from vlm_runner.dataset import Opened, open_dataset
+from vlm_runner.dataset.in_place import InPlace
 from vlm_runner.dataset.source import peek
 from vlm_runner.errors import (
     AccessDenied,
@@ -251,6 +252,49 @@ def test_with_fetch_images_a_row_of_any_source_names_objects_of_any_bucket(
     assert again[0] != again[1]
     refused = next(iter(bucket.open(str(source)).train.scan()))
     assert isinstance(refused, RowError)
+
+
+@pytest.mark.parametrize("where", ["on this machine", "in S3"])
+def test_an_image_in_place_is_known_by_its_ends_and_pinned(
+    where: str, bucket: Bucket, tmp_path: Path
+) -> None:
+    """However long it is; the rows name it by its address, or in S3 by its path too."""
+    long = png(0) + bytes(1_000_000)
+    bucket.put("in/photos/0.png", long)
+    bucket.put("in/photos/1.png", png(1))
+    bucket.put("in/other/2.png", png(2))
+    address = f"s3://{BUCKET}/in/"
+    rows = [{"image": f"{address}photos/{name}", "output": "x"} for name in ("0.png", "1.png", "9.png")]
+    if where == "in S3":
+        rows += [{"image": name, "output": "x"} for name in ("photos/1.png", "other/2.png")]
+        bucket.put("in/rows.jsonl", "\n".join(map(json.dumps, rows)).encode())
+        source = f"{address}rows.jsonl"
+    else:
+        source = str(write_jsonl(tmp_path / "rows.jsonl", rows))
+    places = (f"{address}photos",)
+
+    opened = bucket.open(source, images_in_place=places)
+    bucket.reader.asked = 0
+    first, second, third, *more = opened.train.scan()
+
+    assert isinstance(third, RowError)
+    assert "there is no such object" in third.reason
+    assert not isinstance(first, RowError)
+    assert not isinstance(second, RowError)
+    assert isinstance(first.image, InPlace)
+    assert isinstance(second.image, InPlace)
+    assert (first.image.uri, first.image.size) == (f"{address}photos/0.png", len(long))
+    assert (first.image.head, first.image.tail) == (long[:65_536], bytes(12))
+    assert second.image.tail == png(1)[-12:]
+    assert bucket.reader.asked < 66_000
+    assert first.image.whole() == long
+    kinds = [type(row.image) for row in more if not isinstance(row, RowError)]
+    assert kinds == ([InPlace, bytes] if where == "in S3" else [])
+    assert opened.fingerprint == bucket.open(source, images_in_place=places).fingerprint
+    bucket.put("in/photos/1.png", png(5))
+    assert opened.fingerprint != bucket.open(source, images_in_place=places).fingerprint
+    with pytest.raises(DataError, match=r"photos/1.png has changed"):
+        list(opened.train.scan())
 
 
 REFUSED: dict[str, tuple[str, dict[str, Any], type[VlmRunnerError], str]] = {

@@ -416,6 +416,24 @@ async def test_a_role_that_lacks_a_right_to_the_models_key_or_the_vpc(
     assert bad == {about}
 
 
+async def test_a_role_that_may_not_read_images_in_place(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def simulated(_: object, _principal: str, actions: list[str], resource: str, *__: object) -> Any:
+        return dict.fromkeys(actions, "/photos/" not in resource)
+
+    answers(monkeypatch, "simulate", simulated)
+    dataset = {"source": "x", "images_in_place": ["s3://my-bucket/photos/"]}
+
+    found = await world.examined(dataset=dataset, storage={"bucket": "my-bucket"})
+
+    bad = {
+        check.about: check.message for check in found if check.code == "C11" and check.status is Status.BAD
+    }
+    assert list(bad) == ["role reads images in place"]
+    assert "s3:GetObject on arn:aws:s3:::my-bucket/photos/" in bad["role reads images in place"]
+
+
 async def test_a_caller_that_may_not_do_it_all(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     answers(monkeypatch, "simulate", all_but("iam:PassRole"))
     monkeypatch.setattr("vlm_runner.aws.account.AwsAccount.caller", a_user)

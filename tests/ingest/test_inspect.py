@@ -4,11 +4,12 @@ import io
 import random
 import struct
 import zlib
+from dataclasses import replace
 
 import pytest
 from PIL import Image
 
-from vlm_runner.ingest.inspect import ImageDefect, check_png_pixels, inspect
+from vlm_runner.ingest.inspect import ImageDefect, check_png_pixels, inspect, inspect_ends
 
 from .pictures import SOURCES, exif, picture, saved
 
@@ -155,3 +156,38 @@ def test_reads_an_orientation_in_either_byte_order(byte_order: str) -> None:
         assert seen is not None
         assert seen.certain == certain
     assert exif(6)[0x0112] == 6
+
+
+@pytest.mark.parametrize("head", [100, 65_536])
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_ends_of_an_image_tell_what_all_of_it_tells_or_nothing(name: str, head: int) -> None:
+    """Also where little of it is read; `data` is where its pixels lie, which nobody has read."""
+    body = SOURCES[name]
+
+    seen = inspect_ends(body[:head], body[-12:], len(body))
+
+    if seen is not None:
+        whole = inspect(body)
+        assert whole is not None
+        assert seen == (whole if len(body) <= head else replace(whole, data=()))
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
+def test_the_ends_are_enough_for_a_long_image_and_show_that_it_is_cut_off(form: str) -> None:
+    body = saved(picture(size=(900, 700)), form, **({"exif": exif(1)} if form == "JPEG" else {}))
+
+    seen = inspect_ends(body[:1000], body[-12:], len(body))
+    cut = body[:-50]
+
+    assert seen is not None
+    assert (seen.format, seen.width, seen.height, seen.certain) == (form.lower(), 900, 700, True)
+    assert inspect_ends(cut[:1000], cut[-12:], len(cut)) is None
+
+
+def test_the_ends_show_what_turns_an_image() -> None:
+    body = saved(picture(size=(900, 700)), "JPEG", exif=exif(6))
+
+    seen = inspect_ends(body[:1000], body[-12:], len(body))
+
+    assert seen is not None
+    assert not seen.certain

@@ -16,6 +16,7 @@ from PIL import Image
 
 from tests.histories import begun
 from vlm_runner.dataset import open_dataset
+from vlm_runner.dataset.in_place import bytes_of
 from vlm_runner.errors import RowError
 from vlm_runner.ingest.converters import Converters
 from vlm_runner.ingest.images import ImageLimits, prepare
@@ -225,7 +226,7 @@ def test_each_lossless_format_keeps_its_pixels(kind: str, tmp_path: Path, conver
 
     for row in open_dataset(spec, cache_dir=tmp_path / "cache", required=()).train.scan():
         assert not isinstance(row, RowError)
-        prepared = prepare(row.image, LIMITS, keep_format=False, fit=False, convert=converters)
+        prepared = prepare(bytes_of(row.image), LIMITS, keep_format=False, fit=False, convert=converters)
 
         assert prepared.format == "png"
         assert shown(prepared.body) == shown(encoded(row.index, "PNG"))

@@ -13,14 +13,13 @@ from rich.console import Console
 from vlm_runner.cli import console
 from vlm_runner.cli.options import Where, json_option, where_options
 from vlm_runner.cli.resolve import settings_for
-from vlm_runner.data_source import open_for, row_of
+from vlm_runner.data_source import images_of, open_for, row_of
 from vlm_runner.lint.one_row import rendered
 from vlm_runner.lint.tokens import text_tokens
 from vlm_runner.models import load_catalogue
 from vlm_runner.spec import RunSpec
 
 if TYPE_CHECKING:
-    from vlm_runner.dataset.rows import Row
     from vlm_runner.json_output import PreviewJson
 
 COLUMNS = 64
@@ -58,19 +57,20 @@ def preview(
     opened = open_for(spec, settings)
     found, subset = row_of(opened, row, validation=validation)
     shown = rendered(found, subset, spec, profile)
+    images = images_of(found, subset)
     first = None
     if image_file is not None:
         first = Path(image_file)
     elif as_json or not shows_pictures():
-        first = Path(spec_file).with_name(f"{subset.name}-{row:03d}.{_extension(found.image)}")
+        first = Path(spec_file).with_name(f"{subset.name}-{row:03d}.{_extension(images[0])}")
     if first is not None:
-        shown["images"] = saved(found, first)
+        shown["images"] = saved(images, first)
     if as_json:
         console.result_json(shown)
         return
     console.verbatim(text(shown))
     if first is None:
-        for image in found.images:
+        for image in images:
             click.echo(blocks(image))
 
 
@@ -79,14 +79,14 @@ def shows_pictures() -> bool:
     return Console().color_system == "truecolor"
 
 
-def saved(row: Row, first: Path) -> list[str]:
+def saved(images: tuple[bytes, ...], first: Path) -> list[str]:
     """Write the row's images: to `first`, and further ones beside it, numbered as in S3."""
     names = [first]
     names += [
         first.with_name(f"{first.stem}-{place}.{_extension(body)}")
-        for place, (body, _) in enumerate(row.more, 1)
+        for place, body in enumerate(images[1:], 1)
     ]
-    for name, body in zip(names, row.images, strict=True):
+    for name, body in zip(names, images, strict=True):
         name.write_bytes(body)
     return [str(name) for name in names]
 

@@ -165,6 +165,13 @@ def _fetch(sources: Sequence[Mapping[str, Any]], peek: Peek, made: Suggestion) -
         made.dataset.append(
             ("fetch_images", True, f"images lie outside of the dataset, such as {outside[0]}")
         )
+    if stored := [uri for uri in named if uri.startswith("s3://")]:
+        folder = f"{posixpath.dirname(stored[0])}/"
+        bucket = folder.removeprefix("s3://").partition("/")[0]
+        made.seen.append(
+            "images are copied; they stay where they lie with "
+            f'images_in_place = ["{folder}"] under [dataset] and bucket = "{bucket}" under [storage]'
+        )
 
 
 def _of_chat(

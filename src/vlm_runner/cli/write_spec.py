@@ -47,7 +47,7 @@ preset = "accessibility"         # or system, user and assistant templates (Jinj
 # preset = "messages"            # a column of turns with role and content, as OpenAI and TRL have them
 # preset = "openai-vision"       # the same with the images in it: OpenAI's vision fine-tuning
 # preset = "sharegpt"            # a column of turns with from and value, as LLaVA has them
-# preset = "bedrock"             # records for Bedrock (bedrock-conversation-2024), images where they lie
+# preset = "bedrock"             # records for Bedrock (bedrock-conversation-2024)
 # strip = ["<image>"]            # words to remove from the rendered texts, ignoring case
 """
 

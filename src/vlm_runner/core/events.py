@@ -91,6 +91,8 @@ class SplitObjects(Value, frozen=True):
     images: tuple[str, ...]
     """SHA-256 (16 hex digits of it) over keys and ETags or sizes of images, of `rows_each` rows each."""
     rows_each: int
+    in_place: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    """SHA-256 (hex) over addresses and ETags of images that stay elsewhere in the bucket; None: none do."""
 
 
 class RecordsWritten(Value, frozen=True):
@@ -183,6 +185,8 @@ class SubsetStaged(Value, frozen=True):
     rows_skipped: int = 0
     images_there: int = 0
     """Images of records made now that an earlier run had uploaded."""
+    images_in_place: int = Field(default=0, exclude_if=lambda value: not value)
+    """Images of records made now that stay where they lie in S3."""
 
 
 class ImagesStaged(Value, frozen=True):

@@ -29,6 +29,10 @@ KEPT, NOT_KEPT = "yes", "no"
 """Values of TAG_KEEP."""
 NEVER = "never"
 """The value of TAG_EXPIRES on what was left to its user without an end."""
+IMAGE_URI = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/([\w\-/.]+)", re.ASCII)
+"""Of an image in a record, with its bucket and key (aws-samples, nova_ft_dataset_validator)."""
+RUN_FOLDERS = ("images", "data", "runs")
+"""Of a bucket, below `storage.prefix`: where runs write and delete."""
 NAME_PREFIX = "vr-"
 VERIFY_PREFIX = f"{NAME_PREFIX}verify-"
 """Of all that a verification creates."""

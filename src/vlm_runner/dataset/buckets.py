@@ -6,11 +6,13 @@ import os
 import posixpath
 import re
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from vlm_runner.dataset.fingerprint import MISSING, digest_of
 from vlm_runner.dataset.images import NoImageError, is_object, outside, unreadable_image
+from vlm_runner.dataset.in_place import HEAD, TAIL, InPlace
 from vlm_runner.dataset.local import CARD, DESCRIPTIONS, format_of, is_sharded
 from vlm_runner.dataset.places import blocks
 from vlm_runner.dataset.table import writing
@@ -74,7 +76,7 @@ class Objects:
 
     def __init__(self, reader: ObjectReader) -> None:
         self._reader = reader
-        self._etags: dict[tuple[str, str], str] = {}
+        self._listed: dict[tuple[str, str], Listed] = {}
 
     def identities(self, addresses: Iterable[str]) -> list[str]:
         """The ETag of each of `addresses`, or that there is nothing, in their order."""
@@ -85,8 +87,9 @@ class Objects:
                 folders.setdefault((found[0], posixpath.dirname(found[1])), []).append(found[1])
         for (bucket, folder), keys in folders.items():
             listed = look_up(self._reader, bucket, f"{folder}/" if folder else "", keys)
-            self._etags |= {(bucket, key): item.etag for key, item in listed.items()}
-        return [self._etags.get(parse_address(address) or ("", ""), MISSING) for address in unique]
+            self._listed |= {(bucket, key): item for key, item in listed.items()}
+        known = [self._listed.get(parse_address(address) or ("", "")) for address in unique]
+        return [MISSING if item is None else item.etag for item in known]
 
     def read(self, address: str, owner: str | None) -> bytes:
         """
@@ -95,20 +98,61 @@ class Objects:
         Raises:
             NoImageError: there is nothing, or it may not be read.
         """
-        found = parse_address(address)
-        if found is None or not found[1]:
-            raise NoImageError("I104", f"is not a valid S3 address: '{address[:100]}'")
-        return _image(self._reader, *found, self._etags.get(found), owner)
+        found = _object_named(address)
+        item = self._listed.get(found)
+        return _image(self._reader, *found, None if item is None else item.etag, owner)
+
+    def in_place(self, address: str, owner: str | None) -> InPlace:
+        """
+        What lies there, as far as its first and last bytes tell.
+
+        Raises:
+            NoImageError: there is nothing, or it may not be read.
+        """
+        bucket, key = found = _object_named(address)
+        item = self._listed.get(found) or self._reader.look(bucket, key)
+        if item is None:
+            raise _absent(address)
+        if not item.size:
+            raise NoImageError("I102", "is empty")
+        self._listed[found] = item
+
+        def part(start: int, stop: int) -> bytes:
+            return _image(self._reader, bucket, key, item.etag, owner, start=start, stop=stop)
+
+        head = part(0, min(HEAD, item.size))
+        tail = head[-TAIL:] if item.size <= HEAD else part(item.size - TAIL, item.size)
+        return InPlace(address, item.etag, item.size, head, tail, partial(self.read, address, owner))
 
 
-def _image(reader: ObjectReader, bucket: str, key: str, etag: str | None, owner: str | None) -> bytes:
+def _object_named(address: str) -> tuple[str, str]:
+    found = parse_address(address)
+    if found is None or not found[1]:
+        raise NoImageError("I104", f"is not a valid S3 address: '{address[:100]}'")
+    return found
+
+
+def _absent(address: str) -> NoImageError:
+    return unreadable_image(address, "there is no such object")
+
+
+def _image(
+    reader: ObjectReader,
+    bucket: str,
+    key: str,
+    etag: str | None,
+    owner: str | None,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+) -> bytes:
     address = f"s3://{bucket}/{key}"
     if owner is not None and not _OWNER.fullmatch(owner):
         raise NoImageError("I104", f"is of the account '{owner[:40]}', which is not 12 digits")
     try:
-        return reader.read(bucket, key, etag=etag, owner=owner)
+        return reader.read(bucket, key, start=start, stop=stop, etag=etag, owner=owner)
     except NotFound:
-        raise unreadable_image(address, "there is no such object") from None
+        raise _absent(address) from None
     except AccessDenied as error:
         if owner is None:
             raise  # a right that is missing is missing for all rows
@@ -204,6 +248,10 @@ class S3Place:
             raise _changed(f"s3://{self._bucket}/{item.key}") from None
         self._downloads.add(path, len(body))
         return body
+
+    def address_of(self, path: str) -> str:
+        """Of what a row names. Raises NoImageError: it lies outside."""
+        return f"s3://{self._bucket}/{self._key(path)}"
 
     def holds(self, address: str) -> bool:
         """Whether an `s3://` address lies in it."""

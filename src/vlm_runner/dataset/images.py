@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vlm_runner.dataset.in_place import Picture
+
 LONGEST_SHOWN: Final = 100
 """Characters of a path in a message."""
 LONGEST_PATH: Final = 4096
@@ -42,17 +44,17 @@ class NoImageError(Exception):
 class Reader(Protocol):
     """Where images lie that a row only names."""
 
-    def image(self, path: str) -> bytes:
+    def image(self, path: str) -> Picture:
         """Of a file of the dataset. Raises NoImageError."""
 
     def fetched(self, address: str) -> bytes:
         """What an http(s) address holds. Raises NoImageError."""
 
-    def stored(self, address: str, owner: str | None) -> bytes:
+    def stored(self, address: str, owner: str | None) -> Picture:
         """What an s3:// address holds, in a bucket of `owner` (None: of anybody). Raises NoImageError."""
 
 
-def images_of(value: object, reader: Reader) -> list[tuple[bytes, str | None]]:
+def images_of(value: object, reader: Reader) -> list[tuple[Picture, str | None]]:
     """
     A cell's images, in order: one, or a list of them. How many a record may have is the model's to say.
 
@@ -72,18 +74,17 @@ def images_of(value: object, reader: Reader) -> list[tuple[bytes, str | None]]:
     return found
 
 
-def image_of(value: object, reader: Reader) -> tuple[bytes, str | None]:
+def image_of(value: object, reader: Reader) -> tuple[Picture, str | None]:
     """
-    The bytes and the path of one image: bytes, `{bytes, path}`, or what a text stands for.
+    One image and its path: bytes, `{bytes, path}`, or what a text stands for.
 
     Raises:
         NoImageError: there is none, or it lies where a dataset has no business.
     """
     if isinstance(value, Mapping) and isinstance(location := value.get("s3Location"), Mapping):
         return _of_location(location, reader)
-    data, path = _parts(value)
-    if isinstance(data, str):
-        data = _decoded(data, "the bytes")
+    held, path = _parts(value)
+    data: Picture | None = _decoded(held, "the bytes") if isinstance(held, str) else held
     if data is None and path:
         data, path = _of_text(path, reader)
     if not data:
@@ -91,7 +92,7 @@ def image_of(value: object, reader: Reader) -> tuple[bytes, str | None]:
     return data, path
 
 
-def _of_location(location: Mapping[str, Any], reader: Reader) -> tuple[bytes, str | None]:
+def _of_location(location: Mapping[str, Any], reader: Reader) -> tuple[Picture, str | None]:
     """Bedrock's place of an image (Bedrock API reference, S3Location): a URI, and whose bucket it is."""
     uri, owner = location.get("uri"), location.get("bucketOwner")
     if not isinstance(uri, str) or not uri:
@@ -103,7 +104,7 @@ def _of_location(location: Mapping[str, Any], reader: Reader) -> tuple[bytes, st
     return _of_text(uri, reader)
 
 
-def _of_text(text: str, reader: Reader) -> tuple[bytes, str | None]:
+def _of_text(text: str, reader: Reader) -> tuple[Picture, str | None]:
     """A text is a data URI, an address, an image in base64, or the path of a file."""
     if text[:5].lower() == "data:":
         return _of_data_uri(text), None

@@ -10,6 +10,7 @@ from vlm_runner.dataset.cells import without_bytes
 from vlm_runner.dataset.columns import Layout, output_value
 from vlm_runner.dataset.fingerprint import digest_of, digest_of_rows
 from vlm_runner.dataset.images import NoImageError, images_of, named_in
+from vlm_runner.dataset.in_place import content_of
 from vlm_runner.dataset.table import UnreadableCell
 from vlm_runner.errors import RowError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from vlm_runner.dataset.downloads import Downloads
     from vlm_runner.dataset.images import Reader
+    from vlm_runner.dataset.in_place import Picture
     from vlm_runner.dataset.table import Table
 
 BATCH = 16
@@ -30,7 +32,7 @@ class Row:
     """The row's number in its subset, from 0, without gaps: what keys are made of."""
     source_index: int
     """The row's number in the dataset's own split."""
-    image: bytes
+    image: Picture
     """As the dataset holds it: not decoded, not checked."""
     image_path: str | None
     fields: Mapping[str, Any]
@@ -39,11 +41,11 @@ class Row:
 
     `image_count`, unless a column has that name, is how many images the row has.
     """
-    more: tuple[tuple[bytes, str | None], ...] = ()
+    more: tuple[tuple[Picture, str | None], ...] = ()
     """Images after the first and their paths, where the column holds a list of them."""
 
     @property
-    def images(self) -> tuple[bytes, ...]:
+    def images(self) -> tuple[Picture, ...]:
         return (self.image, *(body for body, _ in self.more))
 
 
@@ -126,8 +128,7 @@ class Subset:
                 yield self._row_error(index, source, "T214", "is nested too deeply", "row")
                 continue
             self._table.count_read(
-                len(body)
-                + sum(len(body) for body, _ in more)
+                sum(len(each) for each in (body, *(body for body, _ in more)) if isinstance(each, bytes))
                 + sum(len(text) for text in fields.values() if isinstance(text, str)),
             )
             fields.setdefault("image_count", 1 + len(more))
@@ -186,7 +187,7 @@ def _keys(row: Row | RowError) -> list[str]:
         return []
     html = row.fields.get("html")
     page = [digest_of("html", html)] if isinstance(html, str) and html.strip() else []
-    return [*(hashlib.sha256(image).hexdigest() for image in row.images), *page]
+    return [*(hashlib.sha256(content_of(image)).hexdigest() for image in row.images), *page]
 
 
 @dataclass(frozen=True, slots=True)

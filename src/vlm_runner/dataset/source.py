@@ -17,6 +17,7 @@ from vlm_runner.dataset.downloads import Downloads
 from vlm_runner.dataset.fingerprint import FileDigests, digest_of
 from vlm_runner.dataset.hub import open_hub
 from vlm_runner.dataset.images import NoImageError, is_address, is_object
+from vlm_runner.dataset.in_place import content_of
 from vlm_runner.dataset.loading import cache_folder, translated
 from vlm_runner.dataset.local import (
     describe_file,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from vlm_runner.dataset.buckets import ObjectReader
     from vlm_runner.dataset.columns import Layout
     from vlm_runner.dataset.described import Description
+    from vlm_runner.dataset.in_place import Picture
     from vlm_runner.dataset.places import Place
     from vlm_runner.spec import DatasetSpec
     from vlm_runner.split_expression import Slice
@@ -68,8 +70,17 @@ class _Reader:
     place: Place
     addresses: Addresses | None
     objects: Objects | None = None
+    """Of S3 outside of the place; None: none are read."""
+    elsewhere: bool = False
+    """Whether `objects` are read that are not in place too."""
+    in_place: tuple[str, ...] = ()
+    """See `dataset.images_in_place`."""
 
-    def image(self, path: str) -> bytes:
+    def image(self, path: str) -> Picture:
+        if self.in_place and isinstance(self.place, S3Place):
+            address = self.place.address_of(path)
+            if self.stays(address):
+                return self.stored(address, None)
         return self.place.image(path)
 
     def fetched(self, address: str) -> bytes:
@@ -77,20 +88,35 @@ class _Reader:
             raise NoImageError("I107", "is an address, and dataset.fetch_images is not set")
         return self.addresses.fetch(address)
 
-    def stored(self, address: str, owner: str | None) -> bytes:
+    def stored(self, address: str, owner: str | None) -> Picture:
+        if self.objects is not None and self.stays(address):
+            return self.objects.in_place(address, owner)
         if isinstance(self.place, S3Place) and self.place.holds(address):
             return self.place.image(address, owner)
-        if self.objects is None:
+        if self.objects is None or not self.elsewhere:
             raise NoImageError(
-                "I107", "is an S3 address outside of dataset.source, and dataset.fetch_images is not set"
+                "I107",
+                "is an S3 address outside of dataset.source and dataset.images_in_place, and "
+                "dataset.fetch_images is not set",
             )
         return self.objects.read(address, owner)
 
+    def stays(self, address: str) -> bool:
+        """Whether what lies at an `s3://` address is left there."""
+        return address.startswith(self.in_place)
+
+    @property
+    def pins(self) -> bool:
+        """Whether anything is read that the files of the source do not identify."""
+        return self.addresses is not None or self.objects is not None
+
     def identities(self, named: Iterable[str]) -> list[str]:
-        """What the addresses among `named` hold, as far as they are read."""
+        """What the addresses among `named` hold, as far as they are read, and which of them stay there."""
         every = list(dict.fromkeys(path for path in named if is_address(path) or is_object(path)))
         found = [] if self.addresses is None else self.addresses.digests(filter(is_address, every))
-        return found if self.objects is None else found + self.objects.identities(filter(is_object, every))
+        objects = [path for path in every if is_object(path) and (self.elsewhere or self.stays(path))]
+        found += self.objects.identities(objects) if self.objects is not None else []
+        return [*found, "in place", *self.in_place] if self.in_place else found
 
 
 def open_dataset(
@@ -124,8 +150,8 @@ def open_dataset(
     addresses = None
     if spec.fetch_images:
         addresses = Addresses(cache / "vlm-runner" / "fetched", private=spec.private_addresses)
-    objects = Objects(s3) if s3 is not None and spec.fetch_images else None
-    reader = _Reader(source.place, addresses, objects)
+    objects = Objects(s3) if s3 is not None and (spec.fetch_images or spec.images_in_place) else None
+    reader = _Reader(source.place, addresses, objects, spec.fetch_images, spec.images_in_place)
     subsets = [
         _open_split(source, slices, name, spec=spec, required=required, reader=reader)
         for slices, name in wanted
@@ -350,7 +376,7 @@ def _open_split(
         _downloads=source.downloads,
     )
     subset = whole.narrowed(rows)
-    return subset if reader.addresses is None else subset.pinned(reader.identities(subset.named()))
+    return subset.pinned(reader.identities(subset.named())) if reader.pins else subset
 
 
 def _rows(
@@ -436,7 +462,7 @@ def _unique(whole: Subset) -> Subset:
     for row in whole.scan():
         if isinstance(row, Row):
             fields = json.dumps(row.fields, sort_keys=True, default=str)
-            pictures = b"".join(hashlib.sha256(image).digest() for image in row.images)
+            pictures = b"".join(hashlib.sha256(content_of(image)).digest() for image in row.images)
             alike = hashlib.sha256(pictures + fields.encode()).digest()
             if alike in seen:
                 continue

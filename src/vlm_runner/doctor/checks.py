@@ -89,6 +89,7 @@ def scope_of(
         security_groups=vpc.security_groups if vpc is not None else (),
         tag_keys=tuple(spec.tags),
         source=_source_of(spec),
+        in_place=tuple(each.removeprefix("s3://").partition("/")[2] for each in spec.dataset.images_in_place),
         store=store,
         store_key=store_key,
         partition=partition,
@@ -254,6 +255,10 @@ async def _rights(subject: Subject, caller: Caller, role: Role) -> AsyncIterator
         ("C10", "role lists", "s3:ListBucket", scope.bucket_arn, ours),
         ("C11", "role reads", "s3:GetObject", f"{inside}data/train.jsonl", ours),
         ("C11", "role reads images", "s3:GetObject", f"{inside}images/train/000.png", ours),
+        *(
+            ("C11", "role reads images in place", "s3:GetObject", f"{scope.bucket_arn}/{prefix}a.png", ours)
+            for prefix in scope.in_place
+        ),
         ("C12", "role writes", "s3:PutObject", f"{inside}runs/x/output/y", ours),
     ]
     needs += [
@@ -282,6 +287,8 @@ async def _rights(subject: Subject, caller: Caller, role: Role) -> AsyncIterator
 
 async def _bucket(subject: Subject, caller: Caller) -> AsyncIterator[Check]:
     name = bucket_name(subject.spec.storage.bucket, caller.account, subject.region)
+    for problem in preflight.in_place_problems(subject.spec, name):
+        yield _bad(problem.code, "images in place", problem)
     facts = await subject.inspection.bucket(name, caller.account)
     if not facts.exists:
         yield Check("C14", Status.GOOD, "bucket", f"{name} does not exist yet, and is created by the run")

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from vlm_runner.core.names import NAME_PREFIX, NOT_KEPT, TAG_KEEP, TAG_UID, VERIFY_PREFIX
+from vlm_runner.core.names import NAME_PREFIX, NOT_KEPT, RUN_FOLDERS, TAG_KEEP, TAG_UID, VERIFY_PREFIX
 
 Document = dict[str, Any]
 
@@ -45,6 +45,8 @@ class Scope:
     """Of the spec's own tags."""
     source: str | None = None
     """`bucket/prefix` of `dataset.source`, if that is in S3."""
+    in_place: tuple[str, ...] = ()
+    """Key prefixes in the bucket of images that stay there (`dataset.images_in_place`)."""
 
     @property
     def policy_name(self) -> str:
@@ -110,9 +112,10 @@ def role_policy(scope: Scope) -> Document:
         _allow(
             "Read",
             ["s3:GetObject"],
-            [f"{scope.bucket_arn}/{scope.prefix}{folder}/*" for folder in ("images", "data", "runs")],
+            [f"{scope.bucket_arn}/{scope.prefix}{folder}/*" for folder in RUN_FOLDERS],
             ours,
         ),
+        *_in_place(scope),
         _allow("Write", ["s3:PutObject"], [f"{scope.bucket_arn}/{scope.prefix}runs/*/output/*"], ours),
         *_key(scope),
         *model_key_use(scope, ["kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey", "kms:CreateGrant"]),
@@ -262,7 +265,7 @@ def _endpoint_deletion(scope: Scope) -> tuple[list[str], list[str]]:
 
 def _storage(scope: Scope) -> list[Document]:
     ours = {"StringEquals": {"aws:ResourceAccount": scope.account}}
-    folders = [f"{scope.bucket_arn}/{scope.prefix}{folder}/*" for folder in ("images", "data", "runs")]
+    folders = [f"{scope.bucket_arn}/{scope.prefix}{folder}/*" for folder in RUN_FOLDERS]
     statements = [
         _allow(
             "Bucket",
@@ -281,7 +284,16 @@ def _storage(scope: Scope) -> list[Document]:
     ]
     statements += _key(scope)
     statements += _checkpoints(scope, ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"])
-    return [*statements, *_dataset(scope)]
+    return [*statements, *_in_place(scope), *_dataset(scope)]
+
+
+def _in_place(scope: Scope) -> list[Document]:
+    """Nothing but read: these images are not ours."""
+    if not scope.in_place:
+        return []
+    ours = {"StringEquals": {"aws:ResourceAccount": scope.account}}
+    folders = [f"{scope.bucket_arn}/{prefix}*" for prefix in scope.in_place]
+    return [_allow("ImagesInPlace", ["s3:GetObject"], folders, ours)]
 
 
 def _dataset(scope: Scope) -> list[Document]:

@@ -45,6 +45,8 @@ NEVER_LARGER: Final = 4096
 class Handling(StrEnum):
     PASSED_THROUGH = "passed through"
     CONVERTED = "converted"
+    IN_PLACE = "in place"
+    """Nothing is uploaded: its record names it where it lies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,7 @@ def prepare(
     facts = inspect(body)
     if (
         facts is not None
-        and _passes(facts, body, limits, keep_format=keep_format, fit=fit)
+        and may_pass(facts, len(body), limits, keep_format=keep_format, fit=fit)
         and (verified or (facts.format == "png" and check_png_pixels(body, facts) is None))
     ):
         return Prepared(body, facts.format, facts.width, facts.height, Handling.PASSED_THROUGH)
@@ -160,7 +162,7 @@ def examine(
     """
     facts = inspect(body)
     surplus: Note | None = None
-    passes = facts is not None and _passes(facts, body, limits, keep_format=keep_format, fit=fit)
+    passes = facts is not None and may_pass(facts, len(body), limits, keep_format=keep_format, fit=fit)
     if facts is not None and passes and facts.format == "png":
         surplus = check_png_pixels(body, facts)
         if surplus is None:
@@ -209,18 +211,19 @@ def size_defects(width: int, height: int, size: int, limits: ImageLimits, *, fit
     return found
 
 
-def _passes(facts: ImageFacts, body: bytes, limits: ImageLimits, *, keep_format: bool, fit: bool) -> bool:
+def may_pass(facts: ImageFacts, size: int, limits: ImageLimits, *, keep_format: bool, fit: bool) -> bool:
+    """Whether an image of `size` bytes needs no conversion; its pixels are still to be looked at."""
     return (
         facts.certain
-        and _may_pass(facts.format, limits, keep_format=keep_format)
+        and _fitting_format(facts.format, limits, keep_format=keep_format)
         and limits.min_side <= min(facts.width, facts.height)
         and max(facts.width, facts.height) <= limits.longest_side(fit=fit)
-        and len(body) <= limits.max_bytes
+        and size <= limits.max_bytes
         and facts.width * facts.height <= MAX_PIXELS
     )
 
 
-def _may_pass(image_format: str, limits: ImageLimits, *, keep_format: bool) -> bool:
+def _fitting_format(image_format: str, limits: ImageLimits, *, keep_format: bool) -> bool:
     return image_format == "png" or (keep_format and image_format in limits.formats)
 
 
@@ -316,7 +319,7 @@ def _rendered(
         and image.mode != "CMYK"
         and not image.mode.startswith("I")
     )
-    if as_it_is and not oversize and _may_pass(original, limits, keep_format=keep_format):
+    if as_it_is and not oversize and _fitting_format(original, limits, keep_format=keep_format):
         return Examined(facts, Handling.PASSED_THROUGH), None
     plain = _plain_mode(_upright(image, turn))
     if max(plain.size) > longest:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import re
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from isal import isal_zlib
@@ -26,6 +26,9 @@ MAX_SOURCE_BYTES: Final = 128 * 1024 * 1024
 READABLE: Final = ("PNG", "JPEG", "WEBP", "GIF")
 """What Pillow is allowed to open: its other decoders are where its security advisories are."""
 PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+PNG_END: Final = b"\0\0\0\0IEND" + crc32(b"IEND").to_bytes(4, "big")
+NO_PIXELS: Final = b"\0\0\0\0IDAT" + crc32(b"IDAT").to_bytes(4, "big")
+JPEG_END: Final = b"\xff\xd9"
 MOST_CHUNKS: Final = 65_536
 """A chunk is 12 bytes at least: a hostile file of 128 MiB could hold eleven million."""
 PNG_DEPTHS: Final = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16}, 6: {8, 16}}
@@ -136,6 +139,36 @@ def inspect(body: bytes) -> ImageFacts | None:
     except (_Damaged, struct.error, IndexError):
         return None
     return None
+
+
+def inspect_ends(head: bytes, tail: bytes, size: int) -> ImageFacts | None:
+    """
+    What the first and the last bytes of an image of `size` bytes say; None: they do not tell enough.
+
+    Whether it is cut off is seen by its end. What lies between, the pixels, is not looked at.
+    """
+    if len(head) == size:
+        return inspect(head)
+    try:
+        if head.startswith(PNG_SIGNATURE) and tail == PNG_END:
+            # Decoders know by what precedes the pixels how to read them.
+            return replace(_png(head[: _first_pixels(head)] + NO_PIXELS + PNG_END), data=())
+        if head.startswith(b"\xff\xd8\xff") and tail.endswith(JPEG_END):
+            return _jpeg(head + JPEG_END)
+        if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+            return _webp_facts(head, size)
+    except (_Damaged, ImageDefect, struct.error, IndexError):
+        return None
+    return None
+
+
+def _first_pixels(head: bytes) -> int:
+    position = len(PNG_SIGNATURE)
+    while True:
+        length, kind = struct.unpack_from(">I4s", head, position)
+        if kind == b"IDAT":
+            return position
+        position += 12 + length
 
 
 def kind_of(body: bytes) -> str | None:
@@ -405,7 +438,7 @@ def _jpeg(body: bytes) -> ImageFacts:
             certain &= _upright(segment)
         elif kind == 0xE2 and segment.startswith(b"MPF\0"):
             certain = False
-    _demand(body.endswith(b"\xff\xd9"), min(size) > 0)
+    _demand(body.endswith(JPEG_END), min(size) > 0)
     return ImageFacts("jpeg", *size, certain)
 
 
@@ -442,9 +475,14 @@ def _upright(segment: bytes) -> bool:
 
 
 def _webp(body: bytes) -> ImageFacts:
-    kind, data, length = body[12:16], 20, int.from_bytes(body[4:8], "little")
-    _demand(length + 8 == len(body))
     _webp_chunks(body)
+    return _webp_facts(body, len(body))
+
+
+def _webp_facts(body: bytes, file_size: int) -> ImageFacts:
+    """By its first bytes."""
+    kind, data, length = body[12:16], 20, int.from_bytes(body[4:8], "little")
+    _demand(length + 8 == file_size)
     certain = True
     if kind == b"VP8X":
         certain = not body[data] & WEBP_UNUSUAL

@@ -16,10 +16,12 @@ from vlm_runner.core.places import images_markers
 from vlm_runner.core.retry import UPLOAD
 from vlm_runner.core.signals import StagingProgress
 from vlm_runner.core.text import json_texts, storable
+from vlm_runner.dataset.in_place import InPlace
 from vlm_runner.errors import AwsUnavailable, DataError, RowError
 from vlm_runner.ingest import shards
 from vlm_runner.ingest.converters import Converters
 from vlm_runner.ingest.images import Handling, ImageLimits, Prepared, prepare
+from vlm_runner.ingest.in_place import prepare_in_place
 from vlm_runner.ingest.inspect import ImageDefect
 from vlm_runner.ingest.limits import AdaptiveLimit, ByteBudget
 from vlm_runner.ingest.stored import (
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from vlm_runner.aws.ports import Objects
     from vlm_runner.clock import Clock
     from vlm_runner.core.events import Place
+    from vlm_runner.dataset.in_place import Picture
     from vlm_runner.dataset.rows import Row, Subset
     from vlm_runner.ingest.shards import Marker, Shard
     from vlm_runner.settings import UploadSettings
@@ -102,6 +105,7 @@ class _Tally:
     rows_before: int = 0
     uploaded: int = 0
     there: int = 0
+    in_place: int = 0
     passed_through: int = 0
     converted: int = 0
     bytes_uploaded: int = 0
@@ -115,7 +119,7 @@ class _OpenShard:
     shard: Shard
     missing: int
     lines: dict[int, bytes] = field(default_factory=dict[int, bytes])
-    sizes: dict[int, int] = field(default_factory=dict[int, int])
+    sizes: dict[int, int | None] = field(default_factory=dict[int, "int | None"])
     skipped: list[str] = field(default_factory=list[str])
     accepted: dict[int, tuple[str, ...]] = field(default_factory=dict[int, tuple[str, ...]])
     stored: dict[int, StoredRow] = field(default_factory=dict[int, StoredRow])
@@ -136,6 +140,7 @@ class _Image:
     """One image of a row, where it goes, and what of it must be uploaded."""
 
     key: str
+    """Of a copy."""
     stored: StoredImage
     prepared: Prepared | None
     """None: it is in S3."""
@@ -233,6 +238,7 @@ class SubsetStaging:
             skipped_rows=tuple(tally.skipped),
             rows_skipped=tally.rows_skipped,
             images_there=tally.there,
+            images_in_place=tally.in_place,
         )
 
     async def _done(self, plan: tuple[Shard, ...]) -> dict[int, Marker]:
@@ -332,7 +338,9 @@ class SubsetStaging:
                 )
             else:
                 images = self._prepared_images(row, converters)
-            (uri, image_format), *more = [(self._uri(each.key), each.stored.format) for each in images]
+            (uri, image_format), *more = [
+                (each.stored.uri or self._uri(each.key), each.stored.format) for each in images
+            ]
             line, accepted = transform.line(row, uri, image_format, more)
         except ImageDefect as error:
             refusal = RowError(name, row.index, "image", str(error), hint=error.hint, code=error.code)
@@ -353,25 +361,36 @@ class SubsetStaging:
                 f"there are {several} images, and the model takes {most} a record",
                 "Leave images out of the row, or choose a model that takes as many.",
             )
-        for number, (body, _) in enumerate(row.more, 1):
+        for number, (image, _) in enumerate(row.more, 1):
             try:
-                images.append(self._prepared(row.index, number, body, converters))
+                images.append(self._prepared(row.index, number, image, converters))
             except ImageDefect as error:
                 raise ImageDefect(
                     error.code, f"{error} (image {number + 1} of {several})", error.hint
                 ) from error
         return tuple(images)
 
-    def _prepared(self, row: int, number: int, body: bytes, converters: Converters) -> _Image:
+    def _prepared(self, row: int, number: int, image: Picture, converters: Converters) -> _Image:
         transform = self._transform
-        made = prepare(
-            body,
-            transform.limits,
-            keep_format=transform.keep_format,
-            fit=transform.fit,
-            verified=transform.verified,
-            convert=converters,
-        )
+        if isinstance(image, InPlace):
+            made = prepare_in_place(
+                image,
+                transform.limits,
+                fit=transform.fit,
+                verified=transform.verified,
+                convert=converters,
+            )
+        else:
+            made = prepare(
+                image,
+                transform.limits,
+                keep_format=transform.keep_format,
+                fit=transform.fit,
+                verified=transform.verified,
+                convert=converters,
+            )
+        if isinstance(made, StoredImage):
+            return _Image(self._key(row, number=number, extension=made.extension), made, None)
         stored = StoredImage(format=made.format, extension=made.extension, bytes=len(made.body))
         return _Image(self._key(row, number=number, extension=made.extension), stored, made)
 
@@ -401,7 +420,8 @@ class SubsetStaging:
             for image in made.images:
                 prepared = image.prepared
                 if prepared is None:
-                    tally.there += 1
+                    tally.there += image.stored.uri is None
+                    tally.in_place += image.stored.uri is not None
                     continue
                 await self._put(image.key, prepared.body, f"image/{prepared.format}")
                 tally.uploaded += 1
@@ -410,7 +430,7 @@ class SubsetStaging:
                 tally.converted += prepared.way is Handling.CONVERTED
             opened.lines[made.index] = made.line
             opened.accepted[made.index] = made.accepted
-            opened.sizes[made.index] = made.row.bytes
+            opened.sizes[made.index] = made.row.bytes if made.row.copies else None
             opened.keep(made.index, made.row)
             await self._finish_row(opened)
         finally:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from vlm_runner.errors import DataError
 from vlm_runner.ingest import shards
+from vlm_runner.ingest.in_place import refuse_changed_in_place
 from vlm_runner.ingest.verify import comparable, list_images, refuse_damaged, split_objects
 
 if TYPE_CHECKING:
@@ -25,9 +26,11 @@ class SplitWritten:
     objects: SplitObjects
 
 
-async def write_records(objects: Objects, place: Place, subset: str, rows: int) -> SplitWritten:
+async def write_records(
+    objects: Objects, place: Place, subset: str, rows: int, *, some_stay: bool = False
+) -> SplitWritten:
     """
-    Assemble the JSONL file of a place, of images that are there.
+    Assemble the JSONL file of a place, of images that are there, or that stay elsewhere (`some_stay`).
 
     Raises:
         ObjectChanged: images that a marker says are there are not, or something else has changed the place.
@@ -45,6 +48,7 @@ async def write_records(objects: Objects, place: Place, subset: str, rows: int) 
     by = await comparable(objects, place)
     images = await list_images(objects, place.images, rows, by=by)
     await refuse_damaged(objects, place, [(shard, done[shard.number]) for shard in plan], images.sizes)
+    in_place = await refuse_changed_in_place(objects, place, rows) if some_stay else None
     markers = [done[shard.number] for shard in plan if done[shard.number].records]
     if not markers:
         raise DataError(
@@ -60,5 +64,5 @@ async def write_records(objects: Objects, place: Place, subset: str, rows: int) 
     return SplitWritten(
         f"s3://{objects.bucket}/{place.records}",
         sum(marker.records for marker in markers),
-        await split_objects(objects, place, images, by=by),
+        await split_objects(objects, place, images, by=by, in_place=in_place),
     )

@@ -45,14 +45,15 @@ def plan(rows: int, shard_rows: int = SHARD_ROWS) -> tuple[Shard, ...]:
     return tuple(Shard(number, at, min(at + shard_rows, rows)) for number, at in enumerate(starts))
 
 
-def marker_key(folder: str, shard: Shard, sizes: Mapping[int, int]) -> str:
+def marker_key(folder: str, shard: Shard, sizes: Mapping[int, int | None]) -> str:
     """
-    `sizes` are the bytes of each record's images together, by row.
+    `sizes` are the bytes of each record's images together, by row; None: all of them lie elsewhere.
 
     Their number is in the name, so that a listing counts the records, and their digest, so that a listing
     of the images verifies them.
     """
-    return f"{folder}{shard.start:07d}-{shard.stop:07d}-{len(sizes):05d}-{sizes_digest(sizes)}.jsonl"
+    digest = sizes_digest({row: size for row, size in sizes.items() if size is not None})
+    return f"{folder}{shard.start:07d}-{shard.stop:07d}-{len(sizes):05d}-{digest}.jsonl"
 
 
 def skipped_key(folder: str, shard: Shard) -> str:

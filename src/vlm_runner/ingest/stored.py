@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vlm_runner.core.places import images_markers
+from vlm_runner.dataset.in_place import InPlace
 from vlm_runner.errors import RowError
 from vlm_runner.ingest.shards import SHARD_ROWS
 
@@ -36,6 +37,10 @@ class StoredImage(_Document, frozen=True):
     """As the record names it."""
     extension: str
     bytes: int
+    uri: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Where it lies, of an image that stayed there; None: in the place."""
+    etag: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Of one that stayed, when it was looked at."""
 
 
 class StoredRow(_Document, frozen=True):
@@ -47,8 +52,14 @@ class StoredRow(_Document, frozen=True):
     """In S3; empty where the row made no record yet."""
 
     @property
+    def copies(self) -> tuple[StoredImage, ...]:
+        """Those that were uploaded."""
+        return tuple(image for image in self.images if image.uri is None)
+
+    @property
     def bytes(self) -> int:
-        return sum(image.bytes for image in self.images)
+        """Of those that were uploaded."""
+        return sum(image.bytes for image in self.copies)
 
 
 class StoredShard(_Document, frozen=True):
@@ -80,9 +91,10 @@ def source_digest(row: Row | RowError) -> str:
     if isinstance(row, RowError):
         return NO_IMAGE
     whole = hashlib.sha256()
-    for body in row.images:
-        whole.update(len(body).to_bytes(8, "big"))
-        whole.update(body)
+    for image in row.images:
+        source = image.source if isinstance(image, InPlace) else image
+        whole.update(len(source).to_bytes(8, "big"))
+        whole.update(source)
     return whole.hexdigest()
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from vlm_runner.core.events import SplitObjects
-from vlm_runner.core.places import claim_key
+from vlm_runner.core.places import claim_key, images_markers
 from vlm_runner.errors import ObjectChanged
+from vlm_runner.ingest.in_place import refuse_changed_in_place
 from vlm_runner.ingest.shards import SHARD_ROWS, sizes_digest
 from vlm_runner.ingest.stored import read_stored
 
@@ -57,7 +58,9 @@ async def list_images(objects: Objects, folder: str, rows: int, *, by: By = "eta
     return ListedImages(sizes, tuple(one.hexdigest()[:16] for one in hashes), rows_each)
 
 
-async def split_objects(objects: Objects, place: Place, images: ListedImages, *, by: By) -> SplitObjects:
+async def split_objects(
+    objects: Objects, place: Place, images: ListedImages, *, by: By, in_place: str | None = None
+) -> SplitObjects:
     """
     What is there now, to be compared later.
 
@@ -67,7 +70,9 @@ async def split_objects(objects: Objects, place: Place, images: ListedImages, *,
     records = await _listed(objects, place.records, by)
     if records is None:
         raise ObjectChanged(f"s3://{objects.bucket}/{place.records} was deleted as soon as it was written.")
-    return SplitObjects(by=by, records=records, images=images.digests, rows_each=images.rows_each)
+    return SplitObjects(
+        by=by, records=records, images=images.digests, rows_each=images.rows_each, in_place=in_place
+    )
 
 
 async def comparable(objects: Objects, place: Place) -> By:
@@ -96,6 +101,13 @@ async def refuse_changed(objects: Objects, place: Place, rows: int, written: Spl
             f"s3://{objects.bucket}/{place.records} was {_fate(records)} by something else than this run.",
             hint=f"{_WHO} put the file back and resume, or cancel the run and start it again with another "
             "--run-id: it writes the file anew.",
+        )
+    before = written.in_place
+    if before is not None and before != await refuse_changed_in_place(objects, place, rows):
+        raise ObjectChanged(
+            f"What s3://{objects.bucket}/{images_markers(place)} says of the images that stay where they lie "
+            "was changed by something else than this run.",
+            hint=f"{_WHO} cancel the run, and start it again with another --run-id.",
         )
     images = await list_images(objects, place.images, rows, by=written.by)
     for number, (now, before) in enumerate(zip(images.digests, written.images, strict=True)):
@@ -131,7 +143,7 @@ def intact_rows(rows: Mapping[int, StoredRow], sizes: array[int]) -> dict[int, S
     return {
         number: row
         for number, row in rows.items()
-        if number >= len(sizes) or not row.images or sizes[number] == row.bytes
+        if number >= len(sizes) or not row.copies or sizes[number] == row.bytes
     }
 
 

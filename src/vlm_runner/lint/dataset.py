@@ -7,10 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from vlm_runner import preflight
+from vlm_runner.dataset.in_place import InPlace, content_of, size_of
 from vlm_runner.errors import RowError
 from vlm_runner.ingest.converters import Converters
 from vlm_runner.ingest.images import Examined, Handling, examine, limits_of, size_defects
-from vlm_runner.ingest.inspect import ImageDefect, inspect
+from vlm_runner.ingest.in_place import examine_in_place
+from vlm_runner.ingest.inspect import ImageDefect, inspect, inspect_ends
 from vlm_runner.lint.finding import LintReport, Location, Severity, SubsetStats
 from vlm_runner.lint.images import MENDED_BY_FIT, defect, notes, too_large_for_a_call, very_small
 from vlm_runner.lint.parallel import each
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Collection, Iterator
 
+    from vlm_runner.dataset.in_place import Picture
     from vlm_runner.dataset.rows import Opened, Row, Subset
     from vlm_runner.ingest.images import Convert, ImageLimits
     from vlm_runner.lint.finding import Finding
@@ -55,6 +58,9 @@ class Checked:
     image_tokens: int = 0
     prompt_tokens: int = 0
     images: int = 1
+    in_place: int = 0
+    """Of its images, how many are not uploaded."""
+    in_place_bytes: int = 0
 
 
 def lint_dataset(
@@ -140,6 +146,8 @@ def count(stats: SubsetStats, checked: Checked) -> None:
     stats.images += checked.images
     stats.image_bytes += checked.size
     stats.converted += checked.converted
+    stats.in_place += checked.in_place
+    stats.in_place_bytes += checked.in_place_bytes
     stats.text_tokens += checked.text_tokens
     stats.image_tokens += checked.image_tokens
     stats.longest = max(stats.longest, checked.text_tokens + checked.image_tokens)
@@ -228,24 +236,27 @@ class _RowCheck:
             )
         paths = (row.image_path, *(path for _, path in row.more))
         found = [
-            self._image(body, path, f"{column}[{place}]" if row.more else column)
-            for place, (body, path) in enumerate(zip(row.images, paths, strict=True))
+            self._image(image, path, f"{column}[{place}]" if row.more else column)
+            for place, (image, path) in enumerate(zip(row.images, paths, strict=True))
         ]
         whole = tuple(examined for examined in found if examined is not None)
         return whole if len(whole) == len(found) else None
 
-    def _image(self, body: bytes, path: str | None, field: str) -> Examined | None:
+    def _image(self, image: Picture, path: str | None, field: str) -> Examined | None:
         images, limits = self._spec.images, limits_of(self._profile)
         at = Location(self._subset.name, self._row.index, field)
         try:
-            examined = examine(
-                body, limits, keep_format=images.format == "keep", fit=images.fit, convert=self._convert
-            )
+            if isinstance(image, InPlace):
+                examined = examine_in_place(image, limits, fit=images.fit, convert=self._convert)
+            else:
+                examined = examine(
+                    image, limits, keep_format=images.format == "keep", fit=images.fit, convert=self._convert
+                )
         except ImageDefect as error:
-            self._found += [defect(one, self._profile, at) for one in _all_defects(error, body, limits)]
+            self._found += [defect(one, self._profile, at) for one in _all_defects(error, image, limits)]
             return None
         self._found += notes(examined.facts, path, at)
-        self._found += too_large_for_a_call(examined.facts, len(body), self._profile, at)
+        self._found += too_large_for_a_call(examined.facts, size_of(image), self._profile, at)
         self._found += very_small(examined.facts, self._profile, at)
         return examined
 
@@ -267,21 +278,28 @@ class _RowCheck:
                 self._answer(answer.text)
         identity = None
         if images is not None and rendered is not None:
-            pictures = tuple(digest(image) for image in self._row.images)
+            pictures = tuple(digest(content_of(image)) for image in self._row.images)
             asked_of = rendered.conversation.question
             question = digest(*pictures, asked_of.system or "", *(turn.shown for turn in asked_of.turns))
             identity = Identity(pictures, question, digest(rendered.assistant))
+        left = [
+            size_of(image)
+            for image, examined in zip(self._row.images, images or (), strict=False)
+            if examined.way is Handling.IN_PLACE
+        ]
         asked = words - (0 if rendered is None else text_tokens(rendered.assistant))
         return Checked(
             row=self._row.index,
             findings=tuple(self._found),
             identity=identity,
-            size=sum(map(len, self._row.images)),
+            size=sum(map(size_of, self._row.images)),
             converted=sum(image.way is Handling.CONVERTED for image in images or ()),
             text_tokens=words,
             image_tokens=pixels,
             prompt_tokens=asked + pixels,
             images=len(self._row.images),
+            in_place=len(left),
+            in_place_bytes=sum(left),
         )
 
     def _pixels(self, examined: Examined) -> int:
@@ -332,12 +350,14 @@ class _RowCheck:
             )
 
 
-def _all_defects(error: ImageDefect, body: bytes, limits: ImageLimits) -> list[ImageDefect]:
+def _all_defects(error: ImageDefect, image: Picture, limits: ImageLimits) -> list[ImageDefect]:
     """Staging names the first; of an image that is too large in several ways lint names each."""
-    facts = inspect(body) if error.code in {"I130", "I131", "I132", "I133"} else None
+    if error.code not in {"I130", "I131", "I132", "I133"}:
+        return [error]
+    facts = inspect(image) if isinstance(image, bytes) else inspect_ends(image.head, image.tail, image.size)
     if facts is None:
         return [error]
-    return size_defects(facts.width, facts.height, len(body), limits, fit=False)
+    return size_defects(facts.width, facts.height, size_of(image), limits, fit=False)
 
 
 def _each_template_once(findings: list[Finding]) -> list[Finding]:

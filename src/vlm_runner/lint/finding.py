@@ -78,6 +78,9 @@ class SubsetStats:
     images: int = 0
     image_bytes: int = 0
     converted: int = 0
+    in_place: int = 0
+    """Images that are not uploaded."""
+    in_place_bytes: int = 0
     text_tokens: int = 0
     image_tokens: int = 0
     longest: int = 0
@@ -97,6 +100,8 @@ class SubsetStats:
             "images": self.images,
             "image_bytes": self.image_bytes,
             "converted": self.converted,
+            "in_place": self.in_place,
+            "in_place_bytes": self.in_place_bytes,
             "text_tokens": self.text_tokens,
             "image_tokens": self.image_tokens,
             "longest": self.longest,

@@ -9,6 +9,7 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from vlm_runner.core.names import IMAGE_URI
 from vlm_runner.ingest.images import ANY_SIZE, examine, limits_of, size_defects
 from vlm_runner.ingest.inspect import ImageDefect
 from vlm_runner.lint.dataset import NEARLY, Checked, count
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 LONGEST_LINE = 64 * 1024 * 1024
 NAME = re.compile(r"[\w\-/.]+", re.ASCII)
-IMAGE_URI = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/([\w\-/.]+)", re.ASCII)
 OWNER = re.compile(r"[0-9]{12}")
 KEYS = frozenset({"schemaVersion", "system", "messages"})
 ROLES = ("user", "assistant")

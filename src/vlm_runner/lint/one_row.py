@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
+from vlm_runner.dataset.images import NoImageError
+from vlm_runner.dataset.in_place import bytes_of, size_of
 from vlm_runner.dataset.rows import Opened
 from vlm_runner.ingest.images import ANY_SIZE, examine
 from vlm_runner.ingest.inspect import ImageDefect
@@ -50,7 +52,7 @@ def rendered(row: Row, subset: Subset, spec: RunSpec, profile: ModelProfile) -> 
             "image": image_tokens(row, profile),
             "limit": profile.tokens.per_record,
         },
-        "image_bytes": sum(map(len, row.images)),
+        "image_bytes": sum(map(size_of, row.images)),
         "image_count": len(row.images),
         "images": [],
         # What the whole dataset has too few or too many of says nothing about a row.
@@ -69,8 +71,8 @@ def image_tokens(row: Row, profile: ModelProfile) -> int:
     count = 0
     for image in row.images:
         try:
-            facts = examine(image, ANY_SIZE, keep_format=True, fit=False).facts
-        except ImageDefect:
+            facts = examine(bytes_of(image), ANY_SIZE, keep_format=True, fit=False).facts
+        except (ImageDefect, NoImageError):
             continue
         count += profile.image_tokens(facts.width, facts.height)
     return count

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vlm_runner.data_source import lint_opened, open_for, row_of
+from vlm_runner.data_source import images_of, lint_opened, open_for, row_of
 from vlm_runner.models import load_catalogue
 from vlm_runner.settings import Settings
 
@@ -51,4 +51,4 @@ def preview(
     settings = settings or Settings.from_environment()
     profile = load_catalogue(settings.catalogue).find(spec.model.base)
     found, subset = row_of(open_for(spec, settings), row, validation=validation)
-    return RowPreview(rendered(found, subset, spec, profile), tuple(found.images))
+    return RowPreview(rendered(found, subset, spec, profile), images_of(found, subset))

@@ -218,10 +218,14 @@ def data_text(plan: Plan) -> list[str]:
     for name, census in plan.report.census.items():
         lines.append(
             f"  {name}: {census.rows:,} rows, {census.images:,} images of {census.image_bytes:,} bytes "
-            f"({census.converted:,} are converted), about {census.tokens:,} tokens"
+            f"({census.converted:,} are converted{_left(census.in_place)}), about {census.tokens:,} tokens"
         )
     lines += [f"  {finding.message}" for finding in plan.report.findings if finding.code == "D413"]
     return lines
+
+
+def _left(images: int) -> str:
+    return f", {images:,} stay where they lie" if images else ""
 
 
 def uploads_text(plan: Plan) -> list[str]:

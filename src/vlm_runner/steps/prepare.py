@@ -65,7 +65,8 @@ async def prepare(  # noqa: PLR0917 - what a run is made of
     profile, given = check_spec(spec, ports.catalogue, region, ports.metric_modules), spec
     spec = settled(given, profile)
     caller = await ports.aws.account.caller()
-    preflight.refuse(preflight.role_problems(spec, caller))
+    bucket = bucket_name(spec.storage.bucket, caller.account, region)
+    preflight.refuse(preflight.role_problems(spec, caller), preflight.in_place_problems(spec, bucket))
     found = await ports.aws.bedrock.foundation_model(profile.base_id)
     today = ports.clock.now().date()
     preflight.refuse(preflight.model_problems(profile, found, ports.catalogue, region, today))
@@ -100,7 +101,7 @@ async def prepare(  # noqa: PLR0917 - what a run is made of
         account=caller.account,
         partition=caller.partition,
         region=region,
-        bucket=bucket_name(spec.storage.bucket, caller.account, region),
+        bucket=bucket,
         folder=new_folder(spec.storage.prefix, run_id, uid),
         dataset=DatasetFacts(
             fingerprint=opened.fingerprint,

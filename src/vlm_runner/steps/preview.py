@@ -81,7 +81,7 @@ async def lint_run(created: RunCreated, ports: Ports, *, uid: str) -> tuple[Open
 
 def _upload(report: LintReport, subset: Subset, there: int, place: Place) -> Upload:
     census, rows = report.census[subset.name], subset.num_rows
-    size, share = census.image_bytes, there / rows if rows else 0.0
+    size, share = census.image_bytes - census.in_place_bytes, there / rows if rows else 0.0
     return Upload(
         subset.name,
         rows,
@@ -90,7 +90,7 @@ def _upload(report: LintReport, subset: Subset, there: int, place: Place) -> Upl
         bytes_there=round(size * share),
         images=place.images,
         records=place.records,
-        images_per_row=census.images / census.usable if census.usable else 1.0,
+        images_per_row=(census.images - census.in_place) / census.usable if census.usable else 1.0,
     )
 
 

@@ -63,12 +63,16 @@ async def write_all_records(run: Run, ports: Ports) -> RecordsWritten:
         ObjectChanged: images that were uploaded are not there any more, or not as they were.
     """
     objects, profile = ports.bucket_of(run), ports.catalogue.find(run.spec.model.base)
-    subset = train_subset(run)
-    train = await write_records(objects, place_of(run, subset, ports), subset, run.dataset.rows)
+    subset, some_stay = train_subset(run), bool(run.spec.dataset.images_in_place)
+    train = await write_records(
+        objects, place_of(run, subset, ports), subset, run.dataset.rows, some_stay=some_stay
+    )
     validation = None
     if (rows := run.dataset.validation_rows) is not None:
         subset = validation_subset(run)
-        validation = await write_records(objects, place_of(run, subset, ports), subset, rows)
+        validation = await write_records(
+            objects, place_of(run, subset, ports), subset, rows, some_stay=some_stay
+        )
     records = 0 if validation is None else validation.records
     # Bedrock counts what it trains on too, but says so only after the job has started.
     if run.created.serves is None:
