@@ -391,6 +391,7 @@ def _pytest(paths: Iterable[str], folder: Path, *plugins: object) -> int:
         pytest.main(
             [
                 "-x", "-q", "--no-header", "-p", "no:cacheprovider", f"--basetemp={folder / 'tmp'}",
+                "--tb=native",  # others look for the source of each frame in every module
                 # What is imported before pytest starts is not rewritten; none of it holds our asserts.
                 "-W", "ignore::pytest.PytestAssertRewriteWarning",
                 "--hypothesis-seed=0", f"--timeout={ONE_TEST_SECONDS}", *paths,
