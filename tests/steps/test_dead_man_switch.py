@@ -11,6 +11,8 @@ from typing import Any
 import anyio
 import pytest
 
+from tests.histories import begun
+from vlm_runner.core.decide import switch_to_verify
 from vlm_runner.core.events import EndpointFailed
 from vlm_runner.core.names import NAME_PREFIX
 from vlm_runner.core.run import Phase
@@ -285,6 +287,13 @@ async def test_the_switch_is_tried_out_before_the_training_is_paid() -> None:
     assert asked == [f"create {name}", f"delete {name}", "job"]
     assert name != REQUEST.switch.schedule_name
     assert await desk.ports.aws.scheduler.due(name) is None
+
+
+@pytest.mark.parametrize(("mode", "tried"), [("on-demand", True), ("provisioned", True), ("none", False)])
+def test_a_switch_is_tried_out_where_an_endpoint_will_be_rented(mode: str, tried: bool) -> None:
+    run = begun(sections={"serving": {"mode": mode, "dead_man_switch": SWITCH}})
+
+    assert (switch_to_verify(run) is not None) is tried
 
 
 async def test_a_switch_that_cannot_be_used_is_refused_before_the_training_is_paid() -> None:

@@ -293,10 +293,11 @@ def dead_man_switch(run: Run) -> DeadManSwitch | None:
 def switch_to_verify(run: Run) -> DeadManSwitch | None:
     """
     The schedule that the spec asks for, far off and under another name, so that it can be tried out before
-    anything is paid, and by a late process without touching the real one.
+    anything is paid, and by a late process without touching the real one. None: none is asked for, or
+    nothing will be rented that it could delete.
     """
     asked, mode = run.spec.serving.dead_man_switch, run.spec.serving.mode
-    if asked is None:
+    if asked is None or mode is ServingMode.NONE:
         return None
     return DeadManSwitch(
         schedule_name=names.resource_name(run, "schedule", generation=1),
