@@ -44,7 +44,7 @@ from vlm_runner.path_segment import checked_run_id
 from vlm_runner.plan import Plan
 from vlm_runner.plan.refusal import refuse_findings
 from vlm_runner.prices import look_up, priced_catalogue
-from vlm_runner.report.collect import Curve, ReportInputs, collect, job_output, stored_scores
+from vlm_runner.report.collect import Curve, collect, losses, stored_scores
 from vlm_runner.report.money import money
 from vlm_runner.spec import ServingMode
 from vlm_runner.steps.datasets import OpenDatasets
@@ -682,8 +682,7 @@ class Runner:
         Raises:
             VlmRunnerError: S3 could not be read.
         """
-        output = await job_output(run, self._ports_of(run).bucket_of(run))
-        return output.training, output.validation
+        return await losses(run, self._ports_of(run).bucket_of(run))
 
     async def plan(self, spec: RunSpec, *, run_id: str | None = None) -> Plan:
         """
@@ -739,9 +738,7 @@ class Runner:
 
         checkpoint, _ = await lease.load(self._store, checked_run_id(run_id), clock=self._clock)
         run = checkpoint.run
-        material = ReportInputs()
-        if run.records is not None:
-            material = await collect(run, self._ports_of(run).bucket_of(run))
+        material = await collect(run, self._ports_of(run).bucket_of(run))
         profile = self._catalogue.known(run.spec.model.base)
         return await to_thread.run_sync(
             assemble, run, checkpoint.history, material, profile, self._clock.now()

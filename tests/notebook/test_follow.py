@@ -20,6 +20,7 @@ from vlm_runner.notebook import (
     follow,
     load_ipython_extension,
     open_session,
+    panel,
     sample_folder,
     session,
 )
@@ -163,9 +164,10 @@ async def test_a_session_begins_no_run_that_start_would_refuse(
 
 
 def as_in_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "shell_of_kernel", object)
+    for module in (session, panel):
+        monkeypatch.setattr(module, "shell_of_kernel", object)
     monkeypatch.setattr(session, "load_ipython_extension", lambda _: None)
-    monkeypatch.setattr(session, "Output", FakeOutput)
+    monkeypatch.setattr(panel, "Output", FakeOutput)
 
 
 class FakeOutput:
@@ -219,10 +221,10 @@ async def test_how_long_a_phase_takes_is_the_median_of_past_runs_of_the_model() 
     )
     other = tiny_other(like)
 
-    usual = await session.usual_phase_seconds(world.store, like)
+    usual = await panel.usual_phase_seconds(world.store, like)
 
     assert usual[Phase.TRAINING] > 60
-    assert await session.usual_phase_seconds(world.store, other) == {}
+    assert await panel.usual_phase_seconds(world.store, other) == {}
 
 
 def tiny_other(run: Run) -> Run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,10 +12,13 @@ from vlm_runner.core.events import TestsAnswered
 from vlm_runner.core.transitions import fold
 from vlm_runner.evaluate import AnsweredRow, ModelAnswer, from_line, to_line
 from vlm_runner.report.charts import chart, thinned, ticks
-from vlm_runner.report.collect import JudgedFile, collect, curve
+from vlm_runner.report.collect import JudgedFile, collect, curve, losses
 from vlm_runner.testing import FakeObjects, FakeS3
 
 from .runs import history, picture
+
+if TYPE_CHECKING:
+    from vlm_runner.aws.ports import StoredObject
 
 TRAINING = (
     "step_number,epoch_number,training_loss,perplexity\n0,0,2.0,7\n1,0,1.0,3\n1,0,3.0,3\n2,1,x,\n3,1,0.5,1\n"
@@ -59,6 +63,31 @@ async def test_what_bedrock_accepted_is_counted(folder: str) -> None:
     found = await collect(fold(history()), FakeObjects(s3, "bucket", "123456789012"))
 
     assert found.output.judged == (JudgedFile("train.jsonl", 24, 21, 1, 2),)
+
+
+class Read(FakeObjects):
+    """`keys` are those whose content was asked for."""
+
+    keys: list[str]
+
+    async def get(self, key: str) -> StoredObject | None:
+        self.keys.append(key)
+        return await super().get(key)
+
+
+async def test_losses_alone_are_read_without_the_manifest() -> None:
+    """A panel asks for them every minute."""
+    s3 = FakeS3()
+    s3.make_bucket("bucket", "123456789012")
+    s3.put("bucket", f"{FOLDER}/training_artifacts/step_wise_training_metrics.csv", TRAINING.encode())
+    s3.put("bucket", f"{FOLDER}/input_data_report/manifest.report.csv", MANIFEST.encode())
+    objects = Read(s3, "bucket", "123456789012")
+    objects.keys = []
+
+    training, validation = await losses(fold(history()), objects)
+
+    assert (training.points, validation.points) == (((0.0, 2.0), (1.0, 2.0), (3.0, 0.5)), ())
+    assert [key.rpartition("/")[2] for key in objects.keys] == ["step_wise_training_metrics.csv"]
 
 
 def test_a_file_that_is_no_table_is_read_as_far_as_it_is_one() -> None:

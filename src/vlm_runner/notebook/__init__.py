@@ -14,8 +14,9 @@ run's events are printed as text.
 """
 
 from vlm_runner.notebook.display import load_ipython_extension
+from vlm_runner.notebook.panel import follow
 from vlm_runner.notebook.rows import RowPreview, lint, preview
-from vlm_runner.notebook.session import Session, follow, open_session
+from vlm_runner.notebook.session import Session, open_session
 from vlm_runner.sample import sample_folder
 from vlm_runner.sandbox_process import SandboxProcess
 

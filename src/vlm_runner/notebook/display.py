@@ -1,13 +1,13 @@
-"""How the library's values reach a notebook: IPython's formatters, `display` and its updates."""
+"""How the library's values reach a notebook: by IPython's formatters."""
 
 from __future__ import annotations
 
-import sys
 import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from vlm_runner.errors import VlmRunnerError
+from vlm_runner.notebook.kernel import run_line
 from vlm_runner.redact import printable, redacted
 
 if TYPE_CHECKING:
@@ -53,33 +53,6 @@ def _show_error(
     return said
 
 
-def shell_of_kernel() -> Any:
-    """IPython's shell if this process is a notebook's kernel, else None; imports nothing."""
-    module = sys.modules.get("IPython")
-    shell = module.get_ipython() if module is not None else None
-    return shell if getattr(shell, "kernel", None) is not None else None
-
-
-class Output:
-    """One output of a cell, which is shown at once and can be replaced."""
-
-    def __init__(self, html: str, text: str) -> None:
-        from IPython.display import display  # noqa: PLC0415 - there is one wherever there is a kernel
-
-        show: Any = display
-        self._shown = (html, text)
-        self._handle = show(_bundle(html, text), raw=True, display_id=True)
-
-    def replace(self, html: str, text: str) -> None:
-        if (html, text) != self._shown:
-            self._shown = (html, text)
-            self._handle.update(_bundle(html, text), raw=True)
-
-
-def _bundle(html: str, text: str) -> dict[str, str]:
-    return {"text/html": html, "text/plain": text}
-
-
 def _lazily(view: str) -> Callable[[Any], str]:
     def shown(value: Any) -> str:
         made: str = getattr(import_module("vlm_runner.notebook.views"), view)(value)
@@ -96,13 +69,6 @@ def _run_text(run: Run, printer: Any, _: bool) -> None:  # noqa: FBT001 - IPytho
     printer.text(run_line(run))
 
 
-def run_line(run: Run) -> str:
-    """`Run cats: succeeded`."""
-    state = run.outcome.value if run.outcome is not None else f"in phase {run.phase.value}"
-    return f"Run {run.run_id}: {state}" + (f": {run.reason}" if run.reason else "")
-
-
 def _follow_in_background(handle: Any) -> None:
-    from vlm_runner.notebook.session import follow_in_background  # noqa: PLC0415 - it imports this module
-
-    follow_in_background(handle)
+    # Loaded only when a run is shown: until then `%load_ext` needs no runner.
+    import_module("vlm_runner.notebook.panel").follow_in_background(handle)

@@ -100,33 +100,46 @@ async def collect(run: Run, objects: Objects) -> ReportInputs:
         rows = await _answers(run, objects, missing)
         scores = await _scores(run, objects, rows)
         small = await _thumbnails(run, objects, rows)
-        output = await job_output(run, objects)
+        output = await _job_output(run, objects)
     except VlmRunnerError as error:
         missing.append(f"S3 could not be read to the end: {error.message}")
     return ReportInputs(rows, small, output, scores, tuple(missing))
 
 
-async def job_output(run: Run, objects: Objects) -> JobOutput:
+async def losses(run: Run, objects: Objects) -> tuple[Curve, Curve]:
+    """Training and validation loss; empty where Bedrock has not written them."""
+    texts = await _job_files(run, objects, (TRAINING_CSV, VALIDATION_CSV))
+    return _curves(texts)
+
+
+async def _job_output(run: Run, objects: Objects) -> JobOutput:
+    texts = await _job_files(run, objects, (TRAINING_CSV, VALIDATION_CSV, MANIFEST))
+    return JobOutput(*_curves(texts), judged_files(texts.get(MANIFEST, "")))
+
+
+def _curves(texts: dict[str, str]) -> tuple[Curve, Curve]:
+    training = curve(texts.get(TRAINING_CSV, ""), "training_loss")
+    return training, curve(texts.get(VALIDATION_CSV, ""), "validation_loss")
+
+
+async def _job_files(run: Run, objects: Objects, ends: tuple[str, ...]) -> dict[str, str]:
+    """What Bedrock wrote beside the model, by the ends of the keys."""
     if run.job_intent is None or run.job is None:
-        return JobOutput()
+        return {}
     uri = str(run.job_intent.request.get("outputDataConfig", {}).get("s3Uri", ""))
     prefix = uri.removeprefix(f"s3://{objects.bucket}/")
     if prefix == uri:
-        return JobOutput()
+        return {}
     found = [item async for item in objects.list(prefix) if item.size <= LARGEST_CSV]
     mine = run.job.arn.rpartition("/")[2]
     # Another job of the same run may have written beside it.
     found = [item for item in found if mine in item.key] or found
     texts: dict[str, str] = {}
-    for end in (TRAINING_CSV, VALIDATION_CSV, MANIFEST):
+    for end in ends:
         key = next((item.key for item in found if item.key.endswith(end)), None)
         stored = None if key is None else await objects.get(key)
         texts[end] = stored.body.decode(errors="replace") if stored is not None else ""
-    return JobOutput(
-        curve(texts[TRAINING_CSV], "training_loss"),
-        curve(texts[VALIDATION_CSV], "validation_loss"),
-        judged_files(texts[MANIFEST]),
-    )
+    return texts
 
 
 def judged_files(text: str) -> tuple[JudgedFile, ...]:

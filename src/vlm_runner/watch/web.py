@@ -120,7 +120,7 @@ class Live:
 
     async def _gather(self, run: Run) -> None:
         worth = (run.tests is not None, run.model is not None, run.done)
-        if self._aws is None or run.images is None or worth == self._gathered:
+        if self._aws is None or worth == self._gathered:
             return
         self._gathered = worth
         try:
