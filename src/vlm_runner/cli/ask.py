@@ -28,11 +28,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @run_argument()
-@click.option("--row", metavar="N", type=click.IntRange(min=0), help="Ask about this held-out row, from 0.")
+@click.option(
+    "--row", metavar="N", type=click.IntRange(min=0), help="Ask about this held-out row, counted from 0."
+)
 @click.option("--image", "images", multiple=True, type=click.Path(path_type=Path), help="An image file.")
 @click.option("--html", type=click.Path(path_type=Path), help="The page's HTML: a file.")
 @click.option("--field", "fields", metavar="NAME=VALUE", multiple=True, help="Any column of the prompt.")
-@click.option("--prompt", metavar="TEXT", help="Ask this instead of what the run's prompt says.")
+@click.option("--prompt", metavar="TEXT", help="Use this prompt instead of the run's.")
 @json_option
 @where_options
 def ask(

@@ -27,7 +27,7 @@ _SECTIONS: Final = {
             "models:models",
             "List the models that runs trained: scores, age, use, storage.",
         ),
-        ("keep", "models:keep", "Keep the model of RUN: no reap and no delete takes it."),
+        ("keep", "models:keep", "Keep the model of RUN: neither reap nor delete removes it."),
         (
             "delete",
             "models:delete",
@@ -48,7 +48,7 @@ _SECTIONS: Final = {
     ),
     "Money": (
         ("prices", "prices:prices", "Show what MODEL costs, with source and date."),
-        ("cost", "cost:cost", "Show what AWS billed for RUN; a look costs one cent."),
+        ("cost", "cost:cost", "Show what AWS billed for RUN; each query costs one cent."),
         ("reap", "reap:reap", "Delete endpoints of vlm-runner that outlived their run."),
     ),
     "Operate": (
@@ -62,7 +62,7 @@ _SECTIONS: Final = {
         (
             "completion",
             "completion:completion",
-            "Print what makes bash, zsh or fish complete what you type.",
+            "Print the completion script for bash, zsh or fish.",
         ),
         ("health", "health:health", "Check the heartbeat of a runner on this machine."),
     ),

@@ -18,7 +18,7 @@ WHERE: Final = {"bash": "~/.bashrc", "zsh": "~/.zshrc", "fish": "~/.config/fish/
 @click.argument("shell", metavar="SHELL", type=click.Choice([*WHERE]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print what makes bash, zsh or fish complete what you type.
+    """Print the completion script for bash, zsh or fish.
 
     \b
     Example:

@@ -41,10 +41,10 @@ ACTIVATE: Final = (
 @json_option
 @where_options
 def cost(run_id: str, *, yes: bool, as_json: bool, **flags: Any) -> None:
-    """Show what AWS billed for RUN; a look costs one cent.
+    """Show what AWS billed for RUN; each query costs one cent.
 
     It is found by the run's tag. Needs ce:GetCostAndUsage, and the tag vlm-runner:run-uid activated for cost
-    allocation. Bills appear about a day late, and without what carries no tags.
+    allocation. Bills appear about a day late, and leave out what has no tags.
 
     \b
     Example:

@@ -20,7 +20,9 @@ from vlm_runner.spec import RunSpec
 
 @click.command()
 @click.argument("spec_file", metavar="SPEC", type=click.Path(dir_okay=False))
-@click.option("--run-id", metavar="ID", help="Look whether this name is free; else the one that start takes.")
+@click.option(
+    "--run-id", metavar="ID", help="Check that this run id is free. Default: the one that start would use."
+)
 @json_option
 @where_options
 def doctor(spec_file: str, run_id: str | None, *, as_json: bool, **flags: Any) -> None:

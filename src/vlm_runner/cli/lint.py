@@ -43,9 +43,9 @@ SHOWN = 5
 @click.command()
 @click.argument("source", metavar="SPEC|JSONL")
 @click.option("--model", metavar="ID", help="The base model, for a JSONL file.")
-@click.option("--validation", metavar="JSONL", help="The validation file beside a JSONL file.")
-@click.option("--images", metavar="s3|none|FOLDER", help="Where a JSONL file's images are looked at.")
-@click.option("--fix", is_flag=True, help="Write what the spec can do about it into the spec.")
+@click.option("--validation", metavar="JSONL", help="The validation file that goes with a JSONL file.")
+@click.option("--images", metavar="s3|none|FOLDER", help="Where to read a JSONL file's images.")
+@click.option("--fix", is_flag=True, help="Change the spec where a setting solves a finding.")
 @click.option("--all", "every", is_flag=True, help="Show every finding, not the first of each code.")
 @click.option("--sarif", type=click.Path(dir_okay=False), help="Write SARIF 2.1.0 there; - is stdout.")
 @json_option

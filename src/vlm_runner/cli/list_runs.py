@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def list_runs(*, as_json: bool, **flags: Any) -> None:
     """List the runs of a store: state, phase, cost, what may bill.
 
-    Below them stands what all have cost together, and what they leave costs by the month.
+    Below them: what all of them have cost, and what is left of them costs each month.
 
     \b
     Example:

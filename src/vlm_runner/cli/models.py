@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 def models(*, as_json: bool, **flags: Any) -> None:
     """List the models that runs trained: scores, age, use, storage.
 
-    They are those of this account and region with our name and tag, also of runs of another store. A model
-    bills for its storage until it is deleted.
+    Models of this account and region with our name and tag, also those of runs in another store. A model
+    is billed for storage until it is deleted.
 
     \b
     Example:
@@ -144,12 +144,12 @@ def connected(settings: Settings) -> AwsSession:
 
 @click.command()
 @run_argument()
-@click.option("--undo", is_flag=True, help="Take the mark away.")
+@click.option("--undo", is_flag=True, help="Remove the mark.")
 @where_options
 def keep(run_id: str, *, undo: bool, **flags: Any) -> None:
-    """Keep the model of RUN: no reap and no delete takes it.
+    """Keep the model of RUN: neither reap nor delete removes it.
 
-    The mark is a tag of the model at AWS.
+    The mark is a tag on the model.
 
     \b
     Example:

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("spec_file", metavar="SPEC", type=click.Path(dir_okay=False))
-@click.option("--run-id", metavar="ID", help="As for start.")
-@click.option("--offline", is_flag=True, help="Ask AWS nothing: only the data and the prices.")
+@click.option("--run-id", metavar="ID", help="The run's id, as for start.")
+@click.option("--offline", is_flag=True, help="Make no AWS requests: only the data and the prices.")
 @json_option
 @where_options
 def plan(spec_file: str, run_id: str | None, *, offline: bool, as_json: bool, **flags: Any) -> None:

@@ -28,8 +28,10 @@ COLUMNS = 64
 
 @click.command()
 @click.argument("spec_file", metavar="SPEC", type=click.Path(dir_okay=False))
-@click.option("--row", default=0, show_default=True, type=click.IntRange(min=0), help="Which row, from 0.")
-@click.option("--validation", is_flag=True, help="Of the held-out rows.")
+@click.option(
+    "--row", default=0, show_default=True, type=click.IntRange(min=0), help="The row, counted from 0."
+)
+@click.option("--validation", is_flag=True, help="Take the row from the held-out rows.")
 @click.option(
     "--image",
     "image_file",

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model", metavar="[MODEL]", required=False, shell_complete=complete_models)
 @click.option("--refresh", is_flag=True, help="Ask AWS again, even if its prices were read within a week.")
-@click.option("--offline", is_flag=True, help="Ask AWS nothing.")
+@click.option("--offline", is_flag=True, help="Make no AWS requests.")
 @click.option("--write", metavar="FILE", help="Write them into a new FILE, for VLM_RUNNER_CATALOGUE.")
 @json_option
 @where_options

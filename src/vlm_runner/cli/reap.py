@@ -38,9 +38,10 @@ if TYPE_CHECKING:
     "--older-than",
     metavar="TIME",
     callback=duration,
-    help="Delete what no readable run explains too, if it is older than, e.g., 12h; models: only those.",
+    help="Also delete what no readable run explains, if it is older than this, e.g. 12h. With --models: only "
+    "models that are older.",
 )
-@click.option("--models", is_flag=True, help="Custom models instead of endpoints.")
+@click.option("--models", is_flag=True, help="Delete custom models instead of endpoints.")
 @json_option
 @where_options
 def reap(*, yes: bool, older_than: float | None, models: bool, as_json: bool, **flags: Any) -> None:
@@ -48,7 +49,7 @@ def reap(*, yes: bool, older_than: float | None, models: bool, as_json: bool, **
 
     They are throughputs and deployments whose run has ended, or whose time is over; only those with our
     name and our tag are considered. Exits with 104 while something that outlived its run,
-    or that no readable run explains, may still bill, so that a schedule can sound an alarm.
+    or that no readable run explains, may still bill, so that a scheduled job can raise an alarm.
 
     \b
     Example:

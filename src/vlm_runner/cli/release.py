@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 def release(run_id: str, **flags: Any) -> None:
     """Delete the endpoint that RUN was asked to keep.
 
-    With its dead man's switch, and until it is seen to be gone, which takes two minutes. Exits with
-    75 or 104 if the endpoint may still be there.
+    Its dead man's switch is deleted too. Returns once the endpoint is seen to be gone, which takes about two
+    minutes. Exits with 75 or 104 if it may still be there.
 
     \b
     Example:

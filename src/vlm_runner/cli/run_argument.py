@@ -37,7 +37,7 @@ def run_argument(
             name = {"run_ids": given} if several else {"run_id": given[0]}
             return command(*args, **kwargs, **name)
 
-        flag = click.option("--last", is_flag=True, help="The run that changed last.")(resolved)
+        flag = click.option("--last", is_flag=True, help="Use the run that changed last.")(resolved)
         return click.argument("runs", metavar=metavar, nargs=-1, shell_complete=complete_runs)(flag)
 
     return decorate

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 30.0
 
 name_option = click.option(
-    "--name", default="vlm-runner", show_default=True, help="Of the pipeline; many runs share one."
+    "--name", default="vlm-runner", show_default=True, help="Name of the pipeline; many runs share one."
 )
 
 
@@ -65,10 +65,10 @@ def sagemaker() -> None:
 
 @sagemaker.command()
 @name_option
-@click.option("--image", required=True, help="Of deploy/Dockerfile, in ECR.")
-@click.option("--role-arn", required=True, help="Under which the steps run.")
+@click.option("--image", required=True, help="Image built from deploy/Dockerfile, in ECR.")
+@click.option("--role-arn", required=True, help="Role that the steps run under.")
 @click.option("--instance-type", default=INSTANCE_TYPE, show_default=True)
-@click.option("--instances", default=1, show_default=True, help="That upload images side by side.")
+@click.option("--instances", default=1, show_default=True, help="Instances that upload images in parallel.")
 @click.option(
     "--train-days",
     type=click.IntRange(1, MOST_TRAIN_DAYS),
@@ -76,10 +76,12 @@ def sagemaker() -> None:
     show_default=True,
     help="Days that the step which waits for training may take; more than 5 needs a higher quota.",
 )
-@click.option("--env", multiple=True, metavar="NAME=VALUE", help="For every step; no secrets.")
-@click.option("--subnet", multiple=True, help="To run in a VPC.")
-@click.option("--security-group", multiple=True)
-@click.option("--print", "only_print", is_flag=True, help="Print the definition; touch nothing.")
+@click.option(
+    "--env", multiple=True, metavar="NAME=VALUE", help="Environment variable of every step; no secrets."
+)
+@click.option("--subnet", multiple=True, help="Subnet, to run in a VPC.")
+@click.option("--security-group", multiple=True, help="Security group, to run in a VPC.")
+@click.option("--print", "only_print", is_flag=True, help="Print the definition; change nothing.")
 @json_option
 @where_options
 def upsert(*, as_json: bool, only_print: bool, **flags: Any) -> None:
@@ -126,11 +128,13 @@ def upsert(*, as_json: bool, only_print: bool, **flags: Any) -> None:
 @sagemaker.command()
 @click.argument("spec_file", metavar="SPEC", type=click.Path(dir_okay=False))
 @name_option
-@click.option("--run-id", metavar="ID", help="Name the run; else its id derives from the spec.")
+@click.option("--run-id", metavar="ID", help="The run's id. Default: derived from the spec.")
 @click.option("-y", "--yes", is_flag=True, help="Spend without asking.")
-@click.option("--instances", type=click.IntRange(1, 100), help="That upload images; else as upserted.")
-@click.option("--instance-type", help="Else as upserted.")
-@click.option("--role-arn", help="Under which the steps run; else as upserted.")
+@click.option(
+    "--instances", type=click.IntRange(1, 100), help="Instances that upload images. Default: as upserted."
+)
+@click.option("--instance-type", help="Instance type. Default: as upserted.")
+@click.option("--role-arn", help="Role that the steps run under. Default: as upserted.")
 @click.option("--selective", "steps", multiple=True, metavar="STEP", help="Run only this step again.")
 @doctor_option
 @json_option

@@ -55,7 +55,9 @@ def sandbox() -> None:
     "--speed", default=1.0, show_default=True, help="How many times faster than real its clock runs."
 )
 @click.option(
-    "--as-of", metavar="DATE", help="Where its clock begins, e.g. 2025-06-01: models live and die by it."
+    "--as-of",
+    metavar="DATE",
+    help="Where its clock begins, e.g. 2025-06-01: the lifecycle of models follows it.",
 )
 @click.option(
     "--prices",

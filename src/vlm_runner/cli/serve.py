@@ -42,17 +42,27 @@ MODE_NAMES = [mode.value for mode in ServingMode if mode is not ServingMode.NONE
 
 @click.command()
 @run_argument()
-@click.option("--for", "seconds", metavar="TIME", callback=duration, help="Serve it so long, e.g. 2h.")
+@click.option("--for", "seconds", metavar="TIME", callback=duration, help="How long to serve it, e.g. 2h.")
 @click.option("--rows", metavar="N", type=click.IntRange(min=1), help="Ask it about N rows, and report.")
-@click.option("--split", metavar="NAME", help="Of the rows to ask about; they are uploaded first.")
+@click.option("--split", metavar="NAME", help="Split of the rows to ask about; they are uploaded first.")
 @click.option("--dataset", metavar="SOURCE", help="Ask about rows of another dataset of the same columns.")
 @click.option("--compare-with", metavar="RUN", help="Then ask that run's model the same, and compare them.")
 @click.option("--compare-base", is_flag=True, help="Ask the base model the same rows.")
 @click.option(
-    "--mode", type=click.Choice(MODE_NAMES), default="auto", help="Default: on demand if it can be."
+    "--mode",
+    type=click.Choice(MODE_NAMES),
+    default="auto",
+    help="Serving mode. Default: on demand where the model can be.",
 )
-@click.option("--model-units", metavar="N", type=click.IntRange(min=1), default=1, help="Of a throughput.")
-@click.option("--max-cost", metavar="USD", type=click.FloatRange(min=0), help="Release it before that.")
+@click.option(
+    "--model-units", metavar="N", type=click.IntRange(min=1), default=1, help="Model units of a throughput."
+)
+@click.option(
+    "--max-cost",
+    metavar="USD",
+    type=click.FloatRange(min=0),
+    help="Release it before it costs more than this.",
+)
 @click.option("--run-id", "serving_id", metavar="ID", help="Id of the serving run. Default: RUN-serve.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("-d", "--detach", is_flag=True, help="Serve in the background, and return once it is driven.")

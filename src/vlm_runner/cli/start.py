@@ -73,7 +73,7 @@ def resume(**given: Any) -> None:
 
 @click.command()
 @run_argument()
-@click.option("--reason", default="", help="Kept in the run's history.")
+@click.option("--reason", default="", help="Reason, kept in the run's history.")
 @click.option("-d", "--detach", is_flag=True, help="Request the cancellation, and return at once.")
 @json_option
 @verbosity_options

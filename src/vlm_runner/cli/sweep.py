@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("sweep_file", metavar="SWEEP", type=click.Path(dir_okay=False))
 @click.option("-y", "--yes", is_flag=True, help="Spend without asking.")
-@click.option("--dry-run", is_flag=True, help="List the runs; touch nothing.")
+@click.option("--dry-run", is_flag=True, help="List the runs; change nothing.")
 @doctor_option
 @json_option
 @verbosity_options

@@ -40,22 +40,26 @@ DIFFERENT = 4
     show_default=True,
     help="How far to go: 0 reads, 1 refusals, 2 the switch and a stopped job, 3 a run, 4 throughput.",
 )
-@click.option("--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Budget; from level 2 on.")
-@click.option("--rent-throughput", "rent", is_flag=True, help="Level 4 rents by the hour: say so.")
+@click.option(
+    "--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Budget; required from level 2 on."
+)
+@click.option(
+    "--rent-throughput", "rent", is_flag=True, help="Allow level 4 to rent a throughput by the hour."
+)
 @click.option(
     "--folder",
     default="vlm-runner-verify",
     show_default=True,
     type=click.Path(file_okay=False),
-    help="Where recording and state are kept; the same command again continues what is there.",
+    help="Folder of the recording and the state; the same command continues from them.",
 )
 @click.option(
     "--accept",
     metavar="ID",
     multiple=True,
-    help="Go on to what costs though AWS did otherwise than this assumption says. May be repeated.",
+    help="Continue to levels that cost although AWS contradicts this assumption. May be repeated.",
 )
-@click.option("--sweep", is_flag=True, help="Only take away what an interrupted verification left.")
+@click.option("--sweep", is_flag=True, help="Only delete what an interrupted verification left.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before a level that may cost.")
 @json_option
 @where_options
@@ -77,8 +81,8 @@ def verify(
     Levels 0 and 1 are free, 2 about free, 3 costs cents, 4 rents a throughput. SPEC names model, role,
     bucket and switch; its dataset is not touched. Each level says beforehand what it does, costs and leaves,
     and ends with a sweep that must find nothing. What AWS did is in FOLDER/recording.jsonl, without anything
-    of your account: fit to be attached to an issue. Exits with 4 where AWS did otherwise, and with 104 while
-    something is left.
+    of your account: fit to be attached to an issue. Exits with 4 if AWS contradicts an
+    assumption, and with 104 while something is left.
 
     \b
     Example:

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 def watch(run_id: str, *, web: bool, host: str, port: int, **flags: Any) -> None:
     """Follow RUN in the terminal or in a browser.
 
-    It only reads: Ctrl-C ends the watching, never the run.
+    It only reads: Ctrl-C stops watching, not the run.
 
     \b
     Example:

@@ -120,11 +120,13 @@ LOOKED_AT = 8
 
 @click.command()
 @click.argument("spec_file", metavar="[FILE]", default="run.toml", type=click.Path(dir_okay=False))
-@click.option("--source", metavar="X", help="The dataset: a few of its rows are looked at.")
+@click.option("--source", metavar="X", help="The dataset; a few of its rows are read.")
 @click.option("--sample", is_flag=True, help="The dataset that comes with vlm-runner: 25 web pages.")
-@click.option("--config", metavar="NAME", help="Of a dataset that has several configs.")
-@click.option("--role-arn", default="arn:aws:iam::123456789012:role/bedrock-sft", help="The job's role.")
-@click.option("--region", default="us-east-1", show_default=True, help="Where Nova is fine-tuned.")
+@click.option("--config", metavar="NAME", help="Config, for a dataset that has several.")
+@click.option(
+    "--role-arn", default="arn:aws:iam::123456789012:role/bedrock-sft", help="Role of the customization job."
+)
+@click.option("--region", default="us-east-1", show_default=True, help="Region where Nova is fine-tuned.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 def init(
     spec_file: str,
