@@ -12,8 +12,10 @@ import pytest
 from click.testing import CliRunner
 
 from tests.credentials import sandbox_credentials
+from tests.histories import happy_runs
 from vlm_runner.aws.ports import Caller, FoundationModel
 from vlm_runner.aws.session import AwsSession
+from vlm_runner.checkpoint.document import Checkpoint, to_bytes
 from vlm_runner.cli import cli
 from vlm_runner.doctor import Check, Status, Subject, run_checks
 from vlm_runner.doctor.checks import scope_of
@@ -813,6 +815,31 @@ def test_the_doctor_ends_with_4_where_something_is_bad(world: World, spec_file: 
     assert result.exit_code == 4, result.output
     assert {"C06"} == {check["code"] for check in json.loads(result.stdout) if check["status"] == "bad"}
     assert f"vlm-runner iam {spec_file} --only role_trust" in text.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ((), "good: free"),
+        (("--run-id", "dogs"), "good: free"),
+        (("--run-id", "{taken}"), "bad: Run '{taken}' exists, and was started from another spec."),
+    ],
+)
+def test_the_doctor_looks_whether_the_store_has_a_run_of_that_name(
+    world: World, spec_file: Path, tmp_path: Path, words: tuple[str, ...], found: str
+) -> None:
+    run, history = happy_runs()[-1]
+    state = tmp_path / "store" / "runs" / run.run_id / "state.json"
+    state.parent.mkdir(parents=True)
+    state.write_bytes(to_bytes(Checkpoint(write_id="w", holder=None, run=run, history=history)))
+    where = ["--endpoint-url", world.sandbox.url, "--store", str(tmp_path / "store"), "--json"]
+
+    result = CliRunner().invoke(
+        cli, ["doctor", str(spec_file), *(word.format(taken=run.run_id) for word in words), *where]
+    )
+
+    (check,) = (check for check in json.loads(result.stdout) if check["code"] == "C22")
+    assert f"{check['status']}: {check['message']}" == found.format(taken=run.run_id)
 
 
 @pytest.mark.parametrize("other", [{"prefix": "second"}, {"bucket": "another-one"}, {"prefix": "a/b"}])

@@ -17,6 +17,7 @@ from vlm_runner.lint.finding import SubsetStats
 from vlm_runner.models import find, load_catalogue
 from vlm_runner.models.profile import Prices
 from vlm_runner.plan import estimate, within
+from vlm_runner.plan.cost import estimate_serving
 from vlm_runner.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -91,6 +92,40 @@ def test_no_sum_is_named_while_a_price_in_it_is_not_known(missing: set[str], mod
     assert bool(cost.unknown) == bool(lacks)
     if cost.rents:
         assert (cost.per_month_if_forgotten is None) == ("throughput_per_unit_hour" in missing)
+
+
+@pytest.mark.parametrize(
+    ("missing", "unknown"),
+    [
+        ((), ()),
+        (("throughput_per_unit_hour",), ("throughput_per_unit_hour",)),
+        (("training_per_million_tokens", "storage_per_month"), ()),
+        (("input_per_million_tokens",), ("input_per_million_tokens",)),
+    ],
+    ids=["all are known", "the rent", "what serving does not cost", "the base model's calls"],
+)
+def test_what_serving_costs_is_unknown_by_its_own_prices_only(
+    missing: tuple[str, ...], unknown: tuple[str, ...]
+) -> None:
+    prices = find(NOVA).prices.model_copy(
+        update={name: Decimal(3) for name in (*NEEDED, "storage_per_month")} | dict.fromkeys(missing)
+    )
+    profile = find(NOVA).model_copy(update={"prices": prices})
+    spec = spec_of(NOVA, serving={"mode": "provisioned"}, test={"rows": 2, "compare_base": True})
+
+    cost = estimate_serving(spec, profile, 3600.0)
+
+    assert cost.unknown == unknown
+    assert (cost.worst is None) == bool(unknown)
+
+
+@pytest.mark.parametrize(("mode", "longer"), [("provisioned", 2), ("on-demand", 0)])
+def test_a_served_model_costs_an_endpoints_hours_until_it_ends(mode: str, longer: int) -> None:
+    spec = spec_of(NOVA, serving={"mode": mode}, test={"rows": 3})
+    at_once, later = (estimate_serving(spec, find(NOVA), seconds) for seconds in (None, 7200.0))
+
+    assert later.hours - at_once.hours == longer
+    assert (at_once.kept_hours, later.kept_hours) == (None, 0)
 
 
 def test_on_demand_rents_nothing_by_the_hour() -> None:
