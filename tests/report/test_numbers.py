@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,6 +20,9 @@ from vlm_runner.report.render import NONE, Cell, RowView
 from vlm_runner.report.summary import summary
 
 from .runs import LLAMA, NOW, history, report
+
+if TYPE_CHECKING:
+    from vlm_runner.json_output import MoneyJson
 
 NOVA = "amazon.nova-2-lite-v1:0:256k"
 
@@ -330,6 +333,28 @@ def test_several_runs_are_told_with_what_they_leave() -> None:
     assert together([money(fold(ended[:3]), ended[:3], None, NOW)]) == (
         "1 run has cost $0.00. Nothing goes on to cost."
     )
+
+
+@pytest.mark.parametrize(
+    ("told", "other", "spent"),
+    [
+        ((True, False), (True, False), "$3.00"),
+        ((True, True), (True, False), "about $3.00"),
+        ((True, True), (True, True), "about $3.00"),
+        ((False, False), (True, False), "$3.00 and what has no known price"),
+    ],
+    ids=["all are known", "one is an estimate", "both are estimates", "a price of one is not known"],
+)
+def test_a_sum_of_runs_is_no_more_certain_than_each(
+    told: tuple[bool, bool], other: tuple[bool, bool], spent: str
+) -> None:
+    ended = history()
+    bill = money(fold(ended), ended, find(LLAMA), NOW)
+    bills: list[MoneyJson] = [
+        {**bill, "known_usd": 1.5, "complete": complete, "about": about} for complete, about in (told, other)
+    ]
+
+    assert f"2 runs have cost {spent}." in together(bills)
 
 
 def test_before_a_job_nothing_was_spent_and_without_a_profile_nothing_is_known() -> None:
