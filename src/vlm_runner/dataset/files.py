@@ -19,6 +19,7 @@ from vlm_runner.dataset.cells import (
     was_retyped,
 )
 from vlm_runner.dataset.fingerprint import digest_of
+from vlm_runner.dataset.parquet_footer import check_columns
 from vlm_runner.dataset.places import (
     blocks,
     compression,
@@ -61,6 +62,7 @@ def parquet_parts(place: Place, path: str, cache: Path, features: Mapping[str, A
     whole = not place.remote or compression(path) is not None
     local = unpacked(place, path, cache) if whole else None
     footer = pq.read_metadata(local) if local is not None else parquet_footer(place, path, cache)
+    check_columns(local or _footer_file(place, path, cache), footer.schema, path)
     known = _features(footer.schema.to_arrow_schema(), features)
     kept = str(cache / digest_of("parquet", VERSION, place.identity(path), _types(features))[:32])
     file = _Parquet(place, path, local, footer, features)
@@ -100,11 +102,15 @@ def parquet_footer(place: Place, path: str, cache: Path) -> Any:
     """A remote file's footer, kept: a resumed run, and one without network, ask for it again."""
     import pyarrow.parquet as pq  # noqa: PLC0415 - see `parquet_parts`
 
-    kept = cache / f"{digest_of('footer', VERSION, place.identity(path))[:32]}.footer"
+    kept = _footer_file(place, path, cache)
     if not kept.exists():
         with writing(kept) as temporary:
             temporary.write_bytes(PARQUET + _end(place, path))
     return pq.read_metadata(kept)
+
+
+def _footer_file(place: Place, path: str, cache: Path) -> Path:
+    return cache / f"{digest_of('footer', VERSION, place.identity(path))[:32]}.footer"
 
 
 def _end(place: Place, path: str) -> bytes:
