@@ -77,3 +77,12 @@ def store_encryption(settings: Settings) -> Encryption | None:
         )
     chosen = algorithm or ("aws:kms" if key is not None else None)
     return None if chosen is None else Encryption(chosen, key)
+
+
+def store_environment(settings: Settings) -> dict[str, str]:
+    """Variables by which another process saves with the same encryption; none where none is asked for."""
+    asked = store_encryption(settings)
+    if asked is None:
+        return {}
+    key = {} if asked.kms_key is None else {"VLM_RUNNER_CHECKPOINT_KMS_KEY": asked.kms_key}
+    return {"VLM_RUNNER_CHECKPOINT_ENCRYPTION": asked.algorithm} | key

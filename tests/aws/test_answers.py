@@ -190,6 +190,7 @@ HOLDS_NOTHING: dict[str, Call] = {
     "DeleteQueue": lambda aws: aws.leftovers().remove(Leftover("queue", "q", QUEUE)),
     "DeleteMessage": lambda aws: aws.queue(QUEUE).delete(Message("", "receipt")),
     "ChangeMessageVisibility": lambda aws: aws.queue(QUEUE).put_back(Message("", "receipt"), 1),
+    "GetBucketEncryption": lambda aws: aws.inspection.default_key("bucket", "123456789012"),
     "HeadBucket, GetBucketLocation": lambda aws: aws.inspection.bucket("bucket", "123456789012"),
     "CreateBucket": lambda aws: aws.account.ensure_bucket(
         "bucket", account="123456789012", region="us-east-1"

@@ -56,13 +56,20 @@ ONLY_IN_TROUBLE = {
 }
 
 
+KEY = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+
+
 @pytest.fixture
 def stack(laptop: Laptop) -> dict[str, str]:
     """The template, created in the sandbox; its outputs."""
+    return created(laptop)
+
+
+def created(laptop: Laptop, **parameters: str) -> dict[str, str]:
     ec2 = laptop.boto("ec2")
     subnet = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
     group = ec2.describe_security_groups()["SecurityGroups"][0]["GroupId"]
-    values = {"Image": "vlm-runner:test", "Subnets": subnet, "SecurityGroups": group}
+    values = {"Image": "vlm-runner:test", "Subnets": subnet, "SecurityGroups": group} | parameters
     cloudformation = laptop.boto("cloudformation")
     cloudformation.create_stack(
         StackName="vlm-runner",
@@ -394,6 +401,46 @@ def test_submit_uploads_a_local_dataset_and_starts_one_task_which_needs_it_no_mo
     )
     assert done.returncode == 0, done.stderr
     laptop.assert_paid_once_and_over()
+
+
+def test_with_a_key_all_is_encrypted_with_it_and_each_role_may_use_it_as_far_as_it_must(
+    laptop: Laptop, pages: Path
+) -> None:
+    stack = created(laptop, KmsKeyArn=KEY)
+    spec = laptop.spec(
+        pages,
+        training=f'role_arn = "{stack["BedrockRoleArn"]}"',
+        storage=f'bucket = "{stack["Bucket"]}"',
+        serving='keep = "1h"',
+        test="rows = 1",
+    )
+
+    submitted = laptop.here("submit", str(spec), "--yes", "--run-id", "cats")
+    assert submitted.returncode == 0, submitted.stderr
+    definition = laptop.boto("ecs").describe_task_definition(taskDefinition=stack["TaskDefinition"])
+    (container,) = definition["taskDefinition"]["containerDefinitions"]
+    given = {each["name"]: each["value"] for each in container["environment"] if each}
+    assert given["VLM_RUNNER_CHECKPOINT_KMS_KEY"] == KEY
+    laptop.ask("calls", method="DELETE")
+    driven = laptop.here("resume", "cats", "-q", **given, **laptop.session_of(arn_of(laptop, "TaskRole")))
+    assert driven.returncode == 0, driven.stderr
+    laptop.ask("clock", {"advance_seconds": 7200})
+    reaping = {"VLM_RUNNER_CHECKPOINT_URI": stack["CheckpointUri"], "AWS_REGION": "us-east-1"}
+    reaped = laptop.here("reap", "--yes", **reaping, **laptop.session_of(arn_of(laptop, "ReapRole")))
+    assert reaped.returncode in {0, 104}, reaped.stderr
+
+    s3 = laptop.boto("s3")
+    keys = [each["Key"] for each in s3.list_objects_v2(Bucket=stack["Bucket"])["Contents"]]
+    heads = {key: s3.head_object(Bucket=stack["Bucket"], Key=key) for key in keys}
+    assert {head.get("SSEKMSKeyId") for head in heads.values()} == {KEY}, heads
+    judged = laptop.ask("authorizations")
+    assert [one for one in judged if one["decision"] != "allowed"] == []
+    wanted = {"kms:Decrypt", "kms:GenerateDataKey"}
+    for role, uses in (("TaskRole", wanted), ("BedrockRole", wanted), ("ReapRole", {"kms:Decrypt"})):
+        did = {one["action"] for one in judged if f"-{role}-" in one["principal"]}
+        assert {action for action in did if action.startswith("kms:")} == uses, role
+        may = allowed(policy_of(laptop, role))
+        assert {action for action in may if action.startswith("kms:")} == uses, role
 
 
 def test_a_task_that_ecs_will_not_run_is_told_with_its_reason(laptop: Laptop, pages: Path) -> None:

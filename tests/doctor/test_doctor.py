@@ -436,6 +436,37 @@ async def test_a_role_that_may_not_read_images_in_place(
     assert "s3:GetObject on arn:aws:s3:::my-bucket/photos/" in bad["role reads images in place"]
 
 
+async def test_a_role_that_may_not_decrypt_what_is_uploaded_under_a_key(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(monkeypatch, "simulate", all_but("kms:Decrypt"))
+
+    check = await world.only("C31", storage={"kms_key": MODEL_KEY})
+
+    assert check.about == "role uses the key of the uploads"
+    assert f"may not kms:Decrypt on {MODEL_KEY}" in check.message
+
+
+async def test_a_bucket_that_encrypts_by_default_with_a_key_that_the_role_may_not_use(world: World) -> None:
+    """What Bedrock writes is encrypted so, and so is what it reads, though the spec names no key."""
+    world.make_bucket()
+    encryption = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": MODEL_KEY}
+    rule = {"ApplyServerSideEncryptionByDefault": encryption}
+    world.s3.put_bucket_encryption(Bucket=BUCKET, ServerSideEncryptionConfiguration={"Rules": [rule]})
+
+    check = await world.only("C31")
+
+    assert check.about == "role uses the bucket's default key"
+    assert (check.fix or "").startswith(f'Set kms_key = "{MODEL_KEY}" under [storage], then: vlm-runner iam')
+    named = {"storage": {"kms_key": MODEL_KEY}}
+    scope = scope_of(spec(**named), load_catalogue().find(NOVA), ACCOUNT, "us-east-1")
+    world.iam.put_role_policy(
+        RoleName="sft", PolicyName="vlm-runner", PolicyDocument=json.dumps(role_policy(scope))
+    )
+    for checks in (await world.examined(), await world.examined(storage=named["storage"])):
+        assert [each.status for each in checks if each.code == "C31"] == [Status.GOOD] * 2
+
+
 async def test_a_caller_that_may_not_do_it_all(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     answers(monkeypatch, "simulate", all_but("iam:PassRole"))
     monkeypatch.setattr("vlm_runner.aws.account.AwsAccount.caller", a_user)

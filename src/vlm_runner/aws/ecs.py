@@ -26,6 +26,8 @@ class EcsTarget:
     assign_public_ip: str
     capacity: str
     checkpoint_uri: str
+    checkpoint_kms_key: str | None = None
+    """With which its tasks save; None: as the bucket does by default."""
 
     @classmethod
     def of(cls, outputs: Mapping[str, str], stack: str) -> EcsTarget:
@@ -42,6 +44,7 @@ class EcsTarget:
                 assign_public_ip=outputs["AssignPublicIp"],
                 capacity=outputs["Capacity"],
                 checkpoint_uri=outputs["CheckpointUri"],
+                checkpoint_kms_key=outputs.get("CheckpointKmsKey"),
             )
         except KeyError as missing:
             raise ConfigurationError(

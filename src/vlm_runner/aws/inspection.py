@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vlm_runner.aws.account import region_of_bucket
 from vlm_runner.errors import AccessDenied, AwsRefused, AwsUnavailable, NotFound
+from vlm_runner.spec import kms_key_arn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -117,6 +118,21 @@ class AwsInspection:
             blocks_public=await self._blocks(where),
             public=await self._public(where),
         )
+
+    async def default_key(self, bucket: str, account: str) -> str | None:
+        """
+        ARN of the KMS key with which the bucket encrypts by default.
+
+        None where it is none of the account's own, is named by an alias, or could not be read: the key that
+        AWS manages needs no right of its own (S3 user guide, UsingKMSEncryption).
+        """
+        where: dict[str, Any] = {"Bucket": bucket, "ExpectedBucketOwner": account}
+        try:
+            answer = await self._s3.call("GetBucketEncryption", **where)
+            rule = answer.part("ServerSideEncryptionConfiguration").only("Rules")
+            return rule.part("ApplyServerSideEncryptionByDefault").parsed("KMSMasterKeyID", kms_key_arn)
+        except (AwsRefused, AwsUnavailable):
+            return None
 
     async def _blocks(self, where: dict[str, Any]) -> bool | None:
         try:

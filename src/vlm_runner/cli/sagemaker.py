@@ -33,6 +33,7 @@ from vlm_runner.sagemaker.definition import (
     display_name,
 )
 from vlm_runner.spec import RunSpec
+from vlm_runner.stores import store_environment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -95,7 +96,7 @@ def upsert(*, as_json: bool, only_print: bool, **flags: Any) -> None:
     settings = settings_for(where)
     if not (settings.checkpoint_uri or "").startswith("s3://"):
         raise UsageError("Steps of a pipeline meet in S3.", hint="Give --store s3://bucket/prefix.")
-    environment = dict(_pair(text) for text in flags["env"])
+    environment = store_environment(settings) | dict(_pair(text) for text in flags["env"])
     if settings.region is not None:
         environment = {"AWS_REGION": settings.region, **environment}
     made = definition(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import click
 
+from vlm_runner.aws.ports import Encryption
 from vlm_runner.aws.session import AwsSession
 from vlm_runner.cli import console
 from vlm_runner.cli.confirm import Consent
@@ -30,6 +31,7 @@ from vlm_runner.core.phases import Phase
 from vlm_runner.errors import ConfigurationError
 from vlm_runner.runner import RunHandle, Runner
 from vlm_runner.spec import RunSpec
+from vlm_runner.stores import store_encryption
 
 if TYPE_CHECKING:
     from vlm_runner.aws.ecs import EcsTarget
@@ -85,7 +87,7 @@ def submit(
     if settings.region is None:
         raise ConfigurationError("The stack's region is unknown.", hint="Give --region, or set AWS_REGION.")
     target = anyio.run(partial(_target, settings, stack))
-    settings = settings.model_copy(update={"checkpoint_uri": target.checkpoint_uri})
+    settings = saving_as_the_stack(settings, target, stack)
     consent = Consent(spec_file=spec_file, yes=yes, doctor=doctor, driven_here=False)
     run = anyio.run(partial(_created, settings, spec, run_id, consent))
     if run.phase in HERE and is_local(spec):
@@ -107,6 +109,25 @@ def submit(
 def is_local(spec: RunSpec) -> bool:
     """Whether the dataset lies on this machine, where no task can reach it."""
     return Path(spec.dataset.source).expanduser().exists()
+
+
+def saving_as_the_stack(settings: Settings, target: EcsTarget, stack: str) -> Settings:
+    """
+    With the store of the stack, and the key with which its tasks save.
+
+    Raises:
+        ConfigurationError: the settings ask for another encryption, and its tasks would not obey.
+    """
+    asked, key = store_encryption(settings), target.checkpoint_kms_key
+    tasks = Encryption("aws:kms", key) if key is not None else Encryption("AES256")
+    if asked is not None and asked != tasks:
+        raise ConfigurationError(
+            f"The tasks of the stack {stack} save checkpoints with {key or 'AES256'}, "
+            f"and the settings ask for {asked.kms_key or asked.algorithm}.",
+            hint="Update the stack with another KmsKeyArn, or unset checkpoint_encryption and "
+            "checkpoint_kms_key.",
+        )
+    return settings.model_copy(update={"checkpoint_uri": target.checkpoint_uri, "checkpoint_kms_key": key})
 
 
 async def _target(settings: Settings, stack: str) -> EcsTarget:

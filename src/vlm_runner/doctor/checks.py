@@ -8,7 +8,7 @@ import posixpath
 import secrets
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -250,6 +250,12 @@ def _trust(subject: Subject, caller: Caller, role: Role) -> list[Check]:
 async def _rights(subject: Subject, caller: Caller, role: Role) -> AsyncIterator[Check]:
     scope = subject.scope(caller.account, caller.partition)
     inside = f"{scope.bucket_arn}/{scope.prefix}"
+    # What Bedrock writes is encrypted by the bucket's default, whatever the spec asks of uploads.
+    default = await subject.inspection.default_key(scope.bucket, caller.account)
+    keys = {
+        "role uses the key of the uploads": scope.kms_key,
+        "role uses the bucket's default key": default if default != scope.kms_key else None,
+    }
     ours = {"aws:ResourceAccount": caller.account}
     needs = [
         ("C10", "role lists", "s3:ListBucket", scope.bucket_arn, ours),
@@ -264,6 +270,7 @@ async def _rights(subject: Subject, caller: Caller, role: Role) -> AsyncIterator
     needs += [
         ("C31", about, action, listed(statement["Resource"])[0], context_of(statement))
         for about, statements in (
+            *((about, documents.object_key_use(replace(scope, kms_key=key))) for about, key in keys.items()),
             ("role uses the model's key", documents.model_key_use(scope, ["kms:CreateGrant", "kms:Decrypt"])),
             ("role joins the VPC", documents.vpc_use(scope)),
         )
@@ -282,7 +289,10 @@ async def _rights(subject: Subject, caller: Caller, role: Role) -> AsyncIterator
         if simulated.get(action, False):
             yield Check(code, Status.GOOD, about, action)
         else:
-            yield Check(code, Status.BAD, about, f"{role.name} may not {action} on {resource}", add)
+            said = f"{role.name} may not {action} on {resource}"
+            # A key that the spec does not name is in no policy that `iam` prints.
+            named = f'Set kms_key = "{default}" under [storage], then: ' if resource == default else ""
+            yield Check(code, Status.BAD, about, said, named + add)
 
 
 async def _bucket(subject: Subject, caller: Caller) -> AsyncIterator[Check]:

@@ -117,7 +117,7 @@ def role_policy(scope: Scope) -> Document:
         ),
         *_in_place(scope),
         _allow("Write", ["s3:PutObject"], [f"{scope.bucket_arn}/{scope.prefix}runs/*/output/*"], ours),
-        *_key(scope),
+        *object_key_use(scope),
         *model_key_use(scope, ["kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey", "kms:CreateGrant"]),
         *vpc_use(scope),
     )
@@ -273,6 +273,7 @@ def _storage(scope: Scope) -> list[Document]:
                 "s3:CreateBucket",
                 "s3:ListBucket",
                 "s3:GetBucketLocation",
+                "s3:GetEncryptionConfiguration",
                 "s3:PutBucketPublicAccessBlock",
                 "s3:GetBucketPublicAccessBlock",
                 "s3:GetBucketPolicyStatus",
@@ -282,7 +283,7 @@ def _storage(scope: Scope) -> list[Document]:
         _allow("Objects", ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"], folders, ours),
         _allow("DeleteRuns", ["s3:DeleteObject"], folders, ours),
     ]
-    statements += _key(scope)
+    statements += object_key_use(scope)
     statements += _checkpoints(scope, ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"])
     return [*statements, *_in_place(scope), *_dataset(scope)]
 
@@ -316,26 +317,27 @@ def _checkpoints(scope: Scope, actions: list[str]) -> list[Document]:
     inside = f"{prefix.strip('/')}/*".removeprefix("/")
     arn = f"arn:{scope.partition}:s3:::{bucket}"
     ours = {"StringEquals": {"aws:ResourceAccount": scope.account}}
+    uses = [*(["kms:GenerateDataKey"] if "s3:PutObject" in actions else []), "kms:Decrypt"]
     return [
         _allow("CheckpointList", ["s3:ListBucket"], arn, ours),
         _allow("Checkpoints", actions, f"{arn}/{inside}", ours),
-        *_through_s3("CheckpointKey", scope.store_key, scope),
+        *_through_s3("CheckpointKey", scope.store_key, uses, scope),
     ]
 
 
-def _key(scope: Scope) -> list[Document]:
+def object_key_use(scope: Scope) -> list[Document]:
     """
     Only through S3: read and write objects under the key (S3 user guide, UsingKMSEncryption: a multipart
     upload needs Decrypt too).
     """
-    return _through_s3("Key", scope.kms_key, scope)
+    return _through_s3("Key", scope.kms_key, ["kms:GenerateDataKey", "kms:Decrypt"], scope)
 
 
-def _through_s3(name: str, key: str | None, scope: Scope) -> list[Document]:
+def _through_s3(name: str, key: str | None, actions: list[str], scope: Scope) -> list[Document]:
     if key is None:
         return []
     through = {"StringEquals": {"kms:ViaService": f"s3.{scope.region}.amazonaws.com"}}
-    return [_allow(name, ["kms:GenerateDataKey", "kms:Decrypt"], key, through)]
+    return [_allow(name, actions, key, through)]
 
 
 def model_key_use(scope: Scope, actions: list[str]) -> list[Document]:

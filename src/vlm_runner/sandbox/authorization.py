@@ -41,6 +41,8 @@ S3_ACTIONS: Mapping[str, str] = {
     "ListMultipartUploads": "ListBucketMultipartUploads",
     "PutBucketPublicAccessBlock": "PutBucketPublicAccessBlock",
     "GetBucketPublicaccessblock": "GetBucketPublicAccessBlock",
+    "GetBucketEncryption": "GetEncryptionConfiguration",
+    "PutBucketEncryption": "PutEncryptionConfiguration",
 }
 _BY_IDENTIFIER: Mapping[str, tuple[str, str]] = {
     # operation: the parameter that names it, and where it is kept
@@ -304,7 +306,8 @@ def _s3(state: SandboxState, region: str, request: HttpRequest, operation: str) 
     if "if-match" in request.headers and action == "s3:PutObject":
         # S3 user guide, conditional-writes: a write with If-Match needs both.
         yield Question("s3:GetObject", f"{arn}/{key}", ours)
-    if kms_key := request.headers.get("x-amz-server-side-encryption-aws-kms-key-id"):
+    kms_key = request.headers.get("x-amz-server-side-encryption-aws-kms-key-id")
+    if action == "s3:PutObject" and (kms_key := kms_key or state.objects.default_key(bucket)):
         yield key_use(region, kms_key, "GenerateDataKey")
         if operation == "CreateMultipartUpload":
             yield key_use(region, kms_key, "Decrypt")

@@ -18,6 +18,10 @@ class Objects(Protocol):
         """The KMS key that an object is encrypted with, if it is with one."""
         ...
 
+    def default_key(self, bucket: str) -> str | None:
+        """The KMS key that the bucket encrypts with where a write names none."""
+        ...
+
 
 def split_uri(uri: str) -> tuple[str, str]:
     bucket, _, key = uri.removeprefix("s3://").partition("/")
@@ -54,4 +58,11 @@ class MotoObjects:
         found = self._backend().buckets.get(bucket)
         stored = found.keys.get(key) if found is not None else None
         named = getattr(stored, "kms_key_id", None)
-        return None if named is None else str(named)
+        return str(named) if named else None
+
+    def default_key(self, bucket: str) -> str | None:
+        found = self._backend().buckets.get(bucket)
+        if found is None or not found.encryption:
+            return None
+        named = found.encryption["Rule"]["ApplyServerSideEncryptionByDefault"].get("KMSMasterKeyID")
+        return str(named) if named else None

@@ -25,7 +25,10 @@ class RoleFiles:
 
     def write(self, bucket: str, key: str, data: bytes) -> bool:
         """Whether the role could write the object."""
-        allowed = self._may(bucket, object_write(self._state.account, bucket, key))
+        needs = object_write(self._state.account, bucket, key)
+        if default := self._state.objects.default_key(bucket):
+            needs.append(key_use(self._region, default, "GenerateDataKey"))
+        allowed = self._may(bucket, needs)
         if allowed:
             self._state.objects.store(bucket, key, data)
         return allowed
