@@ -391,6 +391,7 @@ def test_prices_are_those_of_the_price_list_and_can_be_written_for_the_next_plan
     (model,) = json.loads(read.stdout)
     assert written.exit_code == read.exit_code == 0, written.output + read.output
     assert {price["source"] for price in model["prices"]} == {str(own)}
+    assert run("prices", NOVA, "--offline").stdout.count(str(own)) == 1
     usd = {price["name"]: price["usd"] for price in model["prices"]}
     assert (usd["training_per_million_tokens"], usd["throughput_per_unit_hour"]) == (2.0, 108.15)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -43,9 +44,9 @@ if TYPE_CHECKING:
 LLAMA = "meta.llama3-2-11b-instruct-v1:0:128k"
 
 
-def renting() -> list[Entry]:
+def renting(mode: str = "provisioned") -> list[Entry]:
     """A run that has rented two hours ago."""
-    spec = tiny_spec(model={"base": LLAMA})
+    spec = tiny_spec(model={"base": LLAMA}, serving={"mode": mode})
     staged = SubsetStaged(
         rows=8,
         images_uploaded=8,
@@ -83,8 +84,8 @@ def renting() -> list[Entry]:
     return entries
 
 
-def stored(folder: Path, holder: Holder | None) -> str:
-    entries = renting()
+def stored(folder: Path, holder: Holder | None, mode: str = "provisioned") -> str:
+    entries = renting(mode)
     path = folder / "runs" / "cats" / "state.json"
     path.parent.mkdir(parents=True)
     checkpoint = Checkpoint(write_id="w", holder=holder, run=fold(entries), history=tuple(entries))
@@ -95,6 +96,12 @@ def stored(folder: Path, holder: Holder | None) -> str:
 def gone() -> Holder:
     """A process of this machine that is no more."""
     return this_process("0").model_copy(update={"pid": 2**22 - 1, "pid_started": "1"})
+
+
+def test_the_list_says_that_a_deployment_bills_by_the_token(tmp_path: Path) -> None:
+    shown = CliRunner().invoke(cli, ["list", "--store", stored(tmp_path, None, mode="on-demand")])
+
+    assert re.search(r"BILLS\n.* custom model deployment vr-cats-\w+: by the token\n", shown.stdout)
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,8 @@ def _shown(checkpoint: Checkpoint, settings: Settings, billed: dict[str, Decimal
 
 
 def _text(shown: BilledJson) -> str:
-    lines = [f"  {line['usage_type']:<58}${line['usd']:>9,.2f}" for line in shown["lines"]]
+    wide = max((len(line["usage_type"]) for line in shown["lines"]), default=0)
+    lines = [f"  {line['usage_type']:<{wide}}  ${line['usd']:>9,.2f}" for line in shown["lines"]]
     total = "nothing yet" if shown["billed_usd"] is None else dollars(shown["billed_usd"])
     lines += [f"Billed: {total}", f"Estimated so far: {dollars(shown['estimated_usd'])}"]
     if shown["planned_usd"] is not None:

@@ -68,9 +68,9 @@ def list_runs(*, as_json: bool, **flags: Any) -> None:
 
 
 def _ago(when: str) -> str:
-    return (
-        f"{spelled((datetime.now(UTC) - datetime.fromisoformat(when)).total_seconds())} ago" if when else ""
-    )
+    if not when:
+        return ""
+    return f"{spelled((datetime.now(UTC) - datetime.fromisoformat(when)).total_seconds())} ago"
 
 
 def _cost(row: RunRowJson) -> str:
@@ -82,8 +82,10 @@ def _cost(row: RunRowJson) -> str:
 def _bills(row: RunRowJson) -> str:
     if not row["may_bill"]:
         return ""
-    price = row["per_hour_usd"]
     kinds = ", ".join(f"{item['kind']} {item['name']}" for item in row["may_bill"])
+    if all(item["kind"] == "custom model deployment" for item in row["may_bill"]):
+        return f"{kinds}: by the token"
+    price = row["per_hour_usd"]
     return f"{kinds}: {'price unknown' if price is None else f'{dollars(price)} an hour'}"
 
 

@@ -124,10 +124,14 @@ def _json(profile: ModelProfile) -> ModelPricesJson:
 
 
 def _text(profile: ModelProfile) -> str:
+    known = {name: getattr(profile.prices, name) for name in SUFFIXES}
+    origins = {name: profile.prices.source_of(name) for name, value in known.items() if value is not None}
+    sources = {name: f"{source.source}, {source.date}" for name, source in origins.items()}
+    common = next(iter(sources.values())) if len({*sources.values()}) == 1 else None
     lines = [f"{profile.name} ({profile.base_id}), US dollars:"]
-    for name in SUFFIXES:
-        value, source = getattr(profile.prices, name), profile.prices.source_of(name)
-        said = UNKNOWN if value is None else about(plain(value), estimated=source.about)
-        told = "" if value is None else f"{source.source}, {source.date}"
+    for name, value in known.items():
+        estimated = profile.prices.source_of(name).about
+        said = UNKNOWN if value is None else about(plain(value), estimated=estimated)
+        told = "" if common else sources.get(name, "")
         lines.append(f"  {name.replace('_', ' '):<34}{said:>14}  {told}".rstrip())
-    return "\n".join(lines)
+    return "\n".join([*lines, *([f"  from {common}"] if common else [])])
