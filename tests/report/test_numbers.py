@@ -89,6 +89,23 @@ def view(number: int, score: float | None, change: float | None = None) -> RowVi
     return RowView(number, f"row-{number}", (), (), None, "", "", (), score, change)
 
 
+@pytest.mark.parametrize(
+    ("changes", "choices"),
+    [
+        ((0.2, 0.0, -0.1, 0.3), [("worse", 1), ("same", 1), ("better", 2)]),
+        ((0.0005, -0.0005, 0.0004), [("worse", 1), ("same", 1), ("better", 1)]),
+        ((0.2, None, -0.1), [("worse", 1), ("better", 1)]),
+        ((0.2, 0.3, None), []),
+        ((None, None), []),
+    ],
+    ids=["of each kind", "by what the shown digits show", "two kinds", "all alike", "no base model"],
+)
+def test_rows_are_chosen_by_their_change_where_there_is_a_choice(
+    changes: tuple[float | None, ...], choices: list[tuple[str, int]]
+) -> None:
+    assert render._turns([view(n, 0.5, change) for n, change in enumerate(changes)]) == choices
+
+
 def test_few_rows_need_no_guide() -> None:
     assert render._extremes([view(n, n / 10, -1.0) for n in range(5)] + [view(9, None)]) == {}
 
