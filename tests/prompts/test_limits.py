@@ -9,6 +9,7 @@ import pytest
 
 from vlm_runner.errors import ConfigurationError
 from vlm_runner.prompts import compile_prompt
+from vlm_runner.prompts.limits import CHARACTERS
 from vlm_runner.spec import PromptSpec
 
 HOSTILE = {
@@ -58,6 +59,15 @@ def test_a_template_that_is_compiled_after_another_was_rendered_is_limited_as_we
 
     with pytest.raises(ConfigurationError, match="100,000 turns"):
         prompt.render({"html": "<p>"}, subset="train", row=0)
+
+
+@pytest.mark.parametrize("times", ["0", "-1", "false"])
+def test_even_the_longest_text_is_nothing_when_taken_no_times(times: str) -> None:
+    prompt = compile_prompt(
+        PromptSpec(user=f"{{{{ html * {times} }}}}{{{{ {times} * html }}}}!", assistant="ok")
+    )
+
+    assert prompt.render({"html": "x" * (CHARACTERS + 1)}, subset="train", row=0).user == "!"
 
 
 @pytest.mark.parametrize(

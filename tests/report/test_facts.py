@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from PIL import Image
 
+from vlm_runner.core.events import Event, JobCompleted, RecordsWritten
 from vlm_runner.core.transitions import fold
 from vlm_runner.evaluate.thumbnail import thumbnail
 from vlm_runner.models import find
@@ -32,6 +33,29 @@ def test_how_to_serve_the_model_again_is_said_with_what_it_costs(on_demand: bool
 
     assert again["command"] == f"vlm-runner serve {fold(history()).run_id}"
     assert why in again["why"]
+
+
+@pytest.mark.parametrize(
+    ("fact", "what", "command"),
+    [
+        (RecordsWritten, "Answers, losses and this report in S3", "aws s3 rm --recursive s3://bucket/runs/"),
+        (JobCompleted, "The custom model", "aws bedrock delete-custom-model --model-identifier arn:aws:bed"),
+        (JobCompleted, "Serving the model again", "vlm-runner serve pages-1"),
+    ],
+)
+def test_what_remains_of_a_run_is_told_from_when_it_exists(
+    fact: type[Event], what: str, command: str
+) -> None:
+    entries = history()
+    exists_from = next(at for at, entry in enumerate(entries, 1) if isinstance(entry.event, fact))
+
+    told = [
+        [item for item in remains(fold(entries[:until]), NOVA) if item["what"] == what]
+        for until in range(1, len(entries) + 1)
+    ]
+
+    assert [len(items) for items in told] == [int(at >= exists_from) for at in range(1, len(entries) + 1)]
+    assert all(item["command"].startswith(command) for items in told for item in items)
 
 
 @pytest.mark.parametrize(

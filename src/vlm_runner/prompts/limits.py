@@ -141,8 +141,6 @@ def _ticking(node: nodes.For | nodes.Macro, visitor: NodeTransformer) -> nodes.N
     own = sum(len(each.data) for each in node.find_all(nodes.TemplateData))
     tick = nodes.Filter(nodes.Const(own), TICK, [], [], None, None)
     counted = nodes.ExprStmt(tick).set_lineno(node.lineno, override=True)
-    if node.environment is not None:
-        counted.set_environment(node.environment)
     node.body.insert(0, counted)
     return node
 
