@@ -248,7 +248,7 @@ class RunHandle:
             self._error = error
         finally:
             if self._error is None and self._scope.cancelled_caught:
-                self._error = Stopped(f"Run {self.run_id} was stopped; remote work goes on.")
+                self._error = Stopped(f"Run {self.run_id} was stopped; remote work continues.")
             if self._error is None and self._run is None:
                 self._error = Stopped(f"Run {self.run_id} was stopped before it was read.")
             self._finished.set()
@@ -944,7 +944,7 @@ def _same_serving(there: Run, asked: RunCreated) -> RunCreated:
     if there.created.spec_fingerprint == asked.spec_fingerprint:
         return there.created
     raise RunExists(
-        f"Run '{there.run_id}' serves this model already, in another way.",
+        f"Run '{there.run_id}' serves this model already, with other options.",
         hint=f"Continue it with: vlm-runner resume {there.run_id}. "
         f"Or end it with: vlm-runner cancel {there.run_id}",
     )

@@ -17,7 +17,8 @@ from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 
 from tests.e2e.laptop import NOVA, ROLE
-from vlm_runner import RunSpec
+from vlm_runner import Phase, RunSpec
+from vlm_runner.testing import World
 
 if TYPE_CHECKING:
     from tests.e2e.laptop import Laptop
@@ -71,6 +72,21 @@ async def test_the_service_starts_shows_and_survives_a_restart(
     assert (refused.status_code, started.status_code, unknown.status_code) == (422, 202, 404)
     assert shown == {"phase": "done", "outcome": "succeeded", "reason": None}
     laptop.assert_paid_once_and_over()
+
+
+async def test_looking_at_a_stopped_run_does_not_drive_it() -> None:
+    """A driver might buy something."""
+    world = World()
+    stopped = await world.live(until=Phase.RECORDING)
+    before = await world.store.read("cats")
+
+    async with world.runner() as runner, client_of(load("service").app, {"runner": runner}) as client:
+        shown = await client.get("/runs/cats")
+        await anyio.sleep(0.1)  # a driver would claim it at once
+        after = await world.store.read("cats")
+
+    assert shown.json() == {"phase": stopped.phase, "outcome": None, "reason": None}
+    assert after == before
 
 
 async def _until_phase(client: httpx.AsyncClient, phase: str) -> dict[str, Any]:

@@ -301,7 +301,7 @@ def test_a_question_template_places_images() -> None:
 @pytest.mark.parametrize(
     ("template", "match"),
     [
-        ("hello", "'hello' stands outside of a turn"),
+        ("hello", "'hello' is outside any turn"),
         ('{% turn "system" %}x{% endturn %}', "not 'system'"),
         ('{% turn "user" %}{% image 0 %}{% endturn %}', "numbered from 1"),
     ],

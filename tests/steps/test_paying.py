@@ -193,7 +193,7 @@ async def test_a_status_that_no_version_knows_is_waited_out_and_told() -> None:
     event = await await_job(AwaitJob(arn), desk.ports)
 
     assert isinstance(event, JobCompleted)
-    assert desk.troubles == ["unknown status 'Dreaming', waiting on"]
+    assert desk.troubles == ["unknown status 'Dreaming', still waiting"]
 
 
 @pytest.mark.parametrize(("visible_after", "kind"), [(100, JobCompleted), (10_000, JobFailed)])

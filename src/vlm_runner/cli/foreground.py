@@ -270,7 +270,7 @@ def conclude(
         console.say(f"vlm-runner: {ended.error}")
         if run.job is not None and run.may_train and not isinstance(ended.error, Stopped):
             console.say(
-                f"The customization job goes on, and is paid, while nobody waits for it: {run.job.arn}"
+                f"The customization job continues and is billed, though no process waits: {run.job.arn}"
             )
         if not isinstance(ended.error, Unrecorded):  # it says itself what became of the endpoint
             warning = billing_text(run, settings, reach)

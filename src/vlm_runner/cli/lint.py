@@ -79,10 +79,10 @@ def lint(
     catalogue = load_catalogue(settings.catalogue)
     fixed: list[str] = []
     if model is None and source.endswith(".jsonl"):
-        raise UsageError("A JSONL file does not say for which model it is.", hint="Give --model ID.")
+        raise UsageError("A JSONL file does not say which model it is for.", hint="Give --model ID.")
     if model is not None:
         if fix:
-            raise UsageError("--fix writes into a spec, and this is none.")
+            raise UsageError("--fix edits a spec, and this is not one.")
         report = lint_file(source, validation, images, catalogue.find(model), settings)
     else:
         report, fixed = lint_spec(source, where, catalogue, fix=fix)

@@ -79,7 +79,10 @@ def reap(*, yes: bool, older_than: float | None, models: bool, as_json: bool, **
 def _models(settings: Settings, older_than: float | None, *, yes: bool, as_json: bool) -> None:
     """What cannot be deleted is said, and no alarm: a model costs dollars a month, and not an hour."""
     if older_than is None:
-        raise UsageError("How old must a model be that is deleted?", hint="Give --older-than 30d.")
+        raise UsageError(
+            "--models needs --older-than: the age from which a model may be deleted.",
+            hint="Give --older-than 30d.",
+        )
     age, now = timedelta(seconds=older_than), SystemClock().now()
 
     async def found() -> list[TrainedModel]:

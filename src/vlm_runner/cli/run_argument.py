@@ -33,7 +33,7 @@ def run_argument(
             if not given:
                 given = (_last_run(kwargs, required=not (last or default_last)),)
             elif len(given) > 1 and not several:
-                raise UsageError(f"One RUN is expected, and there are {len(given)}.")
+                raise UsageError(f"Expected one RUN, got {len(given)}.")
             name = {"run_ids": given} if several else {"run_id": given[0]}
             return command(*args, **kwargs, **name)
 

@@ -293,7 +293,7 @@ async def _execution_of(
     if under_way := [one for one in known if not one.ended]:
         return under_way[0].arn
     if steps and not known:
-        raise UsageError("--selective goes on from an earlier execution, and there is none.")
+        raise UsageError("--selective continues an earlier execution, and this run has none.")
     selective = (known[0].arn, steps) if steps else None
     token = _token("start", run.uid, str(len(known)), *steps)
     return await service.start(

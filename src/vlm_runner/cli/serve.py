@@ -87,7 +87,7 @@ def serve(
     where, voice = split_flags(flags)
     settings = settings_for(where, ask_profile=True)
     if detach and compare_with is not None:
-        raise UsageError("--compare-with waits for both models, and --detach does not.")
+        raise UsageError("--compare-with cannot be given with --detach: it waits for both models.")
     if detach:
         name = anyio.run(partial(_create, settings, run_id, options, serving_id, yes=yes))
         sys.exit(say_detached(settings, name, where, [], **voice))
@@ -113,9 +113,9 @@ def _options(flags: dict[str, Any], *, compares: bool) -> ServeOptions:
     compare_base = flags.pop("compare_base")
     asks = compares or any(value is not None for value in (rows, split, dataset))
     if asks and rows is None:
-        raise UsageError("How many rows is the model to be asked about?", hint="Give --rows 50.")
+        raise UsageError("--split, --dataset and --compare-with need --rows.", hint="Give --rows 50.")
     if compare_base and not asks:
-        raise UsageError("--compare-base asks rows of the base model.", hint="Give --rows 50.")
+        raise UsageError("--compare-base needs --rows.", hint="Give --rows 50.")
     return ServeOptions(
         seconds=seconds if seconds is not None else (0.0 if asks else None),
         rows=rows or 0,

@@ -142,7 +142,7 @@ async def _created(settings: Settings, spec: RunSpec, run_id: str | None, consen
 
 def _stage_here(settings: Settings, run: Run, where: Where, voice: dict[str, Any]) -> None:
     """Drive the run until its records are in S3; ends this process where that does not succeed."""
-    console.say("The dataset is on this machine: it is uploaded from here, and a task then goes on.")
+    console.say("The dataset is on this machine: it is uploaded from here, and then a task continues.")
 
     async def begin(runner: Runner) -> RunHandle:
         return await runner.resume(run.run_id, until=HERE[-1])

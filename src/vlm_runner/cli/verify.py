@@ -102,7 +102,7 @@ def verify(
         found = anyio.run(_verify, spec, profile, settings, Path(folder), None if sweep else wanted)
     except VlmRunnerError:
         again = f"vlm-runner verify {spec_file} --folder {folder}"
-        console.say(f"The same command continues it. To take away what it has created: {again} --sweep")
+        console.say(f"The same command continues it. To delete what it has created: {again} --sweep")
         raise
     if as_json:
         console.result_json(as_json_value(found))

@@ -281,7 +281,7 @@ class S3Place:
 def _changed(address: str) -> DataError:
     return DataError(
         f"{address} has changed or is gone since it was first looked at.",
-        hint="Start again, when nothing is written there any more.",
+        hint="Start again once nothing is being written there.",
     )
 
 

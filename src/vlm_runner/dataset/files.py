@@ -413,7 +413,7 @@ def _one_document(first: bytes, file: Any) -> dict[str, Any] | None:
 def _one_object(path: str, value: dict[str, Any]) -> DataError:
     if {"images", "annotations"} <= value.keys():
         return DataError(
-            f"{path} is in COCO's format: its images and annotations are apart, and are no rows.",
+            f"{path} is in COCO's format: its images and annotations are separate lists, not rows.",
             hint="Write one JSON line for each image, with the image's file name and the answer.",
         )
     lists = [name for name, child in value.items() if isinstance(child, list)]

@@ -116,7 +116,7 @@ def _of_text(text: str, reader: Reader) -> tuple[Picture, str | None]:
         return image, None
     if len(text) > LONGEST_PATH:
         raise NoImageError(
-            "I106", f"is a text of {len(text):,} characters, neither a path nor an image in base64"
+            "I106", f"is text of {len(text):,} characters, neither a path nor an image in base64"
         )
     return reader.image(text), text
 

@@ -65,7 +65,7 @@ def translated(where: str) -> Iterator[None]:
 def unreadable(where: str, error: BaseException) -> DataError:
     if isinstance(error, MemoryError):
         return DataError(
-            f"{where} cannot be read: it unpacks to more memory than is given to it.",
+            f"{where} cannot be read: it unpacks to more memory than it may use.",
             hint="Is it a decompression bomb? If not, write it in smaller row groups, or as JSON lines.",
         )
     cause = error.__cause__ or error

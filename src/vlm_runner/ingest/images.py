@@ -369,7 +369,7 @@ def _plain_mode(image: Image) -> Image:
     if image.mode.startswith("I"):
         return _eight_bits(image)
     if image.mode == "F":
-        raise ImageDefect("I113", "the image has fractions for pixels", CONVERT)
+        raise ImageDefect("I113", "the pixels of the image are fractions", CONVERT)
     if image.mode == "1" and "transparency" not in image.info:
         return image.convert("L")
     transparent = image.mode in {"LA", "PA"} or "transparency" in image.info

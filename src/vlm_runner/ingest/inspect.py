@@ -124,7 +124,7 @@ def inspect(body: bytes) -> ImageFacts | None:
     if len(body) > MAX_SOURCE_BYTES:
         raise ImageDefect(
             "I135",
-            f"the image has {len(body):,} bytes; {MAX_SOURCE_BYTES:,} are the most that is read",
+            f"the image has {len(body):,} bytes; {MAX_SOURCE_BYTES:,} is the most that is read",
             DOWNSCALE,
         )
     if body.startswith(PNG_SIGNATURE):
@@ -209,7 +209,7 @@ def not_an_image(body: bytes) -> ImageDefect:
     ):
         return ImageDefect("I111", "the file is an SVG", CONVERT)
     if re.match(rb"<(!doctype html|html|head|body)|\{|not found|error", head):
-        return ImageDefect("I112", f"the file is a text: {body[:40].decode('utf-8', 'replace')!r}")
+        return ImageDefect("I112", f"the file is text: {body[:40].decode('utf-8', 'replace')!r}")
     other = next((name for magic, name in OTHERS if body.startswith(magic)), None)
     if (name := converted_kind(body) or other) is not None:
         return ImageDefect(
@@ -224,7 +224,7 @@ def not_an_image(body: bytes) -> ImageDefect:
 def too_many_pixels(width: int, height: int) -> ImageDefect:
     return ImageDefect(
         "I134",
-        f"the image has {width:,}x{height:,} pixels; {MAX_PIXELS:,} are the most that is decoded",
+        f"the image has {width:,}x{height:,} pixels; {MAX_PIXELS:,} is the most that is decoded",
         DOWNSCALE,
     )
 

@@ -491,7 +491,7 @@ class SubsetStaging:
         if (reason := self._bad_rows.too_many(self._tally.rows_skipped)) is not None:
             raise DataError(
                 f"{self._subset.name}: {reason}. The last one: {error.message}",
-                hint="Mend the data, or raise max_bad_rows under [dataset].",
+                hint="Repair the data, or raise max_bad_rows under [dataset].",
                 subset=self._subset.name,
                 row=error.row,
             ) from error

@@ -53,7 +53,7 @@ async def write_records(
     if not markers:
         raise DataError(
             f"{subset}: none of its {rows} rows can be used.",
-            hint="Mend the data; the run's events say what is wrong with each row.",
+            hint="Repair the data; the run's events say what is wrong with each row.",
         )
     await objects.concatenate(
         place.records,

@@ -57,7 +57,7 @@ def very_small(facts: ImageFacts, profile: ModelProfile, at: Location) -> Iterat
     least = profile.images.small_side
     if least is not None and min(facts.width, facts.height) < least:
         yield rule("I151").found(
-            f"{facts.width:,}x{facts.height:,} pixels; {least} a side are the least",
+            f"{facts.width:,}x{facts.height:,} pixels; {least} a side is the least",
             source=profile.images.source_of("small_side"), at=at,
         )  # fmt: skip
 

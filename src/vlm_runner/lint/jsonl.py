@@ -190,7 +190,7 @@ class _Record:
             text = line.decode("utf-8")
         except UnicodeDecodeError as error:
             raise _Bad(
-                "J303", f"byte {error.start} of the line, {line[error.start]:#x}, is no UTF-8"
+                "J303", f"byte {error.start} of the line, {line[error.start]:#x}, is not valid UTF-8"
             ) from None
         if not text.strip():
             raise _Bad("J306", "the line is empty")

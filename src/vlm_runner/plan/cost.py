@@ -246,7 +246,7 @@ def within(spec: RunSpec, profile: ModelProfile, cost: Cost) -> BudgetFacts | No
         )
     if spec.serving.keep is not False and cost.rents:
         raise ConfigurationError(
-            "max_cost cannot be kept together with serving.keep: nobody holds a kept endpoint to a limit.",
+            "max_cost cannot be kept together with serving.keep: nothing limits the cost of a kept endpoint.",
             hint="Set keep = false under [serving], or leave max_cost out.",
         )
     worst = known(cost.worst)

@@ -84,7 +84,7 @@ async def _asked(
             return
         value = as_catalogued(name, listed)
         if value is None:
-            said = f"AWS's price list gives {usage_type} by '{listed.unit}', which is no unit of {name}"
+            said = f"AWS's price list gives {usage_type} by '{listed.unit}', which is not a unit of {name}"
             troubles[said] = None
             return
         found[name] = value

@@ -42,13 +42,13 @@ class TurnTags(Extension):
 
     def _image(self, number: Any) -> str:
         if number is not None and (type(number) is not int or number < 1):
-            raise TemplateRuntimeError(f"images are numbered from 1, and {number!r} is none")
+            raise TemplateRuntimeError(f"images are numbered from 1; there is no image {number!r}")
         return f"\0image {_SECRET} {'' if number is None else number}\0"
 
     def _turn(self, role: Any, context: Context, caller: Callable[[], str]) -> str:
         turns = context.get(COLLECTED)
         if turns is None:
-            raise TemplateRuntimeError("a turn stands in another template than prompt.turns")
+            raise TemplateRuntimeError("a turn is only allowed in prompt.turns")
         if role not in {"user", "assistant"}:
             raise TemplateRuntimeError(f"a turn is the user's or the assistant's, not {role!r}")
         turns.append((role, caller().removesuffix("\n")))

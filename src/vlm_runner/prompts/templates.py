@@ -226,7 +226,7 @@ class _TurnsTemplate:
         if between.strip():
             outside = " ".join(between.split())[:40]
             problem = RenderProblem(
-                "fails", f"'{outside}' stands outside of a turn", "turns", "user",
+                "fails", f"'{outside}' is outside any turn", "turns", "user",
                 hint='Put it between {% turn "user" %} and {% endturn %}.',
             )  # fmt: skip
             return _Read(problems=(problem,))

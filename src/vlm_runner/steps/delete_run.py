@@ -67,7 +67,7 @@ async def delete_run(
     if plan.model_arn is not None and await is_kept(aws, plan.model_arn):
         raise UsageError(
             f"The model of run {run_id} is marked to be kept. Nothing was deleted.",
-            hint=f"Take the mark away with: vlm-runner keep {run_id} --undo",
+            hint=f"Remove the mark with: vlm-runner keep {run_id} --undo",
         )
     if plan.endpoint is not None:
         mode, arn = plan.endpoint

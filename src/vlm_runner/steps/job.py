@@ -96,7 +96,7 @@ async def await_job(command: AwaitJob, ports: Ports) -> JobCompleted | JobFailed
                 RemoteStatusChanged(what="job", arn=job.arn, status=job.status, details=dict(job.details))
             )
             if job.status not in RUNNING | ENDED:
-                ports.trouble("watching the job", f"unknown status '{job.status}', waiting on")
+                ports.trouble("watching the job", f"unknown status '{job.status}', still waiting")
         if job.status in ENDED_BADLY:
             return _ended_badly(job, command.erred)
         if job.status == "Completed" and job.model_arn is not None:

@@ -144,7 +144,7 @@ def fingerprint(spec: RunSpec, served: ServedModel) -> str:
 def _spec(origin: Run, options: ServeOptions) -> RunSpec:
     spec = origin.spec
     if options.stages and not options.rows:
-        raise UsageError("Rows of another split or dataset are for asking about.", hint="Give --rows 50.")
+        raise UsageError("--split and --dataset need --rows.", hint="Give --rows 50.")
     test = {"rows": options.rows, "compare_base": options.compare_base and options.rows > 0}
     serving = {"mode": options.mode, "model_units": options.model_units, "keep": False}
     return spec.model_copy(

@@ -135,7 +135,7 @@ async def _until_ready(command: AwaitEndpoint, ports: Ports) -> EndpointReady | 
             shown = endpoint.status
             ports.signal(RemoteStatusChanged(what="endpoint", arn=endpoint.arn, status=endpoint.status))
             if endpoint.status not in READY | WARMING | {"Failed"}:
-                ports.trouble("watching the endpoint", f"unknown status '{endpoint.status}', waiting on")
+                ports.trouble("watching the endpoint", f"unknown status '{endpoint.status}', still waiting")
         if endpoint.status == "Failed":
             return EndpointFailed(reason=_failure(endpoint, command.mode))
         if endpoint.status in READY:

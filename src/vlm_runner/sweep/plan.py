@@ -140,7 +140,7 @@ def _check_measured(metric: str | None, spec: RunSpec) -> None:
     if metric is None or metric in LOSSES or asks:
         return
     raise ConfigurationError(
-        f"The sweep ranks by '{metric}', a score of test answers, and a run of it asks none.",
+        f"The sweep ranks by '{metric}', a score of test answers, but one of its runs has no tests.",
         hint='Set rows under [test] and a serving mode, or metric = "validation_loss" in the sweep.',
     )
 

@@ -74,7 +74,7 @@ def known_differences(path: Path | None = None) -> tuple[Known, ...]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, TypeError) as error:
         raise ConfigurationError(f"{path} cannot be read as known differences: {error}.") from error
     if any(not str(each.reason).strip() for each in found):
-        raise ConfigurationError(f"{path} has a known difference without a reason.")
+        raise ConfigurationError(f"{path} has a known difference that gives no reason.")
     return found
 
 

@@ -112,7 +112,7 @@ def check_wanted(spec: RunSpec, level: int, *, max_cost: float | None, rent: boo
     if not rent:
         raise ConfigurationError(
             f"Level {level} rents provisioned throughput by the hour.",
-            hint="Give --rent-throughput if you mean it.",
+            hint="Allow it with: --rent-throughput",
         )
     if spec.serving.dead_man_switch is None:
         raise ConfigurationError(

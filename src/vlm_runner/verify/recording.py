@@ -133,7 +133,9 @@ def read(path: Path) -> tuple[Header, list[Exchange]]:
         )
         found = [_exchange(line) for line in lines[1:]]
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise DataError(f"{path} has a line that is no exchange ({one_line(repr(error), 200)}).") from error
+        raise DataError(
+            f"{path} has a line that is not an exchange ({one_line(repr(error), 200)})."
+        ) from error
     if cut:
         raise DataError(f"{path} ends in the middle of a line.", hint="Continue that verification first.")
     return header, found
