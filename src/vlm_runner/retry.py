@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from vlm_runner.core.retry import Failures
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
     from types import TracebackType
 
     from vlm_runner.clock import Clock
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 class Attempt:
     """A `with` block that keeps a retryable error for `attempts` to judge."""
+
+    __slots__ = ("_errors", "error")
 
     def __init__(self, errors: tuple[type[Exception], ...]) -> None:
         self._errors = errors
@@ -31,13 +33,7 @@ class Attempt:
         return True
 
 
-async def attempts(
-    clock: Clock,
-    policy: RetryPolicy,
-    *errors: type[Exception],
-    on_retry: Callable[[Exception], None] = lambda _: None,
-    give_up_at: Callable[[], float] | None = None,
-) -> AsyncIterator[Attempt]:
+class attempts:  # noqa: N801 - read as `async for attempt in attempts(...)`
     """
     One attempt after another, until one works.
 
@@ -49,19 +45,42 @@ async def attempts(
     Raises:
         Exception: the last of `errors`, once the policy says so.
     """
-    failures = Failures()
-    while True:
-        attempt = Attempt(errors)
-        yield attempt
-        if attempt.error is None:
-            return
-        now = clock.elapsed()
-        failures = failures.another(now)
-        if give_up_at is None:
-            again = policy.again(failures.count, failures.lasting(now))
+
+    # No generator: every image's upload begins one, and the event loop keeps a list of all generators.
+    __slots__ = ("_attempt", "_clock", "_errors", "_failures", "_give_up_at", "_on_retry", "_policy")
+
+    def __init__(
+        self,
+        clock: Clock,
+        policy: RetryPolicy,
+        *errors: type[Exception],
+        on_retry: Callable[[Exception], None] = lambda _: None,
+        give_up_at: Callable[[], float] | None = None,
+    ) -> None:
+        self._clock, self._policy, self._errors = clock, policy, errors
+        self._on_retry, self._give_up_at = on_retry, give_up_at
+        self._attempt: Attempt | None = None
+        self._failures = Failures()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Attempt:
+        if self._attempt is not None:
+            if self._attempt.error is None:
+                raise StopAsyncIteration
+            await self._judge(self._attempt.error)
+        self._attempt = Attempt(self._errors)
+        return self._attempt
+
+    async def _judge(self, error: Exception) -> None:
+        now = self._clock.elapsed()
+        failures = self._failures = self._failures.another(now)
+        if self._give_up_at is None:
+            again = self._policy.again(failures.count, failures.lasting(now))
         else:
-            again = now < give_up_at()
+            again = now < self._give_up_at()
         if not again:
-            raise attempt.error
-        on_retry(attempt.error)
-        await clock.sleep(policy.pause(failures.count, clock.chance()))
+            raise error
+        self._on_retry(error)
+        await self._clock.sleep(self._policy.pause(failures.count, self._clock.chance()))

@@ -86,7 +86,7 @@ class Conversation:
         first, *later = self.turns
         pictures = tuple(map(ImageBlock, range(images)))
         blocks = (*pictures, *first.blocks) if image_first else (*first.blocks, *pictures)
-        return replace(self, turns=(replace(first, blocks=blocks), *later))
+        return Conversation(self.system, (Turn(first.role, blocks), *later))
 
 
 def single(system: str | None, user: str, assistant: str | None = None) -> Conversation:

@@ -43,6 +43,7 @@ class Finding(TypedDict):
 
 
 KEYS = ("rationale", "eval_items", "eval_reason", "plan")
+_KEYS = frozenset(KEYS)
 
 
 class Layout(NamedTuple):
@@ -104,8 +105,8 @@ def output_value(value: object) -> Any:
     if value is None:
         return []
     if isinstance(value, str):
-        read = _json(value)
-        return value if read is None else output_value(read)
+        found = _json(value)
+        return value if found is None else [_finding(item) for item in found]
     if isinstance(value, Mapping):
         return [_finding(value)] if _is_finding(value) else value
     if isinstance(value, list | tuple) and all(_may_be_listed(item) for item in value):
@@ -120,15 +121,15 @@ def _may_be_listed(item: object) -> bool:
 def _listed(item: object) -> list[Finding]:
     if isinstance(item, Mapping) and _is_finding(item):
         return [_finding(item)]
-    read = _json(item) if isinstance(item, str) else None
-    if read is not None:
-        return findings(read)
+    found = _json(item) if isinstance(item, str) else None
+    if found is not None:
+        return [_finding(each) for each in found]
     text = _text(item, "\n")
     return [_finding({"eval_reason": text})] if text.strip() else []
 
 
-def _json(text: str) -> list[object] | dict[str, object] | None:
-    # Only what can be findings: a plain answer such as "[1] see above" stays the text it is.
+def _json(text: str) -> list[dict[str, object]] | None:
+    """The findings that a text holds as JSON; a plain answer such as "[1] see above" stays the text it is."""
     if not text.lstrip().startswith(("[", "{")):
         return None
     try:
@@ -136,11 +137,11 @@ def _json(text: str) -> list[object] | dict[str, object] | None:
     except (ValueError, RecursionError):
         return None
     items = read if isinstance(read, list) else [read]
-    return read if all(isinstance(item, dict) and _is_finding(item) for item in items) else None
+    return items if all(isinstance(item, dict) and _is_finding(item) for item in items) else None
 
 
 def _is_finding(value: Mapping[Any, object]) -> bool:
-    return not value or any(key in value for key in KEYS)
+    return not value or not _KEYS.isdisjoint(value)
 
 
 def _finding(value: Mapping[str, object]) -> Finding:

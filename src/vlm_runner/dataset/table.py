@@ -12,7 +12,7 @@ import json
 import mmap
 import threading
 from collections import OrderedDict
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,7 +28,7 @@ from vlm_runner.dataset.cells import (
     merge_shapes,
 )
 from vlm_runner.dataset.images import named_in
-from vlm_runner.dataset.memory import limited_memory
+from vlm_runner.dataset.memory import LimitedMemory
 from vlm_runner.errors import ConfigurationError, DataError, OutOfResources
 from vlm_runner.redact import one_line
 
@@ -63,13 +63,8 @@ class UnreadableCell(DataError):
         super().__init__(f"Column '{column}': a cell {self.reason}.", field=column)
 
 
-@contextmanager
-def _reading_cells(column: str) -> Iterator[None]:
-    try:
-        with limited_memory():
-            yield
-    except (ArithmeticError, MemoryError, RecursionError, SystemError, ValueError) as error:
-        raise UnreadableCell(column, error) from error
+_UNREADABLE = (ArithmeticError, MemoryError, RecursionError, SystemError, ValueError)
+"""What pyarrow and decoders raise for cells that are not what their column says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +157,12 @@ class Table:
         found: dict[str, list[Any]] = {name: [] for name in columns}
         for number, within in self._runs(rows):
             part = self._part(number)
-            for name in found:
-                with _reading_cells(name):
-                    found[name] += self._exact(name, part.cells(name, within))
+            with nullcontext() if self._as_large_as_their_file(part, found) else LimitedMemory():
+                for name in found:
+                    try:
+                        found[name] += self._exact(name, part.cells(name, within))
+                    except _UNREADABLE as error:
+                        raise UnreadableCell(name, error) from error
         return found
 
     def named(self, path: ColumnPath) -> Iterator[str]:
@@ -173,12 +171,15 @@ class Table:
             if path.column in part.complete or start >= self._rows:
                 continue
             mapped = self._part(number)
-            with _reading_cells(path.column):
-                if path.steps:
-                    cells = self._exact(path.column, mapped.cells(path.column, range(part.rows)))
-                    yield from named_in([path.of(cell) for cell in cells])
-                else:
-                    yield from mapped.named(path.column)
+            try:
+                with LimitedMemory():
+                    if path.steps:
+                        cells = self._exact(path.column, mapped.cells(path.column, range(part.rows)))
+                        yield from named_in([path.of(cell) for cell in cells])
+                    else:
+                        yield from mapped.named(path.column)
+            except _UNREADABLE as error:
+                raise UnreadableCell(path.column, error) from error
 
     def count_read(self, size: int) -> None:
         """So many bytes were read; now and then, the pages that they came from are given back."""
@@ -189,6 +190,12 @@ class Table:
             self._read = 0
             for mapped in self._open.values():
                 mapped.give_back()
+
+    def _as_large_as_their_file(self, part: _Mapped, names: Iterable[str]) -> bool:
+        """So it is of most images, and the limit takes as long as reading one of them."""
+        return all(
+            name in part.flat and not self._decoders[name] and name not in self._records for name in names
+        )
 
     def _exact(self, name: str, cells: list[Any]) -> list[Any]:
         if decode := self._decoders[name]:
@@ -227,7 +234,7 @@ class Table:
                 if (mapped := self._open.get(number)) is not None:
                     return mapped
             file = self._parts[number].make()
-            with limited_memory(file.stat().st_size):
+            with LimitedMemory(file.stat().st_size):
                 mapped = _Mapped(file)
             with self._lock:
                 self._open[number] = mapped
@@ -283,6 +290,10 @@ class _Mapped:
             name: (table.column(place), table.schema.field(place).metadata == AS_JSON)
             for place, name in enumerate(table.column_names)
         }
+        self.flat = frozenset(
+            name for name, (column, encoded) in self._columns.items() if not encoded and _is_flat(column.type)
+        )
+        """Columns whose cells take no more memory than they take in the file."""
         self._rows = table.num_rows
         self.give_back()  # opening reads what stands around each batch
 
@@ -314,6 +325,18 @@ class _Mapped:
         # The next read of a page fetches it from the file.
         if hasattr(mmap, "MADV_DONTNEED"):
             self._memory.madvise(mmap.MADV_DONTNEED)
+
+
+def _is_flat(kind: Any) -> bool:
+    """Bytes, texts, numbers, and structs of them; a list's few bytes may say that it has a billion items."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy, and here a dataset is open already
+
+    if pa.types.is_struct(kind):
+        return all(_is_flat(field.type) for field in kind)
+    return any(is_kind(kind) for is_kind in (
+        pa.types.is_binary, pa.types.is_large_binary, pa.types.is_string, pa.types.is_large_string,
+        pa.types.is_primitive,
+    ))  # fmt: skip
 
 
 def _paths(chunk: Any) -> Iterator[str]:

@@ -22,7 +22,7 @@ from vlm_runner.dataset.files import (
 from vlm_runner.dataset.fingerprint import digest_of
 from vlm_runner.dataset.folders import folder_labels, folder_rows, is_metadata, tar_rows
 from vlm_runner.dataset.loading import translated
-from vlm_runner.dataset.memory import limited_memory
+from vlm_runner.dataset.memory import LimitedMemory
 from vlm_runner.dataset.places import compression, most_unpacked, unpacks_to_more
 from vlm_runner.dataset.table import Table
 from vlm_runner.errors import DataError
@@ -58,7 +58,7 @@ class Files:
         if not self.place.remote:
             at_most = None  # what the rows' files name is part of the fingerprint, and that of all rows
         where = f"Split '{split}' of {self.name}"
-        with translated(where), limited_memory(self._largest(split)):
+        with translated(where), LimitedMemory(self._largest(split)):
             if self.place.remote and self.description.kind == "parquet" and at_most is None:
                 with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
                     for _ in pool.map(self._footer, self.description.splits[split]):
@@ -145,7 +145,7 @@ def _if_any(place: Place, path: str, parts: Iterator[Part]) -> Iterator[Part]:
 
 
 def _made(where: str, part: Part) -> Path:
-    with translated(where), limited_memory():
+    with translated(where), LimitedMemory():
         return part.make()
 
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, meta
+from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, meta, nodes
 from jinja2.runtime import LoopContext
 
 from vlm_runner.column_path import parse as parse_path
@@ -128,6 +128,8 @@ class _Part:
     template: Template
     columns: frozenset[str]
     strip: tuple[str, ...]
+    constant: str | None = None
+    """What a template without any expression prints."""
 
     def attempt(self, fields: Mapping[str, Any], **more: Any) -> str | RenderProblem:
         """The text, or what is wrong with it; `more` is for tags."""
@@ -140,7 +142,10 @@ class _Part:
         """As `attempt`, but the text may be empty."""
         METER.begin()
         try:
-            text = _without(self.template.render({"row": fields, **fields, **more}), self.strip)
+            printed = self.constant
+            if printed is None:
+                printed = self.template.render({"row": fields, **fields, **more})
+            text = _without(printed, self.strip)
             text.encode("utf-8")
         except _PrintsNone:
             return self._problem("missing", "is missing, and the template prints it", self._empty(fields))
@@ -509,8 +514,12 @@ def preset_names() -> list[str]:
 def _compile(name: str, text: str, strip: tuple[str, ...]) -> _Part:
     environment = _environment()
     try:
-        named = meta.find_undeclared_variables(environment.parse(text))
-        return _Part(name, environment.from_string(text), frozenset(named), strip)
+        tree = environment.parse(text)
+        template = environment.from_string(text)
+        # Jinja2 copies them for each rendering, and copies a dict ten times as fast as its own ChainMap.
+        template.globals = dict(template.globals)
+        named = frozenset(meta.find_undeclared_variables(tree))
+        return _Part(name, template, named, strip, template.render() if _is_plain_text(tree) else None)
     except TemplateSyntaxError as error:
         raise ConfigurationError(
             f"The {name} template has a syntax error in line {error.lineno}: {error.message}.",
@@ -571,5 +580,15 @@ def _printable(value: object) -> object:
 
 def hang(text: str) -> str:
     """`text` with its later lines indented, so that none of them can look like a new item."""
+    if "\n" not in text:
+        return text
     first, *rest = text.split("\n")
     return "\n".join([first, *(" " * HANG + line if line else line for line in rest)])
+
+
+def _is_plain_text(tree: nodes.Template) -> bool:
+    return all(
+        isinstance(output, nodes.Output)
+        and all(isinstance(each, nodes.TemplateData) for each in output.nodes)
+        for output in tree.body
+    )
