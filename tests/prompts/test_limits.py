@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 
 import pytest
 
@@ -59,6 +60,39 @@ def test_a_template_that_is_compiled_after_another_was_rendered_is_limited_as_we
 
     with pytest.raises(ConfigurationError, match="100,000 turns"):
         prompt.render({"html": "<p>"}, subset="train", row=0)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ (['y'] * 300)|join(html) }}",
+        "{{ html.join(['y'] * 300) }}",
+        "{{ html.replace('x', html[:300]) }}",
+        "{{ html|replace('x', html[:300]) }}",
+        "{{ html * 300 }}",
+    ],
+)
+def test_what_would_be_too_long_is_refused_before_it_fills_memory(template: str) -> None:
+    prompt = compile_prompt(PromptSpec(user=template, assistant="ok"))
+    tracemalloc.start()
+
+    try:
+        with pytest.raises(ConfigurationError, match="makes more than 20,000,000 characters"):
+            prompt.render({"html": "x" * 300_000}, subset="train", row=0)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 20_000_000
+
+
+def test_a_long_text_is_searched_for_a_long_one() -> None:
+    """What is searched for, and how often it could fit, makes nothing longer."""
+    prompt = compile_prompt(PromptSpec(user="{{ html|replace(html[:5000] ~ '!', '') }}", assistant="ok"))
+
+    rendered = prompt.render({"html": "x" * 5000 + "!" + "y" * 10_000}, subset="train", row=0)
+
+    assert rendered.user == "y" * 10_000
 
 
 @pytest.mark.parametrize("times", ["0", "-1", "false"])
