@@ -35,6 +35,7 @@ HOSTILE = {
     "nested loops": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
     "loops over text": "{% for a in html %}{% for b in html %}{% for c in html %}{% endfor %}{% endfor %}{% endfor %}",
     "printing much": "{% for a in range(99999) %}{{ html }}{% endfor %}",
+    "printing a list": "{% set x = [html] %}{% for a in range(20000) %}{{ x }}{% endfor %}",
     "printing much into a variable": "{% set x %}{% for a in range(99999) %}{{ html }}{% endfor %}{% endset %}",
     "recursion": "{% macro m() %}{{ m() }}{{ m() }}{% endmacro %}{{ m() }}",
     "a filter that fails": "{{ html|xmlattr }}",

@@ -269,6 +269,31 @@ def test_a_column_that_is_not_there_is_told_with_those_that_are() -> None:
     assert "dialogs" in str(caught.value.hint)
 
 
+def test_a_column_that_the_spec_names_and_the_row_has_not_is_told_with_those_that_are() -> None:
+    prompt = compile_prompt(PromptSpec(preset="qa"), Columns(question="frage"))
+
+    with pytest.raises(ConfigurationError, match="there is no column 'frage' for question") as caught:
+        prompt.render({"fragen": "Was?", "answer": "Das."}, subset="t", row=0)
+
+    assert "The columns are answer, fragen." in str(caught.value.hint)
+
+
+def test_a_preset_with_a_question_of_the_specs_own_still_reads_the_answers() -> None:
+    prompt = compile_prompt(PromptSpec(preset="qa", user="{{ topic }}?"))
+
+    found = prompt.render({"topic": "Nets", "multiple_choice_answer": ["net", "mesh"]}, subset="t", row=0)
+
+    assert (found.user, found.assistant, found.accepted) == ("Nets?", "net", ("mesh",))
+
+
+def test_a_preset_of_conversations_with_templates_of_the_specs_own_reads_no_conversation() -> None:
+    prompt = compile_prompt(PromptSpec(preset="sharegpt", user="{{ topic }}?", assistant="{{ said }}"))
+
+    found = prompt.render({"topic": "Nets", "said": "Yes."}, subset="t", row=0)
+
+    assert (found.user, found.assistant) == ("Nets?", "Yes.")
+
+
 def test_a_template_makes_turns_and_places_images_and_data_cannot() -> None:
     template = """
 {% for pair in pairs %}

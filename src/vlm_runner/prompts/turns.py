@@ -183,16 +183,14 @@ def _part(part: dict[str, Any], reading: _Reading) -> Iterator[Part]:
 
 
 def split_at_places(text: str) -> Iterator[Part]:
-    """`text` without its placeholders, and an image where each stood."""
+    """`text` without its placeholders, and an image where each stood; a text may be blank."""
     at = 0
     for match in PLACEHOLDER.finditer(text):
-        if match.start() > at:
-            yield text[at : match.start()]
+        yield text[at : match.start()]
         number = match[1] or match[2]
         yield UnplacedImage(None if number is None else max(0, int(number) - 1))
         at = match.end()
-    if at < len(text) or not text:
-        yield text[at:]
+    yield text[at:]
 
 
 def in_order(messages: Sequence[Message]) -> tuple[list[str], list[tuple[Role, tuple[Part, ...]]]]:
