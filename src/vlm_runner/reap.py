@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from vlm_runner.checkpoint import lease
 from vlm_runner.core.expiry import ExpiryVerdict, Rented, judge
 from vlm_runner.core.names import NAME_PREFIX, delete_command
+from vlm_runner.core.pace import LOOKS_UNTIL_GONE, PollPace
 from vlm_runner.errors import NotFound, RunNotFound, VlmRunnerError
 from vlm_runner.spec import ServingMode
 
@@ -50,24 +51,36 @@ async def find_rented(
     catalogue: Catalogue,
     *,
     older_than: timedelta | None = None,
+    gone_after: float = PollPace().gone_after,
 ) -> list[RentedEndpoint]:
     """
     All throughputs and deployments of our runs in this account and region, and what is to become of each.
 
     Each is judged by itself: one whose tags, run or model cannot be read is in the list, unexplained, and
-    keeps nothing else from being judged.
+    keeps nothing else from being judged. Takes `gone_after` seconds: a list may be stale, so that what one
+    does not show, another may.
 
     Raises:
         AwsRefused, AwsUnavailable: not everything could be listed, so nothing can be said.
     """
     found: list[RentedEndpoint] = []
-    for mode in MODES:
-        listed = [one async for one in aws.bedrock.list_endpoints(mode, NAME_PREFIX)]
-        for endpoint in listed:
-            if endpoint.name.startswith(NAME_PREFIX):
-                judged = await _judged(mode, endpoint, aws, store, clock=clock, older_than=older_than)
-                found += [] if judged is None else [_priced(*judged, aws, catalogue)]
+    for mode, endpoint in await _listed(aws, clock, gone_after):
+        judged = await _judged(mode, endpoint, aws, store, clock=clock, older_than=older_than)
+        found += [] if judged is None else [_priced(*judged, aws, catalogue)]
     return found
+
+
+async def _listed(aws: Aws, clock: Clock, gone_after: float) -> list[tuple[ServingMode, Endpoint]]:
+    """What any of several looks shows, as it was shown last."""
+    found: dict[str, tuple[ServingMode, Endpoint]] = {}
+    for look in range(LOOKS_UNTIL_GONE):
+        if look:
+            await clock.sleep(gone_after / (LOOKS_UNTIL_GONE - 1))
+        for mode in MODES:
+            async for endpoint in aws.bedrock.list_endpoints(mode, NAME_PREFIX):
+                if endpoint.name.startswith(NAME_PREFIX):
+                    found[endpoint.arn] = mode, endpoint
+    return list(found.values())
 
 
 async def reap(aws: Aws, found: Sequence[RentedEndpoint]) -> list[RentedEndpoint]:

@@ -3,7 +3,6 @@
 import ast
 import asyncio
 import inspect
-import json
 import re
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 import vlm_runner.aws
+from tests.malformed import MALFORMED
 from vlm_runner.aws import session
 from vlm_runner.aws.answers import AwsAnswer, AwsService
 from vlm_runner.aws.ecs import EcsTarget
@@ -26,29 +26,6 @@ from vlm_runner.aws.session import AwsSession
 from vlm_runner.errors import AwsUnavailable, UncertainCreate, VlmRunnerError
 from vlm_runner.sandbox.event_stream import event_stream
 from vlm_runner.spec import ServingMode
-
-MALFORMED = {
-    "HTML": b"<!DOCTYPE html><html><head><title>Sign in</title><body>Accept our terms<br></html>",
-    "XHTML": b"<html><head/><body>Accept our terms</body></html>",
-    "truncated": b'{"jobArn": "arn:aws:bedrock:us-east-1:123456789012:mod',
-    "empty object": b"{}",
-    "null": b"null",
-    "list": b"[]",
-    "empty": b"",
-    "another operation": b'{"modelSummaries": [{"modelId": "amazon.nova-lite-v1:0"}], "ok": true}',
-    "wrong types": json.dumps(
-        {
-            name: [7, None, {"status": 3}]
-            for name in (
-                "jobArn", "jobName", "status", "statusDetails", "modelArn", "modelDetails", "creationTime",
-                "provisionedModelArn", "provisionedModelName", "provisionedModelSummaries",
-                "customModelDeploymentArn", "modelDeploymentSummaries", "tags", "output", "usage",
-                "PipelineArn", "PipelineExecutionArn", "PipelineExecutionSummaries", "tasks", "Entries",
-                "ScheduleExpression", "ScheduleArn", "nextToken", "generation", "Messages",
-            )
-        }
-    ).encode(),
-}  # fmt: skip
 
 ARN = "arn:aws:bedrock:us-east-1:123456789012:provisioned-model/abcdefghijkl"
 PROVISIONED, ON_DEMAND = ServingMode.PROVISIONED, ServingMode.ON_DEMAND

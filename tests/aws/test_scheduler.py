@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.credentials import sandbox_credentials
+from vlm_runner.aws.answers import AwsAnswer, AwsService
 from vlm_runner.aws.ports import Deletion
 from vlm_runner.aws.scheduler import request_for
 from vlm_runner.aws.session import AwsSession
+from vlm_runner.errors import AwsUnavailable
 from vlm_runner.sandbox import Sandbox, SandboxOptions
 from vlm_runner.spec import ServingMode
 from vlm_runner.testing.scheduler import FakeScheduler
@@ -71,6 +74,27 @@ async def test_a_deleted_one_is_gone_and_may_be_deleted_again(scheduler: Schedul
     await scheduler.delete(DELETION.name)
 
     assert await scheduler.due(DELETION.name) is None
+
+
+async def test_a_deletion_that_is_answered_and_not_done_is_an_error(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A portal's answer is as empty as Scheduler's own, and the schedule would delete what its user keeps."""
+    sandbox_credentials(monkeypatch)
+    real = AwsService.call
+
+    async def call(service: AwsService, operation: str, /, **named: Any) -> AwsAnswer:
+        if operation == "DeleteSchedule":
+            return AwsAnswer(operation, {})
+        return await real(service, operation, **named)
+
+    async with AwsSession(region="us-east-1", endpoint_url=url) as session:
+        await session.scheduler.put(DELETION)
+        monkeypatch.setattr(AwsService, "call", call)
+        with pytest.raises(AwsUnavailable, match="was not deleted"):
+            await session.scheduler.delete(DELETION.name)
+
+        assert await session.scheduler.due(DELETION.name) == DUE
 
 
 def test_times_go_out_in_utc_whatever_their_zone() -> None:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import functools
 import itertools
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from vlm_runner.checkpoint.local import LocalStore
+from vlm_runner.cli.exit_codes import STILL_BILLING, STOPPED, halted_exit_code, run_exit_code
+from vlm_runner.cli.run_view import RunView
+from vlm_runner.core.names import TAG_UID
 from vlm_runner.errors import VlmRunnerError
+from vlm_runner.models import load_catalogue
+from vlm_runner.reap import find_rented
 from vlm_runner.spec import ServingMode
 from vlm_runner.steps.prepare_serving import ServeOptions
-from vlm_runner.testing import Crash, FakeBedrock, Fault, Plan, World, run_virtual
+from vlm_runner.testing import Crash, FakeBedrock, FakeClock, Fault, Plan, Process, World, run_virtual
 from vlm_runner.testing.faults import CREATES, FREEZES, ONLY_CREATES, ONLY_READS, READS
 from vlm_runner.testing.world import outlive
+
+if TYPE_CHECKING:
+    from tests.crash.incidents import Incident, Repair
 
 STORES = ("memory", "local", "s3")
 CANCEL_AT = 100.0
@@ -32,6 +41,8 @@ OUTCOMES = {
     "not seen at once": {"succeeded"},
     "kept": {"succeeded"},
     "on demand": {"succeeded"},
+    "job hangs": {"failed"},
+    "job erred": {"succeeded"},
     "dead man's switch": {"succeeded"},
     "served again": {"succeeded"},
     "served for a while": {"succeeded"},
@@ -42,7 +53,9 @@ SERVED_AGAIN = {
 }
 """By scenario: how a finished run's model is served; what is disturbed is the run that serves it."""
 SCENARIOS = tuple(OUTCOMES)
+TRAINING_ROLE = "arn:aws:iam::123456789012:role/bedrock-sft"
 SWITCH_ROLE = "arn:aws:iam::123456789012:role/switch"
+CATALOGUE = load_catalogue()
 MUTATING = frozenset(
     {
         "concatenate", "create_endpoint", "create_job", "delete", "delete_endpoint", "ensure_bucket", "put",
@@ -61,6 +74,11 @@ def world_of(scenario: str, store: str) -> World:
             bedrock.endpoint_ends = "Failed"
         case "not seen at once":
             bedrock.visible_after = 30.0
+        case "job hangs":
+            bedrock.training_takes = 1e6
+            sections["training"] = {"role_arn": TRAINING_ROLE, "stalled_after": "1m", "deadline": "3m"}
+        case "job erred":
+            bedrock.internal_errors = 1
         case "kept":
             sections["serving"] = {"keep": "2h"}
         case "on demand":
@@ -79,9 +97,19 @@ def world_of(scenario: str, store: str) -> World:
     return World(bedrock=bedrock, store=where, **sections)
 
 
-async def disturbed(world: World, scenario: str, plans: Points, *, cancel_at: int | None = None) -> str:
+async def disturbed(
+    world: World,
+    scenario: str,
+    plans: Points,
+    *,
+    cancel_at: int | None = None,
+    incident: Incident | None = None,
+    at: int = 0,
+    made: Callable[[Plan], Process] = Process,
+) -> str:
     """
-    One process after another, each with its faults, and a last one with none.
+    One process after another, each with its faults, and a last one with none; `incident` befalls the first
+    of them at its call `at`. `made` makes them.
 
     Returns what is wrong with what they leave, or "".
     """
@@ -91,34 +119,47 @@ async def disturbed(world: World, scenario: str, plans: Points, *, cancel_at: in
     cancelling = (
         asyncio.get_running_loop().create_task(_cancel_in_time(world)) if scenario == "cancelled" else None
     )
-    for plan in plans:
-        process = world.process(Plan(plan))
+    found: list[str] = []
+    for number, plan in enumerate(plans):
+        process, repairs = made(Plan(plan)), list[Any]()
         if cancel_at is not None:
-            process.plan.choose = _cancelling(world, process, cancel_at)
+            process.plan.choose = _at(cancel_at, lambda: _soon(world.cancel()))
+        if incident is not None and number == 0:
+            process.plan.choose = _at(at, functools.partial(_strike, incident, world, process, repairs))
         if any(fault in FREEZES for fault in plan.values()):
             await outlive(world, process)
             continue
-        with contextlib.suppress(Crash, VlmRunnerError):
-            await world.live(process)
+        found += await _lived(world, process)
+        for repair in repairs:
+            repair()
     last = await world.live()
     await asyncio.sleep(LATE_ARRIVALS)
     if cancelling is not None:
         cancelling.cancel()
-    found = await world.violations()
+    found += await world.violations()
     expected = OUTCOMES[scenario] | ({"cancelled"} if cancel_at is not None else set())
+    if incident is not None and incident.may_fail:
+        expected |= {"failed"}
     if last.outcome not in expected:
         found.append(f"outcome {last.outcome}: {last.reason}")
+    # One whose run cannot be saved releases it; repaired, the run goes on from before that, and rents again.
+    again = int(incident is not None)
+    faults = [fault for plan in plans for fault in plan.values()]
+    return "; ".join(found + _left(world, before, faults, again))
+
+
+def _left(world: World, before: int, faults: Sequence[Fault], again: int) -> list[str]:
+    """What is too many, in an account that had paid for `before` things."""
+    found = []
     # One that sleeps through its run's end may wake up and make the schedule again: it deletes itself.
-    if world.aws.scheduler.schedules and not any(
-        fault in FREEZES for plan in plans for fault in plan.values()
-    ):
+    if world.aws.scheduler.schedules and not FREEZES.intersection(faults):
         found.append("a schedule was left behind")
     # A create that arrives after all was deleted makes one more, which the sweep then deletes.
-    late = sum(fault in {Fault.LATE, Fault.DELAYED} for plan in plans for fault in plan.values())
+    late = sum(fault in {Fault.LATE, Fault.DELAYED} for fault in faults)
     rented = [paid for paid in world.bedrock.ledger[before:] if paid.kind != "job"]
-    if len(rented) > 1 + late or _at_once(world):
+    if len(rented) > 1 + late + again or _at_once(world):
         found.append(f"endpoints: {[(paid.created, paid.ended) for paid in world.bedrock.ledger]}")
-    return "; ".join(found)
+    return found
 
 
 def _at_once(world: World) -> bool:
@@ -132,27 +173,82 @@ async def _cancel_in_time(world: World) -> None:
     await world.cancel()
 
 
-def _cancelling(world: World, process: object, at: int) -> Callable[[str], Fault | None]:
+def _at(call: int, do: Callable[[], None]) -> Callable[[str], Fault | None]:
+    """What a plan asks about each call: at this one something else happens."""
     count = itertools.count()
 
     def choose(_: str) -> Fault | None:
-        if next(count) == at:
-            asyncio.get_running_loop().create_task(world.cancel())
+        if next(count) == call:
+            do()
         return None
 
     return choose
 
 
-def run_disturbed(scenario: str, store: str, plans: Points, *, cancel_at: int | None = None) -> str:
+def _soon(doing: Coroutine[Any, Any, None]) -> None:
+    asyncio.get_running_loop().create_task(doing)
+
+
+def _strike(incident: Incident, world: World, process: Process, repairs: list[Repair]) -> None:
+    repair = incident.strike(world, process)
+    repairs += [] if repair is None else [repair]
+
+
+async def _lived(world: World, process: Process) -> list[str]:
+    """Let it live, and return what its exit code, or `reap` after it, conceals of what bills then."""
+    error: VlmRunnerError | None = None
+    try:
+        await world.live(process)
+    except Crash:
+        return await _not_reaped(world)
+    except VlmRunnerError as caught:
+        error = caught
+    found = await _not_reaped(world)
+    last = world.latest
+    kept = last.handed_over.arn if last is not None and last.handed_over is not None else None
+    billing = [*world.bedrock.training(), *(arn for arn in world.bedrock.alive if arn != kept)]
+    if billing and last is not None:
+        code = run_exit_code(RunView.of(last)) if error is None else halted_exit_code(error, last)
+        if code not in {STOPPED, STILL_BILLING}:
+            found.append(f"exit code {code} ({error}), and billing: {billing}")
+    return found
+
+
+async def _not_reaped(world: World) -> list[str]:
+    """What is there, and `reap` does not list."""
+    world.aws.scheduler.settle()
+    if not world.bedrock.alive:
+        return []
+    listed = await find_rented(world.aws, world.store, FakeClock(), CATALOGUE)
+    shown = {one.rented.arn for one in listed} | world.bedrock.invisible
+    untagged = {arn for arn in world.bedrock.alive if TAG_UID not in world.bedrock.tags_of(arn)}
+    return [f"reap says nothing of {arn}" for arn in world.bedrock.alive if arn not in shown | untagged]
+
+
+def run_disturbed(
+    scenario: str,
+    store: str,
+    plans: Points,
+    *,
+    cancel_at: int | None = None,
+    incident: Incident | None = None,
+    at: int = 0,
+    made: Callable[[Plan], Process] = Process,
+) -> str:
     """`disturbed` on a loop of its own; what went wrong, with the way to repeat it."""
     world = world_of(scenario, store)
     try:
-        wrong = run_virtual(lambda: disturbed(world, scenario, plans, cancel_at=cancel_at))
+        wrong = run_virtual(
+            lambda: disturbed(
+                world, scenario, plans, cancel_at=cancel_at, incident=incident, at=at, made=made
+            )
+        )
     except Exception as error:  # noqa: BLE001 - told with the points that led to it
         wrong = f"{type(error).__name__}: {error}"
     finally:
         _remove(world)
-    return f"{scenario}, {store}, {plans}, cancel at {cancel_at}: {wrong}" if wrong else ""
+    befell = "" if incident is None else f", {incident} at {at}"
+    return f"{scenario}, {store}, {plans}, cancel at {cancel_at}{befell}: {wrong}" if wrong else ""
 
 
 def _remove(world: World) -> None:
@@ -163,8 +259,9 @@ def _remove(world: World) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def trace_of(scenario: str, store: str) -> list[str]:
-    """The calls of an undisturbed run, in order: its points."""
+def trace_of(scenario: str, store: str, process: Process | None = None) -> list[str]:
+    """The calls of an undisturbed run, by `process`, in order: its points."""
+    living = process
     world = world_of(scenario, store)
 
     async def main() -> list[str]:
@@ -173,7 +270,7 @@ def trace_of(scenario: str, store: str) -> list[str]:
             cancelling.cancel()
         if scenario in SERVED_AGAIN:
             await world.serve_again(SERVED_AGAIN[scenario])
-        process = world.process()
+        process = living or world.process()
         await world.live(process)
         return process.trace
 

@@ -681,6 +681,15 @@ async def reap_behind_a_portal() -> list[str]:
     return await reaped(world)
 
 
+async def reap_with_a_stale_list() -> list[str]:
+    world = World()
+    await world.live(until=Phase.WARMING)
+    now = asyncio.get_running_loop().time()
+    world.bedrock.stale = [(now, now + 60)]
+    world.store = MemoryStore()
+    return await reaped(world)
+
+
 async def reap_without(what: str) -> list[str]:
     """Tags or a checkpoint that cannot be read explain nothing."""
     world = World()
@@ -768,6 +777,7 @@ CHECKS: dict[str, Callable[[], Coroutine[Any, Any, list[str]]]] = {
     "job lost for minutes": job_lost_for_minutes,
     "rent answered by a portal": rent_answered_by_a_portal,
     "reap behind a portal": reap_behind_a_portal,
+    "reap with a stale list": reap_with_a_stale_list,
     "reap without tags": lambda: reap_without("tags"),
     "reap without a checkpoint": lambda: reap_without("checkpoint"),
     "halted while training": halted_while_training,

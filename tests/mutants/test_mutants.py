@@ -331,6 +331,10 @@ MUTANTS = [
         ("reap behind a portal",),
     ),
     Mutant(
+        "reap does not believe one list", reap, "_listed", "range(LOOKS_UNTIL_GONE)", "range(1)",
+        ("reap with a stale list",),
+    ),
+    Mutant(
         "what reap cannot judge is unexplained", reap, "_judged",
         "return rented, ExpiryVerdict(outlived=False, reason=reason, explained=False), None", "return None",
         ("reap without tags",),

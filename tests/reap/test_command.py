@@ -46,7 +46,11 @@ def advance(url: str, seconds: float) -> None:
         pass
 
 
-def test_a_forgotten_throughput_is_alarmed_about_and_deleted(url: str, tmp_path: Path) -> None:
+def test_a_forgotten_throughput_is_alarmed_about_and_deleted(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLM_RUNNER_POLL__GONE_AFTER", "0.02")
+
     def run(*flags: str) -> Any:
         where = ["--region", "us-east-1", "--endpoint-url", url, "--store", str(tmp_path)]
         return CliRunner().invoke(cli, ["reap", *flags, *where])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -118,6 +119,18 @@ async def test_what_a_living_run_rents_is_shown_and_left() -> None:
     assert may_still_bill(found) == []
 
 
+@pytest.mark.parametrize("seconds", [1, 60])
+async def test_a_list_that_is_stale_hides_nothing(seconds: float) -> None:
+    world = await stranded()
+    now = asyncio.get_running_loop().time()
+    world.bedrock.stale = [(now, now + seconds)]
+
+    found = await find_rented(world.aws, World().store, FakeClock(), load_catalogue())
+
+    assert [one.rented.arn for one in found] == world.bedrock.alive
+    assert len(may_still_bill(found)) == 1
+
+
 async def test_a_dry_run_deletes_nothing_and_a_reaping_all() -> None:
     world = await stranded()
     found = await find_rented(
@@ -149,7 +162,7 @@ async def test_what_cannot_be_deleted_is_still_billing_and_says_why(monkeypatch:
 
 
 async def test_what_is_still_creating_is_left_for_the_next_time() -> None:
-    world = World()
+    world = World(bedrock=FakeBedrock(warming_takes=600))
     with pytest.raises((Crash, VlmRunnerError)):
         await world.live(
             world.process(

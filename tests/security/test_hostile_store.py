@@ -318,6 +318,7 @@ class Look:
             "AWS_MAX_ATTEMPTS": "1",
             "AWS_ENDPOINT_URL": self.url,
             "VLM_RUNNER_CHECKPOINT_URI": str(self.store),
+            "VLM_RUNNER_POLL__GONE_AFTER": "0.02",
             **environment,
         }
         out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))

@@ -6,13 +6,13 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from vlm_runner.errors import Conflict, NotFound
+from vlm_runner.errors import AwsUnavailable, Conflict, NotFound
 from vlm_runner.spec import ServingMode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vlm_runner.aws.answers import AwsService
+    from vlm_runner.aws.answers import AwsAnswer, AwsService
     from vlm_runner.aws.ports import Deletion
 
 TARGETS: Final[Mapping[ServingMode, tuple[str, str]]] = {
@@ -39,11 +39,10 @@ class EventBridgeScheduler:
         self._service = service
 
     async def due(self, name: str) -> datetime | None:
-        try:
-            answer = await self._service.call("GetSchedule", about=name, Name=name)
-        except NotFound:
+        found = await self._find(name)
+        if found is None:
             return None
-        return answer.parsed(
+        return found.parsed(
             "ScheduleExpression", lambda text: datetime.strptime(text, _AT).replace(tzinfo=UTC)
         )
 
@@ -61,6 +60,16 @@ class EventBridgeScheduler:
             await self._service.call("DeleteSchedule", about=name, Name=name)
         except NotFound:
             return
+        # The answer is empty, so that nothing tells it from one that is not AWS's, and a schedule that is
+        # still there deletes what its user keeps.
+        if await self._find(name) is not None:
+            raise AwsUnavailable(f"The schedule {name} was not deleted.")
+
+    async def _find(self, name: str) -> AwsAnswer | None:
+        try:
+            return await self._service.call("GetSchedule", about=name, Name=name)
+        except NotFound:
+            return None
 
 
 def request_for(deletion: Deletion) -> dict[str, Any]:

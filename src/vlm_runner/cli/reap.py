@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from vlm_runner.steps.custom_models import TrainedModel
 
 
+TOLD_FROM = 2.0
+"""Seconds of looking; shorter is not worth a line."""
+
+
 @click.command()
 @click.option("-y", "--yes", is_flag=True, help="Delete; without it only say what would be deleted.")
 @click.option(
@@ -50,6 +54,7 @@ def reap(*, yes: bool, older_than: float | None, models: bool, as_json: bool, **
     They are throughputs and deployments whose run has ended, or whose time is over; only those with our
     name and our tag are considered. Exits with 104 while something that outlived its run,
     or that no readable run explains, may still bill, so that a scheduled job can raise an alarm.
+    Takes 90 seconds (VLM_RUNNER_POLL__GONE_AFTER), in which it lists them three times.
 
     \b
     Example:
@@ -122,7 +127,12 @@ async def _reap(settings: Settings, older_than: timedelta | None, yes: bool) -> 
         ) as aws,
     ):
         catalogue = priced_catalogue(settings)
-        found = await find_rented(aws, store, SystemClock(), catalogue, older_than=older_than)
+        gone_after = settings.poll.gone_after
+        if gone_after >= TOLD_FROM:
+            console.say(f"Looking several times, for {gone_after:.0f} seconds: a list of AWS's may be stale.")
+        found = await find_rented(
+            aws, store, SystemClock(), catalogue, older_than=older_than, gone_after=gone_after
+        )
         return await delete(aws, found) if yes else found
 
 

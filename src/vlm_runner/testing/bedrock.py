@@ -102,6 +102,11 @@ class FakeBedrock:
         return sum(paid.kind == "job" for paid in self.ledger)
 
     @property
+    def jobs_billed(self) -> int:
+        """Without those that ended by an internal error before they trained."""
+        return sum(not self._errs(job) for job in self._jobs.values())
+
+    @property
     def endpoints_created(self) -> int:
         return sum(paid.kind != "job" for paid in self.ledger)
 
@@ -110,9 +115,18 @@ class FakeBedrock:
         """ARNs of throughputs and deployments that bill."""
         return list(self._endpoints)
 
+    @property
+    def invisible(self) -> set[str]:
+        """ARNs of those that reads do not find yet."""
+        return {arn for arn, one in self._endpoints.items() if not self._visible(one)}
+
     def training(self) -> list[str]:
         """ARNs of jobs that have not ended."""
         return [job.arn for job in self._jobs.values() if self._job_status(job) in {"InProgress", "Stopping"}]
+
+    def tags_of(self, arn: str) -> dict[str, str]:
+        """Of an endpoint or a model, to be changed."""
+        return self._tags_of(arn)
 
     def forget_endpoint(self, arn: str) -> None:
         """Somebody else deletes it."""

@@ -21,11 +21,15 @@ class FakeClock:
 
     def __init__(self, *, seed: int = 0, rate: float = 1.0, offset: float = 0.0) -> None:
         self._random = random.Random(seed)  # noqa: S311 - repeatable on purpose
-        self._rate, self._offset = rate, offset
+        self._rate, self._offset, self._set_forward = rate, offset, 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def now(self) -> datetime:
-        return EPOCH + timedelta(seconds=self.elapsed())
+        return EPOCH + timedelta(seconds=self.elapsed() + self._set_forward)
+
+    def set_forward(self, seconds: float) -> None:
+        """Somebody sets it (back, if negative): what it shows jumps, what it counts does not."""
+        self._set_forward += seconds
 
     def elapsed(self) -> float:
         # A worker thread has no loop of its own; it is asked after the loop that sent it was.

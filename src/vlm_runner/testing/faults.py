@@ -206,6 +206,9 @@ class ProcessClock:
     def now(self) -> datetime:
         return self._clock.now()
 
+    def set_forward(self, seconds: float) -> None:
+        self._clock.set_forward(seconds)
+
     def elapsed(self) -> float:
         return self._clock.elapsed()
 

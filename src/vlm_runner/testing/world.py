@@ -146,6 +146,8 @@ class World:
         self._serving: ServeOptions | None = None
         self.saved: list[Checkpoint] = []
         self.told: list[Entry] = []
+        self.latest: Run | None = None
+        """As the process that last recorded something knows it."""
         self.signals: list[Signal] = []
         self.dataset = TinyDataset()
         self._in_s3 = store == "s3"
@@ -187,6 +189,7 @@ class World:
         self._serving, self.run_id = options, default_serving_id(self.run_id)
         self.saved.clear()
         self.told.clear()
+        self.latest = None
 
     async def _begin(self, runner: Runner, until: Phase | None) -> RunHandle:
         if self._serving is None:
@@ -208,7 +211,8 @@ class World:
     async def cancel(self, reason: str = "by a test") -> None:
         await self.store.request_cancel(self.run_id, reason)
 
-    def on_entry(self, run: Run, entry: Entry) -> None:  # noqa: ARG002
+    def on_entry(self, run: Run, entry: Entry) -> None:
+        self.latest = run
         self.told.append(entry)
 
     def on_signal(self, run_id: str, signal: Signal) -> None:  # noqa: ARG002
@@ -225,15 +229,15 @@ class World:
         """
         What is wrong once a run is over; empty is good.
 
-        One job, no endpoint left without notice, one line of checkpoints, and no event that a
+        One job that trained, no endpoint left without notice, one line of checkpoints, and no event that a
         watcher saw and the store lost.
         """
         last = await self.outcome()
         self.aws.scheduler.settle()
         # In a run that serves, the job is the one of the run that trained.
         found = [] if last.run.done else [f"not done, but {last.run.phase}"]
-        if self.bedrock.jobs_created > 1:
-            found.append(f"{self.bedrock.jobs_created} jobs")
+        if self.bedrock.jobs_billed > 1:
+            found.append(f"{self.bedrock.jobs_billed} jobs")
         kept = last.run.handed_over.arn if last.run.handed_over is not None else None
         if left := [arn for arn in self.bedrock.alive if arn != kept]:
             found.append(f"left alive: {left}")
