@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from vlm_runner.checkpoint.base import Stored
 from vlm_runner.checkpoint.local import LocalStore
+from vlm_runner.core.retry import SAVE
 from vlm_runner.core.run import Phase
 from vlm_runner.core.signals import Trouble
 from vlm_runner.errors import (
@@ -198,6 +199,26 @@ async def test_a_run_that_cannot_be_saved_any_more_releases_what_it_rents(error:
 
     assert isinstance(ended, Unrecorded)
     assert world.bedrock.alive == []
+
+
+async def test_what_is_rented_and_cannot_be_recorded_bills_for_one_patience_only() -> None:
+    """The renewal of the lease waits for its turn meanwhile, and is not as patient again."""
+    store = Store()
+    world = World(store=store)
+    create = world.bedrock.create_endpoint
+
+    async def created(*args: Any) -> str:
+        arn = await create(*args)
+        store.refusal = StoreUnavailable("full")
+        return arn
+
+    world.bedrock.create_endpoint = created  # type: ignore[method-assign,assignment]
+    with pytest.raises(Unrecorded):
+        await world.live()
+
+    (rented,) = [paid for paid in world.bedrock.ledger if paid.kind != "job"]
+    assert rented.ended is not None
+    assert rented.ended - rented.created < SAVE.patience + 60
 
 
 async def test_a_checkpoint_that_was_damaged_is_left_and_what_it_rented_released() -> None:

@@ -459,18 +459,23 @@ class Claim:
 
         # A write that was sent must be followed to its end, or this process no longer knows its version.
         with anyio.CancelScope(shield=True):
-            self._version = await compare_and_swap(
-                self._store,
-                checkpoint,
-                self._version,
-                clock=self._clock,
-                give_up_at=give_up_at,
-                on_trouble=self._on_trouble,
-                retried=REPAIRABLE,
-                # No successor takes over before the fence closes: what is absent then was deleted.
-                may_recreate=may_recreate or self.fence.holds,
-                kept_free=kept_free,
-            )
+            try:
+                self._version = await compare_and_swap(
+                    self._store,
+                    checkpoint,
+                    self._version,
+                    clock=self._clock,
+                    give_up_at=give_up_at,
+                    on_trouble=self._on_trouble,
+                    retried=REPAIRABLE,
+                    # No successor takes over before the fence closes: what is absent then was deleted.
+                    may_recreate=may_recreate or self.fence.holds,
+                    kept_free=kept_free,
+                )
+            except Unsaved:
+                # A save that waits for its turn is not as patient again: only after it is anything released.
+                self.shorten_deadline(0.0)
+                raise
         self._checkpoint = checkpoint
         if checkpoint.holder is not None:
             self.fence.move(began + self._timing.spend_until)
