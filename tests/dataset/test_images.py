@@ -34,7 +34,7 @@ def reader(root: Path) -> _Reader:
         ("data:image/png,raw", "I106", "is not a data URI of an image in base64"),
         ("data:image/png;base64,???", "I106", "the data URI is not base64"),
         ("https://example.com/0.png", "I107", "dataset.fetch_images is not set"),
-        ("x" * 5000, "I106", "is a text of 5,000 characters, neither a path nor an image in base64"),
+        ("x" * 5000, "I106", "is text of 5,000 characters, neither a path nor an image in base64"),
         ("C:\\shots\\0.png", "I104", "is a path of a Windows machine"),
         ({"bytes": None, "path": 7}, "I106", "has a int for its path"),
         (42, "I106", "is a int, not the bytes of an image"),

@@ -161,7 +161,7 @@ class Listing:
         (AccessDenied("GetProducts: you may not."), "GetProducts: you may not."),
         (AwsUnavailable("GetProducts: a record of an odd form."), "GetProducts: a record of an odd form."),
         (None, f"AWS's price list has nothing for {TRAINING} (training_per_million_tokens)"),
-        ("fortnight", f"gives {TRAINING} by 'fortnight', which is no unit of training_per_million_tokens"),
+        ("fortnight", f"gives {TRAINING} by 'fortnight', which is not a unit of training_per_million_tokens"),
         ("silent", f"did not answer within {SECONDS:.0f} seconds"),
     ],
 )

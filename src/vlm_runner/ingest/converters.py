@@ -71,7 +71,7 @@ class Converters:
         try:
             return self._ask(asked, body)
         except _Died as death:
-            raise ImageDefect("I110", f"decoding the image crashes the decoder ({death})") from None
+            raise ImageDefect("I110", f"decoding the image breaks the decoder ({death})") from None
 
     def _ask(self, asked: dict[str, Any], body: bytes) -> Prepared:
         try:
