@@ -188,6 +188,24 @@ def test_what_has_changed_has_another_fingerprint_and_is_not_read_as_what_it_was
             list(opened.train.rows())
 
 
+def test_images_are_fetched_once_however_often_their_rows_are_read(bucket: Bucket) -> None:
+    for number in range(40):
+        bucket.put(f"in/{number}.png", png(number))
+    rows = [{"image": f"{number}.png", "output": "x"} for number in range(40)] + [
+        {"image": "7.png", "output": "y"}
+    ]
+    bucket.put("in/rows.jsonl", "\n".join(map(json.dumps, rows)).encode())
+    opened = bucket.open(f"s3://{BUCKET}/in/rows.jsonl")
+    bucket.reader.asked = 0
+
+    for _ in range(2):
+        held = [row.image for row in opened.train.rows()]
+
+        assert held == [*map(png, range(40)), png(7)]
+
+    assert bucket.reader.asked == sum(len(png(number)) for number in range(40))
+
+
 def bedrock(uri: str, owner: str | None = None) -> dict[str, Any]:
     location = {"uri": uri} | ({} if owner is None else {"bucketOwner": owner})
     return {"image": {"s3Location": location}, "output": "x"}

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
+from vlm_runner.dataset.ahead import Kept
 from vlm_runner.dataset.fingerprint import MISSING, digest_of
 from vlm_runner.dataset.images import NoImageError, is_object, outside, unreadable_image
 from vlm_runner.dataset.in_place import HEAD, TAIL, InPlace
@@ -19,7 +20,7 @@ from vlm_runner.dataset.table import writing
 from vlm_runner.errors import AccessDenied, ConfigurationError, Conflict, DataError, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from vlm_runner.dataset.downloads import Downloads
 
@@ -74,8 +75,8 @@ class Objects:
     What one holds is what it held when it was first looked at: its ETag goes with every request.
     """
 
-    def __init__(self, reader: ObjectReader) -> None:
-        self._reader = reader
+    def __init__(self, reader: ObjectReader, cache: Path) -> None:
+        self._reader, self._kept = reader, Kept(cache)
         self._listed: dict[tuple[str, str], Listed] = {}
 
     def identities(self, addresses: Iterable[str]) -> list[str]:
@@ -100,7 +101,7 @@ class Objects:
         """
         found = _object_named(address)
         item = self._listed.get(found)
-        return _image(self._reader, *found, None if item is None else item.etag, owner)
+        return _kept_image(self._kept, self._reader, *found, None if item is None else item.etag, owner)
 
     def in_place(self, address: str, owner: str | None) -> InPlace:
         """
@@ -134,6 +135,27 @@ def _object_named(address: str) -> tuple[str, str]:
 
 def _absent(address: str) -> NoImageError:
     return unreadable_image(address, "there is no such object")
+
+
+def _kept_image(  # noqa: PLR0917 - as of _image
+    kept: Kept,
+    reader: ObjectReader,
+    bucket: str,
+    key: str,
+    etag: str | None,
+    owner: str | None,
+    *,
+    fetched: Callable[[int], None] = lambda _: None,
+) -> bytes:
+    """As `_image`, of an object that was perhaps read before; `fetched` is told how many bytes were not."""
+    identity = None if etag is None else digest_of(bucket, key, etag, owner)
+    body = None if identity is None else kept.get(identity)
+    if body is None:
+        body = _image(reader, bucket, key, etag, owner)
+        fetched(len(body))
+        if identity is not None:
+            kept.put(identity, body)
+    return body
 
 
 def _image(
@@ -194,6 +216,7 @@ class S3Place:
         """`prefix` is empty or ends with `/`."""
         self._downloads = downloads
         self._reader, self._bucket, self._prefix, self._cache = reader, bucket, prefix, cache
+        self._kept = Kept(cache)
         self._listed: dict[str, Listed] = {item.key.removeprefix(prefix): item for item in listed}
 
     @property
@@ -261,9 +284,9 @@ class S3Place:
     def image(self, path: str, owner: str | None = None) -> bytes:
         key = self._key(path)
         known = self._listed.get(key.removeprefix(self._prefix))
-        body = _image(self._reader, self._bucket, key, None if known is None else known.etag, owner)
-        self._downloads.add(path, len(body))
-        return body
+        etag = None if known is None else known.etag
+        counted = partial(self._downloads.add, path)
+        return _kept_image(self._kept, self._reader, self._bucket, key, etag, owner, fetched=counted)
 
     def _key(self, path: str) -> str:
         if is_object(path):

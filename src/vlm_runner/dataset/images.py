@@ -256,9 +256,14 @@ def _short(path: str) -> str:
 
 def named_in(value: object) -> Iterator[str]:
     """The paths and addresses that a cell names instead of holding their bytes."""
+    return (path for path, _ in owned_in(value))
+
+
+def owned_in(value: object) -> Iterator[tuple[str, str | None]]:
+    """As `named_in`, each with the account that a cell says its bucket is of."""
     if isinstance(value, list) and not _are_bytes(value):
         for item in value:
-            yield from named_in(item)
+            yield from owned_in(item)
         return
     try:
         data, path = _parts(value)
@@ -271,7 +276,13 @@ def named_in(value: object) -> Iterator[str]:
         and path[:5].lower() != "data:"
         and not embedded(path)
     ):
-        yield path
+        yield path, _owner(value)
+
+
+def _owner(value: object) -> str | None:
+    location = value.get("s3Location") if isinstance(value, Mapping) else None
+    owner = location.get("bucketOwner") if isinstance(location, Mapping) else None
+    return owner if isinstance(owner, str) else None
 
 
 def is_address(path: str) -> bool:

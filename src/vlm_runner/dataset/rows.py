@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from vlm_runner.dataset.ahead import Ahead
 from vlm_runner.dataset.cells import without_bytes
 from vlm_runner.dataset.columns import Layout, output_value
 from vlm_runner.dataset.fingerprint import digest_of, digest_of_rows
@@ -102,6 +103,10 @@ class Subset:
     def _batch(self, indices: range) -> Iterator[Row | RowError]:
         sources = self._rows[indices.start : indices.stop]
         image = self.layout.image
+        ahead, named = self._reader if isinstance(self._reader, Ahead) else None, []
+        if ahead is not None:
+            named = self._table.owned(sources, image)
+            ahead.expect(named)
         try:
             cells = self._table.read(sources, self.texts)
         except UnreadableCell as error:
@@ -133,6 +138,8 @@ class Subset:
             )
             fields.setdefault("image_count", 1 + len(more))
             yield Row(index, source, body, path, fields, tuple(more))
+        if ahead is not None:
+            ahead.forget(named)
 
     def _canonical(self, fields: dict[str, Any]) -> dict[str, Any]:
         if self.layout.html is not None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlm_runner.dataset.addresses import Addresses
+from vlm_runner.dataset.ahead import Ahead
 from vlm_runner.dataset.buckets import Objects, S3Place, likeness, open_prefix
 from vlm_runner.dataset.cells import has_text, labels_in
 from vlm_runner.dataset.columns import choose
@@ -150,10 +151,14 @@ def open_dataset(
     addresses = None
     if spec.fetch_images:
         addresses = Addresses(cache / "vlm-runner" / "fetched", private=spec.private_addresses)
-    objects = Objects(s3) if s3 is not None and (spec.fetch_images or spec.images_in_place) else None
+    objects = None
+    if s3 is not None and (spec.fetch_images or spec.images_in_place):
+        objects = Objects(s3, cache / "vlm-runner" / "s3")
     reader = _Reader(source.place, addresses, objects, spec.fetch_images, spec.images_in_place)
+    remote = source.place.remote
+    ahead = Ahead(reader, files=remote) if remote or objects is not None else None
     subsets = [
-        _open_split(source, slices, name, spec=spec, required=required, reader=reader)
+        _open_split(source, slices, name, spec=spec, required=required, reader=reader, ahead=ahead)
         for slices, name in wanted
     ]
     if spec.drop_duplicates:
@@ -350,6 +355,7 @@ def _open_split(
     spec: DatasetSpec,
     required: Collection[str],
     reader: _Reader,
+    ahead: Ahead | None,
 ) -> Subset:
     where = f"Split '{slices[0].split}' of {source.name}"
     table, rows = _rows(source, slices, spec, where)
@@ -372,7 +378,7 @@ def _open_split(
         texts=texts,
         _table=table,
         _rows=(),
-        _reader=reader,
+        _reader=ahead or reader,
         _downloads=source.downloads,
     )
     subset = whole.narrowed(rows)

@@ -12,7 +12,7 @@ import json
 import mmap
 import threading
 from collections import OrderedDict
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,7 +27,7 @@ from vlm_runner.dataset.cells import (
     is_plain,
     merge_shapes,
 )
-from vlm_runner.dataset.images import named_in
+from vlm_runner.dataset.images import named_in, owned_in
 from vlm_runner.dataset.memory import LimitedMemory
 from vlm_runner.errors import ConfigurationError, DataError, OutOfResources
 from vlm_runner.redact import one_line
@@ -177,9 +177,24 @@ class Table:
                         cells = self._exact(path.column, mapped.cells(path.column, range(part.rows)))
                         yield from named_in([path.of(cell) for cell in cells])
                     else:
-                        yield from mapped.named(path.column)
+                        yield from (name for name, _ in mapped.owned(path.column))
             except _UNREADABLE as error:
                 raise UnreadableCell(path.column, error) from error
+
+    def owned(self, rows: Sequence[int], path: ColumnPath) -> list[tuple[str, str | None]]:
+        """As `named`, of `rows` alone, with the accounts of buckets. An unreadable cell names nothing."""
+        found: list[tuple[str, str | None]] = []
+        for number, within in self._runs(rows):
+            if path.column in self._parts[number].complete:
+                continue
+            mapped = self._part(number)
+            with suppress(*_UNREADABLE), LimitedMemory():
+                if path.steps:
+                    cells = self._exact(path.column, mapped.cells(path.column, within))
+                    found += owned_in([path.of(cell) for cell in cells])
+                else:
+                    found += mapped.owned(path.column, within)
+        return found
 
     def count_read(self, size: int) -> None:
         """So many bytes were read; now and then, the pages that they came from are given back."""
@@ -311,15 +326,22 @@ class _Mapped:
             cells = [None if cell is None else json.loads(cell) for cell in cells]
         return cells
 
-    def named(self, name: str) -> Iterator[str]:
+    def owned(self, name: str, rows: range | list[int] | None = None) -> Iterator[tuple[str, str | None]]:
+        """Of all rows, or of `rows`."""
         if name not in self._columns:
             return
         column, encoded = self._columns[name]
-        for chunk in column.chunks:
+        if rows is None:
+            parts = [column]
+        elif isinstance(rows, range):
+            parts = [column.slice(rows.start, len(rows))]
+        else:
+            parts = [column.slice(row, 1) for row in rows]
+        for chunk in (chunk for part in parts for chunk in part.chunks):
             if encoded:
-                yield from (path for cell in chunk.to_pylist() if cell for path in named_in(json.loads(cell)))
+                yield from (each for cell in chunk.to_pylist() if cell for each in owned_in(json.loads(cell)))
             else:
-                yield from _paths(chunk)
+                yield from ((path, None) for path in _paths(chunk))
 
     def give_back(self) -> None:
         # The next read of a page fetches it from the file.
