@@ -7,8 +7,8 @@ import random
 import struct
 import zlib
 from dataclasses import replace
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -17,10 +17,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.ingest.pictures import SOURCES, saved
+from tests.ingest.test_formats import SOUND
+from vlm_runner.ingest.decoder import _formats
 from vlm_runner.ingest.images import ImageLimits, convert_here, examine, prepare
 from vlm_runner.ingest.inspect import ImageDefect, check_png_pixels, inspect
 
 from .pictures import BAD, GOOD, by_hand, chunk, rows_of
+
+if TYPE_CHECKING:
+    from vlm_runner.ingest.images import Convert
 
 LIMITS = ImageLimits(max_bytes=10_000_000, min_side=1, max_side=8000, formats=("png", "jpeg", "gif", "webp"))
 SMALL = replace(LIMITS, max_bytes=3000, min_side=20, max_side=60)
@@ -32,19 +37,33 @@ WAYS: list[dict[str, Any]] = [
 ]
 
 
-def staged(body: bytes, limits: ImageLimits, way: dict[str, Any], *, verified: bool = False) -> str:
+def staged(
+    body: bytes, limits: ImageLimits, way: dict[str, Any], convert: Convert = convert_here, **known: bool
+) -> str:
     """The code for which staging refuses it, else how it handles it."""
     try:
-        return prepare(body, limits, verified=verified, convert=convert_here, **way).way.value
+        return prepare(body, limits, convert=convert, **way, **known).way.value
     except ImageDefect as error:
         return error.code
 
 
-def linted(body: bytes, limits: ImageLimits, way: dict[str, Any]) -> str:
+def linted(body: bytes, limits: ImageLimits, way: dict[str, Any], convert: Convert | None = None) -> str:
     try:
-        return examine(body, limits, **way).way.value
+        return examine(body, limits, convert=convert, **way).way.value
     except ImageDefect as error:
         return error.code
+
+
+def damaged(name: str, body: bytes, rng: random.Random, times: int) -> dict[str, bytes]:
+    """It whole, extended, and so many times cut and with one bit flipped."""
+    found = {name: body}
+    for number in range(times):
+        cut, at = rng.randrange(1, len(body)), rng.randrange(len(body))
+        found[f"{name}, cut {number}"] = body[:cut]
+        found[f"{name}, flipped {number}"] = (
+            body[:at] + bytes([body[at] ^ 1 << rng.randrange(8)]) + body[at + 1 :]
+        )
+    return {**found, f"{name}, extended": body + b"PK\3\4"}
 
 
 @cache
@@ -54,15 +73,8 @@ def corpus() -> dict[str, bytes]:
     whole = {**SOURCES, **GOOD, **{name: body for name, (body, _) in BAD.items() if len(body) < 10_000_000}}
     found = dict(whole)
     for name, body in whole.items():
-        if len(body) < 40:
-            continue
-        for number in range(4):
-            cut, at = rng.randrange(1, len(body)), rng.randrange(len(body))
-            found[f"{name}, cut {number}"] = body[:cut]
-            found[f"{name}, flipped {number}"] = (
-                body[:at] + bytes([body[at] ^ 1 << rng.randrange(8)]) + body[at + 1 :]
-            )
-        found[f"{name}, extended"] = body + b"PK\3\4"
+        if len(body) >= 40:
+            found |= damaged(name, body, rng, 4)
     return found
 
 
@@ -77,6 +89,31 @@ def test_lint_and_staging_say_the_same_of_every_image(limits: ImageLimits, way: 
         name: (said, done)
         for name, body in corpus().items()
         if (said := linted(body, limits, way)) != (done := staged(body, limits, way))
+    }
+
+    assert differ == {}
+
+
+@cache
+def converted() -> dict[str, bytes]:
+    """Of the formats that are only read to be converted: whole, cut, flipped and extended."""
+    rng = random.Random(13)
+    return {
+        each: body for name, whole in SOUND.items() for each, body in damaged(name, whole, rng, 6).items()
+    }
+
+
+@pytest.mark.parametrize("way", WAYS, ids=["png", "keep", "fit"])
+@pytest.mark.parametrize("limits", [LIMITS, SMALL], ids=["usual", "small"])
+def test_they_say_the_same_of_formats_that_are_converted(limits: ImageLimits, way: dict[str, Any]) -> None:
+    """Both by the same decoder, which is in a process of its own where a run stages."""
+    convert = partial(convert_here, formats=_formats())
+    assert len(converted()) >= 250
+
+    differ = {
+        name: (said, done)
+        for name, body in converted().items()
+        if (said := linted(body, limits, way, convert)) != (done := staged(body, limits, way, convert))
     }
 
     assert differ == {}
