@@ -14,6 +14,7 @@ import tomllib
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
@@ -34,7 +35,6 @@ from vlm_runner.split_expression import plain_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 ROLE_ARN = re.compile(r"arn:aws(-[^:]+)?:iam::[0-9]{12}:role/.+")  # CreateModelCustomizationJob, RoleArn
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
@@ -228,6 +228,11 @@ class BadRows:
 class DatasetSpec(Section, frozen=True):
     source: str = Field(min_length=1)
     """A dataset on the Hub (owner/name), a folder or file on this machine, or one in S3 (s3://bucket/folder/)."""
+    folder: str | None = None
+    """
+    Where a relative path in `source` begins. By default the folder of the spec file, if `source` is there,
+    else the current one. It does not affect the fingerprint: the same spec is the same run from anywhere.
+    """
     revision: str | None = None
     """Of a dataset on the Hub: a branch, a tag or a commit. A run keeps to the commit that it began with."""
     config: str | None = None
@@ -303,6 +308,16 @@ class DatasetSpec(Section, frozen=True):
         if name != self.train_name:
             return name
         return "validation" if name != "validation" else "held-out"
+
+    @property
+    def path(self) -> Path | None:
+        """Where `source` lies on this machine, in `folder` or in the current one; None: it does not."""
+        try:
+            named = Path(self.source).expanduser()
+        except RuntimeError:  # ~ of a user who does not exist
+            return None
+        places = [named] if self.folder is None else [Path(self.folder) / named, named]
+        return next((place.absolute() for place in places if _exists(place)), None)
 
 
 class PromptSpec(Section, frozen=True):
@@ -520,7 +535,9 @@ class RunSpec(Section, frozen=True):
         if self.test.concurrency == FORMER_CONCURRENCY:
             test = self.test.model_copy(update={"concurrency": type(self.test)().concurrency})
             plain = self.model_copy(update={"test": test})
-        content = plain.model_dump_json(by_alias=True, exclude={"events"}, exclude_defaults=True)
+        content = plain.model_dump_json(
+            by_alias=True, exclude={"events": True, "dataset": {"folder"}}, exclude_defaults=True
+        )
         return hashlib.sha256(content.encode()).hexdigest()
 
     @property
@@ -539,7 +556,8 @@ class RunSpec(Section, frozen=True):
     def content(self) -> str:
         """Eight hex digits of what decides the staged objects: runs that share it share their uploads."""
         parts = [self.dataset, self.prompt, self.images, self.model, self.storage]
-        return hashlib.sha256("|".join(part.model_dump_json() for part in parts).encode()).hexdigest()[:8]
+        dumped = "|".join(part.model_dump_json(exclude={"folder"}) for part in parts)
+        return hashlib.sha256(dumped.encode()).hexdigest()[:8]
 
     @classmethod
     def from_toml(cls, path: Path) -> Self:
@@ -553,15 +571,34 @@ class RunSpec(Section, frozen=True):
             table = read_toml(path)
         except FileNotFoundError:
             raise ConfigurationError(f"No spec at {path}.", hint="Write one with: vlm-runner init") from None
-        return cls.from_table(table, name=str(path))
+        return cls.from_table(table, name=str(path), folder=path.parent)
 
     @classmethod
-    def from_table(cls, table: dict[str, Any], *, name: str = "spec") -> Self:
-        """As `from_toml`, for values already parsed."""
+    def from_table(cls, table: dict[str, Any], *, name: str = "spec", folder: Path | None = None) -> Self:
+        """As `from_toml`, for values already parsed; `folder` is that of their file, if they have one."""
         try:
-            return cls.model_validate(table)
+            return cls.model_validate(table if folder is None else _with_folder(table, folder))
         except ValidationError as error:
             raise ConfigurationError(f"{name} does not fit: {sentence(error, RunSpec)}.") from error
+
+
+def _with_folder(table: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """With `dataset.folder`, where that says nothing yet and the source lies there."""
+    dataset = table.get("dataset")
+    source = dataset.get("source") if isinstance(dataset, dict) else None
+    if not isinstance(source, str) or not source or "folder" in table["dataset"]:
+        return table
+    here = folder.absolute()
+    if not _exists(here / source) or Path(source).is_absolute():
+        return table
+    return table | {"dataset": table["dataset"] | {"folder": str(here)}}
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long
+        return False
 
 
 def read_toml(path: Path, parse_float: Callable[[str], Any] = float) -> dict[str, Any]:

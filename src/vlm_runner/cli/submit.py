@@ -108,7 +108,7 @@ def submit(
 
 def is_local(spec: RunSpec) -> bool:
     """Whether the dataset lies on this machine, where no task can reach it."""
-    return Path(spec.dataset.source).expanduser().exists()
+    return spec.dataset.path is not None
 
 
 def saving_as_the_stack(settings: Settings, target: EcsTarget, stack: str) -> Settings:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlm_runner.dataset.addresses import Addresses
@@ -38,6 +37,7 @@ from vlm_runner.split_expression import parse_split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from vlm_runner.dataset.buckets import ObjectReader
     from vlm_runner.dataset.columns import Layout
@@ -245,13 +245,12 @@ def _find(
             f"Reading a dataset from {spec.source.partition('://')[0]}:// is not supported yet.",
             hint="Download it, and give dataset.source the folder.",
         )
-    path = Path(spec.source).expanduser()
-    if path.exists():
-        return _local(path.absolute(), spec, cache)
+    if (path := spec.path) is not None:
+        return _local(path, spec, cache)
     if HUB_ID.fullmatch(spec.source) and format_of(spec.source) is None:
         return _hub(spec, token=token, endpoint=endpoint, cache=cache)
     raise ConfigurationError(
-        f"File or folder not found: {path}.",
+        f"File or folder not found: {spec.source}.",
         hint="Set dataset.source to an existing path, or to a dataset on the Hugging Face Hub: owner/name.",
     )
 

@@ -85,8 +85,9 @@ def read_sweep(path: Path) -> Sweep:
         spec = SweepSpec.model_validate(table)
     except ValidationError as error:
         raise ConfigurationError(f"{path} does not fit: {sentence(error)}.") from error
-    base = _toml(path.parent / spec.spec)
-    return Sweep(spec, plan(spec, base, read=lambda name: _template(path.parent / name)))
+    base = path.parent / spec.spec
+    runs = plan(spec, _toml(base), read=lambda name: _template(path.parent / name), folder=base.parent)
+    return Sweep(spec, runs)
 
 
 def _template(path: Path) -> str:
@@ -97,12 +98,16 @@ def _template(path: Path) -> str:
 
 
 def plan(
-    sweep: SweepSpec, base: dict[str, Any], read: Callable[[str], str] = lambda name: name
+    sweep: SweepSpec,
+    base: dict[str, Any],
+    read: Callable[[str], str] = lambda name: name,
+    folder: Path | None = None,
 ) -> tuple[Planned, ...]:
     """
     Every combination of the grid for every entry of the list; without duplicates.
 
-    `read` gives the text of a template's file, by the name that the sweep has for it.
+    `read` gives the text of a template's file, by the name that the sweep has for it; `folder` is that of the
+    shared spec.
 
     Raises:
         ConfigurationError: a key does not exist in the spec, a value does not fit, or a run cannot have the
@@ -113,7 +118,7 @@ def plan(
     variants = [entry | point for entry in (sweep.runs or [{}]) for point in grid]
     if len(variants) > MOST_RUNS:
         raise ConfigurationError(f"This sweep has {len(variants)} runs; {MOST_RUNS} is the most.")
-    made = [(values, _spec_of(base, values, read)) for values in variants]
+    made = [(values, _spec_of(base, values, read, folder)) for values in variants]
     several = len({spec.content for _, spec in made}) > 1
     name = slug(sweep.name, 40) or "sweep"
     planned: dict[str, Planned] = {}
@@ -158,18 +163,21 @@ def images_group(spec: RunSpec) -> str:
     return digest(*map(str, parts))[:8]
 
 
-def _spec_of(base: dict[str, Any], values: dict[str, Any], read: Callable[[str], str]) -> RunSpec:
+def _spec_of(
+    base: dict[str, Any], values: dict[str, Any], read: Callable[[str], str], folder: Path | None
+) -> RunSpec:
     table = copy.deepcopy(base)
     for path, value in values.items():
         *folders, last = path.split(".")
         place = table
-        for folder in folders:
-            place = place.setdefault(folder, {})
+        for section in folders:
+            place = place.setdefault(section, {})
             if not isinstance(place, dict):
-                raise ConfigurationError(f"'{path}' does not exist in a spec: '{folder}' is a value.")
+                raise ConfigurationError(f"'{path}' does not exist in a spec: '{section}' is a value.")
         place[last] = read(value["file"]) if folders == ["prompt"] and _is_file(value) else value
     named = ", ".join(f"{path} = {json.dumps(value)}" for path, value in values.items())
-    return RunSpec.from_table(table, name=f"the spec with {named}" if named else "the spec")
+    name = f"the spec with {named}" if named else "the spec"
+    return RunSpec.from_table(table, name=name, folder=folder)
 
 
 def _is_file(value: Any) -> bool:
