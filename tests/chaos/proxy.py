@@ -2,7 +2,8 @@
 A proxy that is no kinder than the network: it loses answers, repeats nothing, delivers late, answers with a
 portal's page in AWS's place, and shows what is there as not there.
 
-`python proxy.py UPSTREAM READY_FILE SEED` serves until it is killed. What it did is at `GET /_proxy/faults`.
+`python proxy.py UPSTREAM READY_FILE SEED` serves until it is killed. What it did is at `GET /_proxy/faults`,
+and the most seconds that a create was on its way at `GET /_proxy/slowest-create`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,10 +84,14 @@ class Proxy:
         self._faults: Counter[str] = Counter()
         self._late: set[asyncio.Task[tuple[int, dict[str, str], bytes]]] = set()
         self._session: ClientSession | None = None
+        self._slowest_create = 0.0
 
     async def handle(self, request: web.Request) -> web.StreamResponse:  # noqa: PLR0911 - one way out a fault
         if request.path == "/_proxy/faults":
             return web.json_response(self._faults)
+        if request.path == "/_proxy/slowest-create":
+            return web.json_response(self._slowest_create)
+        began = time.monotonic()
         body = await request.read()
         kind, odds = self._about(request)
         fault = self._pick(odds)
@@ -96,11 +102,12 @@ class Proxy:
         if fault == "reset before":
             return self._cut(request)
         if fault == "late":
-            task = asyncio.create_task(self._forward_late(request, body))
+            task = asyncio.create_task(self._forward_late(request, body, kind, began))
             self._late.add(task)
             task.add_done_callback(self._late.discard)
             return self._cut(request)
         status, headers, answer = await self._forward(request, body)
+        self._note_create(kind, began)
         if fault == "lost":
             return self._cut(request)
         if fault in AFTER:
@@ -129,9 +136,18 @@ class Proxy:
                 return fault
         return None
 
-    async def _forward_late(self, request: web.Request, body: bytes) -> tuple[int, dict[str, str], bytes]:
+    async def _forward_late(
+        self, request: web.Request, body: bytes, kind: str, began: float
+    ) -> tuple[int, dict[str, str], bytes]:
         await asyncio.sleep(self._chance.uniform(*LATE_SECONDS))
-        return await self._forward(request, body)
+        answer = await self._forward(request, body)
+        self._note_create(kind, began)
+        return answer
+
+    def _note_create(self, kind: str, began: float) -> None:
+        """Until it was answered, which is later than when AWS had it."""
+        if kind == "create":
+            self._slowest_create = max(self._slowest_create, time.monotonic() - began)
 
     async def _forward(self, request: web.Request, body: bytes) -> tuple[int, dict[str, str], bytes]:
         if self._session is None:
