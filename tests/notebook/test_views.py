@@ -100,6 +100,18 @@ def test_the_panel_says_what_is_done_how_far_it_is_and_what_it_costs() -> None:
     assert "training from 2.000 to 1.000" in shown
 
 
+def test_dollars_are_no_mathematics() -> None:
+    """Front ends with MathJax would set what stands between two dollar signs as a formula."""
+    entries = history()
+    run, now = fold(entries), entries[-1].at
+    panel = Panel(run=run, history=entries, now=now, money=money(run, entries, None, now))
+
+    for shown in (panel_html(panel), run_html(run), lint_html(LintReport("here", "a model", []))):
+        found = re.search(r'<div class="([^"]+)"', shown)
+        assert found is not None
+        assert {"mathjax_ignore", "tex2jax_ignore"} <= {*found[1].split()}
+
+
 def test_staging_shows_its_bar() -> None:
     entries = history(until=1)
     run, now = fold(entries), entries[-1].at

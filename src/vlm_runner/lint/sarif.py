@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.metadata import metadata
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from vlm_runner.lint.finding import Finding, LintReport
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
-HOME = "https://github.com/vlm-runner/vlm-runner"
 LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "note"}
 
 
@@ -35,7 +35,7 @@ def sarif(report: LintReport, *, version: str, uri: str, lines: bool) -> dict[st
                     "driver": {
                         "name": "vlm-runner",
                         "version": version,
-                        "informationUri": HOME,
+                        "informationUri": _homepage(),
                         "rules": [_rule(code) for code in used],
                     }
                 },
@@ -79,3 +79,9 @@ def _result(finding: Finding, places: dict[str, int], uri: str, *, lines: bool) 
 
 def _relative(uri: str) -> str:
     return uri if "://" in uri else quote(PurePath(uri).as_posix())
+
+
+def _homepage() -> str:
+    """Of the package, as `pyproject.toml` names it."""
+    urls: list[str] = metadata("vlm-runner").get_all("Project-URL", [])
+    return next(url.removeprefix("Homepage, ") for url in urls if url.startswith("Homepage, "))

@@ -18,7 +18,7 @@ from vlm_runner.core.signals import (
 )
 from vlm_runner.core.timeline import phase_spans, phase_states, spelled
 from vlm_runner.describe import sentence
-from vlm_runner.dollars import about, dollars, spent
+from vlm_runner.dollars import about, bound, dollars, spent
 from vlm_runner.evaluate.thumbnail import budget, thumbnail
 from vlm_runner.plan import plan_json, plan_text
 from vlm_runner.redact import printable, redacted
@@ -205,6 +205,7 @@ def _environment() -> Environment:
     made = html_environment("vlm_runner.notebook")
     made.finalize = lambda value: redacted(value) if type(value) is str else value
     made.filters["usd"] = dollars
+    made.filters["bound"] = bound
     made.filters["about"] = lambda text, estimated: about(text, estimated=estimated)
     made.globals["style"] = (files("vlm_runner.notebook") / "templates" / "style.css").read_text("utf-8")
     return made

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 WIDTH: Final = 720
 HEIGHT: Final = 300
-LEFT, RIGHT, TOP, BOTTOM = 52, 92, 16, 40
+LEFT, RIGHT, TOP, BOTTOM = 52, 124, 16, 40
 MOST_POINTS: Final = 240
 LONG: Final = 40
 """Points above which a line is too dense for a mark on each."""
