@@ -96,6 +96,17 @@ def test_a_long_text_is_searched_for_a_long_one() -> None:
     assert rendered.user == "y" * 10_000
 
 
+@pytest.mark.parametrize("template", ["{{ html.replace('a', 'b') }}", "{{ html|replace('a', 'b') }}"])
+def test_text_that_looks_like_a_wide_format_is_only_text(template: str) -> None:
+    html = "%999999d of {:999999}"
+
+    rendered = compile_prompt(PromptSpec(user=template, assistant="ok")).render(
+        {"html": html}, subset="train", row=0
+    )
+
+    assert rendered.user == html
+
+
 @pytest.mark.parametrize("times", ["0", "-1", "false"])
 def test_even_the_longest_text_is_nothing_when_taken_no_times(times: str) -> None:
     prompt = compile_prompt(

@@ -202,6 +202,25 @@ def test_a_conversation_that_no_model_takes_is_refused_with_its_rule(messages: A
         prompt.render({"messages": messages}, images=1, subset="train", row=3)
 
 
+@pytest.mark.parametrize(
+    ("text", "images", "reason"),
+    [
+        ("<image 1> and <image 1>", 2, "the texts place the images 1, 1 of 2"),
+        ("<image 2> and <image 3>", 2, "the texts place the images 2, 3 of 2"),
+        ("<image> and <image>", 1, "the texts have 2 places for images, and the row has 1 image"),
+        ("<image>", 2, "the texts have 1 place for images, and the row has 2 images"),
+    ],
+)
+def test_images_that_do_not_fit_their_places_are_counted(text: str, images: int, reason: str) -> None:
+    messages = [{"role": "user", "content": text}, ASSISTANT]
+
+    (problem,) = (
+        compile_prompt(PromptSpec(preset="messages")).attempt({"messages": messages}, images).problems
+    )
+
+    assert problem.reason == reason
+
+
 def test_words_to_strip_are_taken_out_before_a_placeholder_counts() -> None:
     found = said(
         "sharegpt",
@@ -235,6 +254,21 @@ def test_of_several_right_answers_the_first_is_trained_and_all_count(
 
     assert (found.assistant, found.accepted) == (trained, accepted)
     assert found.conversation.turns[0].blocks == (FIRST, "What?")
+
+
+@pytest.mark.parametrize(
+    ("spec", "several"),
+    [
+        (PromptSpec(preset="qa"), True),
+        (PromptSpec(preset="caption"), True),
+        (PromptSpec(preset="qa", assistant="{{ reply }}"), False),
+        (PromptSpec(preset="sharegpt"), False),
+        (PromptSpec(user="{{ question }}", assistant="{{ answer }}"), False),
+    ],
+    ids=["qa", "caption", "an answer by a template", "conversations", "no preset"],
+)
+def test_a_row_of_a_preset_of_questions_may_have_several_answers(spec: PromptSpec, several: bool) -> None:
+    assert compile_prompt(spec).several_answers is several
 
 
 def test_no_answer_at_all_is_missing() -> None:
