@@ -11,8 +11,8 @@ nothing. The protocol itself has its own table of mutants in tests/mutants.
 it calls are kept in .mutants. A mutant meets the tests that call its function, the cheapest file first, until
 one fails. With `--wider`, what survives them meets the WIDER tests.
 
-**What counts.** A mutant is killed if pytest ends with exit code 1, if its module cannot be imported, or if
-the tests do not end in time (which the table shows apart). Any other exit code is an error of this tool.
+**What counts.** A mutant is killed if pytest ends with exit code 1, if its module or a conftest cannot be imported,
+or if the tests do not end in time (which the table shows apart). Any other exit code is an error of this tool.
 
 **What is kept.** Verdicts are saved one by one, so an interrupted run goes on where it was. A kill holds as
 long as src, the file of the test that killed and what test files share stay as they are; a survivor is judged
@@ -39,6 +39,7 @@ import json
 import multiprocessing
 import os
 import py_compile
+import re
 import shutil
 import signal
 import sys
@@ -83,6 +84,8 @@ ONE_TEST_SECONDS: Final = 90
 EQUIVALENT = ROOT / "tests" / "mutants" / "equivalent.json"
 KEPT = ROOT / ".mutants"
 CALLED: Final = "called_by_this_test"
+CONFTEST_FAILED: Final = re.compile("while loading conftest '(.+)'")
+"""What pytest says before it ends as if it had been called wrongly."""
 FORK = multiprocessing.get_context("fork")
 
 COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
@@ -418,10 +421,14 @@ def _traced(folder: Path, part: str) -> dict[str, Any]:
     return {"why": why, "tests": called.tests(), "imports": imports}
 
 
-def _last_words(folder: Path) -> str:
+def _output(folder: Path) -> str:
     sys.stdout.flush()
     sys.stderr.flush()
-    return (folder / "output").read_text(errors="replace")[-500:]
+    return (folder / "output").read_text(errors="replace")
+
+
+def _last_words(folder: Path) -> str:
+    return _output(folder)[-500:]
 
 
 def _judged(folder: Path, mutant: Mutant, paths: Sequence[str], tests: Sequence[str]) -> dict[str, Any]:
@@ -436,6 +443,8 @@ def _judged(folder: Path, mutant: Mutant, paths: Sequence[str], tests: Sequence[
     code = _pytest(paths, folder, chosen)
     if code == pytest.ExitCode.OK:
         return {"fate": "survived", "by": ""}
+    if code == pytest.ExitCode.USAGE_ERROR and (broken := CONFTEST_FAILED.search(_output(folder))):
+        return {"fate": "killed", "by": f"import: {broken[1].removeprefix(f'{ROOT}/')}"}
     if code != pytest.ExitCode.TESTS_FAILED:
         return {"fate": "error", "by": f"pytest ended with {code}: {_last_words(folder)}"}
     late = f"Timeout (>{ONE_TEST_SECONDS}" in chosen.why
