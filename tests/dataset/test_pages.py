@@ -45,3 +45,22 @@ def test_what_was_read_does_not_stay_in_memory(tmp_path: Path) -> None:
 
     assert 0 < most <= EVERY + 4 * MB
     assert [bytes_of(row.image)[:1] for row in subset.rows(0, 3)] == [b"\0", b"\1", b"\2"]
+
+
+def test_a_row_group_is_unpacked_some_megabytes_at_a_time_whatever_its_rows_take_in_the_file(
+    tmp_path: Path,
+) -> None:
+    """A value that each row names by its number is in the file once, and in memory once a row."""
+    data, cache = tmp_path / "data", tmp_path / "cache"
+    data.mkdir()
+    rows = {"image": [{"bytes": b"x", "path": None}] * 200, "html": ["<p>" * 40_000] * 200}
+    pq.write_table(pa.table(rows), data / "train.parquet", row_group_size=200)
+
+    subset = open_dataset(DatasetSpec(source=str(data)), cache_dir=cache, required=()).train
+    assert len([*subset.rows()]) == 200
+
+    (made,) = (file for file in cache.rglob("*.arrow") if file.stat().st_size > 20 * MB)
+    with pa.ipc.open_file(made) as file:
+        sizes = [file.get_batch(number).nbytes for number in range(file.num_record_batches)]
+    assert sum(sizes) >= 200 * 120_000
+    assert max(sizes) <= 8 * MB

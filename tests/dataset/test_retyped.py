@@ -67,13 +67,13 @@ def test_cells_that_pandas_takes_for_numbers_truths_or_nothing_were_retyped(
     assert column_was_retyped(cells) is retyped
 
 
-@pytest.mark.parametrize(
-    "text",
-    "#N/A|#N/A N/A|#NA|-1.#IND|-1.#QNAN|-NaN|-nan|1.#IND|1.#QNAN|<NA>|N/A|NA|NULL|NaN|None|n/a|nan|null".split(
-        "|"
-    ),
-)
-def test_what_pandas_documents_as_missing_was_retyped(text: str) -> None:
-    """`pandas.read_csv`, na_values."""
+MISSING = """
+#N/A|#N/A N/A|#NA|-1.#IND|-1.#QNAN|-NaN|-nan|1.#IND|1.#QNAN|<NA>|N/A|NA|NULL|NaN|None|n/a|nan|null
+"""
+"""Of pandas' documentation: `read_csv`, na_values."""
+
+
+@pytest.mark.parametrize("text", MISSING.strip().split("|"))
+def test_what_pandas_reads_as_missing_was_retyped(text: str) -> None:
     assert column_was_retyped(["some", text])
     assert not column_was_retyped(["some", f"{text}!"])
