@@ -11,8 +11,9 @@ nothing. The protocol itself has its own table of mutants in tests/mutants.
 it calls are kept in .mutants. A mutant meets the tests that call its function, the cheapest file first, until
 one fails. With `--wider`, what survives them meets the WIDER tests.
 
-**What counts.** A mutant is killed if pytest ends with exit code 1, if its module or a conftest cannot be imported,
-or if the tests do not end in time (which the table shows apart). Any other exit code is an error of this tool.
+**What counts.** A mutant is killed if pytest ends with exit code 1, if its module or a conftest cannot be
+imported, or if the tests do not end in time (which the table shows apart). Any other exit code is an error of
+this tool.
 
 **What is kept.** Verdicts are saved one by one, so an interrupted run goes on where it was. A kill holds as
 long as src, the file of the test that killed and what test files share stay as they are; a survivor is judged
