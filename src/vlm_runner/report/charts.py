@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-WIDTH: Final = 720
+WIDTH: Final = 752
 HEIGHT: Final = 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 124, 16, 40
 MOST_POINTS: Final = 240
