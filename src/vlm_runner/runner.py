@@ -44,7 +44,7 @@ from vlm_runner.path_segment import checked_run_id
 from vlm_runner.plan import Plan
 from vlm_runner.plan.refusal import refuse_findings
 from vlm_runner.prices import look_up, priced_catalogue
-from vlm_runner.report.collect import Curve, collect, losses, stored_scores
+from vlm_runner.report.collect import Curve, collect, loss_curves, stored_scores
 from vlm_runner.report.money import money
 from vlm_runner.spec import ServingMode
 from vlm_runner.steps.datasets import OpenDatasets
@@ -682,7 +682,7 @@ class Runner:
         Raises:
             VlmRunnerError: S3 could not be read.
         """
-        return await losses(run, self._ports_of(run).bucket_of(run))
+        return await loss_curves(run, self._ports_of(run).bucket_of(run))
 
     async def plan(self, spec: RunSpec, *, run_id: str | None = None) -> Plan:
         """

@@ -241,6 +241,16 @@ def test_a_users_file_replaces_a_value_under_its_own_name(tmp_path: Path) -> Non
     assert find(NOVA).training_cost(1, 1) is None
 
 
+def test_a_users_file_may_have_values_that_older_versions_knew(tmp_path: Path) -> None:
+    path = tmp_path / "models.toml"
+    path.write_text(
+        "[families.nova.inference]\nmax_output_tokens = 9000\nmax_top_k = 50\n"
+        f'[models."{NOVA}".lifecycle]\nextended_access = 2027-01-01\n'
+    )
+
+    assert load_catalogue(path).find(NOVA).inference.max_output_tokens == 9000
+
+
 def test_a_users_file_adds_a_model(tmp_path: Path) -> None:
     path = tmp_path / "models.toml"
     path.write_text(

@@ -12,7 +12,7 @@ from vlm_runner.core.events import TestsAnswered
 from vlm_runner.core.transitions import fold
 from vlm_runner.evaluate import AnsweredRow, ModelAnswer, from_line, to_line
 from vlm_runner.report.charts import chart, thinned, ticks
-from vlm_runner.report.collect import JudgedFile, collect, curve, losses
+from vlm_runner.report.collect import JudgedFile, collect, curve, loss_curves
 from vlm_runner.testing import FakeObjects, FakeS3
 
 from .runs import history, picture
@@ -84,7 +84,7 @@ async def test_losses_alone_are_read_without_the_manifest() -> None:
     objects = Read(s3, "bucket", "123456789012")
     objects.keys = []
 
-    training, validation = await losses(fold(history()), objects)
+    training, validation = await loss_curves(fold(history()), objects)
 
     assert (training.points, validation.points) == (((0.0, 2.0), (1.0, 2.0), (3.0, 0.5)), ())
     assert [key.rpartition("/")[2] for key in objects.keys] == ["step_wise_training_metrics.csv"]

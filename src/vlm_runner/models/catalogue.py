@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
@@ -22,6 +22,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Table = dict[str, Any]
+
+FORMER: Final = frozenset(
+    {
+        "default_output_tokens", "default_temperature", "default_top_p", "extended_access", "max_images",
+        "max_temperature", "max_top_k", "min_temperature", "on_demand_requests_per_minute", "on_demand_since",
+        "on_demand_tokens_per_minute", "provisioned_units_default", "records_per_warmup_step",
+    }
+)  # fmt: skip
+"""Values that nothing read; a user's file may still have them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +114,13 @@ def _extra_table(path: Path) -> Table:
             f"The model catalogue {path} does not fit.",
             hint="It holds tables [models.…] and [families.…] only.",
         )
-    return _with_source(table, _own(path))
+    return _with_source(_each_section(table, _without_former), _own(path))
+
+
+def _without_former(section: Any) -> Any:
+    if not isinstance(section, dict):
+        return section
+    return {name: value for name, value in section.items() if name not in FORMER}
 
 
 def _tables(table: Table) -> bool:

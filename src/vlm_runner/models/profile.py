@@ -55,7 +55,6 @@ class Sourced(Source, frozen=True):
 
 class LifecycleDates(Sourced, frozen=True):
     legacy: dt.date | None = None
-    extended_access: dt.date | None = None
     end_of_life: dt.date | None = None
 
     def on(self, day: dt.date) -> Lifecycle:
@@ -199,11 +198,7 @@ class Lineage(Sourced, frozen=True):
 class Serving(Sourced, frozen=True):
     provisioned: bool
     on_demand: bool
-    on_demand_since: dt.date | None = None
-    """Models trained before this day cannot be deployed on demand."""
     deployments_in_progress: int | None = None
-    on_demand_requests_per_minute: int | None = None
-    on_demand_tokens_per_minute: int | None = None
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -218,7 +213,6 @@ class Quotas(Sourced, frozen=True):
     """At a time, and not adjustable; not among AWS's published quotas, but seen in accounts."""
     provisioned_units_code: str
     """Of all model units without commitment in the account."""
-    provisioned_units_default: int
     model_units_code: str | None = None
     """Of this model's own units; None where the code is not known, but the name."""
     model_units_name: str | None = None
@@ -228,7 +222,6 @@ class Quotas(Sourced, frozen=True):
 class Advice(Sourced, frozen=True):
     duplicate_below_records: int
     two_epochs_up_to_records: int
-    records_per_warmup_step: int
 
 
 class Inference(Sourced, frozen=True):
@@ -236,15 +229,8 @@ class Inference(Sourced, frozen=True):
 
     max_image_bytes: int
     max_image_side: int
-    max_images: int
     max_body_bytes: int
     max_output_tokens: int
-    min_temperature: float
-    max_temperature: float
-    default_temperature: float
-    default_top_p: float
-    default_output_tokens: int | None = None
-    max_top_k: int | None = None
 
 
 BASE_TOKENS: Final = ("input_per_million_tokens", "output_per_million_tokens")

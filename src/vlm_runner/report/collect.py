@@ -106,7 +106,7 @@ async def collect(run: Run, objects: Objects) -> ReportInputs:
     return ReportInputs(rows, small, output, scores, tuple(missing))
 
 
-async def losses(run: Run, objects: Objects) -> tuple[Curve, Curve]:
+async def loss_curves(run: Run, objects: Objects) -> tuple[Curve, Curve]:
     """Training and validation loss; empty where Bedrock has not written them."""
     texts = await _job_files(run, objects, (TRAINING_CSV, VALIDATION_CSV))
     return _curves(texts)
