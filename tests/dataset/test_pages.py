@@ -9,7 +9,7 @@ import pytest
 
 from vlm_runner.dataset import open_dataset
 from vlm_runner.dataset.in_place import bytes_of
-from vlm_runner.dataset.table import EVERY
+from vlm_runner.dataset.table import EVERY, MOST_OPEN
 from vlm_runner.spec import DatasetSpec
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pages are given back on Linux only")
@@ -64,3 +64,18 @@ def test_a_row_group_is_unpacked_some_megabytes_at_a_time_whatever_its_rows_take
         sizes = [file.get_batch(number).nbytes for number in range(file.num_record_batches)]
     assert sum(sizes) >= 200 * 120_000
     assert max(sizes) <= 8 * MB
+
+
+@pytest.mark.timeout(60)
+def test_of_many_parts_some_are_open_at_once_and_the_others_are_opened_again(tmp_path: Path) -> None:
+    data, cache = tmp_path / "data", tmp_path / "cache"
+    data.mkdir()
+    held = [{"bytes": bytes([number]), "path": None} for number in range(MOST_OPEN + 9)]
+    pq.write_table(pa.table({"image": held}), data / "train.parquet", row_group_size=1)
+    subset = open_dataset(DatasetSpec(source=str(data)), cache_dir=cache, required=()).train
+
+    read = [bytes_of(row.image) for _ in range(2) for row in subset.rows()]
+
+    assert read == 2 * [bytes([number]) for number in range(MOST_OPEN + 9)]
+    mapped = [line for line in Path("/proc/self/maps").read_text().splitlines() if str(cache) in line]
+    assert 0 < len(mapped) <= MOST_OPEN
