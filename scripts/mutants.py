@@ -7,9 +7,9 @@ row of a table left out. `python scripts/mutants.py` draws `--number` of them, i
 package has. A mutant's place in the draw is a hash of `--seed` and of itself, so a change elsewhere moves
 nothing. The protocol itself has its own table of mutants in tests/mutants.
 
-**Which tests run.** The NEAR tests run once without a mutant; of each test, its time and the functions that
-it calls are kept in .mutants. A mutant meets the tests that call its function, the cheapest file first, until
-one fails. With `--wider`, what survives them meets the WIDER tests.
+**Which tests run.** The NEAR tests run once without a mutant, and again those of a file that has changed; of
+each test, its time and the functions that it calls are kept in .mutants. A mutant meets the tests that call
+its function, the cheapest file first, until one fails. With `--wider`, what survives them meets the WIDER tests.
 
 **What counts.** A mutant is killed if pytest ends with exit code 1, if its module or a conftest cannot be
 imported, or if the tests do not end in time (which the table shows apart). Any other exit code is an error of
@@ -405,13 +405,13 @@ def _pytest(paths: Iterable[str], folder: Path, *plugins: object) -> int:
     )  # fmt: skip
 
 
-def _traced(folder: Path, part: str) -> dict[str, Any]:
-    """Run tests without a mutant: those that fail here would kill everything."""
+def _traced(folder: Path, _part: str, files: Sequence[str]) -> dict[str, Any]:
+    """Run these tests of a part without a mutant: those that fail here would kill everything."""
     for file in (file for package in PACKAGES for file in _files_of(folder, package)):
         tree = _Noting(str(file.relative_to(folder))).visit(ast.parse(file.read_text()))
         file.write_text(ast.unparse(tree))
     called, chosen = _Called(), _Chosen(None)
-    code = _pytest([part], folder, called, chosen)
+    code = _pytest(files, folder, called, chosen)
     ours = (str(folder), str(ROOT / "tests"))
     imports = [
         name
@@ -419,7 +419,7 @@ def _traced(folder: Path, part: str) -> dict[str, Any]:
         if (origin := getattr(module, "__file__", None)) and not origin.startswith(ours)
     ]
     why = "" if code == pytest.ExitCode.OK else chosen.why or _last_words(folder)
-    return {"why": why, "tests": called.tests(), "imports": imports}
+    return {"why": why, "files": files, "tests": called.tests(), "imports": imports}
 
 
 def _output(folder: Path) -> str:
@@ -557,15 +557,37 @@ class Kept:
     def _map(self, part: str) -> Path:
         return self._folder / f"{part.replace('/', '-')}.json"
 
-    def unmapped(self) -> list[tuple[str]]:
-        """The parts of NEAR whose tests must be traced, since they or the source have changed."""
-        return [(part,) for part in NEAR if self._parts.get(part, {}).get("state") != self._state_of(part)]
+    def unmapped(self) -> list[tuple[str, list[str]]]:
+        """The parts of NEAR with their files that must be traced, since they or the source have changed."""
+        found = [(part, self._changed(part)) for part in NEAR]
+        return [(part, files) for part, files in found if files]
 
-    def _state_of(self, part: str) -> str:
-        return _digest(self._source, _state(_files("/".join(part.split("/")[:2]))))
+    def _changed(self, part: str) -> list[str]:
+        known = self._parts.get(part, {}).get("states", {})
+        return [file for file, state in self._states_of(part).items() if known.get(file) != state]
+
+    def _states_of(self, part: str) -> dict[str, str]:
+        """Of each of its files of tests."""
+        folder = "/".join(part.split("/")[:2])
+        beside = {name: whole for name, whole in _files(folder).items() if not _is_test(name)}
+        whole = _digest(self._source, _state(beside))
+        return {
+            name: _digest(whole, content)
+            for name, content in self._tests.items()
+            if _is_test(name) and (name == part or name.startswith(f"{part}/"))
+        }
 
     def learn(self, part: str, traced: dict[str, Any]) -> None:
-        self._parts[part] = {"state": self._state_of(part), **traced}
+        states, before = self._states_of(part), self._parts.get(part, {"tests": {}, "imports": []})
+        others = states.keys() - set(traced["files"])
+        self._parts[part] = {
+            "states": states,
+            "tests": {
+                **{test: facts for test, facts in before["tests"].items() if _file(test) in others},
+                **traced["tests"],
+            },
+            "imports": list(dict.fromkeys([*before["imports"], *traced["imports"]])),
+        }
         self._map(part).write_text(json.dumps(self._parts[part]))
 
     def imports(self) -> list[str]:
@@ -579,7 +601,12 @@ class Kept:
         What a module holds outside functions meets the tests that call its package or lie beside its tests.
         As many as take FIRST_SECONDS; `wider`: the others.
         """
-        every = {test: facts for part in NEAR for test, facts in self._parts[part]["tests"].items()}
+        every = {
+            test: facts
+            for part in NEAR
+            for test, facts in self._parts[part]["tests"].items()
+            if _file(test) in self._tests
+        }
         place = f"{mutant.file}:{mutant.function}"
         tests = [test for test, facts in every.items() if place in facts["calls"]]
         if not mutant.function or not tests:
@@ -663,7 +690,7 @@ def main() -> None:
             if why := traced["by"] if "by" in traced else traced["why"]:
                 sys.exit(f"{part} fails without a mutant: {why}")
             kept.learn(part, traced)
-            print(f"traced   {part} ({traced['seconds']} s)", file=sys.stderr)
+            print(f"traced   {part}: {len(traced['files'])} files ({traced['seconds']} s)", file=sys.stderr)
         if time.monotonic() > until:
             return
         _warm(kept.imports())

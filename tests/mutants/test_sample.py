@@ -166,3 +166,41 @@ def test_a_verdict_holds_until_what_it_rests_on_changes(
     again = tool.Kept(tmp_path / ".mutants")
 
     assert {name for name, mutant in mutants.items() if again.verdict(mutant)} == holding
+
+
+def test_only_files_of_tests_that_changed_are_traced_again(
+    tool: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tool, "ROOT", tmp_path)
+    monkeypatch.setattr(tool, "NEAR", ("tests/a", "tests/b/test_only.py"))
+    monkeypatch.setattr(tool, "EQUIVALENT", tmp_path / "equivalent.json")
+    one, two, only, other = (
+        "tests/a/test_1.py",
+        "tests/a/test_2.py",
+        "tests/b/test_only.py",
+        "tests/b/test_3.py",
+    )
+    for file in ("src/vlm_runner/a.py", one, two, only, other):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("")
+    kept = tool.Kept(tmp_path / ".mutants")
+    assert kept.unmapped() == [("tests/a", [one, two]), ("tests/b/test_only.py", [only])]
+    for part, files in kept.unmapped():
+        tests = {f"{file}::test_it": {"seconds": 1.0, "calls": ["a.py:f"]} for file in files}
+        kept.learn(part, {"files": files, "tests": tests, "imports": []})
+    assert tool.Kept(tmp_path / ".mutants").unmapped() == []
+
+    (tmp_path / two).write_text("# changed")
+    (tmp_path / other).write_text("# changed")
+    again = tool.Kept(tmp_path / ".mutants")
+    assert again.unmapped() == [("tests/a", [two])]
+    again.learn("tests/a", {"files": [two], "tests": {}, "imports": []})
+    (tmp_path / only).unlink()
+    last = tool.Kept(tmp_path / ".mutants")
+
+    assert last.unmapped() == []
+    assert last.tests_for(tool.Mutant("a", "a.py", 1, "f", "", (0, 0), ""), wider=False) == [
+        f"{one}::test_it"
+    ]
+    (tmp_path / "src" / "vlm_runner" / "a.py").write_text("# changed")
+    assert tool.Kept(tmp_path / ".mutants").unmapped() == [("tests/a", [one, two])]
