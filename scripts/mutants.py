@@ -9,7 +9,7 @@ nothing. The protocol itself has its own table of mutants in tests/mutants.
 
 **Which tests run.** The NEAR tests run once without a mutant, and again those of a file that has changed; of
 each test, its time and the functions that it calls are kept in .mutants. A mutant meets the tests that call
-its function, the cheapest file first, until one fails. With `--wider`, what survives them meets the WIDER tests.
+its function, the cheapest file first, until one fails. With `--wider`, a survivor meets the WIDER tests.
 
 **What counts.** A mutant is killed if pytest ends with exit code 1, if its module or a conftest cannot be
 imported, or if the tests do not end in time (which the table shows apart). Any other exit code is an error of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
-from vlm_runner.dataset import table
+from vlm_runner.dataset import places, table
 from vlm_runner.dataset.downloads import Downloads, listening
 from vlm_runner.dataset.images import NoImageError
 from vlm_runner.dataset.places import HubPlace
@@ -56,6 +57,20 @@ def test_files_and_parts_of_files_are_counted_and_told(
     assert told == [("a.png", 5000)]  # and what follows within EVERY is not worth another line
     pages.read("b.parquet", 0, 10)
     assert (downloads.bytes, len(told)) == (5310, 1)
+
+
+def test_what_the_library_downloads_is_counted_and_draws_no_bar_over_ours() -> None:
+    counted: list[int] = []
+    terminal = io.StringIO()
+
+    with places._counter(counted.append)(total=10, desc="a.png", file=terminal, disable=False) as bar:
+        bar.update(4)
+        bar.update(6)
+        bar.refresh()
+
+    assert counted == [4, 6]
+    assert bar.disable
+    assert not terminal.getvalue()
 
 
 def refusal(status: int) -> HfHubHTTPError:
