@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 from vlm_runner.checkpoint.base import Stored
 from vlm_runner.checkpoint.document import from_bytes, to_bytes
+from vlm_runner.checkpoint.integrity import MAX_BYTES
 from vlm_runner.checkpoint.local import version_of
 from vlm_runner.core.transitions import fold
-from vlm_runner.errors import AccessDenied, AwsUnavailable, CredentialsError
+from vlm_runner.errors import AccessDenied, AwsRefused, AwsUnavailable, CredentialsError, VlmRunnerError
 from vlm_runner.testing.world import STATE_BUCKET
 
 if TYPE_CHECKING:
@@ -196,6 +197,15 @@ def refusing(name: str, error: Callable[[str], Exception], *, stores: bool) -> I
     return Incident(name, strike)
 
 
+def at_length(name: str, kind: type[VlmRunnerError]) -> Incident:
+    """One call fails with more words than a checkpoint holds."""
+
+    def strike(_: World, __: Process) -> Repair:
+        raise kind("x" * MAX_BYTES)
+
+    return Incident(name, strike)
+
+
 def _forgotten(world: World, _: Process) -> Repair | None:
     """Somebody deletes the endpoint."""
     for arn in world.bedrock.alive:
@@ -228,4 +238,5 @@ CREDENTIALS = (
 """The eight ways in which they turn bad are of these two kinds: tests/runner/test_bad_credentials.py."""
 CLOCKS = (clock("back by three hours", -3 * 3600), clock("ahead by 26 hours", 26 * 3600))
 ENDPOINTS = (Incident("endpoint deleted", _forgotten), Incident("tags taken away", _untagged))
-INCIDENTS = (*CHECKPOINTS, *CREDENTIALS, *CLOCKS, *ENDPOINTS)
+FLOODS = (at_length("refused at length", AwsRefused), at_length("unavailable at length", AwsUnavailable))
+INCIDENTS = (*CHECKPOINTS, *CREDENTIALS, *CLOCKS, *ENDPOINTS, *FLOODS)

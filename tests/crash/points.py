@@ -56,6 +56,8 @@ SCENARIOS = tuple(OUTCOMES)
 TRAINING_ROLE = "arn:aws:iam::123456789012:role/bedrock-sft"
 SWITCH_ROLE = "arn:aws:iam::123456789012:role/switch"
 CATALOGUE = load_catalogue()
+LARGEST = 200_000
+"""Bytes of a checkpoint of these runs, which have eight rows, whatever was put into their events."""
 MUTATING = frozenset(
     {
         "concatenate", "create_endpoint", "create_job", "delete", "delete_endpoint", "ensure_bucket", "put",
@@ -145,7 +147,13 @@ async def disturbed(
     # One whose run cannot be saved releases it; repaired, the run goes on from before that, and rents again.
     again = int(incident is not None)
     faults = [fault for plan in plans for fault in plan.values()]
+    found += await _grown(world)
     return "; ".join(found + _left(world, before, faults, again))
+
+
+async def _grown(world: World) -> list[str]:
+    stored = await world.store.read(world.run_id)
+    return ["the checkpoint has grown beyond measure"] if stored and len(stored.body) > LARGEST else []
 
 
 def _left(world: World, before: int, faults: Sequence[Fault], again: int) -> list[str]:
