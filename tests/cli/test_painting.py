@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.cli.terminal import at_terminal
 from vlm_runner import environment
+from vlm_runner.cli import console
 from vlm_runner.folding import folded, pieces
 
 if TYPE_CHECKING:
@@ -133,3 +134,9 @@ def test_without_a_word_the_commands_are_listed_and_nothing_else() -> None:
     assert "Exit codes" not in screen.text
     assert "Options:" not in screen.text
     assert len(screen.text.splitlines()) < 60
+
+
+def test_what_is_verbatim_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    console.verbatim("a row\n  of text")
+
+    assert capsys.readouterr().out == "a row\n  of text\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import tomllib
 from dataclasses import replace
@@ -17,7 +18,9 @@ from vlm_runner.dataset.source import Peek
 if TYPE_CHECKING:
     from pathlib import Path
 
-PNG = {"bytes": b"\x89PNG\r\n\x1a\n", "path": None}
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG = {"bytes": SIGNATURE, "path": None}
+BASE64 = base64.b64encode(SIGNATURE + bytes(80)).decode()
 CHAT = [{"role": "user", "content": "What?"}, {"role": "assistant", "content": "A cat."}]
 
 LLAVA = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
@@ -44,6 +47,12 @@ def prompt_of(row: dict[str, Any]) -> dict[str, Any]:
         ({"image": PNG, "Question": "q", "answers": ["a", "b"]}, "qa", {}),
         ({"image": "a/b.JPG", "query": "q", "label": 3}, "qa", {}),
         ({"image": PNG, "text": "A cat."}, "caption", {}),
+        ({"__key__": "0", "png": PNG, "txt": "A cat."}, "caption", {}),
+        ({"image": BASE64, "text": "A cat."}, "caption", {}),
+        ({"page": {"shot": "a.png"}, "text": "A cat."}, "caption", {"image": "page.shot"}),
+        ({"pages": [{"image": PNG}], "text": "A cat."}, "caption", {"image": "pages[].image"}),
+        ({"image": PNG, "prompt": "q", "chosen": "good", "rejected": "bad"}, "qa", {"answer": "chosen"}),
+        ({"image": PNG, "rejected": CHAT, "chosen": CHAT}, "messages", {"messages": "chosen"}),
         ({"screenshot": PNG, "html": "<p>", "output": []}, "accessibility", {}),
         ({"images": [PNG, PNG], "html": "<p>", "output": []}, "accessibility-regions", {}),
     ],
@@ -114,6 +123,14 @@ def test_held_out_rows_come_from_what_there_is(
 )
 def test_what_is_unsure_is_said_with_the_choices(row: dict[str, Any], doubt: str) -> None:
     assert any(doubt in each for each in suggest(peek(row)).unsure)
+
+
+def test_a_rejected_answer_and_a_samples_key_are_in_no_template() -> None:
+    row = {"__key__": "0", "image": PNG, "ask": "q", "rejected": "bad", "reply": "good"}
+
+    prompt = prompt_of(row)
+
+    assert prompt == {"user": "{{ row['ask'] }}", "assistant": "{{ row['reply'] }}"}
 
 
 def test_columns_that_no_preset_fits_become_templates() -> None:

@@ -264,6 +264,26 @@ def test_a_key_that_an_object_leaves_out_is_null_as_on_the_hub(tmp_path: Path) -
         ("a.json", '[{"image": "0.png"}, "x"]', "item 1 is a string, not an object"),
         ("a.json", '{"images": [],\n "annotations": []}', "COCO"),
         ("a.json", '{"version": 1,\n "data": []}', "holds one object, not rows. Its rows may be in data"),
+        (
+            "a.json",
+            '{"images": [{"id": 1, "file_name": "1.png"}, {"id": 2, "file_name": "2.png"}]}',
+            "images",
+        ),
+        (
+            "a.json",
+            '{"images": [], "annotations": [{"image_id": 1, "caption": ""}, {"image_id": 2, "caption": ""}]}',
+            "COCO",
+        ),
+        (
+            "a.json",
+            '{"questions": [{"image": "0.png", "question": "q"}, {"image": "1.png", "question": "r"}]}',
+            "Its rows may be in questions",
+        ),
+        (
+            "a.json",
+            '{"image": {"0": "0.png", "1": "1.png"}, "text": {"0": "x", "1": "y"}}',
+            "pandas' to_json",
+        ),
         ("a.csv", "image,text\n0.png,a,b\n", "line 2 has 3 cells, and its header has 2"),
         ("a.csv", "image,image\n0.png,a\n", "two columns 'image'"),
         ("a.csv", 'image,text\n0.png,"a\n', "unexpected end of data"),
@@ -286,6 +306,36 @@ def test_a_damaged_file_is_named_with_the_place(
         open_dataset(DatasetSpec(source=str(tmp_path / name)), cache_dir=tmp_path / "cache", required=())
 
     assert name in str(caught.value)
+
+
+def test_the_list_that_holds_the_rows_is_told_how_to_get(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"info": 1,\n "questions": [{"image": "0.png"}]}')
+
+    with pytest.raises(DataError) as caught:
+        open_dataset(DatasetSpec(source=str(tmp_path / "a.json")), cache_dir=tmp_path / "cache", required=())
+
+    assert "jq .questions a.json > rows.json" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {
+            "image": "0.png",
+            "messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}],
+        },
+        {"images": [{"bytes": "x"}, {"bytes": "y"}], "text": "q"},
+        {"image": "0.png", "output": [{"rationale": "a"}, {"rationale": "b"}]},
+        {"pages": [{"image": "0.png"}, {"image": "1.png"}], "text": "q"},
+    ],
+)
+def test_one_row_may_hold_lists_of_objects_of_its_own(row: dict[str, object], tmp_path: Path) -> None:
+    """Some people have a file for each row."""
+    (tmp_path / "a.json").write_text(json.dumps(row))
+    columns = {"columns": {"image": "pages[].image"}} if "pages" in row else {}
+    spec = DatasetSpec.model_validate({"source": str(tmp_path / "a.json"), **columns})
+
+    assert open_dataset(spec, cache_dir=tmp_path / "cache", required=()).train.num_rows == 1
 
 
 def test_a_sample_of_a_shard_that_unpacks_without_end_is_refused(

@@ -39,7 +39,7 @@ def result(text: str) -> None:
 
 def verbatim(text: str) -> None:
     """Print it to stdout line by line as it is, at any width."""
-    show([Span(text, "code")])
+    show([[Span(text, "code")]])
 
 
 def result_json(value: Any) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from vlm_runner.dataset.columns import USUAL as USUAL_COLUMNS
+from vlm_runner.dataset.images import embedded
 from vlm_runner.prompts import compile_prompt
 from vlm_runner.prompts.templates import BEDROCK, images_in
 from vlm_runner.prompts.templates import USUAL as USUAL_ROLES
@@ -26,6 +27,11 @@ FEW_ROWS: Final = 20
 _IMAGE_NAME: Final = re.compile(
     r"\.(png|jpe?g|gif|webp|bmp|tiff?|avif|jp2|ico|ppm|heic)$|^data:image/", re.IGNORECASE
 )
+REJECTED: Final = "rejected"
+"""What preference data calls the answers that must not be learned; the others are `CHOSEN`."""
+CHOSEN: Final = "chosen"
+DEEPEST: Final = 3
+"""Levels below a column where an image is looked for."""
 _BEGINNINGS: Final = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
 
 
@@ -83,7 +89,7 @@ def _split(peek: Peek, made: Suggestion) -> None:
 def _chat_column(peek: Peek) -> str | None:
     for column in peek.columns:
         values = [row[column] for row in peek.rows if row.get(column) is not None]
-        if values and all(_is_chat(value) for value in values):
+        if column.lower() != REJECTED and values and all(_is_chat(value) for value in values):
             return column
     return None
 
@@ -120,12 +126,37 @@ def _image_column(peek: Peek, made: Suggestion) -> str | None:
         found, key=lambda each: usual.index(each.lower()) if each.lower() in usual else len(usual)
     )
     if not ordered:
-        return None
+        return _nested_image(peek, made)
     if len(ordered) > 1:
         made.unsure.append(f"several columns hold images: {', '.join(ordered)}; the first of them is taken")
     if ordered[0].lower() not in USUAL_COLUMNS["image"] or len(ordered) > 1:
         made.columns["image"] = ordered[0]
     return ordered[0]
+
+
+def _nested_image(peek: Peek, made: Suggestion) -> str | None:
+    """Where in a column images are, such as `page.shot` or `pages[].image`, and that it was found so."""
+    for column in peek.columns:
+        for row in peek.rows:
+            if (steps := _steps_to_image(row.get(column), DEEPEST)) is not None:
+                made.columns["image"] = f"{column}{steps}"
+                return made.columns["image"]
+    return None
+
+
+def _steps_to_image(value: Any, levels: int) -> str | None:
+    if _has_image(value):
+        return ""
+    if not levels or _is_chat(value):
+        return None
+    if isinstance(value, Mapping):
+        inside = ((f".{name}", each) for name, each in value.items())
+    elif isinstance(value, list):
+        inside = (("[]", each) for each in value[:1])
+    else:
+        return None
+    found = ((step, _steps_to_image(each, levels - 1)) for step, each in inside)
+    return next((f"{step}{more}" for step, more in found if more is not None), None)
 
 
 def _has_image(value: Any) -> bool:
@@ -135,7 +166,9 @@ def _has_image(value: Any) -> bool:
         return "bytes" in value and (value["bytes"] is not None or value.get("path") is not None)
     if isinstance(value, bytes):
         return value.startswith(_BEGINNINGS)
-    return isinstance(value, str) and len(value) < 4096 and _IMAGE_NAME.search(value) is not None
+    if not isinstance(value, str):
+        return False
+    return (len(value) < 4096 and _IMAGE_NAME.search(value) is not None) or embedded(value) is not None
 
 
 def _parts(messages: Sequence[Any]) -> list[Mapping[str, Any]]:
@@ -214,6 +247,9 @@ def _of_columns(peek: Peek, image: str | None, rows: Sequence[Mapping[str, Any]]
         return next((lower[name] for name in names if name in lower and lower[name] != image), None)
 
     question, answer = usual(USUAL_ROLES["qa"]["question"]), usual(USUAL_ROLES["qa"]["answer"])
+    if answer is None and question is not None and CHOSEN in lower and REJECTED in lower:
+        answer = made.columns["answer"] = lower[CHOSEN]
+        made.seen.append(f"the answers in '{lower[REJECTED]}' are not trained")
     caption = usual(USUAL_ROLES["caption"]["caption"])
     html, output = usual(USUAL_COLUMNS["html"]), usual(USUAL_COLUMNS["output"])
     if html is not None and output is not None:
@@ -236,7 +272,10 @@ def _templates(peek: Peek, image: str | None, made: Suggestion) -> None:
     texts = [
         column
         for column in peek.columns
-        if column != image and any(isinstance(row.get(column), str | int | float) for row in peek.rows)
+        if column != image
+        and not column.startswith("__")  # of a WebDataset: a sample's key, and where it was
+        and column.lower() != REJECTED
+        and any(isinstance(row.get(column), str | int | float) for row in peek.rows)
     ]
     if not texts:
         made.prompt.append(("preset", "caption", "no column of texts was found"))

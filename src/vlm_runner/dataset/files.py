@@ -45,6 +45,11 @@ FEWEST: Final = 16
 """Rows of a row group that are read at once at least."""
 LONGEST_LINE: Final = 256 * 1024 * 1024
 """Bytes of one row of a text format: as many as a sample of an archive (`vlm_runner.dataset.folders`)."""
+ROWS_HAVE: Final = (
+    {"image_id", "caption"}, {"image_id", "category_id"}, {"image", "question"}, {"image_id", "question"},
+    {"image", "caption"}, {"image", "conversations"}, {"file_name", "id"},
+)  # fmt: skip
+"""Keys of what COCO, VQA and DocVQA call annotations, questions, data or images: not of a row's own parts."""
 PARQUET: Final = b"PAR1"
 TAIL: Final = 32 * 1024
 """Bytes that are read of a remote file's end; the footers of most are no longer."""
@@ -360,7 +365,21 @@ def json_rows(place: Place, path: str) -> Iterator[Values]:
                     f"{path} cannot be read: line {number:,} is not JSON ({error}).",
                     hint="Each line holds one object; or the file holds one list of objects.",
                 ) from None
+            if number == 1 and _holds_rows(value) and not file.peek(1).strip():
+                raise _one_object(path, value)
             yield _object(path, value, f"line {number:,}"), len(line)
+
+
+def _holds_rows(value: object) -> bool:
+    """Whether an object is no row, but holds rows in a list, as those of COCO and DocVQA do."""
+    if not isinstance(value, dict):
+        return False
+    lists = [child for child in value.values() if isinstance(child, list) and len(child) > 1]
+    return _is_by_columns(value) or any(all(map(_is_row, child)) for child in lists)
+
+
+def _is_row(item: object) -> bool:
+    return isinstance(item, dict) and any(names <= item.keys() for names in ROWS_HAVE)
 
 
 def _lines(path: str, file: IO[AnyStr]) -> Iterator[AnyStr]:
@@ -416,11 +435,27 @@ def _one_object(path: str, value: dict[str, Any]) -> DataError:
             f"{path} is in COCO's format: its images and annotations are separate lists, not rows.",
             hint="Write one JSON line for each image, with the image's file name and the answer.",
         )
+    if _is_by_columns(value):
+        return DataError(
+            f"{path} holds one object with a table's columns, as pandas' to_json writes it by default.",
+            hint='Write rows: to_json("rows.jsonl", orient="records", lines=True).',
+        )
     lists = [name for name, child in value.items() if isinstance(child, list)]
     where = f" Its rows may be in {', '.join(lists)}." if lists else ""
+    alone = ""
+    if len(lists) == 1 and lists[0].isidentifier():
+        alone = f": jq .{lists[0]} {Path(path).name} > rows.json"
     return DataError(
         f"{path} holds one object, not rows.{where}",
-        hint="Write one JSON object a line, or a list of them.",
+        hint=f"Write one JSON object a line, or a list of them{alone}.",
+    )
+
+
+def _is_by_columns(value: dict[str, Any]) -> bool:
+    """Whether each value is a column: its cells by the numbers of their rows."""
+    columns = list(value.values())
+    return bool(columns) and all(
+        isinstance(column, dict) and column and all(map(str.isdecimal, column)) for column in columns
     )
 
 

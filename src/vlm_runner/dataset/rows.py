@@ -97,16 +97,25 @@ class Subset:
         end = self.num_rows if stop is None else stop
         if not 0 <= start <= end <= self.num_rows:
             raise ValueError(f"rows {start} to {end} are not within the {self.num_rows} of {self.name}")
-        for first in range(start, end, BATCH):
-            yield from self._batch(range(first, min(first + BATCH, end)))
+        batches = [range(first, min(first + BATCH, end)) for first in range(start, end, BATCH)]
+        if not isinstance(self._reader, Ahead):
+            for batch in batches:
+                yield from self._batch(batch)
+            return
+        named = self._named_in(batches[0]) if batches else []
+        for place, batch in enumerate(batches, 1):
+            next_named = self._named_in(batches[place]) if place < len(batches) else []
+            self._reader.expect([*named, *next_named])
+            yield from self._batch(batch)
+            self._reader.forget(named)
+            named = next_named
+
+    def _named_in(self, indices: range) -> list[tuple[str, str | None]]:
+        return self._table.owned(self._rows[indices.start : indices.stop], self.layout.image)
 
     def _batch(self, indices: range) -> Iterator[Row | RowError]:
         sources = self._rows[indices.start : indices.stop]
         image = self.layout.image
-        ahead, named = self._reader if isinstance(self._reader, Ahead) else None, []
-        if ahead is not None:
-            named = self._table.owned(sources, image)
-            ahead.expect(named)
         try:
             cells = self._table.read(sources, self.texts)
         except UnreadableCell as error:
@@ -138,8 +147,6 @@ class Subset:
             )
             fields.setdefault("image_count", 1 + len(more))
             yield Row(index, source, body, path, fields, tuple(more))
-        if ahead is not None:
-            ahead.forget(named)
 
     def _canonical(self, fields: dict[str, Any]) -> dict[str, Any]:
         if self.layout.html is not None:

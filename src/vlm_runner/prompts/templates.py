@@ -65,7 +65,9 @@ USUAL: Final[dict[str, dict[str, tuple[str, ...]]]] = {
             "completion",
         ),
     },
-    "caption": {"caption": ("caption", "captions", "text", "description", "descriptions", "sentences")},
+    "caption": {
+        "caption": ("caption", "captions", "text", "txt", "description", "descriptions", "sentences")
+    },
 }
 """Of each preset the columns that it reads, and the names under which they are found."""
 ANSWERS: Final = {"qa": "answer", "caption": "caption"}
@@ -388,8 +390,13 @@ class _Columns:
 
 
 def _no_column(role: str, reason: str, fields: Mapping[str, Any]) -> RenderProblem:
-    columns = ", ".join(sorted(fields))
+    columns = ", ".join(sorted(fields.keys() - {"image_count"}))
     hint = f'The columns are {columns}. Say which one: columns = {{ {role} = "…" }} under [dataset].'
+    if not columns:
+        hint = (
+            "There are only images: write a metadata.jsonl beside them, each line as "
+            f'{{"file_name": "0.png", "{role}": "…"}}.'
+        )
     return RenderProblem("unknown", reason, role, "user", hint=hint)
 
 
