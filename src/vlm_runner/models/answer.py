@@ -1,3 +1,5 @@
+"""What a model answered; pure."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
