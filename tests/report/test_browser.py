@@ -96,6 +96,21 @@ def test_gallery_shows_pictures_and_answers_beside_each_other(opened: Callable[.
     assert tab.locator("article ins, article del").count() > 0
 
 
+def test_on_paper_nothing_is_cut(opened: Callable[..., Any]) -> None:
+    long = page([report(3, text="a line of an answer\n" * 80)])
+    tab = opened(long, width=718)  # A4 less the margins, at 96 dots an inch
+    tab.emulate_media(media="print")
+    cut = tab.locator("pre, .scroll, .chart").evaluate_all(
+        """all => all.filter(one => one.clientHeight && (one.scrollHeight > one.clientHeight + 1
+            || one.scrollWidth > one.clientWidth + 1)).map(one => one.innerText.slice(0, 60))"""
+    )
+
+    assert cut == []
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 718
+    # A picture that waits until it is scrolled to is missing on paper.
+    assert tab.locator("img[loading=lazy]").count() == 0
+
+
 def test_chart_tells_its_lines_apart_without_colour(opened: Callable[..., Any]) -> None:
     tab = opened()
     dashes = tab.locator("svg.chart .line").evaluate_all(

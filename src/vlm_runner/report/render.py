@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from jinja2 import Environment, StrictUndefined
 
 from vlm_runner.describe import sentence
-from vlm_runner.dollars import UNKNOWN, about, dollars
+from vlm_runner.dollars import UNKNOWN, about, bound, dollars
 from vlm_runner.evaluate import AskedTurn, closest
 from vlm_runner.evaluate.metrics import differences
 from vlm_runner.evaluate.verdict import FEWEST_ROWS
@@ -518,5 +518,6 @@ def html_environment(package: str) -> Environment:
 def _environment() -> Environment:
     environment = html_environment("vlm_runner.report")
     environment.filters["usd"] = _usd
+    environment.filters["bound"] = bound
     environment.filters["about"] = lambda text, estimated: about(text, estimated=estimated)
     return environment
