@@ -3,6 +3,7 @@
 import io
 import threading
 import traceback
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -31,6 +32,8 @@ class Moto:
 
         self._account = account
         self._app = DomainDispatcherApplication(create_backend_app)
+        # moto lists its own folders to find which service a host is of, which takes longer than most calls.
+        self._app.get_backend_for_host = lru_cache(256)(self._app.get_backend_for_host)  # type: ignore[method-assign]
         self._s3_writes = threading.Lock()
 
     def reset(self) -> None:
