@@ -100,35 +100,47 @@ ANSWERED = TestsAnswered(uri="s3://bucket/answers.jsonl", asked=2, held_out=Fals
 KINDS: dict[str, Any] = {event.model_fields["kind"].default: event for event in get_args(get_args(Event)[0])}
 
 
+MADE: dict[str, Event] = {
+    event.kind: event
+    for event in (
+        CLAIMED,
+        STAGED,
+        WRITTEN,
+        SUBMITTED,
+        COMPLETED,
+        JobFailed(status="Failed", reason="bad data"),
+        RENTED,
+        EndpointReady(),
+        EndpointFailed(reason="no capacity"),
+        ANSWERED,
+        ServingEnded(reason="Its time is over."),
+        CancelRequested(reason="enough"),
+        RunFailed(error="AwsUnavailable", reason="gone"),
+        Released(deleted=(ENDPOINT,)),
+        ReportWritten(uri="s3://bucket/report.json"),
+    )
+}
+"""By kind: those that are the same for every run."""
+
+
 def event_of(kind: str, run: Run) -> Event:
     """An event of this kind as a step, or the driver, would make it for `run`."""
     what: Any = "serving" if run.phase is Phase.REQUESTING else "job"
-    made: dict[str, Any] = {
-        "places_claimed": lambda: CLAIMED,
-        "images_staged": lambda: STAGED,
-        "records_written": lambda: WRITTEN,
-        "job_intended": lambda: intend_job(run),
-        "job_submitted": lambda: SUBMITTED,
-        "job_completed": lambda: COMPLETED,
-        "job_failed": lambda: JobFailed(status="Failed", reason="bad data"),
-        "serving_intended": lambda: intend_serving(run),
-        "serving_requested": lambda: RENTED,
-        "create_uncertain": lambda: CreateUncertain(what=what, cause="lost"),
-        "create_refused": lambda: CreateRefused(what=what, reason="quota"),
-        "endpoint_ready": EndpointReady,
-        "endpoint_failed": lambda: EndpointFailed(reason="no capacity"),
-        "tests_answered": lambda: ANSWERED,
-        "serving_ended": lambda: ServingEnded(reason="Its time is over."),
-        "cancel_requested": lambda: CancelRequested(reason="enough"),
-        "run_failed": lambda: RunFailed(error="AwsUnavailable", reason="gone"),
-        "released": lambda: Released(deleted=(ENDPOINT,)),
-        "handed_over": lambda: HandedOver(
-            arn=ENDPOINT, name="vr-cats", delete_command=delete_command(run.spec.serving.mode, "a", "r")
-        ),
-        "report_written": lambda: ReportWritten(uri="s3://bucket/report.json"),
-    }
-    found: Event = made[kind]() if kind in made else KINDS[kind]()
-    return found
+    match kind:
+        case "job_intended":
+            return intend_job(run)
+        case "serving_intended":
+            return intend_serving(run)
+        case "create_uncertain":
+            return CreateUncertain(what=what, cause="lost")
+        case "create_refused":
+            return CreateRefused(what=what, reason="quota")
+        case "handed_over":
+            delete = delete_command(run.spec.serving.mode, "a", "r")
+            return HandedOver(arn=ENDPOINT, name="vr-cats", delete_command=delete)
+        case _:
+            made: Event = MADE[kind] if kind in MADE else KINDS[kind]()
+            return made
 
 
 HAPPY = (

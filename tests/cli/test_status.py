@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,12 @@ def test_the_view_of_a_file_is_the_view_of_its_models(saved: Path, tmp_path: Pat
     assert seen == CheckpointView.of(whole)
 
 
-def every_run() -> list[Run]:
-    """One run for each phase and combination of facts that the table of transitions can lead to."""
+FACTS = attrgetter(*Facts.model_fields)
+
+
+@pytest.fixture(scope="module")
+def every_run() -> list[tuple[Run, RunView]]:
+    """One run for each phase and combination of facts that the table of transitions can lead to; its view."""
     found = {(run.phase, _facts(run)): run for run in [begun()]}
     waiting = list(found.values())
     while waiting:
@@ -65,24 +70,21 @@ def every_run() -> list[Run]:
             if (key := (reached.phase, _facts(reached))) not in found:
                 found[key] = reached
                 waiting.append(reached)
-    return list(found.values())
+    return [(run, RunView.of(run)) for run in found.values()]
 
 
-def _facts(run: Run) -> frozenset[str]:
-    return frozenset(name for name in Facts.model_fields if getattr(run, name) is not None)
+def _facts(run: Run) -> tuple[bool, ...]:
+    return tuple([fact is not None for fact in FACTS(run)])
 
 
-def test_the_view_follows_the_rules_of_the_run() -> None:
-    runs = every_run()
-    for run in runs:
-        view = RunView.of(run)
-
+def test_the_view_follows_the_rules_of_the_run(every_run: list[tuple[Run, RunView]]) -> None:
+    for run, view in every_run:
         assert view.outcome is run.outcome
         assert view.reason == run.reason
         assert view.may_bill == run.may_bill
         assert view.handed_over == (run.handed_over is not None)
         assert view.error == (run.failure.error if run.failure is not None else None)
-    assert {run.outcome for run in runs} == {None, *Outcome}
+    assert {run.outcome for run, _ in every_run} == {None, *Outcome}
 
 
 PLANNED = {"tokens_trained": 9, "expected": 4.2}
@@ -301,12 +303,10 @@ def test_a_terminal_without_the_marks_gets_plain_ones() -> None:
     assert painted([["✓ ", "done"], "▸ now", "é"], narrow) == "x done\n> now\né"
 
 
-def test_every_next_step_is_a_command_that_exists() -> None:
+def test_every_next_step_is_a_command_that_exists(every_run: list[tuple[Run, RunView]]) -> None:
     """Of every run that can be, whether or not a process drives it."""
     reach = Reach(("--store", "here"))
-    steps = {
-        next_step(RunView.of(run), state, reach) for run in every_run() for state in ("RUNNING", "STOPPED")
-    }
+    steps = {next_step(view, state, reach) for _, view in every_run for state in ("RUNNING", "STOPPED")}
 
     named = {word for step in steps for word in re.findall(r"vlm-runner (\S+)", step)}
     assert named == {"watch", "resume", "release", "report", "start"}
