@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from datetime import UTC, datetime, timedelta
 
@@ -33,10 +32,11 @@ class FakeClock:
 
     def elapsed(self) -> float:
         # A worker thread has no loop of its own; it is asked after the loop that sent it was.
-        with contextlib.suppress(RuntimeError):
+        try:
             self._loop = asyncio.get_running_loop()
-        if self._loop is None:
-            raise RuntimeError("this clock has never been on a loop")
+        except RuntimeError:
+            if self._loop is None:
+                raise RuntimeError("this clock has never been on a loop") from None
         return self._loop.time() * self._rate + self._offset
 
     async def sleep(self, seconds: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from anyio.lowlevel import checkpoint
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
 
+@lru_cache(64)
 def etag_of(body: bytes) -> str:
     """Equal bytes have equal ETags, as with S3's own encryption: a writer must make each body unique."""
     return f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
