@@ -13,7 +13,6 @@ import re
 import tomllib
 from dataclasses import dataclass
 from difflib import get_close_matches
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
@@ -31,6 +30,7 @@ from vlm_runner.errors import ConfigurationError
 from vlm_runner.name_lengths import LONGEST_NAME, UID_LENGTH
 from vlm_runner.path_segment import path_segment
 from vlm_runner.redact import one_line
+from vlm_runner.serving_mode import ServingMode as ServingMode  # noqa: PLC0414 - a part of a spec
 from vlm_runner.split_expression import plain_name
 
 if TYPE_CHECKING:
@@ -394,14 +394,6 @@ class TrainingSpec(Section, frozen=True):
     """Without any change of the job for so long, the run tells of it once, and waits on."""
     deadline: Duration | None = None
     """Counted from the job's creation: then it is stopped, and the run fails. None: however long it takes."""
-
-
-class ServingMode(StrEnum):
-    AUTO = "auto"
-    """On demand where the model can be served so, else provisioned; a run knows which (models/settle.py)."""
-    PROVISIONED = "provisioned"
-    ON_DEMAND = "on-demand"
-    NONE = "none"
 
 
 class DeadManSwitchSpec(Section, frozen=True):

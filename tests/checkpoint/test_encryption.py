@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from vlm_runner.aws.ecs import EcsTarget
 from vlm_runner.aws.ports import Encryption
 from vlm_runner.cli import cli
-from vlm_runner.cli.submit import saving_as_the_stack
+from vlm_runner.cli.submit_run import saving_as_the_stack
 from vlm_runner.doctor.documents import Scope, caller_policy, sweeper_policy
 from vlm_runner.errors import ConfigurationError
 from vlm_runner.settings import Settings

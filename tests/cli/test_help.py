@@ -5,7 +5,23 @@ from __future__ import annotations
 import subprocess
 import sys
 
-ASKED = (("start",), ("resume",), ("cancel",), ("status",), ("health",), ("sandbox", "serve"))
+ASKED = (
+    ("cancel",),
+    ("doctor",),
+    ("health",),
+    ("lint",),
+    ("plan",),
+    ("reap",),
+    ("resume",),
+    ("sagemaker",),
+    ("sagemaker", "start"),
+    ("sandbox", "serve"),
+    ("serve",),
+    ("start",),
+    ("status",),
+    ("submit",),
+    ("sweep",),
+)
 HEAVY = {"PIL", "aioboto3", "botocore", "datasets", "jinja2", "orjson", "pydantic", "vlm_runner.runner"}
 
 

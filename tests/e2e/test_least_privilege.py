@@ -114,7 +114,7 @@ def what_runs_need(laptop: Laptop, pages: Path) -> Recorded:
     run("delete", "to-its-end", "--yes")
     reaped = laptop.here("reap", "--yes", *where, **sweeper)
     assert "forgotten" in reaped.stdout, reaped.stdout + reaped.stderr
-    with mock.patch("vlm_runner.cli.reap.SystemClock", InTwoMonths):
+    with mock.patch("vlm_runner.cli.reap_endpoints.SystemClock", InTwoMonths):
         models = laptop.here("reap", "--models", "--older-than", "30d", "--yes", *where, **sweeper)
     fates = {line.split()[-1].strip(")"): line.split()[0] for line in models.stdout.splitlines()}
     assert fates == {"kept": "deleted", "forgotten": "deleted"}, models.stdout + models.stderr

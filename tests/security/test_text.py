@@ -14,7 +14,7 @@ import structlog
 from tests.histories import created
 from vlm_runner.cli import console
 from vlm_runner.cli.options import Where
-from vlm_runner.cli.plan import origins_of
+from vlm_runner.cli.plan_spec import origins_of
 from vlm_runner.core.events import Entry
 from vlm_runner.redact import json_text, one_line, printable
 from vlm_runner.settings import EventSettings, Settings

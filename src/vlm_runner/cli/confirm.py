@@ -10,7 +10,7 @@ import anyio
 import click
 
 from vlm_runner.cli import console
-from vlm_runner.cli.lint import table
+from vlm_runner.cli.lint_source import table
 from vlm_runner.doctor import BEFORE_DRIVING, BEFORE_START, Status
 from vlm_runner.doctor.run import run_doctor
 from vlm_runner.errors import ConfigurationError, UsageError

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
-import anyio
 import click
 
-from vlm_runner.cli import console
-from vlm_runner.cli.options import Where, json_option, where_options
-from vlm_runner.cli.resolve import settings_for
-from vlm_runner.doctor import Status
-from vlm_runner.doctor.run import run_doctor
-from vlm_runner.prices import priced_catalogue
-from vlm_runner.spec import RunSpec
+from vlm_runner.cli.options import json_option, where_options
 
 
 @click.command()
@@ -25,7 +16,7 @@ from vlm_runner.spec import RunSpec
 )
 @json_option
 @where_options
-def doctor(spec_file: str, run_id: str | None, *, as_json: bool, **flags: Any) -> None:
+def doctor(**given: Any) -> None:
     """Check credentials, model, role, bucket, quotas and store.
 
     What is wrong is shown with its exact fix.
@@ -38,11 +29,6 @@ def doctor(spec_file: str, run_id: str | None, *, as_json: bool, **flags: Any) -
         vlm-runner doctor run.toml
         vlm-runner doctor run.toml --json | jq '.[] | select(.status == "bad") | .fix'
     """
-    spec = RunSpec.from_toml(Path(spec_file))
-    settings = settings_for(Where(**flags), spec_region=spec.aws.region, ask_profile=True)
-    found = anyio.run(run_doctor, spec, settings, priced_catalogue(settings), run_id)
-    if as_json:
-        console.result_json([check.as_json() for check in found])
-    else:
-        console.result("\n".join(check.line for check in found).replace("SPEC", spec_file))
-    sys.exit(4 if any(check.status is Status.BAD for check in found) else 0)
+    from vlm_runner.cli.doctor_spec import doctor_spec  # noqa: PLC0415 - not for --help
+
+    doctor_spec(**given)

@@ -2,38 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import anyio
 import click
 
-from vlm_runner.aws.session import AwsSession
-from vlm_runner.cli import console
-from vlm_runner.cli.models import connected, model_json
-from vlm_runner.cli.options import Where, duration, json_option, where_options
-from vlm_runner.cli.resolve import settings_for
-from vlm_runner.clock import SystemClock
-from vlm_runner.errors import ConfigurationError, UsageError
-from vlm_runner.prices import priced_catalogue
-from vlm_runner.reap import find_rented, may_still_bill
-from vlm_runner.reap import reap as delete
-from vlm_runner.steps.custom_models import outworn, reap_models, trained_models
-from vlm_runner.stores import opened_store
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-
-    from vlm_runner.json_output import RentedJson
-    from vlm_runner.reap import RentedEndpoint
-    from vlm_runner.settings import Settings
-    from vlm_runner.steps.custom_models import TrainedModel
-
-
-TOLD_FROM = 2.0
-"""Seconds of looking; shorter is not worth a line."""
+from vlm_runner.cli.options import duration, json_option, where_options
 
 
 @click.command()
@@ -48,7 +21,7 @@ TOLD_FROM = 2.0
 @click.option("--models", is_flag=True, help="Delete custom models instead of endpoints.")
 @json_option
 @where_options
-def reap(*, yes: bool, older_than: float | None, models: bool, as_json: bool, **flags: Any) -> None:
+def reap(**given: Any) -> None:
     """Delete endpoints of vlm-runner that outlived their run.
 
     They are throughputs and deployments whose run has ended, or whose time is over; only those with our
@@ -63,133 +36,6 @@ def reap(*, yes: bool, older_than: float | None, models: bool, as_json: bool, **
         vlm-runner reap --yes --older-than 12h                and what no run of this store knows
         vlm-runner reap --models --older-than 30d --yes       unused models of our runs, but for kept ones
     """
-    if models:
-        _models(settings_for(Where(**flags)), older_than, yes=yes, as_json=as_json)
-        return
-    age = None if older_than is None else timedelta(seconds=older_than)
-    found = anyio.run(_reap, settings_for(Where(**flags)), age, yes)
-    if as_json:
-        console.result_json([as_json_value(one) for one in found])
-    else:
-        for one in found:
-            console.result(line(one))
-        if not found:
-            console.say("No endpoint of a vlm-runner run was found here.")
-    left = may_still_bill(found)
-    if left:
-        console.say(alarm(left, dry=not yes))
-    sys.exit(104 if left else 0)
+    from vlm_runner.cli.reap_endpoints import reap_endpoints  # noqa: PLC0415 - not for --help
 
-
-def _models(settings: Settings, older_than: float | None, *, yes: bool, as_json: bool) -> None:
-    """What cannot be deleted is said, and no alarm: a model costs dollars a month, and not an hour."""
-    if older_than is None:
-        raise UsageError(
-            "--models needs --older-than: the age from which a model may be deleted.",
-            hint="Give --older-than 30d.",
-        )
-    age, now = timedelta(seconds=older_than), SystemClock().now()
-
-    async def found() -> list[TrainedModel]:
-        async with opened_store(settings) as store, connected(settings) as aws:
-            listed = await trained_models(aws, store, SystemClock())
-            return await reap_models(aws, listed, now=now, older_than=age) if yes else listed
-
-    models = anyio.run(found)
-    if as_json:
-        catalogue = priced_catalogue(settings)
-        console.result_json([model_json(one, catalogue) for one in models])
-        return
-    for one in models:
-        console.result(f"{_model_fate(one, now, age):<9} {one.name}  (run {one.run_id or 'unknown'})")
-        if one.trouble is not None:
-            console.say(f"{one.arn}: {one.trouble}")
-    if not yes and any(outworn(one, now, age) for one in models):
-        console.say("Nothing was deleted. Delete what is marked OUTWORN with: --yes")
-
-
-def _model_fate(one: TrainedModel, now: datetime, older_than: timedelta) -> str:
-    if one.gone:
-        return "deleted"
-    if outworn(one, now, older_than):
-        return "OUTWORN"
-    return "kept" if one.kept else "in use" if one.in_use else "unclear" if one.trouble else "young"
-
-
-async def _reap(settings: Settings, older_than: timedelta | None, yes: bool) -> list[RentedEndpoint]:  # noqa: FBT001
-
-    if settings.region is None:
-        raise ConfigurationError("No AWS region.", hint="Give --region, or set AWS_REGION.")
-    async with (
-        opened_store(settings) as store,
-        AwsSession(
-            region=settings.region, profile=settings.profile, endpoint_url=settings.endpoint_url
-        ) as aws,
-    ):
-        catalogue = priced_catalogue(settings)
-        gone_after = settings.poll.gone_after
-        if gone_after >= TOLD_FROM:
-            console.say(f"Looking several times, for {gone_after:.0f} seconds: a list of AWS's may be stale.")
-        found = await find_rented(
-            aws, store, SystemClock(), catalogue, older_than=older_than, gone_after=gone_after
-        )
-        return await delete(aws, found) if yes else found
-
-
-def line(one: RentedEndpoint) -> str:
-    rented = one.rented
-    price = f" ${one.price_per_hour}/h" if one.price_per_hour else ""
-    return (
-        f"{_fate(one):<11} {rented.status:<10} {rented.name}{price}  "
-        f"(run {rented.run_id or 'unknown'}: {one.verdict.reason})"
-    )
-
-
-def _fate(one: RentedEndpoint) -> str:
-    if one.gone:
-        return "deleted"
-    if one.verdict.outlived:
-        return "OUTLIVED"
-    return "kept" if one.verdict.explained else "UNEXPLAINED"
-
-
-def alarm(left: Sequence[RentedEndpoint], *, dry: bool) -> str:
-    lines: list[str] = []
-    outlived = [one for one in left if one.verdict.outlived]
-    for headline, some in (
-        ("STILL BILLING, and outlived its run:", outlived),
-        (
-            "BILLING, and explained by no run that can be read here; nothing was deleted:",
-            [one for one in left if not one.verdict.outlived],
-        ),
-    ):
-        lines += ["", headline] if some else []
-        for one in some:
-            price = f", ${one.price_per_hour} per hour" if one.price_per_hour else ""
-            why = one.trouble or (None if one.verdict.outlived else one.verdict.reason)
-            lines += [f"  {one.rented.arn}{price}{f': {why}' if why else ''}"]
-            lines += [f"  delete it with: {one.delete_command}"]
-    if dry and outlived:
-        lines += ["Nothing was deleted. Delete what outlived its run with: vlm-runner reap --yes"]
-    if len(left) > len(outlived):
-        lines += ["Count what is old enough as outlived with: --older-than 12h"]
-    return "\n".join(lines)
-
-
-def as_json_value(one: RentedEndpoint) -> RentedJson:
-    rented = one.rented
-    return {
-        "kind": "provisioned throughput" if rented.mode == "provisioned" else "custom model deployment",
-        "name": rented.name,
-        "arn": rented.arn,
-        "status": rented.status,
-        "created_at": None if rented.created_at is None else str(rented.created_at),
-        "run_id": rented.run_id,
-        "outlived": one.verdict.outlived,
-        "explained": one.verdict.explained,
-        "reason": one.verdict.reason,
-        "deleted": one.gone,
-        "trouble": one.trouble,
-        "price_per_hour": one.price_per_hour,
-        "delete_command": one.delete_command,
-    }
+    reap_endpoints(**given)
