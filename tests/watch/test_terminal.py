@@ -178,6 +178,22 @@ def test_progress_shortens_arns_and_says_how_each_kind_of_endpoint_bills() -> No
     assert "endpoint created, billed by the token: custom-model-deployment/x" in out.getvalue()
 
 
+def test_the_clock_of_a_phase_goes_on_when_what_is_shown_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    out, entries = io.StringIO(), renting()
+    console = Console(file=out, force_terminal=True, width=100, height=10, color_system=None)
+    now = iter(range(1000, 1_000_000, 700))
+    monkeypatch.setattr("vlm_runner.watch.progress.monotonic", lambda: float(next(now)))
+
+    with ProgressWatcher(console) as watcher:
+        watcher.begin(fold(entries), entries)
+        for done in range(3):
+            watcher.on_signal("cats", TestAnswered(done=done, asked=8))
+    clocks = [int(found) for found in re.findall(r"(\d+) min", out.getvalue())]
+
+    assert clocks == sorted(clocks)
+    assert clocks[-1] > clocks[0]
+
+
 @pytest.mark.parametrize(("height", "several"), [(24, False), (10, False), (24, True)])
 def test_progress_shows_one_runs_phases_as_a_list_that_fills(*, height: int, several: bool) -> None:
     out = io.StringIO()

@@ -22,13 +22,17 @@ from vlm_runner.redact import printable, redacted
 COLOURS: Final[dict[str, dict[str, Any]]] = {
     "good": {"fg": "green"},
     "bad": {"fg": "red", "bold": True},
-    "money": {"fg": "yellow"},
+    "money": {"fg": "magenta"},
     "now": {"fg": "cyan"},
     "quiet": {"dim": True},
     "head": {"bold": True},
     "code": {},
 }
-"""By what a span means. Never the only carrier of it: the words say the same. Code is not folded."""
+"""
+By what a span means. Never the only carrier of it: the words say the same. Code is not folded.
+
+No yellow, which cannot be read on white.
+"""
 VERDICTS: Final = {
     "good": "good",
     "unknown": "money",

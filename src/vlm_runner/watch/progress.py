@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
 from vlm_runner.core.run import Phase
@@ -58,6 +59,18 @@ ASCII_MARKS: Final = {"done": ("x", "green"), "now": (">", "cyan"), "next": ("-"
 """Of a phase, by its state: the mark and its colour."""
 LINES_BESIDE: Final = 6
 """Of the screen, for events and bars: lower ones show no phases."""
+
+
+class _ClockColumn(ProgressColumn):
+    """How long the run has been in its phase, however often what goes on there has changed."""
+
+    def __init__(self, watcher: ProgressWatcher) -> None:
+        super().__init__()
+        self._watcher = watcher
+
+    def render(self, task: Task) -> Text:
+        since = self._watcher.since.get(task.fields["run_id"])
+        return Text("" if since is None else spelled(monotonic() - since))
 
 
 class _DetailsColumn(ProgressColumn):
@@ -124,12 +137,14 @@ class ProgressWatcher:
         self._progress = _Screen(
             TextColumn("  {task.description}"),
             BarColumn(bar_width=min(28, self._console.width // 4)),
-            TimeElapsedColumn(),
+            _ClockColumn(self),
             _DetailsColumn(self),
             phases=_Phases(self),
             console=self._console,
         )
         self._tasks: dict[str, TaskID] = {}
+        self.since: dict[str, float] = {}
+        """By run id: when its phase was first seen here, on the monotonic clock."""
 
     def __enter__(self) -> Self:
         """Shows nothing before the first event: the user may have to answer a question first."""
@@ -160,6 +175,7 @@ class ProgressWatcher:
         """What is known of a run that was begun before."""
         self._known(run)
         self._runs[run.run_id] = (run, [*history])
+        self.since[run.run_id] = monotonic()
         if not run.done:
             self._show(run.run_id, WAITS.get(run.phase, run.phase.value))
 
@@ -182,7 +198,10 @@ class ProgressWatcher:
         _, entries = self._known(run)
         if not entries or entries[-1].sequence < entry.sequence:
             entries.append(entry)
+        before = self._runs[run.run_id][0].phase
         self._runs[run.run_id] = (run, entries)
+        if run.phase is not before or run.run_id not in self.since:
+            self.since[run.run_id] = monotonic()
         self._line(f"{entry.at:%H:%M:%S}  {short_arns(sentence(entry.event))}")
         self._show(run.run_id, "" if run.done else WAITS.get(run.phase, run.phase.value))
 
