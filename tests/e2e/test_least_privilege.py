@@ -140,3 +140,32 @@ def test_the_printed_policies_are_enough_and_each_of_their_statements_is_needed(
         asked = recorded.of(principal)
         assert asked, f"nobody used {document}"
         assert needless(recorded.documents[document]["Statement"], asked) == [], document
+
+
+def test_a_dataset_in_s3_is_read_by_two_of_the_printed_statements(laptop: Laptop, pages: Path) -> None:
+    """With them a whole run succeeds; without either nothing is created, and the right is named."""
+    s3 = laptop.boto("s3")
+    s3.create_bucket(Bucket="data-of-mine")
+    for name in ("train", "validation"):
+        s3.put_object(
+            Bucket="data-of-mine", Key=f"in/{name}.parquet", Body=(pages / f"{name}.parquet").read_bytes()
+        )
+    dataset = 'source = "s3://data-of-mine/in/"\nvalidation_split = "validation"'
+    spec = str(laptop.spec(pages, dataset=dataset, training=f'role_arn = "{JOB_ROLE}"'))
+    documents = json.loads(laptop.here("iam", spec, "--region", "us-east-1").stdout)
+    role(laptop, JOB_ROLE, documents["role_trust"], documents["role_policy"])
+    whole = documents["caller_policy"]
+
+    for lacking, right in (("DatasetList", "s3:ListBucket"), ("Dataset", "s3:GetObject")):
+        kept = [each for each in whole["Statement"] if each["Sid"] != lacking]
+        assert len(kept) == len(whole["Statement"]) - 1
+        keys = user(laptop, f"without-{lacking}", whole | {"Statement": kept})
+        refused = laptop.here("start", spec, "--yes", "--run-id", "refused", **keys)
+        assert refused.returncode == 5, refused.stderr
+        assert right in refused.stderr
+        assert "s3:::data-of-mine" in refused.stderr
+        assert laptop.phase("refused") is None
+    done = laptop.here("start", spec, "--yes", "-q", "--run-id", "allowed", **user(laptop, "runner", whole))
+
+    assert done.returncode == 0, done.stderr
+    assert len(laptop.paid("customization_job")) == 1
