@@ -21,7 +21,7 @@ from vlm_runner.errors import DataError
 from vlm_runner.prompts.templates import compile_prompt
 from vlm_runner.spec import DatasetSpec, PromptSpec
 
-from .world import png
+from .world import png, write_parquet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -306,6 +306,49 @@ def test_a_damaged_file_is_named_with_the_place(
         open_dataset(DatasetSpec(source=str(tmp_path / name)), cache_dir=tmp_path / "cache", required=())
 
     assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("train-1.parquet", b"<html>sign in</html>"),
+        ("train-1.jsonl.gz", gzip.compress(b'{"image": "0.png"}\n' * 9)[:-12]),
+    ],
+)
+def test_of_several_files_the_damaged_one_is_named_with_what_to_do(
+    name: str, body: bytes, tmp_path: Path
+) -> None:
+    ending = name.partition(".")[2]
+    if ending == "parquet":
+        write_parquet(tmp_path / "train-0.parquet", [{"image": "0.png"}])
+    else:
+        (tmp_path / f"train-0.{ending}").write_bytes(gzip.compress(b'{"image": "0.png"}\n'))
+    (tmp_path / name).write_bytes(body)
+
+    with pytest.raises(DataError) as caught:
+        open_dataset(DatasetSpec(source=str(tmp_path)), cache_dir=tmp_path / "cache", required=())
+
+    assert str(caught.value).startswith(f"{name} in {tmp_path} cannot be read: ")
+    assert "fetch or write it anew" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("a.zip", "Unpack it"),
+        ("a.xlsx", "Save it as CSV"),
+        ("a.PNG", "Give dataset.source the folder"),
+        ("a.x", ""),
+    ],
+)
+def test_a_file_that_is_not_read_is_told_what_to_do_instead(name: str, instead: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"PK")
+
+    with pytest.raises(DataError, match="Unsupported dataset") as caught:
+        open_dataset(DatasetSpec(source=str(tmp_path / name)), cache_dir=tmp_path / "cache", required=())
+
+    assert (caught.value.hint or "").startswith(instead or "Supported formats")
+    assert ".parquet" in (caught.value.hint or "")
 
 
 def test_the_list_that_holds_the_rows_is_told_how_to_get(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import threading
+import zlib
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from vlm_runner.errors import DataError, VlmRunnerError
 
@@ -70,7 +72,21 @@ def unreadable(where: str, error: BaseException) -> DataError:
         )
     cause = error.__cause__ or error
     said = " ".join(str(cause).split("\n")[:2]).strip() or type(cause).__name__
-    return DataError(f"{where} cannot be read: {said.rstrip('.')}.")
+    return DataError(
+        f"{where} cannot be read: {said.rstrip('.')}.", hint=_DAMAGED if _is_damage(cause) else None
+    )
+
+
+_DAMAGED: Final = (
+    "The file is damaged, cut off, or of another format than its name says: fetch or write it anew."
+)
+
+
+def _is_damage(error: BaseException) -> bool:
+    """Of the bytes of a file, and not of the way to them."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy, and here a dataset was to be opened
+
+    return isinstance(error, EOFError | gzip.BadGzipFile | zlib.error | UnicodeDecodeError | pa.ArrowInvalid)
 
 
 def kind_of(builder: Any) -> str:

@@ -28,6 +28,17 @@ FORMATS: Final = {
     ".tar": "webdataset",
 }
 COMPRESSED: Final = (".gz", ".zst")
+_UNPACK: Final = "Unpack it, and give dataset.source the folder."
+_TABLE: Final = "Save it as CSV or Parquet, such as with pandas."
+INSTEAD: Final = {
+    **dict.fromkeys((".zip", ".rar", ".7z", ".tgz"), _UNPACK),
+    **dict.fromkeys(
+        (".xlsx", ".xls", ".ods", ".pkl", ".pickle", ".feather", ".h5", ".db", ".sqlite"), _TABLE
+    ),
+    **dict.fromkeys((".png", ".jpg", ".jpeg"), "Give dataset.source the folder of the images."),
+    ".tfrecord": "Write it as Parquet or as WebDataset shards.",
+}
+"""What to do with a file of a format that is not read."""
 DESCRIPTIONS: Final = frozenset(
     {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
 )
@@ -111,9 +122,10 @@ def describe_file(path: str, config: str | None) -> Description:
         raise ConfigurationError(f"{path} is one file, and has no configs.", hint="Leave dataset.config out.")
     kind = format_of(path)
     if kind is None:
+        instead = INSTEAD.get(posixpath.splitext(path)[1].lower())
+        taken = f"Supported formats: {', '.join(sorted(FORMATS))}, each also with .gz or .zst."
         raise DataError(
-            f"Unsupported dataset: {path}.",
-            hint=f"Supported formats: {', '.join(sorted(FORMATS))}, each also with .gz or .zst.",
+            f"Unsupported dataset: {path}.", hint=taken if instead is None else f"{instead} {taken}"
         )
     return Description(kind, {"train": (posixpath.basename(path),)})
 

@@ -85,7 +85,14 @@ class Files:
         described, files = self.description, self.description.splits[split]
         if described.kind == "imagefolder":
             return self._folder(files)
-        return chain.from_iterable(self._file(path) for path in files)
+        return chain.from_iterable(self._named_file(path) for path in files)
+
+    def _named_file(self, path: str) -> Iterator[Part]:
+        """Whatever is wrong with one of many files, it is named."""
+        where = self.name if self.name.endswith(path) else f"{path} in {self.name}"
+        with translated(where):
+            for part in self._file(path):
+                yield replace(part, make=partial(_made, where, part))
 
     def _file(self, path: str) -> Iterator[Part]:
         place, described = self.place, self.description

@@ -65,6 +65,10 @@ class Rule:
 
 _MEND = "Repair or remove the image in the dataset"
 _SKIP = f'{_MEND}, or set on_bad_row = "skip" under [dataset].'
+_PATH = (
+    "Paths begin at the dataset's folder, and the images lie in it: mend the path or add the file, or set "
+    'on_bad_row = "skip" under [dataset].'
+)
 _TEXT = "Repair the text in the dataset."
 _TURNS = 'Repair the conversation in the dataset, or set on_bad_row = "skip" under [dataset].'
 _RECORD = "Repair the record, or let vlm-runner write the file."
@@ -73,8 +77,8 @@ _TABLE: tuple[tuple[str, Severity, str, str, str, str], ...] = (
     # ── images: whether they are there ──────────────────────────────────────────────────────────────────────
     ("I101", E, "image missing", "Every record needs its image.", OURS, _SKIP),
     ("I102", E, "image empty", "The file has no bytes.", OURS, _SKIP),
-    ("I103", E, "image file missing", "The row names a file that cannot be read.", OURS, _SKIP),
-    ("I104", E, "image outside the dataset", "Data must not reach other files of the machine.", OURS, _SKIP),
+    ("I103", E, "image file missing", "The row names a file that cannot be read.", OURS, _PATH),
+    ("I104", E, "image outside the dataset", "Data must not reach other files of the machine.", OURS, _PATH),
     ("I105", E, "several images", "The model limits the images of a record.", PREPARE,
      'Leave images out of the row, choose a model that takes them, or set on_bad_row = "skip".'),
     ("I106", E, "no image value", "The column holds a value that is not an image.", OURS, _SKIP),
