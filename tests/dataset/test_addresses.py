@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import socket
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -204,6 +206,35 @@ def test_a_broken_answer_is_no_image(site: Site, tmp_path: Path) -> None:
 
     with pytest.raises(NoImageError, match=r"IncompleteRead|Timeout|timed out"):
         Addresses(tmp_path, private=True, sleep=lambda _: None).fetch(address)
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.0 200 OK\r\n\r\nnot yet"], ids=["nothing", "a little"])
+@pytest.mark.timeout(30)
+def test_a_server_that_does_not_go_on_is_waited_for_no_longer_than_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    monkeypatch.setattr(addresses, "SECONDS", 0.3)
+    began = time.monotonic()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        stop = threading.Event()
+
+        def serve() -> None:
+            with contextlib.ExitStack() as held:
+                for _ in range(FETCH.attempts):
+                    held.enter_context(server.accept()[0]).sendall(said)
+                stop.wait(20)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        with pytest.raises(NoImageError, match=r"Timeout|timed out"):
+            Addresses(tmp_path, private=True, sleep=lambda _: None).fetch(
+                f"http://127.0.0.1:{server.getsockname()[1]}/0.png"
+            )
+        stop.set()
+        thread.join(10)
+
+    assert time.monotonic() - began < 10
 
 
 def test_size_and_number_are_bounded(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,9 +51,7 @@ def test_a_part_that_is_fetched_ahead_keeps_no_process_alive(tmp_path: Path, fet
     assert table.read([1, 2], ["row"]) == {"row": [1, 2]}
 
 
-def test_nothing_is_fetched_beyond_the_rows_that_are_asked(
-    tmp_path: Path, fetch: threading.Event
-) -> None:
+def test_nothing_is_fetched_beyond_the_rows_that_are_asked(tmp_path: Path, fetch: threading.Event) -> None:
     table = Table((part(tmp_path, number, fetch) for number in range(3)), at_most=1)
 
     assert table.read([0], ["row"]) == {"row": [0]}

@@ -59,7 +59,7 @@ def test_each_word_for_a_split_is_known(word: str, split: str) -> None:
 def test_a_folder_of_images_may_hold_them_in_any_format(tmp_path: Path, suffix: str) -> None:
     (tmp_path / f"a.{suffix}").write_bytes(b"x")
 
-    assert describe_local(tmp_path, None, tmp_path / "cache").kind == "imagefolder"
+    assert describe_local(tmp_path, None, tmp_path / "cache", name="pages").kind == "imagefolder"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_folder_is_read_for_what_it_holds(
 ) -> None:
     touch(tmp_path, *names)
 
-    found = describe_local(tmp_path, None, tmp_path / "cache")
+    found = describe_local(tmp_path, None, tmp_path / "cache", name="pages")
 
     assert found.kind == kind
     assert {split: len(files) for split, files in found.splits.items()} == splits
@@ -102,7 +102,7 @@ def test_a_folder_that_cannot_be_read_is_told_so(tmp_path: Path, names: list[str
     touch(tmp_path, *names)
 
     with pytest.raises(DataError, match=said):
-        describe_local(tmp_path, None, tmp_path / "cache")
+        describe_local(tmp_path, None, tmp_path / "cache", name="pages")
 
 
 @pytest.mark.parametrize("name", ["rows.pkl", "rows.py", "rows.zip", "rows", "rows.gz"])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from vlm_runner.dataset import Opened, open_dataset
+from vlm_runner.dataset.split import sample
 from vlm_runner.errors import ConfigurationError, DataError, RowError
 from vlm_runner.spec import Columns, DatasetSpec
 
@@ -160,6 +161,18 @@ def test_part_of_the_rows_has_its_own_fingerprint(tmp_path: Path, opened: Open) 
 
     assert len(prints) == 4
     assert opened(source, max_rows=40).fingerprint == opened(source).fingerprint
+
+
+def test_a_seed_chooses_the_rows_and_they_keep_their_order(tmp_path: Path, opened: Open) -> None:
+    source = parquet_file(tmp_path)
+
+    def chosen(seed: int) -> list[str]:
+        rows = opened(source, max_rows=5, shuffle_seed=seed).train.rows()
+        return [str(row.fields["html"]) for row in rows]
+
+    assert chosen(7) == chosen(7) == [f"<p>{number}</p>" for number in sample(40, 5, "7")]
+    assert chosen(8) != chosen(7)
+    assert opened(source, max_rows=40, shuffle_seed=7).fingerprint == opened(source).fingerprint
 
 
 @pytest.mark.parametrize(("start", "stop"), [(0, 0), (0, 1), (15, 17), (16, 40), (39, 40), (3, 35)])

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlm_runner.dataset.split import divide
+from vlm_runner.dataset.split import divide, sample
 
 rows = st.lists(st.lists(st.sampled_from("abcdefghijklmnop"), max_size=2), min_size=1, max_size=30)
 fractions = st.floats(0.01, 0.99)
@@ -49,6 +49,12 @@ def test_the_choice_does_not_hang_on_the_order() -> None:
         return {order[row] for row in parts[1]}
 
     assert held(names) == held(names[::-1])
+
+
+def test_a_sample_is_the_same_on_every_machine_and_version() -> None:
+    assert sample(20, 5, "7") == [5, 12, 15, 16, 17]
+    assert sample(20, 5, "8") == [1, 8, 13, 16, 17]
+    assert sample(20, 99, "7") == list(range(20))
 
 
 def test_rows_that_all_hang_together_cannot_be_divided() -> None:

@@ -52,18 +52,17 @@ _DESCRIBED = re.compile(r"^(configs|dataset_info):", re.MULTILINE)
 _SHARDED = re.compile(r"data/[^/]+-\d{5}-of-\d{5}[^/]*\.[^/]*")
 
 
-def describe_local(path: Path, config: str | None, cache: Path, *, name: str | None = None) -> Description:
+def describe_local(path: Path, config: str | None, cache: Path, *, name: str) -> Description:
     """
     What a folder holds: files of rows, images, or a copy of a dataset on the Hub.
 
     A copy (its card names configs or features, or its files are `data/NAME-00000-of-00001.*`) gives the
-    configs, splits and rows that the Hub gives. `name` is what errors call the folder; default: its path.
+    configs, splits and rows that the Hub gives. `name` is what errors call the folder.
 
     Raises:
         DataError: nothing that can be read as rows, or files of several formats.
         ConfigurationError: it has several configs and none was chosen, or not this one.
     """
-    name = name or str(path)
     files = sorted(file.relative_to(path).as_posix() for file in _visible(path))
     if _is_copy(path, files):
         with reading(name) as datasets:
