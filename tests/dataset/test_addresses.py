@@ -214,14 +214,14 @@ def test_a_server_that_does_not_go_on_is_waited_for_no_longer_than_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes
 ) -> None:
     monkeypatch.setattr(addresses, "SECONDS", 0.3)
-    began = time.monotonic()
+    began, attempts = time.monotonic(), FETCH.attempts or 0
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         stop = threading.Event()
 
         def serve() -> None:
             with contextlib.ExitStack() as held:
-                for _ in range(FETCH.attempts):
+                for _ in range(attempts):
                     held.enter_context(server.accept()[0]).sendall(said)
                 stop.wait(20)
 
