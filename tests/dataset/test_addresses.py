@@ -214,7 +214,7 @@ def test_a_server_that_does_not_go_on_is_waited_for_no_longer_than_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes
 ) -> None:
     monkeypatch.setattr(addresses, "SECONDS", 0.3)
-    began, attempts = time.monotonic(), FETCH.attempts or 0
+    began, attempts = time.monotonic(), int(FETCH.attempts)
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         stop = threading.Event()
