@@ -16,14 +16,19 @@ from pathlib import Path
 
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
+from packaging.version import Version
 
 FOLDER = Path(sys.prefix) / "newest-models"
 _NAMES = {"servicequotas": "service-quotas"}
 
 
 def wheel(name: str = "botocore") -> Path | None:
-    found = sorted(FOLDER.glob(f"{name}-*.whl"))
-    return found[-1] if found else None
+    """The newest: one that was fetched before stays beside it."""
+    return max(FOLDER.glob(f"{name}-*.whl"), key=version_of, default=None)
+
+
+def version_of(path: Path) -> Version:
+    return Version(path.name.split("-")[1])
 
 
 @cache

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from typing import TYPE_CHECKING, Any
 
+import botocore
 import pytest
+from packaging.version import Version
 
 from tests.sandbox.desk import Desk
 from tests.sandbox.test_serving import ASK, rent
 from vlm_runner.sandbox import Sandbox, SandboxOptions
 
+from . import models
 from .models import wheel
 from .validate import violations, violations_in
 
@@ -113,6 +117,23 @@ def test_the_sandboxs_replies_conform(tmp_path: Path) -> None:
     assert len(recording.read_text().splitlines()) > 12
     found = violations_in(recording)
     assert found == [], "\n".join(found)
+
+
+def test_the_newest_of_the_fetched_models_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "FOLDER", tmp_path)
+    for version, operation in (("1.44.8", "GetOld"), ("1.44.10", "GetNew"), ("1.9.0", "GetAncient")):
+        described = {"metadata": {"protocol": "json"}, "operations": {operation: {"name": operation}}}
+        with zipfile.ZipFile(tmp_path / f"botocore-{version}-py3-none-any.whl", "w") as packed:
+            packed.writestr("botocore/data/cats/2026-01-01/service-2.json", json.dumps(described))
+
+    assert models.newest("cats").operation_names == ["GetNew"]
+
+
+@pytest.mark.skipif(wheel() is None, reason="the newest models are fetched by make install")
+def test_the_newest_models_are_newer_than_the_pinned_ones() -> None:
+    found = wheel()
+    assert found is not None
+    assert models.version_of(found) > Version(botocore.__version__)
 
 
 @pytest.mark.skipif("CI" not in os.environ, reason="the newest models are fetched by make install")

@@ -9,16 +9,19 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 from moto.events.models import EventPattern
 
 from tests.e2e.judgements import needless
+from tests.e2e.principals import InTwoMonths
+from vlm_runner.sandbox.policies import Question, decide
+
+from .stack import TEMPLATE, create_stack
 
 if TYPE_CHECKING:
     from tests.e2e.laptop import Laptop
-
-TEMPLATE = Path(__file__).parents[2] / "deploy" / "template.yaml"
 
 ACTIONS: dict[str, tuple[str, ...]] = {
     "GetCallerIdentity": (),  # allowed to everyone (STS API reference)
@@ -50,8 +53,8 @@ ACTIONS: dict[str, tuple[str, ...]] = {
 ONLY_IN_TROUBLE = {
     "bedrock:ListTagsForResource",  # before what an earlier attempt rented is adopted
     "s3:AbortMultipartUpload",  # of a large JSONL file whose assembly fails
-    "s3:DeleteObject",  # of a marker whose images `upload.verify` finds missing
-    "scheduler:GetSchedule",  # likewise
+    "s3:DeleteObject",  # of a marker; see the test of it
+    "scheduler:GetSchedule",  # before what an earlier attempt rented is adopted
     "s3:GetBucketLocation",  # where HeadBucket does not say the region
 }
 
@@ -62,24 +65,7 @@ KEY = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-5555555555
 @pytest.fixture
 def stack(laptop: Laptop) -> dict[str, str]:
     """The template, created in the sandbox; its outputs."""
-    return created(laptop)
-
-
-def created(laptop: Laptop, **parameters: str) -> dict[str, str]:
-    ec2 = laptop.boto("ec2")
-    subnet = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
-    group = ec2.describe_security_groups()["SecurityGroups"][0]["GroupId"]
-    values = {"Image": "vlm-runner:test", "Subnets": subnet, "SecurityGroups": group} | parameters
-    cloudformation = laptop.boto("cloudformation")
-    cloudformation.create_stack(
-        StackName="vlm-runner",
-        TemplateBody=TEMPLATE.read_text(),
-        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()],
-        Capabilities=["CAPABILITY_IAM"],
-    )
-    found = cloudformation.describe_stacks(StackName="vlm-runner")["Stacks"][0]
-    assert found["StackStatus"] == "CREATE_COMPLETE"
-    return {item["OutputKey"]: item["OutputValue"] for item in found["Outputs"]}
+    return create_stack(laptop)
 
 
 def arn_of(laptop: Laptop, logical_id: str) -> str:
@@ -170,6 +156,8 @@ def test_the_task_may_do_what_runs_do_and_nothing_more(
             laptop.ask("clock", {"speed": 3600})
         codes[name] = laptop.here(*resume, **where).returncode
         did |= used(laptop)
+    # The switch strikes: nobody has deleted what was kept.
+    laptop.ask("clock", {"advance_seconds": 2 * 86400})
 
     assert codes == {"provisioned": 0, "on-demand": 0, "kept": 0, "cancelled": 103}
     may = allowed(policy_of(laptop, "TaskRole"))
@@ -177,9 +165,42 @@ def test_the_task_may_do_what_runs_do_and_nothing_more(
     assert may - did - ONLY_IN_TROUBLE == set()
     judged = laptop.ask("authorizations")
     assert [one for one in judged if one["decision"] != "allowed"] == []
-    for role, unused in (("TaskRole", ["Markers"]), ("BedrockRole", [["s3:GetObject", "s3:PutObject"]])):
+    for role, unused in (("TaskRole", ["Markers"]), ("BedrockRole", []), ("DeadManSwitchRole", [])):
         asked = [one for one in judged if f"-{role}-" in one["principal"]]
-        assert needless(policy_of(laptop, role), asked) == [str(one) for one in unused]
+        assert asked, f"nobody used {role}"
+        left = needless(policy_of(laptop, role), asked)
+        assert [one.get("Sid") for one in left if one["Effect"] == "Allow"] == unused
+
+
+def test_the_task_may_delete_the_marker_of_a_shard_whose_image_is_gone(
+    laptop: Laptop, stack: dict[str, str], pages: Path
+) -> None:
+    s3, bucket = laptop.boto("s3"), stack["Bucket"]
+    for file in pages.iterdir():
+        s3.upload_file(str(file), bucket, f"pages/{file.name}")
+    spec = laptop.spec(
+        pages,
+        dataset=f'source = "s3://{bucket}/pages"',
+        storage=f'bucket = "{bucket}"',
+        training=f'role_arn = "{stack["BedrockRoleArn"]}"',
+    )
+    where = laptop.session_of(arn_of(laptop, "TaskRole")) | {"AWS_REGION": "us-east-1"}
+
+    def stage(run_id: str, *options: str) -> None:
+        submitted = laptop.here("submit", str(spec), "--yes", "--run-id", run_id)
+        assert submitted.returncode == 0, submitted.stderr
+        staged = laptop.here("stage", run_id, *options, "--store", stack["CheckpointUri"], **where)
+        assert staged.returncode == 0, staged.stderr
+
+    stage("before")
+    image = s3.list_objects_v2(Bucket=bucket, Prefix="images/train/")["Contents"][0]["Key"]
+    s3.delete_object(Bucket=bucket, Key=image)
+    stage("after", "--verify")
+
+    assert s3.head_object(Bucket=bucket, Key=image)["ContentLength"] > 0
+    judged = [one for one in laptop.ask("authorizations") if "-TaskRole-" in one["principal"]]
+    assert [one for one in judged if one["decision"] != "allowed"] == []
+    assert "Markers" not in [one["Sid"] for one in needless(policy_of(laptop, "TaskRole"), judged)]
 
 
 def reap_models(age: str) -> list[str]:
@@ -202,23 +223,27 @@ def test_reap_may_do_what_the_scheduled_reap_does(laptop: Laptop, stack: dict[st
         pages,
         storage=f'bucket = "{stack["Bucket"]}"',
         training=f'role_arn = "{stack["BedrockRoleArn"]}"',
-        serving='keep = "1h"',
+        serving='keep = "1s"',
         test="rows = 1",
     )
     where = {"VLM_RUNNER_CHECKPOINT_URI": stack["CheckpointUri"], "AWS_REGION": "us-east-1"}
     kept = laptop.here("start", str(spec), "--yes", "-q", **where)
     assert kept.returncode == 0, kept.stderr
-    laptop.ask("clock", {"advance_seconds": 7200})
     laptop.ask("calls", method="DELETE")
 
     reaped = laptop.here("reap", "--yes", **where, **laptop.session_of(arn_of(laptop, "ReapRole")))
-
-    models = laptop.here(*reap_models("1h"), **where, **laptop.session_of(arn_of(laptop, "ReapRole")))
+    with mock.patch("vlm_runner.cli.reap_endpoints.SystemClock", InTwoMonths):
+        models = laptop.here(*reap_models("30d"), **where, **laptop.session_of(arn_of(laptop, "ReapRole")))
 
     may = allowed(policy_of(laptop, "ReapRole"))
     assert reaped.returncode in {0, 104}, reaped.stderr
     assert models.returncode == 0, models.stderr
-    assert [one for one in laptop.ask("authorizations") if one["decision"] != "allowed"] == []
+    assert laptop.boto("bedrock").list_custom_model_deployments()["modelDeploymentSummaries"] == []
+    assert laptop.boto("bedrock").list_custom_models()["modelSummaries"] == []
+    judged = laptop.ask("authorizations")
+    assert [one for one in judged if one["decision"] != "allowed"] == []
+    asked = [one for one in judged if "-ReapRole-" in one["principal"]]
+    assert needless(policy_of(laptop, "ReapRole"), asked) == []
     assert used(laptop) - may == set()
     assert all(action.partition(":")[2].startswith(("Get", "List", "Delete")) for action in may)
     assert "s3:DeleteObject" not in may
@@ -406,7 +431,7 @@ def test_submit_uploads_a_local_dataset_and_starts_one_task_which_needs_it_no_mo
 def test_with_a_key_all_is_encrypted_with_it_and_each_role_may_use_it_as_far_as_it_must(
     laptop: Laptop, pages: Path
 ) -> None:
-    stack = created(laptop, KmsKeyArn=KEY)
+    stack = create_stack(laptop, KmsKeyArn=KEY)
     spec = laptop.spec(
         pages,
         training=f'role_arn = "{stack["BedrockRoleArn"]}"',
@@ -463,16 +488,12 @@ BOUGHT = {
 
 
 def statements_of(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Of a role or a policy in the template, as written there."""
+    """Of a role or a policy in the template, with those that a parameter adds."""
     properties = document["Properties"]
     inline = [policy["PolicyDocument"] for policy in properties.get("Policies", ())]
     documents = [*inline, *([properties["PolicyDocument"]] if "PolicyDocument" in properties else ())]
-    return [
-        statement
-        for one in documents
-        for statement in one["Statement"]
-        if "Action" in statement  # else it is an Fn::If, which buys and ends nothing
-    ]
+    written = [statement for one in documents for statement in one["Statement"]]
+    return [one["Fn::If"][1] if "Fn::If" in one else one for one in written]
 
 
 def resources(kind: str) -> dict[str, dict[str, Any]]:
@@ -524,6 +545,68 @@ def test_bedrock_cannot_read_the_state_of_runs() -> None:
 
     assert [one["Resource"] for one in denied] == [{"Fn::Sub": "${Bucket.Arn}/checkpoints/*"}]
     assert actions_of(denied[0]) == {"s3:GetObject", "s3:PutObject"}
+
+
+def test_without_its_denial_bedrock_could_read_the_state_of_runs(
+    laptop: Laptop, stack: dict[str, str]
+) -> None:
+    statements = policy_of(laptop, "BedrockRole")
+    state = f"arn:aws:s3:::{stack['Bucket']}/checkpoints/runs/cats/state.json"
+    asked = Question("s3:GetObject", state)
+
+    assert decide([{"Statement": statements}], asked) == "explicitDeny"
+    allowing = [one for one in statements if one["Effect"] == "Allow"]
+    assert len(allowing) == len(statements) - 1
+    assert decide([{"Statement": allowing}], asked) == "allowed"
+
+
+DOCUMENTED: dict[str, tuple[str, list[set[str]]]] = {
+    "ExecutionRole": (
+        "Amazon ECS Developer Guide, task_execution_IAM_role; HubTokenSecretArn adds the last",
+        [
+            {"ecr:GetAuthorizationToken"},
+            {"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"},
+            {"logs:CreateLogStream", "logs:PutLogEvents"},
+            {"secretsmanager:GetSecretValue"},
+        ],
+    ),
+    "EventsRole": (
+        "Amazon EventBridge User Guide, eb-use-identity-based: a rule that runs ECS tasks",
+        [{"ecs:RunTask"}, {"iam:PassRole"}],
+    ),
+    "PipelinePolicy": (
+        "SageMaker Developer Guide, build-and-manage-access and sagemaker-roles (CreateProcessingJob)",
+        [
+            {
+                "sagemaker:AddTags",
+                "sagemaker:CreateProcessingJob",
+                "sagemaker:DescribeProcessingJob",
+                "sagemaker:StopProcessingJob",
+            },
+            {"iam:PassRole"},
+            {"ecr:GetAuthorizationToken"},
+            {"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"},
+            {"logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"},
+            {"cloudwatch:PutMetricData"},
+        ],
+    ),
+}
+"""What AWS's services do under roles of ours, which no sandbox shows: the page, and the rights it lists."""
+JUDGED = {"BedrockRole", "RunPolicy", "DeadManSwitchRole", "ReapRole"}
+"""Whose statements the tests above take away."""
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_what_a_service_does_for_us_is_what_its_page_lists(name: str) -> None:
+    (role,) = [item for item in resources("AWS::IAM::").items() if item[0] == name]
+
+    assert [actions_of(one) for one in statements_of(role[1])] == DOCUMENTED[name][1]
+
+
+def test_every_statement_of_every_role_is_judged_or_documented() -> None:
+    having = {name for name, item in resources("AWS::IAM::").items() if statements_of(item)}
+
+    assert having == JUDGED | set(DOCUMENTED)
 
 
 def test_bucket_and_queue_are_reached_only_over_tls() -> None:

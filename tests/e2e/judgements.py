@@ -18,11 +18,11 @@ def question(judged: Judgement) -> Question:
     return Question(judged["action"], judged["resource"], context)
 
 
-def needless(statements: Sequence[Any], judgements: Sequence[Judgement]) -> list[str]:
+def needless(statements: Sequence[Any], judgements: Sequence[Judgement]) -> list[Any]:
     """The statements without which everything would have been allowed too."""
     asked = [question(one) for one in judgements]
     return [
-        left_out.get("Sid") or str(left_out["Action"])
+        left_out
         for left_out in statements
         if all(
             decide([{"Statement": [one for one in statements if one is not left_out]}], each) == "allowed"

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from .laptop import ACCOUNT, Laptop, picture
-from .test_least_privilege import JOB_ROLE, role, user
+from .principals import JOB_ROLE, role, user
 
 BUCKET = "pictures-of-mine"
 ROWS = 10

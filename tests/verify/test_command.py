@@ -79,13 +79,14 @@ def test_verify_says_beforehand_and_prints_the_table(spec: Path, url: str, tmp_p
     assert all(each["known"] for each in json.loads(checked.stdout))
 
 
-def test_one_that_ends_with_an_error_says_how_to_go_on(spec: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", [AwsUnavailable("no answer"), KeyboardInterrupt()])
+def test_one_that_ends_early_says_how_to_go_on(spec: Path, tmp_path: Path, end: BaseException) -> None:
     """
     The same command continues it, and another one takes away what it has created.
     """
     words = ["verify", str(spec), "--folder", str(tmp_path), "--endpoint-url", "http://127.0.0.1:9"]
 
-    with mock.patch("vlm_runner.cli.verify.anyio.run", side_effect=AwsUnavailable("no answer")):
+    with mock.patch("vlm_runner.cli.verify.anyio.run", side_effect=end):
         said = CliRunner().invoke(cli, words).stderr
 
     assert f"vlm-runner verify {spec} --folder {tmp_path} --sweep" in said

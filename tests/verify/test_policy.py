@@ -44,8 +44,7 @@ def test_a_verification_does_what_its_policy_allows(recorded: Path) -> None:
     assert needed - additional - ordinary == {
         "sts:GetCallerIdentity"
     }  # which needs no right (STS API reference)
-    # Levels 3 and 4 delete the model that they have trained.
-    assert additional - needed == {PASSED, "bedrock:DeleteCustomModel"}
+    assert additional - needed == {PASSED}
 
 
 def test_the_switchs_role_needs_each_statement_to_try_what_does_not_exist_and_to_tell_of_it() -> None:

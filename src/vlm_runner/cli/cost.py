@@ -43,8 +43,9 @@ ACTIVATE: Final = (
 def cost(run_id: str, *, yes: bool, as_json: bool, **flags: Any) -> None:
     """Show what AWS billed for RUN; each query costs one cent.
 
-    It is found by the run's tag. Needs ce:GetCostAndUsage, and the tag vlm-runner:run-uid activated for cost
-    allocation. Bills appear about a day late, and leave out what has no tags.
+    It is found by the run's tag. Needs ce:GetCostAndUsage (vlm-runner iam SPEC --only cost_policy), and the
+    tag vlm-runner:run-uid activated for cost allocation. Bills appear about a day late, and leave out
+    what has no tags.
 
     \b
     Example:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from vlm_runner.cli.options import doctor_option, duration, json_option, where_options
+from vlm_runner.core.names import DEFAULT_PIPELINE
 from vlm_runner.sagemaker.definition import (
     INSTANCE_TYPE,
     MOST_TRAIN_DAYS,
@@ -16,7 +17,7 @@ from vlm_runner.sagemaker.definition import (
 POLL_SECONDS = 30.0
 
 name_option = click.option(
-    "--name", default="vlm-runner", show_default=True, help="Name of the pipeline; many runs share one."
+    "--name", default=DEFAULT_PIPELINE, show_default=True, help="Name of the pipeline; many runs share one."
 )
 
 

@@ -12,6 +12,7 @@ from vlm_runner.cli.options import (
     verbosity_options,
     where_options,
 )
+from vlm_runner.core.names import DEFAULT_STACK
 
 
 @click.command()
@@ -20,7 +21,7 @@ from vlm_runner.cli.options import (
 @click.option(
     "--stack",
     metavar="NAME",
-    default="vlm-runner",
+    default=DEFAULT_STACK,
     show_default=True,
     help="Stack of deploy/template.yaml.",
 )

@@ -100,13 +100,13 @@ def verify(
         _ask(level, yes=yes)
     try:
         found = anyio.run(_verify, spec, profile, settings, Path(folder), None if sweep else wanted)
-    except VlmRunnerError:
+    except (VlmRunnerError, KeyboardInterrupt):
         again = f"vlm-runner verify {spec_file} --folder {folder}"
         console.say(f"The same command continues it. To delete what it has created: {again} --sweep")
         raise
     if as_json:
         console.result_json(as_json_value(found))
-    else:
+    elif not sweep:
         console.result(table_text(found))
     console.say(_end(found, Path(folder), settings.region or "", spec_file))
     sys.exit(STILL_BILLING if found.left else DIFFERENT if found.held or found.count("different") else 0)

@@ -36,6 +36,11 @@ RUN_FOLDERS = ("images", "data", "runs")
 NAME_PREFIX = "vr-"
 VERIFY_PREFIX = f"{NAME_PREFIX}verify-"
 """Of all that a verification creates."""
+VERIFY_NO_MODEL = "amazon.nova-nothing-v1:0"
+"""A foundation model that does not exist, which a verification asks to be customized."""
+DEFAULT_STACK = "vlm-runner"
+"""Of deploy/template.yaml."""
+DEFAULT_PIPELINE = "vlm-runner"
 
 
 def slug(text: str, length: int = 24) -> str:

@@ -11,7 +11,17 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from vlm_runner.core.names import NAME_PREFIX, NOT_KEPT, RUN_FOLDERS, TAG_KEEP, TAG_UID, VERIFY_PREFIX
+from vlm_runner.core.names import (
+    DEFAULT_PIPELINE,
+    DEFAULT_STACK,
+    NAME_PREFIX,
+    NOT_KEPT,
+    RUN_FOLDERS,
+    TAG_KEEP,
+    TAG_UID,
+    VERIFY_NO_MODEL,
+    VERIFY_PREFIX,
+)
 
 Document = dict[str, Any]
 
@@ -47,6 +57,9 @@ class Scope:
     """`bucket/prefix` of `dataset.source`, if that is in S3."""
     in_place: tuple[str, ...] = ()
     """Key prefixes in the bucket of images that stay there (`dataset.images_in_place`)."""
+    stack: str = DEFAULT_STACK
+    """CloudFormation stack of deploy/template.yaml."""
+    pipeline: str = DEFAULT_PIPELINE
 
     @property
     def policy_name(self) -> str:
@@ -67,7 +80,13 @@ class Scope:
         return f"arn:{self.partition}:bedrock:{self.region}:{self.account if account else ''}:{kind}"
 
     def ec2(self, kind: str) -> str:
-        return f"arn:{self.partition}:ec2:{self.region}:{self.account}:{kind}"
+        return self.resource("ec2", kind)
+
+    def resource(self, service: str, kind: str) -> str:
+        return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{kind}"
+
+    def role(self, name: str) -> str:
+        return f"arn:{self.partition}:iam::{self.account}:role/{name}"
 
 
 def _document(*statements: Document) -> Document:
@@ -441,33 +460,121 @@ def sweeper_policy(scope: Scope) -> Document:
     )
 
 
-def verify_policy(scope: Scope) -> Document:
-    """What `vlm-runner verify` does and a run does not; whoever verifies needs the caller's policy too."""
-    queues = f"arn:{scope.partition}:sqs:{scope.region}:{scope.account}:{VERIFY_PREFIX}*"
-    nobody = f"arn:{scope.partition}:iam::{scope.account}:role/{VERIFY_PREFIX}*"
+def submit_policy(scope: Scope) -> Document:
+    """
+    What `vlm-runner submit` does and a run does not.
+
+    CloudFormation names a role after its stack and its name in the template.
+    """
+    roles = [scope.role(f"{scope.stack}-{name}-*") for name in ("TaskRole", "ExecutionRole")]
     return _document(
-        _allow("VerifyLists", ["bedrock:ListCustomModels", "scheduler:ListSchedules", "sqs:ListQueues"], "*"),
         _allow(
-            "VerifyModels",
-            ["bedrock:DeleteCustomModel"],
-            [scope.bedrock("custom-model/*")],
-            {"StringLike": {f"aws:ResourceTag/{TAG_UID}": "*"}},
+            "FindTheStack",
+            ["cloudformation:DescribeStacks"],
+            scope.resource("cloudformation", f"stack/{scope.stack}/*"),
         ),
-        _allow("VerifyObjects", ["s3:DeleteObject"], f"{scope.bucket_arn}/{scope.prefix}runs/verify-*"),
-        # It has no such role: that is what it asks about.
-        _allow("VerifyNobody", ["iam:PassRole"], nobody),
-        *(
-            [
-                _allow(
-                    "VerifyLetters",
-                    ["sqs:CreateQueue", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:DeleteQueue"],
-                    queues,
-                )
-            ]
-            if scope.dead_man_role_arn is not None
-            else []
+        _allow("RunTheTask", ["ecs:RunTask"], scope.resource("ecs", f"task-definition/{scope.stack}-run:*")),
+        # Amazon ECS Developer Guide, supported-iam-actions-tagging: only tags that are given to a new task.
+        _allow(
+            "TagTheTask",
+            ["ecs:TagResource"],
+            scope.resource("ecs", "task/*/*"),
+            {"StringEquals": {"ecs:CreateAction": "RunTask"}},
+        ),
+        _allow(
+            "PassTheTasksRoles",
+            ["iam:PassRole"],
+            roles,
+            {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
         ),
     )
+
+
+def sagemaker_policy(scope: Scope) -> Document:
+    """What `vlm-runner sagemaker` does and a run does not."""
+    pipeline = scope.resource("sagemaker", f"pipeline/{scope.pipeline}")
+    execution = f"{pipeline}/execution/*"
+    return _document(
+        _allow(
+            "Pipeline",
+            [
+                "sagemaker:CreatePipeline",
+                "sagemaker:UpdatePipeline",
+                "sagemaker:DeletePipeline",
+                "sagemaker:StartPipelineExecution",
+                "sagemaker:ListPipelineExecutions",
+            ],
+            pipeline,
+        ),
+        _allow(
+            "Executions",
+            [
+                "sagemaker:DescribePipelineExecution",
+                "sagemaker:ListPipelineExecutionSteps",
+                "sagemaker:StopPipelineExecution",
+            ],
+            execution,
+        ),
+        # Why a step failed.
+        _allow("Steps", ["sagemaker:DescribeProcessingJob"], scope.resource("sagemaker", "processing-job/*")),
+        _allow(
+            "PassThePipelinesRole",
+            ["iam:PassRole"],
+            scope.role(f"{scope.stack}-PipelineRole-*"),
+            {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
+        ),
+    )
+
+
+def cost_policy() -> Document:
+    """For `vlm-runner cost`, whose every look AWS charges; bills are the whole account's."""
+    return _document(_allow("LookAtBills", ["ce:GetCostAndUsage"], "*"))
+
+
+def verify_policy(scope: Scope) -> Document:
+    """What `vlm-runner verify` does and a run does not; whoever verifies needs the caller's policy too."""
+    return _document(
+        _allow("VerifyLists", ["scheduler:ListSchedules", "sqs:ListQueues"], "*"),
+        # It has none of these: that is what it asks about. What does not exist has no tag.
+        _allow(
+            "VerifyMissing",
+            [
+                "bedrock:StopModelCustomizationJob",
+                "bedrock:DeleteProvisionedModelThroughput",
+                "bedrock:DeleteCustomModelDeployment",
+            ],
+            [
+                scope.bedrock(f"{kind}/{VERIFY_PREFIX}*")
+                for kind in ("model-customization-job", "provisioned-model", "custom-model-deployment")
+            ],
+        ),
+        _allow(
+            "VerifyNoModel",
+            ["bedrock:CreateModelCustomizationJob"],
+            scope.bedrock(f"foundation-model/{VERIFY_NO_MODEL}", account=False),
+        ),
+        _allow("VerifyNobody", ["iam:PassRole"], scope.role(f"{VERIFY_PREFIX}*")),
+        *_verify_switch(scope),
+    )
+
+
+def _verify_switch(scope: Scope) -> list[Document]:
+    if scope.dead_man_role_arn is None:
+        return []
+    return [
+        _allow(
+            "VerifyLetters",
+            ["sqs:CreateQueue", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:DeleteQueue"],
+            scope.resource("sqs", f"{VERIFY_PREFIX}*"),
+        ),
+        # A role that exists and does not trust Bedrock: the job is refused.
+        _allow(
+            "VerifyDistrust",
+            ["iam:PassRole"],
+            scope.dead_man_role_arn,
+            {"StringEquals": {"iam:PassedToService": "bedrock.amazonaws.com"}},
+        ),
+    ]
 
 
 def verify_switch_policy(scope: Scope) -> Document:
@@ -475,7 +582,7 @@ def verify_switch_policy(scope: Scope) -> Document:
     For the dead man's switch's role, while it is verified: dead letters (Scheduler user guide,
     configuring-schedule-dlq), and the deletion of what does not exist, and so has no tag.
     """
-    queues = f"arn:{scope.partition}:sqs:{scope.region}:{scope.account}:{VERIFY_PREFIX}*"
+    queues = scope.resource("sqs", f"{VERIFY_PREFIX}*")
     return _document(
         _allow("VerifyLetters", ["sqs:SendMessage"], queues),
         _allow("VerifyMissing", *_endpoint_deletion(scope)),
@@ -498,4 +605,7 @@ def all_documents(scope: Scope) -> dict[str, Document]:
         "ecs_task_trust": ecs_trust(scope),
         "ecs_task_policy": caller_policy(scope),
         "sweeper_policy": sweeper_policy(scope),
+        "submit_policy": submit_policy(scope),
+        "sagemaker_policy": sagemaker_policy(scope),
+        "cost_policy": cost_policy(),
     } | (switch if scope.dead_man_role_arn is not None else {})

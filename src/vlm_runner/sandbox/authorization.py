@@ -19,6 +19,7 @@ from vlm_runner.sandbox.resources import Region
 from vlm_runner.sandbox.service_api import api_for
 from vlm_runner.sandbox.signature import Scope
 from vlm_runner.sandbox.state import SandboxState
+from vlm_runner.sandbox.task_roles import roles_of
 
 Context = dict[str, tuple[str, ...]]
 
@@ -73,13 +74,18 @@ def questions_of(state: SandboxState, scope: Scope, request: HttpRequest) -> lis
     if scope.service == "bedrock":
         return list(_bedrock(state, scope.region, request))
     operation = operation_of(scope, request)[1]
-    if scope.service == "s3":
-        return list(_s3(state, scope.region, request, operation))
-    if scope.service == "scheduler":
-        return list(_scheduler(state, scope.region, request, operation))
-    if f"{scope.service}:{operation}" in WITHOUT_RIGHTS:
-        return []
-    return [Question(f"{scope.service}:{operation}", _other(state, scope.service, request))]
+    match scope.service:
+        case "s3":
+            asked = _s3(state, scope.region, request, operation)
+        case "scheduler":
+            asked = _scheduler(state, scope.region, request, operation)
+        case "sagemaker":
+            asked = _sagemaker(state, scope.region, request, operation)
+        case "ecs" if operation == "RunTask":
+            asked = _task(state, scope.region, request.json())
+        case _:
+            asked = _other(state, scope, request, operation)
+    return list(asked)
 
 
 def deletion(state: SandboxState, region_name: str, action: str, parameters: Mapping[str, Any]) -> Question:
@@ -326,11 +332,57 @@ def _scheduler(state: SandboxState, region: str, request: HttpRequest, operation
         yield pass_role(body["Target"]["RoleArn"], "scheduler.amazonaws.com")
 
 
-def _other(state: SandboxState, service: str, request: HttpRequest) -> str | None:
-    """The ARN of a role that IAM or STS is asked about; None: judged by the action alone."""
-    if service not in {"iam", "sts"}:
+def _sagemaker(state: SandboxState, region: str, request: HttpRequest, operation: str) -> Iterator[Question]:
+    p = request.json()
+    of_account = f"arn:aws:sagemaker:{region}:{state.account}"
+    if name := p.get("PipelineName"):
+        # SageMaker writes names in ARNs in lower case.
+        resource = name if name.startswith("arn:") else f"{of_account}:pipeline/{name.lower()}"
+    elif job := p.get("ProcessingJobName"):
+        resource = f"{of_account}:processing-job/{job}"
+    else:
+        resource = p.get("PipelineExecutionArn")
+    yield Question(f"sagemaker:{operation}", resource)
+    if operation in {"CreatePipeline", "UpdatePipeline"} and "RoleArn" in p:
+        yield pass_role(p["RoleArn"], "sagemaker.amazonaws.com")
+
+
+def _task(state: SandboxState, region: str, p: Mapping[str, Any]) -> Iterator[Question]:
+    """Of a task that is run: its definition, its tags (supported-iam-actions-tagging), and its roles."""
+    from moto.ecs.models import ecs_backends  # noqa: PLC0415 -- moto is imported when first needed
+
+    family, _, revision = p["taskDefinition"].rpartition("/")[2].partition(":")
+    revisions = ecs_backends[state.account][region].task_definitions.get(family, {})
+    found = revisions.get(int(revision) if revision else max(revisions, default=0))
+    if found is None:
+        return  # ECS says that there is no such definition
+    cluster = p.get("cluster", "default").rpartition("/")[2]
+    of_account = f"arn:aws:ecs:{region}:{state.account}"
+    yield Question("ecs:RunTask", found.arn, {"ecs:cluster": (f"{of_account}:cluster/{cluster}",)})
+    if tags := p.get("tags"):
+        made: Context = {"ecs:CreateAction": ("RunTask",), "aws:TagKeys": tuple(one["key"] for one in tags)}
+        yield Question("ecs:TagResource", f"{of_account}:task/{cluster}/{_NEW}", made)
+    for role in roles_of(state.account, region, found):
+        yield pass_role(role, "ecs-tasks.amazonaws.com")
+
+
+def _other(state: SandboxState, scope: Scope, request: HttpRequest, operation: str) -> Iterator[Question]:
+    if f"{scope.service}:{operation}" not in WITHOUT_RIGHTS:
+        yield Question(f"{scope.service}:{operation}", _asked_about(state, scope, request))
+
+
+def _asked_about(state: SandboxState, scope: Scope, request: HttpRequest) -> str | None:
+    """The ARN of what IAM, STS, CloudFormation or SQS is asked about; None: judged by the action alone."""
+    of_account = f"arn:aws:{scope.service}:{scope.region}:{state.account}:"
+    if scope.service == "sqs":
+        body: Mapping[str, Any] = request.json() if "x-amz-target" in request.headers else {}
+        queue = body.get("QueueName") or str(body.get("QueueUrl", "")).rpartition("/")[2]
+        return f"{of_account}{queue}" if queue else None
+    if scope.service not in {"iam", "sts", "cloudformation"}:
         return None
     form = parse_qs(request.body.decode("latin-1"))
+    if stack := form.get("StackName"):
+        return stack[0] if stack[0].startswith("arn:") else f"{of_account}stack/{stack[0]}/{_NEW}"
     if arn := form.get("PolicySourceArn") or form.get("RoleArn"):
         return arn[0]
     name = form.get("RoleName")

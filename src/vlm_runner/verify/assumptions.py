@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from vlm_runner.core.names import VERIFY_NO_MODEL
 from vlm_runner.spec import ServingMode
 from vlm_runner.verify.judges import (
     NOT_FOUND,
@@ -336,7 +337,7 @@ TABLE: Final[tuple[Assumption, ...]] = (
         "A foundation model that does not exist cannot be customized",
         "M: CreateModelCustomizationJob",
         refused(*NOT_FOUND, "ValidationException"),
-        lambda s: bad_job(s, "no-model", baseModelIdentifier="amazon.nova-nothing-v1:0"),
+        lambda s: bad_job(s, "no-model", baseModelIdentifier=VERIFY_NO_MODEL),
     ),
     Assumption(
         "1.15",
