@@ -7,6 +7,8 @@ Each says what happened, where, and (in `hint`) what to do. Exit codes are in
 
 from __future__ import annotations
 
+from typing import Final
+
 
 class VlmRunnerError(Exception):
     """The base of all errors that vlm-runner raises on purpose."""
@@ -131,6 +133,9 @@ class Throttled(AwsUnavailable):
 
 class ModelNotReady(AwsUnavailable):
     """The endpoint is warming up."""
+
+
+MAKE_ROOM: Final = "Stop other processes or raise their limits (memory, ulimit -u, ulimit -n); then resume."
 
 
 class OutOfResources(VlmRunnerError):

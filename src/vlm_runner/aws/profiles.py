@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+from typing import TYPE_CHECKING
+
 from vlm_runner.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def profile_exists() -> Iterator[None]:
+    """Raises ConfigurationError where botocore does not find the profile that it is given."""
+    from botocore.exceptions import ProfileNotFound  # noqa: PLC0415 - a third of a second
+
+    try:
+        yield
+    except ProfileNotFound as error:
+        raise ConfigurationError(
+            f"{error}.", hint="List the profiles: aws configure list-profiles"
+        ) from error
 
 
 def region_of_profile(profile: str | None) -> str | None:
@@ -12,13 +31,8 @@ def region_of_profile(profile: str | None) -> str | None:
     Raises:
         ConfigurationError: the profile does not exist.
     """
-    from botocore.exceptions import ProfileNotFound  # noqa: PLC0415 - a third of a second
-    from botocore.session import Session  # noqa: PLC0415
+    from botocore.session import Session  # noqa: PLC0415 - a third of a second
 
-    try:
+    with profile_exists():
         region = Session(profile=profile).get_config_variable("region")
-    except ProfileNotFound as error:
-        raise ConfigurationError(
-            f"{error}.", hint="List the profiles: aws configure list-profiles"
-        ) from error
     return str(region) if region else None

@@ -11,9 +11,10 @@ from vlm_runner.aws.answers import AwsAnswer
 from vlm_runner.aws.credentials import ask_on_terminals_only, check_authorities
 from vlm_runner.aws.errors import credentials_translated, translated
 from vlm_runner.aws.ports import ListedObject
+from vlm_runner.aws.profiles import profile_exists
 from vlm_runner.aws.session import USES, read_models_fast
 from vlm_runner.core.retry import SOURCE
-from vlm_runner.errors import AwsUnavailable, ConfigurationError, NotFound
+from vlm_runner.errors import AwsUnavailable, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -132,19 +133,14 @@ class S3Reader:
 
     def _open(self) -> Any:
         from botocore.config import Config  # noqa: PLC0415 - see `vlm_runner.aws.session`
-        from botocore.exceptions import ProfileNotFound  # noqa: PLC0415
         from botocore.session import Session  # noqa: PLC0415
 
         session = Session(profile=self._profile)
-        try:
+        with profile_exists():
             region = self._region or session.get_config_variable("region")
             read_models_fast(session)
             ask_on_terminals_only(session)
             check_authorities(session)
-        except ProfileNotFound as error:
-            raise ConfigurationError(
-                f"{error}.", hint="List the profiles: aws configure list-profiles"
-            ) from error
         attempts, connect, read = USES["read"]
         config = Config(
             retries={"mode": "standard", "total_max_attempts": attempts},

@@ -28,11 +28,12 @@ from vlm_runner.aws.notifications import AwsNotifier
 from vlm_runner.aws.objects import S3Objects
 from vlm_runner.aws.objects_obstore import ObstoreObjects
 from vlm_runner.aws.price_list import AwsPriceList
+from vlm_runner.aws.profiles import profile_exists
 from vlm_runner.aws.queue import SqsQueue
 from vlm_runner.aws.runtime import BedrockRuntime
 from vlm_runner.aws.sagemaker import SageMaker
 from vlm_runner.aws.scheduler import EventBridgeScheduler
-from vlm_runner.errors import ConfigurationError, Throttled
+from vlm_runner.errors import Throttled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -180,22 +181,17 @@ class AwsSession:
     async def _make(self, service: str, use: Use) -> Any:
         import aioboto3  # noqa: PLC0415 - 0.7 s of CPU that --help and status need not pay
         from aiobotocore.config import AioConfig  # noqa: PLC0415
-        from botocore.exceptions import ProfileNotFound  # noqa: PLC0415
         from botocore.handlers import add_expect_header  # noqa: PLC0415
         from botocore.useragent import UserAgentString  # noqa: PLC0415
 
         if self._session is None:
-            try:
+            with profile_exists():
                 opened = aioboto3.Session(profile_name=self._profile, region_name=self._region)
                 core = opened._session  # noqa: SLF001 - see `_core_session`
                 read_models_fast(core)
                 ask_on_terminals_only(core)
                 check_authorities(core)
                 self._session = opened
-            except ProfileNotFound as error:
-                raise ConfigurationError(
-                    f"{error}.", hint="List the profiles: aws configure list-profiles"
-                ) from error
         attempts, connect, read = USES[use]
         options: dict[str, Any] = {
             "http_session_cls": http_session(),

@@ -13,7 +13,7 @@ from vlm_runner.aws.session import AwsSession
 from vlm_runner.checkpoint import lease
 from vlm_runner.cli import console
 from vlm_runner.cli.billing import known_profile
-from vlm_runner.cli.options import Where, json_option, where_options
+from vlm_runner.cli.options import Where, json_option, where_options, yes_option
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.cli.run_argument import run_argument
 from vlm_runner.core.names import TAG_UID
@@ -37,7 +37,7 @@ ACTIVATE: Final = (
 
 @click.command()
 @run_argument()
-@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
+@yes_option
 @json_option
 @where_options
 def cost(run_id: str, *, yes: bool, as_json: bool, **flags: Any) -> None:

@@ -11,7 +11,7 @@ import click
 
 from vlm_runner.aws.session import AwsSession
 from vlm_runner.cli import console
-from vlm_runner.cli.options import Where, json_option, where_options
+from vlm_runner.cli.options import Where, delete_option, json_option, where_options
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.cli.run_argument import run_argument
 from vlm_runner.cli.run_text import Reach
@@ -172,7 +172,7 @@ async def _keep(settings: Settings, run_id: str, *, undo: bool) -> None:
 
 @click.command()
 @run_argument()
-@click.option("-y", "--yes", is_flag=True, help="Delete; without it only say what would be deleted.")
+@delete_option
 @json_option
 @where_options
 def delete(run_id: str, *, yes: bool, as_json: bool, **flags: Any) -> None:

@@ -60,6 +60,21 @@ def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(command)
 
 
+def run_id_option(command: F) -> F:
+    return click.option("--run-id", metavar="ID", help="The run's id. Default: derived from the spec.")(
+        command
+    )
+
+
+def yes_option(command: F) -> F:
+    return click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")(command)
+
+
+def delete_option(command: F) -> F:
+    text = "Delete; without it only say what would be deleted."
+    return click.option("-y", "--yes", is_flag=True, help=text)(command)
+
+
 def doctor_option(command: F) -> F:
     text = "Check role, bucket, rights and quotas before anything is created."
     return click.option("--doctor/--no-doctor", default=True, help=text)(command)

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from vlm_runner.cli.options import duration, json_option, where_options
+from vlm_runner.cli.options import delete_option, duration, json_option, where_options
 
 
 @click.command()
-@click.option("-y", "--yes", is_flag=True, help="Delete; without it only say what would be deleted.")
+@delete_option
 @click.option(
     "--older-than",
     metavar="TIME",

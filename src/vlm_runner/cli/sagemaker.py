@@ -6,7 +6,14 @@ from typing import Any
 
 import click
 
-from vlm_runner.cli.options import doctor_option, duration, json_option, where_options
+from vlm_runner.cli.options import (
+    doctor_option,
+    duration,
+    json_option,
+    run_id_option,
+    where_options,
+    yes_option,
+)
 from vlm_runner.core.names import DEFAULT_PIPELINE
 from vlm_runner.sagemaker.definition import (
     INSTANCE_TYPE,
@@ -71,8 +78,8 @@ def upsert(**given: Any) -> None:
 @sagemaker.command()
 @click.argument("spec_file", metavar="SPEC", type=click.Path(dir_okay=False))
 @name_option
-@click.option("--run-id", metavar="ID", help="The run's id. Default: derived from the spec.")
-@click.option("-y", "--yes", is_flag=True, help="Spend without asking.")
+@run_id_option
+@yes_option
 @click.option(
     "--instances", type=click.IntRange(1, 100), help="Instances that upload images. Default: as upserted."
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vlm_runner.cli.options import duration, json_option, verbosity_options, where_options
+from vlm_runner.cli.options import duration, json_option, verbosity_options, where_options, yes_option
 from vlm_runner.cli.run_argument import run_argument
 from vlm_runner.serving_mode import ServingMode
 
@@ -37,7 +37,7 @@ MODE_NAMES = [mode.value for mode in ServingMode if mode is not ServingMode.NONE
     help="Release it before it costs more than this.",
 )
 @click.option("--run-id", "serving_id", metavar="ID", help="Id of the serving run. Default: RUN-serve.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
+@yes_option
 @click.option("-d", "--detach", is_flag=True, help="Serve in the background, and return once it is driven.")
 @json_option
 @verbosity_options

@@ -11,9 +11,11 @@ from vlm_runner.cli.options import (
     doctor_option,
     duration,
     json_option,
+    run_id_option,
     verbosity_options,
     verify_option,
     where_options,
+    yes_option,
 )
 from vlm_runner.cli.run_argument import run_argument
 
@@ -22,8 +24,8 @@ TIMEOUT_HELP = "Stop after, e.g., 90m; the run can be resumed."
 
 @click.command()
 @click.argument("spec_file", metavar="SPEC", type=click.Path(dir_okay=False))
-@click.option("--run-id", metavar="ID", help="The run's id. Default: derived from the spec.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
+@run_id_option
+@yes_option
 @click.option(
     "-d", "--detach", is_flag=True, help="Drive the run in the background, and return once it runs."
 )

@@ -9,15 +9,17 @@ import click
 from vlm_runner.cli.options import (
     doctor_option,
     json_option,
+    run_id_option,
     verbosity_options,
     where_options,
+    yes_option,
 )
 from vlm_runner.core.names import DEFAULT_STACK
 
 
 @click.command()
 @click.argument("spec_file", metavar="SPEC", type=click.Path(dir_okay=False))
-@click.option("--run-id", metavar="ID", help="The run's id. Default: derived from the spec.")
+@run_id_option
 @click.option(
     "--stack",
     metavar="NAME",
@@ -25,7 +27,7 @@ from vlm_runner.core.names import DEFAULT_STACK
     show_default=True,
     help="Stack of deploy/template.yaml.",
 )
-@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
+@yes_option
 @doctor_option
 @json_option
 @verbosity_options

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from vlm_runner.dataset.source import Peek
 
+NO_IMAGES: Final = 'no column of images was found; name it: columns = { image = "…" }'
 HELD_OUT: Final = ("validation", "valid", "val", "dev")
 FEW_ROWS: Final = 20
 """Below so many rows none is held back by itself: a model wants eight to train on."""
@@ -228,7 +229,7 @@ def _of_chat(
     made.prompt.append(("preset", preset, why))
     _name("messages", chat, USUAL_ROLES[preset]["messages"], [*rows[:1]], made)
     if image is None and images_in(preset, chat) is None and "image" not in made.columns:
-        made.unsure.append('no column of images was found; name it: columns = { image = "…" }')
+        made.unsure.append(NO_IMAGES)
 
 
 def _name(
@@ -265,7 +266,7 @@ def _of_columns(peek: Peek, image: str | None, rows: Sequence[Mapping[str, Any]]
     else:
         _templates(peek, image, made)
     if image is None:
-        made.unsure.append('no column of images was found; name it: columns = { image = "…" }')
+        made.unsure.append(NO_IMAGES)
 
 
 def _templates(peek: Peek, image: str | None, made: Suggestion) -> None:

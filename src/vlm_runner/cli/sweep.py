@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from vlm_runner.cli.options import doctor_option, json_option, verbosity_options, where_options
+from vlm_runner.cli.options import doctor_option, json_option, verbosity_options, where_options, yes_option
 
 
 @click.command()
 @click.argument("sweep_file", metavar="SWEEP", type=click.Path(dir_okay=False))
-@click.option("-y", "--yes", is_flag=True, help="Spend without asking.")
+@yes_option
 @click.option("--dry-run", is_flag=True, help="List the runs; change nothing.")
 @doctor_option
 @json_option

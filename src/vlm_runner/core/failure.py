@@ -13,6 +13,7 @@ from vlm_runner.core.retry import DENIED_WHILE_RENTING, IN_DOUBT, JOB, RELEASE, 
 from vlm_runner.core.run import Phase, Run
 from vlm_runner.core.text import storable
 from vlm_runner.errors import (
+    MAKE_ROOM,
     AccessDenied,
     AwsRefused,
     AwsUnavailable,
@@ -106,7 +107,7 @@ def foreseen(error: Exception) -> Exception:
         return error
     found = OutOfResources(
         f"This machine has no more to give: {str(error) or type(error).__name__}.",
-        hint="Stop other processes or raise their limits (memory, ulimit -u, ulimit -n); then resume.",
+        hint=MAKE_ROOM,
     )
     found.__cause__ = error
     return found

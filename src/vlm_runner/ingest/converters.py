@@ -20,7 +20,7 @@ from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from vlm_runner.errors import OutOfResources, VlmRunnerError
+from vlm_runner.errors import MAKE_ROOM, OutOfResources, VlmRunnerError
 from vlm_runner.ingest import decoder
 from vlm_runner.ingest.images import Handling, ImageLimits, Prepared
 from vlm_runner.ingest.inspect import MAX_SOURCE_BYTES, ImageDefect
@@ -35,7 +35,6 @@ KEEP_SHARED: Final = 4 * 1024 * 1024
 """Bytes that one process shares with us between two images; what a larger image took is given back."""
 KEEP_MEMORY: Final = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "67108864"}
 """glibc shall not give an image's memory back and fetch it anew: measured 14 ms an image instead of 21."""
-MAKE_ROOM: Final = "Stop other processes or raise their limits (memory, ulimit -u, ulimit -n); then resume."
 INHERITED: Final = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TZ")
 
 

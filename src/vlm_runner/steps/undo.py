@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vlm_runner.checkpoint.lease import load
 from vlm_runner.core.events import JobSubmitted, ServingRequested
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from vlm_runner.core.run import Run
     from vlm_runner.steps.ports import Ports
 
+UNDOING: Final = "undoing a purchase that could not be recorded"
+
 
 async def undo_purchase(
     run: Run, event: Event, ports: Ports, store: CheckpointStore, *, stopping: Callable[[], bool]
@@ -45,7 +47,7 @@ async def undo_purchase(
     failures = Failures()
     while not await _undone(run, event, ports, store):
         error = StillBilling(f"{event.arn} was bought by a process that lost its run, and may bill.")
-        ports.trouble("undoing a purchase that could not be recorded", error)
+        ports.trouble(UNDOING, error)
         if stopping():
             raise error
         failures = failures.another(ports.clock.elapsed())
@@ -69,7 +71,7 @@ async def _undone(
         await bedrock.delete_endpoint(mode, event.arn)
         return await bedrock.find_endpoint(mode, event.arn) is None
     except (AwsUnavailable, AwsRefused, CredentialsError) as error:
-        ports.trouble("undoing a purchase that could not be recorded", error)
+        ports.trouble(UNDOING, error)
         return False
 
 
