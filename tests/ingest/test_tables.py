@@ -12,7 +12,7 @@ from PIL import Image
 from tests.lint.pictures import by_hand
 from vlm_runner.ingest.converters import Converters, _environment
 from vlm_runner.ingest.images import ImageLimits, _eight_bits, prepare
-from vlm_runner.ingest.inspect import ImageDefect, inspect
+from vlm_runner.ingest.inspect import ImageDefect, converted_kind, inspect
 from vlm_runner.ingest.pipeline import RecordLine, Transform
 
 from .pictures import SOURCES, saved
@@ -120,3 +120,29 @@ def test_a_chunk_is_named_as_it_is_written_and_its_bytes_shown_where_they_are_no
 
     assert "chunk IDAT at" in said[0]
     assert r"chunk b'I\x00AT' at" in said[1]
+
+
+@pytest.mark.parametrize("fill", [1, 2, 3, 7])
+def test_any_number_of_fill_bytes_may_precede_a_marker_of_a_jpeg(fill: int) -> None:
+    """ITU-T T.81, B.1.1.2."""
+    plain = saved(Image.new("RGB", (40, 30), "teal"), "JPEG")
+    at = plain.index(b"\xff\xdb")
+
+    facts = inspect(plain[:at] + b"\xff" * fill + plain[at:])
+
+    assert facts is not None
+    assert facts == inspect(plain)
+    assert (facts.width, facts.height) == (40, 30)
+
+
+@pytest.mark.parametrize(
+    ("size", "at", "found"),
+    [(28, 16, True), (28, 24, True), (28, 28, False), (400, 252, True), (400, 256, False)],
+)
+def test_a_brand_is_looked_for_in_the_file_type_box_and_no_further_than_256_bytes(
+    size: int, at: int, found: bool
+) -> None:
+    body = bytearray(size.to_bytes(4, "big") + b"ftypmif1" + bytes(500))
+    body[at : at + 4] = b"avif"
+
+    assert (converted_kind(bytes(body)) == "AVIF") is found
