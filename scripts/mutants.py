@@ -674,7 +674,9 @@ def main() -> None:
     parser.add_argument(
         "--match", default="", help="only mutants whose key contains this; out of all, not of the sample"
     )
-    parser.add_argument("--survivors", action="store_true", help="only those that survived when last judged")
+    parser.add_argument(
+        "--survivors", action="store_true", help="only those that nothing killed the last time"
+    )
     parser.add_argument("--wider", action="store_true", help="let survivors meet the WIDER tests")
     parser.add_argument(
         "--minutes", type=float, default=1e6, help="begin nothing after that; call again to go on"
@@ -694,7 +696,7 @@ def main() -> None:
         if time.monotonic() > until:
             return
         _warm(kept.imports())
-        last = {key for key, one in kept.verdicts.items() if one["fate"] == "survived"}
+        last = {key for key, one in kept.verdicts.items() if one["fate"] in {"survived", "error"}}
         todo = [
             one for one in drawn if kept.verdict(one) is None and (not asked.survivors or one.key in last)
         ]
