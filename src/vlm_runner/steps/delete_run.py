@@ -212,4 +212,4 @@ async def _delete_all(objects: Objects, prefix: str, told: Callable[[str], None]
             group.start_soon(one, item.key)
             count += 1
     if count:
-        told(f"{count:,} objects of s3://{objects.bucket}/{prefix}")
+        told(f"{count:,} object{'s' * (count != 1)} of s3://{objects.bucket}/{prefix}")
