@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
 HUGE = "x" * MAX_BYTES
+LONG = "x" * 1_000_000
+"""Short enough to be taken for a text at all."""
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 ARN = "arn:aws:bedrock:us-east-1:123456789012:thing/abc"
 
@@ -73,12 +75,12 @@ def texts(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | 
         yield from texts(item, (*path, key))
 
 
-def flooded(answer: dict[str, Any], path: tuple[str | int, ...]) -> dict[str, Any]:
+def flooded(answer: dict[str, Any], path: tuple[str | int, ...], more: str) -> dict[str, Any]:
     whole = copy.deepcopy(answer)
     there: Any = whole
     for key in path[:-1]:
         there = there[key]
-    there[path[-1]] = there[path[-1]] + HUGE
+    there[path[-1]] = there[path[-1]] + more
     return whole
 
 
@@ -111,15 +113,16 @@ async def seen(operation: str, answer: dict[str, Any]) -> Any:
     return await LOOKS[operation](BedrockControl(AwsService(client), AwsService(client)))
 
 
+@pytest.mark.parametrize("more", [LONG, HUGE], ids=["long", "huge"])
 @pytest.mark.parametrize("operation", ANSWERS)
-async def test_each_text_of_an_answer_is_cut_or_refused(operation: str) -> None:
+async def test_each_text_of_an_answer_is_cut_or_refused(operation: str, more: str) -> None:
     assert await seen(operation, ANSWERS[operation]) is not None
     paths = list(texts(ANSWERS[operation]))
 
     assert len(paths) >= 4
     for path in paths:
         try:
-            value = await seen(operation, flooded(ANSWERS[operation], path))
+            value = await seen(operation, flooded(ANSWERS[operation], path, more))
         except AwsUnavailable:
             continue
         assert longest(value) <= LONGEST_NAME, path
