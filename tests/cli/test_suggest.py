@@ -125,6 +125,14 @@ def test_what_is_unsure_is_said_with_the_choices(row: dict[str, Any], doubt: str
     assert any(doubt in each for each in suggest(peek(row)).unsure)
 
 
+def test_images_that_are_addresses_are_for_a_person_to_allow() -> None:
+    found = suggest(peek({"image": "https://a.example/0.png", "text": "A cat."}))
+
+    assert [each for each in found.unsure if "https://a.example/0.png; they are fetched only with" in each]
+    assert "fetch_images" not in [key for key, _, _ in found.dataset]
+    assert suggest(peek({"image": "a/0.png", "text": "A cat."})).unsure == []
+
+
 def test_a_rejected_answer_and_a_samples_key_are_in_no_template() -> None:
     row = {"__key__": "0", "image": PNG, "ask": "q", "rejected": "bad", "reply": "good"}
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from vlm_runner.dataset.columns import USUAL as USUAL_COLUMNS
-from vlm_runner.dataset.images import embedded
+from vlm_runner.dataset.images import embedded, is_address, named_in
 from vlm_runner.prompts import compile_prompt
 from vlm_runner.prompts.templates import BEDROCK, images_in
 from vlm_runner.prompts.templates import USUAL as USUAL_ROLES
@@ -61,6 +61,7 @@ def suggest(peek: Peek) -> Suggestion:
     else:
         _of_columns(peek, image, rows, made)
     _images_a_row(image, rows, made)
+    _addresses(image, rows, made)
     _tried(image, rows, made)
     return made
 
@@ -301,6 +302,15 @@ def _images_a_row(image: str | None, rows: Sequence[Mapping[str, Any]], made: Su
         made.seen.append(f"up to {max(counts)} images a row; Llama 3.2 takes one, Nova ten")
     elif counts:
         made.seen.append("one image a row")
+
+
+def _addresses(image: str | None, rows: Sequence[Mapping[str, Any]], made: Suggestion) -> None:
+    """Fetching them is for a person to allow."""
+    named = (path for row in rows for path in named_in(row.get(image or "")))
+    if (first := next(filter(is_address, named), None)) is not None:
+        made.unsure.append(
+            f"images are addresses, such as {first[:100]}; they are fetched only with fetch_images = true"
+        )
 
 
 def _tried(image: str | None, rows: Sequence[Mapping[str, Any]], made: Suggestion) -> None:
