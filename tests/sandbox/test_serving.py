@@ -1,8 +1,11 @@
 """Throughputs, deployments, and the calls that go through them."""
 
 import json
+import time
 from datetime import timedelta
 from typing import Any
+
+import pytest
 
 from .desk import NOVA, Desk, png
 from .test_refusals import refusal
@@ -51,6 +54,22 @@ def test_a_unit_answers_so_many_calls_a_second_and_throttles_the_rest(desk: Desk
 
     assert taken == [True, True, False, False, True, False, True, True, False]
     assert refusal(desk.runtime.converse, modelId=arn, messages=ASK)[::2] == ("ThrottlingException", 429)
+
+
+@pytest.mark.parametrize("speed", [1, 10])
+def test_an_answer_takes_its_time_by_the_sandboxs_clock(desk: Desk, speed: float) -> None:
+    clock = desk.sandbox.clock
+    desk.change_scenario(call_seconds=0.5 * speed)
+    clock.run_at(speed)
+    asked, began = clock.now(), time.monotonic()
+    try:
+        desk.runtime.converse(modelId="amazon.nova-lite-v1:0", messages=ASK)
+    finally:
+        took, passed = time.monotonic() - began, (clock.now() - asked).total_seconds()
+        clock.run_at(1)
+
+    assert took >= 0.5
+    assert passed >= 0.5 * speed
 
 
 def test_units_beyond_the_quota_are_refused(desk: Desk) -> None:

@@ -51,7 +51,8 @@ def ask(
     """Ask the model of RUN one question, while it is served.
 
     The question is made as the training records were. The answer is printed on stdout as it comes, its
-    tokens and their cost on stderr. Where the model is not served: see vlm-runner serve.
+    tokens and their cost on stderr; RUN's own sum does not count them, and its max_cost does not limit them.
+    Where the model is not served: see vlm-runner serve.
 
     \b
     Example:
