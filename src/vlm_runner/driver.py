@@ -94,7 +94,7 @@ class Driver:
         self._failures = Failures()
         self._worked = False
         self._last_chance_to_create = 0.0
-        self._claimed_at = (0.0, datetime.min.replace(tzinfo=UTC))
+        self._latest = (0.0, datetime.min.replace(tzinfo=UTC))
         """Of `clock.elapsed`, and the latest time that any process had seen by then."""
 
     def look_for_cancel(self) -> None:
@@ -158,7 +158,7 @@ class Driver:
             on_trouble=lambda error: self._trouble("reaching the checkpoint", error),
         )
         seen = [driving.clock.now(), claim.checkpoint.history[-1].at, claim.last_saved_at]
-        self._claimed_at = (driving.clock.elapsed(), max(at for at in seen if at is not None))
+        self._latest = (driving.clock.elapsed(), max(at for at in seen if at is not None))
         halted: str | None = None
         try:
             if self._stopping:
@@ -315,12 +315,12 @@ class Driver:
 
     def _latest_now(self) -> datetime:
         """
-        What the clock shows, but no less than the predecessor's last time and what has passed since.
+        What the clock shows, but no less than the time of the last entry and what has passed since.
 
         For limits that were set by another machine's clock: one that runs behind, or is set back, must not
         rent for longer.
         """
-        began, anchor = self._claimed_at
+        began, anchor = self._latest
         clock = self._driving.clock
         return max(clock.now(), anchor + timedelta(seconds=clock.elapsed() - began))
 
@@ -338,7 +338,10 @@ class Driver:
 
     async def _record(self, claim: Claim, event: Event) -> None:
         run = claim.run
-        entry = Entry(sequence=run.sequence + 1, at=self._driving.clock.now(), event=event)
+        # Limits count from entries, so both are told by one clock, which never goes back.
+        at = self._latest_now()
+        self._latest = (self._driving.clock.elapsed(), at)
+        entry = Entry(sequence=run.sequence + 1, at=at, event=event)
         after = evolve(run, entry)
         # Saved before it is published: a watcher must never see an event that could be lost.
         await claim.commit(after, entry)
