@@ -16,6 +16,7 @@ from moto.events.models import EventPattern
 
 from tests.e2e.judgements import needless
 from tests.e2e.principals import InTwoMonths
+from vlm_runner.cli.iam import DOCUMENTS
 from vlm_runner.sandbox.policies import Question, decide
 
 from .stack import TEMPLATE, create_stack
@@ -523,6 +524,14 @@ def test_nobody_ends_what_is_not_ours_and_all_that_is_bought_is_marked(actions: 
     assert [(name, one.get("Condition")) for name, one in having] == [
         (name, {"Null": {key: "false"}}) for name, _ in having
     ]
+
+
+def test_for_each_role_the_worst_of_a_stolen_credential_is_written_down() -> None:
+    page = (TEMPLATE.parents[1] / "docs" / "security.md").read_text(encoding="utf-8")
+
+    roles = set(resources("AWS::IAM::Role")) | set(resources("AWS::IAM::ManagedPolicy"))
+    assert roles >= {"TaskRole", "EventsRole", "RunPolicy"}
+    assert [name for name in sorted(roles | set(DOCUMENTS)) if f"`{name}`" not in page] == []
 
 
 def test_a_role_is_taken_only_by_its_service_for_something_of_this_account() -> None:
