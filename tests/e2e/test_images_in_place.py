@@ -162,6 +162,23 @@ def test_without_the_printed_right_to_them_the_run_does_not_begin(
     assert laptop.paid("customization_job") == []
 
 
+def test_a_second_prompt_and_a_verification_upload_no_image_again(laptop: Laptop, spec: str) -> None:
+    text = (laptop.home / "run.toml").read_text()
+    (laptop.home / "brief.toml").write_text(text.replace('"bedrock"', '"bedrock"\nsystem = "Be brief."'))
+    for run_id, name in (("first", spec), ("second", "brief.toml")):
+        laptop.here("start", name, "--yes", "--run-id", run_id, "--timeout", "0s", "--no-doctor")
+        begun = laptop.here("resume", run_id, "--until", "recording")
+        assert laptop.phase(run_id) == "submitting", begun.stderr
+
+    verified = laptop.here("stage", "second", "--verify")
+
+    assert verified.returncode == 0, verified.stderr
+    staged = laptop.checkpoint("second")["run"]["images"]["train"]
+    counts = [staged[name] for name in ("images_uploaded", "images_there", "images_in_place")]
+    assert counts == [0, 2, 8]
+    assert set(names(laptop, "images/")) == {"images/train/008.png", "images/train/009.png"}
+
+
 @pytest.mark.parametrize("fate", ["replaced", "deleted"])
 def test_one_that_somebody_changes_before_the_job_is_noticed_before_anything_is_paid(
     fate: str, laptop: Laptop, spec: str, runner: dict[str, str]
