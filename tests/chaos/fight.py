@@ -49,7 +49,7 @@ FIGHTING_SECONDS = 240.0
 """Of a run. Whether it ends under fire hangs on the machine, so it is no verdict: it ends in calm then."""
 CALM_CONTENDERS = 2
 CALM_SECONDS, CALM_MOST = 240.0, 900.0
-"""What a run in calm may take on a machine that keeps up, and on any."""
+"""What a phase may take in calm on a machine that keeps up, and on any."""
 KEEPS_UP = 0.15
 """Seconds by which half of the judge's naps are late at most, where the machine keeps up."""
 TOLD_EVERY = 15.0
@@ -239,7 +239,7 @@ class Watch:
 
     def __init__(self, seconds: float, *, say: bool) -> None:
         self._began, self._seconds, self._say = time.monotonic(), seconds, say
-        self._told, self._late = 0.0, deque[float](maxlen=1000)
+        self._told, self._late = 0.0, deque[float](maxlen=200)
 
     @property
     def over(self) -> bool:
@@ -286,13 +286,16 @@ def one_run(
     alive: dict[int, float] = {}
     frozen: dict[int, float] = {}
     born, began, calm_since = 0, time.monotonic(), None
+    before, moved = None, began
     while (phase := phase_of(arena, run_id)) != "done":
         now = time.monotonic()
+        if phase != before:
+            before, moved = phase, now
         if calm_since is None and (watch.over or now - began > FIGHTING_SECONDS):
             calm_since, contenders = now, CALM_CONTENDERS
             score.ended_in_calm += 1
             calm(holder_of(arena, run_id), alive, frozen)
-        if calm_since is not None and too_long(run_id, phase, now - calm_since, watch, score):
+        if calm_since is not None and too_long(run_id, phase, now - max(calm_since, moved), watch, score):
             break
         while len(alive) < contenders:
             pid = os.fork()
@@ -324,7 +327,7 @@ def calm(holder: int | None, alive: dict[int, float], frozen: dict[int, float]) 
 
 
 def too_long(run_id: str, phase: str | None, seconds: float, watch: Watch, score: Score) -> bool:
-    """Whether a run that nobody hurts should have ended, by what the machine is capable of."""
+    """Whether a phase in which nobody is hurt should have ended, by what the machine is capable of."""
     if seconds > CALM_SECONDS and watch.lag <= KEEPS_UP:
         score.violations.append(f"{run_id}: still {phase} after {seconds:.0f} s of calm")
         return True

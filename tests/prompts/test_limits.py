@@ -140,3 +140,11 @@ def test_what_templates_are_for_works_as_before(template: str, text: str) -> Non
     )
 
     assert rendered.user == text
+
+
+def test_a_number_of_too_many_digits_is_an_error_of_the_spec() -> None:
+    """Found by fuzzing: Jinja2's lexer lets Python's ValueError through."""
+    text = "{% turn 'user' %}{{" + "9" * 5000 + "}}{% endturn %}"
+
+    with pytest.raises(ConfigurationError, match="number of too many digits"):
+        compile_prompt(PromptSpec(turns=text))
