@@ -601,7 +601,7 @@ DOCUMENTED: dict[str, tuple[str, list[set[str]]]] = {
     ),
 }
 """What AWS's services do under roles of ours, which no sandbox shows: the page, and the rights it lists."""
-JUDGED = {"BedrockRole", "RunPolicy", "DeadManSwitchRole", "ReapRole"}
+JUDGED = {"BedrockRole", "RunPolicy", "KeyPolicy", "DeadManSwitchRole", "ReapRole"}
 """Whose statements the tests above take away."""
 
 
