@@ -20,6 +20,7 @@ from tests.credentials import sandbox_credentials
 from vlm_runner.aws.reading import S3Reader
 from vlm_runner.core.retry import SOURCE
 from vlm_runner.dataset import Opened, open_dataset
+from vlm_runner.dataset.buckets import look_up
 from vlm_runner.dataset.in_place import InPlace
 from vlm_runner.dataset.source import peek
 from vlm_runner.errors import (
@@ -27,6 +28,7 @@ from vlm_runner.errors import (
     AwsUnavailable,
     ConfigurationError,
     DataError,
+    NotFound,
     RowError,
     VlmRunnerError,
 )
@@ -436,3 +438,13 @@ def test_a_peek_reads_a_few_rows(bucket: Bucket, tmp_path: Path) -> None:
 
     assert looked.splits == ("train", "validation")
     assert [each["output"] for each in looked.rows] == [[FINDING]] * 3
+
+
+def test_nothing_is_found_in_a_bucket_that_does_not_exist() -> None:
+    class Nowhere:
+        def list(self, *_: Any, **__: Any) -> Iterator[Any]:
+            raise NotFound("ListObjectsV2: NoSuchBucket: no message.")
+
+    nowhere: Any = Nowhere()
+
+    assert look_up(nowhere, "nowhere", "images/", ["images/0.png"]) == {}
