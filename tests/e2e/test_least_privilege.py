@@ -265,7 +265,7 @@ def recorded(
     shared_sandbox: Laptop, tmp_path_factory: pytest.TempPathFactory, pages: Path
 ) -> Iterator[Recorded]:
     laptop = shared_sandbox.anew(tmp_path_factory.mktemp("account"), speed=HOUR)
-    stack = create_stack(laptop)
+    stack = create_stack(laptop, KmsKeyArn=STORE_KEY)
     account = Account(laptop, stack, Recorded({}))
     s3 = laptop.boto("s3")
     s3.create_bucket(Bucket=DATA)
