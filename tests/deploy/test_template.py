@@ -232,8 +232,8 @@ def test_reap_may_do_what_the_scheduled_reap_does(laptop: Laptop, stack: dict[st
     assert kept.returncode == 0, kept.stderr
     laptop.ask("calls", method="DELETE")
 
-    reaped = laptop.here("reap", "--yes", **where, **laptop.session_of(arn_of(laptop, "ReapRole")))
     with mock.patch("vlm_runner.cli.reap_endpoints.SystemClock", InTwoMonths):
+        reaped = laptop.here("reap", "--yes", **where, **laptop.session_of(arn_of(laptop, "ReapRole")))
         models = laptop.here(*reap_models("30d"), **where, **laptop.session_of(arn_of(laptop, "ReapRole")))
 
     may = allowed(policy_of(laptop, "ReapRole"))
