@@ -146,8 +146,7 @@ class World:
         self._serving: ServeOptions | None = None
         self.saved: list[Checkpoint] = []
         self.told: list[Entry] = []
-        self.latest: Run | None = None
-        """As the process that last recorded something knows it."""
+        self._latest: Run | None = None
         self.signals: list[Signal] = []
         self.dataset = TinyDataset()
         self._in_s3 = store == "s3"
@@ -189,7 +188,12 @@ class World:
         self._serving, self.run_id = options, default_serving_id(self.run_id)
         self.saved.clear()
         self.told.clear()
-        self.latest = None
+        self._latest = None
+
+    @property
+    def latest(self) -> Run | None:
+        """The run as the process that last recorded something knows it; None before that."""
+        return self._latest
 
     async def _begin(self, runner: Runner, until: Phase | None) -> RunHandle:
         if self._serving is None:
@@ -212,7 +216,7 @@ class World:
         await self.store.request_cancel(self.run_id, reason)
 
     def on_entry(self, run: Run, entry: Entry) -> None:
-        self.latest = run
+        self._latest = run
         self.told.append(entry)
 
     def on_signal(self, run_id: str, signal: Signal) -> None:  # noqa: ARG002
