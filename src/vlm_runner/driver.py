@@ -322,7 +322,9 @@ class Driver:
         """
         began, anchor = self._latest
         clock = self._driving.clock
-        return max(clock.now(), anchor + timedelta(seconds=clock.elapsed() - began))
+        # In whole milliseconds: rounding must not put a sound clock's entries ahead of it.
+        passed = timedelta(milliseconds=math.floor((clock.elapsed() - began) * 1000))
+        return max(clock.now(), anchor + passed)
 
     def _overdue(self, claim: Claim) -> bool:
         return due(claim.run, now=self._latest_now(), cancel_reason=None) is not None

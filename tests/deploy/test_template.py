@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -393,17 +394,18 @@ def test_a_task_that_was_killed_or_says_that_it_can_go_on_or_bills_is_run_again(
 
 
 def test_submit_uploads_a_local_dataset_and_starts_one_task_which_needs_it_no_more(
-    laptop: Laptop, stack: dict[str, str], pages: Path
+    laptop: Laptop, stack: dict[str, str], pages: Path, tmp_path: Path
 ) -> None:
+    own = shutil.copytree(pages, tmp_path / "pages")
     spec = laptop.spec(
-        pages,
+        own,
         training=f'role_arn = "{stack["BedrockRoleArn"]}"',
         storage=f'bucket = "{stack["Bucket"]}"',
     )
 
     first = laptop.here("submit", str(spec), "--yes", "--run-id", "cats")
     staged = laptop.boto("s3").list_objects_v2(Bucket=stack["Bucket"], Prefix="data/train")["Contents"]
-    pages.rename(pages.with_name("gone"))
+    own.rename(own.with_name("gone"))
     second = laptop.here("submit", str(spec), "--yes", "--run-id", "cats", "--json")
 
     assert first.returncode == 0, first.stderr

@@ -32,6 +32,8 @@ def test_a_census_adds_up_its_usable_rows() -> None:
         "images": 2,
         "size": 100,
         "converted": 1,
+        "in_place": 1,
+        "in_place_bytes": 60,
         "text_tokens": 10,
         "image_tokens": 40,
         "prompt_tokens": 45,
@@ -52,8 +54,8 @@ def test_a_census_adds_up_its_usable_rows() -> None:
     count(stats, checked(**first, findings=(noted, broken)))
 
     assert stats.as_json() == {
-        "rows": 3, "usable": 2, "images": 3, "image_bytes": 150, "converted": 2, "text_tokens": 40,
-        "image_tokens": 45, "longest": 50, "tokens": 85,
+        "rows": 3, "usable": 2, "images": 3, "image_bytes": 150, "converted": 2, "in_place": 1,
+        "in_place_bytes": 60, "text_tokens": 40, "image_tokens": 45, "longest": 50, "tokens": 85,
     }  # fmt: skip
     assert stats.prompt_tokens == [45, 7]
 
