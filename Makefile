@@ -4,8 +4,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
-# One more than there are processors: some tests wait for processes of theirs.
-WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# More than there are processors: some tests wait for processes of theirs.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 MINUTES ?= 10
 SEED ?= 1
 GENERATED := README.md docs/before-you-pay.md docs/reliability.md

@@ -23,6 +23,8 @@ from vlm_runner.core.retry import UPLOAD
 from vlm_runner.dataset.rows import Row, Subset
 from vlm_runner.errors import AccessDenied, AwsUnavailable, DataError, RowError
 from vlm_runner.ingest import pipeline
+from vlm_runner.ingest.converters import Converters
+from vlm_runner.ingest.images import ImageLimits, Prepared, convert_here
 from vlm_runner.ingest.pipeline import RecordLine
 from vlm_runner.ingest.shards import SHARD_ROWS
 
@@ -266,6 +268,28 @@ async def test_an_outage_ends_it_resumable(objects: Objects, s3: Any, fault: Any
 def _calm(s3: Any) -> None:
     url = f"{s3.meta.endpoint_url}/_sandbox/faults"
     urllib.request.urlopen(urllib.request.Request(url, method="DELETE")).close()
+
+
+@pytest.mark.parametrize("verified", [False, True])
+async def test_one_image_is_converted_while_another_is(
+    verified: bool, objects: Objects, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With lint's verdict on the pixels rows are looked at one by one, and still converted at once."""
+    both = threading.Barrier(2, timeout=20)
+
+    class Slow(Converters):
+        def __call__(self, body: bytes, limits: ImageLimits, *, keep_format: bool, fit: bool) -> Prepared:
+            both.wait()
+            return convert_here(body, limits, keep_format=keep_format, fit=fit)
+
+    monkeypatch.setattr(pipeline, "Converters", Slow)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    images: list[bytes | None] = [SOURCES["jpeg"]] * 2 * pipeline.PIECE_ROWS
+    subset = opened(write_dataset(tmp_path, images), cache)
+
+    staged = await stage(subset, objects, made=replace(transform(), verified=verified))
+
+    assert staged.images_converted == 2 * pipeline.PIECE_ROWS
 
 
 async def test_tells_how_it_goes(objects: Objects, many: Folder, cache: Path) -> None:

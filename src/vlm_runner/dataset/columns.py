@@ -154,8 +154,10 @@ def _finding(value: Mapping[str, object]) -> Finding:
 
 
 def _text(value: object, between: str) -> str:
+    if isinstance(value, str):
+        return value
     if value is None:
         return ""
     if isinstance(value, list | tuple):
         return between.join(_text(item, between) for item in value)
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return json.dumps(value, ensure_ascii=False, default=str)

@@ -75,6 +75,11 @@ class Subset:
     _downloads: Downloads
 
     @property
+    def remote(self) -> bool:
+        """Whether reading a row may wait for a network."""
+        return isinstance(self._reader, Ahead)
+
+    @property
     def bytes_downloaded(self) -> int:
         """Until now, of the whole dataset; 0 of one on this machine."""
         return self._downloads.bytes

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from vlm_runner.core.events import Place
     from vlm_runner.dataset.in_place import Picture
     from vlm_runner.dataset.rows import Row, Subset
+    from vlm_runner.ingest.images import Convert
     from vlm_runner.ingest.shards import Marker, Shard
     from vlm_runner.settings import UploadSettings
     from vlm_runner.spec import BadRows
@@ -135,8 +138,7 @@ class _OpenShard:
             self.changed = True
 
 
-@dataclass(frozen=True, slots=True)
-class _Image:
+class _Image(NamedTuple):
     """One image of a row, where it goes, and what of it must be uploaded."""
 
     key: str
@@ -195,6 +197,9 @@ class SubsetStaging:
         self._progress = progress
         self._verify = upload.verify
         self._part, self._parts = share.part, share.parts
+        # Rows that wait for no network are Python's work alone, and two threads at once contend for its lock:
+        # measured 0.69 ms of CPU an image instead of 0.51.
+        self._turn = threading.Lock() if transform.verified and not subset.remote else None
         self._slots = AdaptiveLimit(upload.concurrency, clock)
         self._budget = ByteBudget(upload.in_flight_bytes)
         self._tally = _Tally()
@@ -314,20 +319,40 @@ class SubsetStaging:
         self, rows: range, stored: dict[int, StoredRow], converters: Converters
     ) -> list[_Made | _Refused]:
         """In a worker thread: what the first of `rows` become, until they are many bytes."""
+        with self._turn or nullcontext():
+            return self._first_of(rows, stored, self._convert_between_turns(converters))
+
+    def _convert_between_turns(self, convert: Convert) -> Convert:
+        """A conversion takes long, in a process of its own: meanwhile another thread has its turn."""
+        if (turn := self._turn) is None:
+            return convert
+
+        def converted(body: bytes, limits: ImageLimits, *, keep_format: bool, fit: bool) -> Prepared:
+            turn.release()
+            try:
+                return convert(body, limits, keep_format=keep_format, fit=fit)
+            finally:
+                turn.acquire()
+
+        return converted
+
+    def _first_of(
+        self, rows: range, stored: dict[int, StoredRow], convert: Convert
+    ) -> list[_Made | _Refused]:
         made: list[_Made | _Refused] = []
         size = 0
         for row in self._subset.scan(rows.start, rows.stop):
             if isinstance(row, RowError):
                 made.append(_Refused(row, source_digest(row)))
                 continue
-            outcome = self._transformed(row, stored.get(row.index), converters)
+            outcome = self._transformed(row, stored.get(row.index), convert)
             made.append(outcome)
             size += 0 if isinstance(outcome, _Refused) else outcome.upload_bytes + len(outcome.line)
             if size >= PIECE_BYTES:
                 break
         return made
 
-    def _transformed(self, row: Row, stored: StoredRow | None, converters: Converters) -> _Made | _Refused:
+    def _transformed(self, row: Row, stored: StoredRow | None, convert: Convert) -> _Made | _Refused:
         transform, name = self._transform, self._subset.name
         source = source_digest(row) if stored is None else stored.source
         try:
@@ -337,7 +362,7 @@ class SubsetStaging:
                     for number, image in enumerate(stored.images)
                 )
             else:
-                images = self._prepared_images(row, converters)
+                images = self._prepared_images(row, convert)
             (uri, image_format), *more = [
                 (each.stored.uri or self._uri(each.key), each.stored.format) for each in images
             ]
@@ -350,11 +375,11 @@ class SubsetStaging:
         kept = StoredRow(source=source, images=tuple(image.stored for image in images))
         return _Made(row.index, images, line, kept, accepted)
 
-    def _prepared_images(self, row: Row, converters: Converters) -> tuple[_Image, ...]:
+    def _prepared_images(self, row: Row, convert: Convert) -> tuple[_Image, ...]:
         """All images of the row, or none."""
         most, several = self._transform.limits.per_record, len(row.images)
         # The first is looked at first: of several reasons to refuse a row, that is the one to tell.
-        images = [self._prepared(row.index, 0, row.image, converters)]
+        images = [self._prepared(row.index, 0, row.image, convert)]
         if several > 1 and several > most:
             raise ImageDefect(
                 "I105",
@@ -363,14 +388,14 @@ class SubsetStaging:
             )
         for number, (image, _) in enumerate(row.more, 1):
             try:
-                images.append(self._prepared(row.index, number, image, converters))
+                images.append(self._prepared(row.index, number, image, convert))
             except ImageDefect as error:
                 raise ImageDefect(
                     error.code, f"{error} (image {number + 1} of {several})", error.hint
                 ) from error
         return tuple(images)
 
-    def _prepared(self, row: int, number: int, image: Picture, converters: Converters) -> _Image:
+    def _prepared(self, row: int, number: int, image: Picture, convert: Convert) -> _Image:
         transform = self._transform
         if isinstance(image, InPlace):
             made = prepare_in_place(
@@ -378,7 +403,7 @@ class SubsetStaging:
                 transform.limits,
                 fit=transform.fit,
                 verified=transform.verified,
-                convert=converters,
+                convert=convert,
             )
         else:
             made = prepare(
@@ -387,7 +412,7 @@ class SubsetStaging:
                 keep_format=transform.keep_format,
                 fit=transform.fit,
                 verified=transform.verified,
-                convert=converters,
+                convert=convert,
             )
         if isinstance(made, StoredImage):
             return _Image(self._key(row, number=number, extension=made.extension), made, None)

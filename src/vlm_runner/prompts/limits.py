@@ -187,7 +187,7 @@ def _tick(_: object, characters: int) -> str:
 
 def _concatenated(pieces: list[Any]) -> str:
     """What `~` makes of its operands."""
-    _fits(sum(len(each) if type(each) is str else size(each) for each in pieces))
+    _fits(sum([len(each) if type(each) is str else size(each) for each in pieces]))
     return "".join(map(str, pieces))
 
 

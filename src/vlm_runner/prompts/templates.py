@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, meta, nodes
 from jinja2.runtime import LoopContext
@@ -83,8 +83,7 @@ def images_in(preset: str | None, messages: str | None) -> str | None:
     return None if inside is None else f"{messages or 'messages'}[].content[].{inside}"
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered:
+class Rendered(NamedTuple):
     """What a row becomes."""
 
     conversation: Conversation
@@ -106,8 +105,7 @@ class Rendered:
         return self.conversation.answer
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """What of a row can be rendered, and what is wrong with it."""
 
     texts: tuple[tuple[str, str], ...]
@@ -177,8 +175,7 @@ class _Turns(Protocol):
     def read(self, fields: Mapping[str, Any], images: int) -> _Read: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
+class _Read(NamedTuple):
     turns: tuple[Turn, ...] = ()
     problems: tuple[RenderProblem, ...] = ()
     texts: tuple[tuple[str, str], ...] = ()
@@ -198,9 +195,9 @@ class _Templates:
 
     def read(self, fields: Mapping[str, Any], images: int) -> _Read:
         asked, answered = self.user.attempt(fields), self.assistant.attempt(fields)
-        found = [(part.name, text) for part, text in ((self.user, asked), (self.assistant, answered))]
-        problems = tuple(text for _, text in found if isinstance(text, RenderProblem))
         if isinstance(asked, RenderProblem) or isinstance(answered, RenderProblem):
+            found = ((self.user.name, asked), (self.assistant.name, answered))
+            problems = tuple(text for _, text in found if isinstance(text, RenderProblem))
             return _Read((), problems, tuple((name, text) for name, text in found if isinstance(text, str)))
         parts = tuple(self._parts(asked))
         turns = placed_turns([("user", parts), ("assistant", (answered,))], images)
@@ -560,9 +557,10 @@ class _Environment(LimitedEnvironment):
     """
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        if type(obj) is dict and attribute in obj:
-            return obj[attribute]
-        if type(obj) is LoopContext and not attribute.startswith("_"):
+        if type(obj) is dict:
+            if attribute in obj:
+                return obj[attribute]
+        elif type(obj) is LoopContext and not attribute.startswith("_"):
             return getattr(obj, attribute)
         return super().getattr(obj, attribute)
 
