@@ -20,7 +20,7 @@ def watched() -> tuple[Any, Any, list[StagingProgress]]:
     told: list[StagingProgress] = []
     time = SimpleNamespace(now=50.0)
     clock: Any = SimpleNamespace(elapsed=lambda: time.now)
-    unused: Any = SimpleNamespace(shards="")
+    unused: Any = SimpleNamespace(shards="", verified=False)
     subset: Any = SimpleNamespace(name="train", num_rows=100, bytes_downloaded=7)
     staging = SubsetStaging(
         subset,

@@ -284,7 +284,7 @@ async def test_one_image_is_converted_while_another_is(
 
     monkeypatch.setattr(pipeline, "Converters", Slow)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    images: list[bytes | None] = [SOURCES["jpeg"]] * 2 * pipeline.PIECE_ROWS
+    images: list[bytes | None] = [SOURCES["jpeg"] for _ in range(2 * pipeline.PIECE_ROWS)]
     subset = opened(write_dataset(tmp_path, images), cache)
 
     staged = await stage(subset, objects, made=replace(transform(), verified=verified))
