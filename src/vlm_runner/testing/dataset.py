@@ -44,6 +44,7 @@ class TinySubset:
     """Of the first image; each is a shade lighter than the one before."""
     layout: Layout = LAYOUT
     bytes_downloaded: int = 0
+    remote: bool = False
 
     def rows(self, start: int = 0, stop: int | None = None) -> Iterator[Row]:
         for index in range(start, self.num_rows if stop is None else stop):
