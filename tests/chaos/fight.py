@@ -167,6 +167,7 @@ class Arena:
             "dataset": {"source": str(self.pages), "validation_split": "validation"},
             "model": {"base": NOVA},
             "training": {"role_arn": ROLE},
+            "serving": {"mode": "provisioned"},  # what bills by the hour is fought for
             "test": {"rows": 2},
             "aws": {"region": REGION},
         }
