@@ -90,7 +90,6 @@ def _model_fate(one: TrainedModel, now: datetime, older_than: timedelta) -> str:
 
 
 async def _reap(settings: Settings, older_than: timedelta | None, yes: bool) -> list[RentedEndpoint]:  # noqa: FBT001
-
     if settings.region is None:
         raise ConfigurationError("No AWS region.", hint="Give --region, or set AWS_REGION.")
     async with (
