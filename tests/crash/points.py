@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
+import random
 import tempfile
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -286,6 +287,12 @@ def trace_of(scenario: str, store: str, process: Process | None = None) -> list[
         return run_virtual(main)
     finally:
         _remove(world)
+
+
+def drawn(batch: int) -> tuple[random.Random, str, str, list[str]]:
+    """For a batch of random faults: its chance, the scenario and store whose turn it is, and their trace."""
+    scenario, store = SCENARIOS[batch % len(SCENARIOS)], STORES[batch % len(STORES)]
+    return random.Random(batch), scenario, store, trace_of(scenario, store)
 
 
 def points(trace: Iterable[str], faults: Iterable[Fault]) -> Iterator[tuple[int, Fault]]:

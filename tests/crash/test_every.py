@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 
 from vlm_runner.testing import Fault
 
-from .points import SCENARIOS, STORES, points, run_disturbed, trace_of
+from .points import SCENARIOS, STORES, drawn, points, run_disturbed, trace_of
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(3600)]
 
@@ -39,9 +37,7 @@ def test_survives_a_cancel_at_any_point(store: str, scenario: str) -> None:
 @pytest.mark.parametrize("batch", range(BATCHES))
 def test_survives_two_faults_one_after_the_other(batch: int) -> None:
     """The second one strikes the process that goes on after the first; half of the time with a cancel."""
-    chance = random.Random(batch)
-    scenario, store = SCENARIOS[batch % len(SCENARIOS)], STORES[batch % len(STORES)]
-    trace = trace_of(scenario, store)
+    chance, scenario, store, trace = drawn(batch)
     single = list(points(trace, Fault))
     wrong = []
     for _ in range(PAIRS):

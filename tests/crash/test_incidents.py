@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import Final
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from vlm_runner.testing import Fault
 
 from .incidents import INCIDENTS, Incident, deleted, overwritten
-from .points import SCENARIOS, STORES, points, run_disturbed, trace_of
+from .points import SCENARIOS, STORES, drawn, points, run_disturbed, trace_of
 
 EVERY: Final = 24
 """On every change one call of so many; `make crash` tries each."""
@@ -87,9 +86,7 @@ def test_survives_whatever_others_do_to_the_objects_of_any_run(scenario: str, in
 @pytest.mark.parametrize("batch", range(BATCHES))
 def test_survives_an_incident_and_then_a_fault(batch: int) -> None:
     """The fault strikes the process that goes on; half of the time there is a cancel as well."""
-    chance = random.Random(batch)
-    scenario, store = SCENARIOS[batch % len(SCENARIOS)], STORES[batch % len(STORES)]
-    trace = trace_of(scenario, store)
+    chance, scenario, store, trace = drawn(batch)
     single = list(points(trace, Fault))
     wrong = []
     for _ in range(PAIRS):
