@@ -312,7 +312,7 @@ def test_a_damaged_file_is_named_with_the_place(
     ("name", "body"),
     [
         ("train-1.parquet", b"<html>sign in</html>"),
-        ("train-1.jsonl.gz", gzip.compress(b'{"image": "0.png"}\n' * 9)[:-12]),
+        ("train-1.jsonl.gz", gzip.compress(b'{"image": "0.png"}\n' * 9, mtime=0)[:-12]),
     ],
 )
 def test_of_several_files_the_damaged_one_is_named_with_what_to_do(
