@@ -13,6 +13,7 @@ from vlm_runner.aws.answers import AwsService
 from vlm_runner.aws.bedrock import BedrockControl
 from vlm_runner.checkpoint import lease
 from vlm_runner.cli import exit_codes
+from vlm_runner.core.names import TAG_EXPIRES
 from vlm_runner.core.places import ClosedPlace, KeyClaim, claim_key
 from vlm_runner.core.run import Phase, known
 from vlm_runner.errors import AwsRefused, AwsUnavailable, CredentialsError, StoreUnavailable, VlmRunnerError
@@ -33,7 +34,7 @@ from vlm_runner.testing.faults import FREEZES
 from vlm_runner.testing.world import outlive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Mapping
 
     from vlm_runner.aws.ports import Deletion
     from vlm_runner.core.events import Entry
@@ -258,6 +259,19 @@ async def kept_for_longer_than_the_switch() -> list[str]:
     await asyncio.sleep(2 * 3600)
     world.aws.scheduler.settle()
     return wrong + (["it bills on"] if world.bedrock.alive else [])
+
+
+async def kept_and_a_portal_took_its_tag() -> list[str]:
+    world = World(serving={"keep": "5h"})
+    tag = world.bedrock.tag
+
+    async def answered_by_a_portal(arn: str, tags: Mapping[str, str]) -> None:
+        world.bedrock.tag = tag  # type: ignore[method-assign]
+
+    world.bedrock.tag = answered_by_a_portal  # type: ignore[method-assign]
+    await world.live()
+    (arn,) = world.bedrock.alive
+    return [] if TAG_EXPIRES in world.bedrock.tags_of(arn) else ["its expiry is not on it"]
 
 
 async def released_with_its_switch() -> list[str]:
@@ -744,6 +758,7 @@ CHECKS: dict[str, Callable[[], Coroutine[Any, Any, list[str]]]] = {
     "foreign job": foreign_job,
     "nobody comes back": nobody_comes_back,
     "kept for longer than the switch": kept_for_longer_than_the_switch,
+    "kept, and a portal took its tag": kept_and_a_portal_took_its_tag,
     "released with its switch": released_with_its_switch,
     "no schedule to be had": no_schedule_to_be_had,
     "release that fails for an hour": release_that_fails_for_an_hour,

@@ -19,7 +19,7 @@ from vlm_runner.checkpoint import lease
 from vlm_runner.cli import exit_codes
 from vlm_runner.core import budget, decide, expiry, failure, intents, pace, run, transitions
 from vlm_runner.ingest import records, verify
-from vlm_runner.steps import as_written, job, places, release, serving, stage, test_calls, undo
+from vlm_runner.steps import as_written, job, places, release, serving, stage, tagging, test_calls, undo
 from vlm_runner.steps.registry import STEPS
 from vlm_runner.testing import bedrock, store
 
@@ -175,6 +175,10 @@ MUTANTS = [
         "the switch moves with what is handed over", release, "hand_over",
         "await move(command.switch, command.expires_at, ports)", "pass",
         ("kept for longer than the switch",),
+    ),
+    Mutant(
+        "a tag is read back", tagging, "put_tags",
+        "there = await aws.bedrock.tags(arn)", "there = tags", ("kept, and a portal took its tag",),
     ),
     Mutant(
         "the switch goes with what is released", release, "release",

@@ -11,6 +11,7 @@ from vlm_runner.checkpoint.integrity import LATER_EVENTS
 from vlm_runner.cli.exit_codes import run_exit_code
 from vlm_runner.cli.run_view import RunView
 from vlm_runner.core.failure import erred_before_training
+from vlm_runner.core.retry import JOB, POLICIES, table
 from vlm_runner.core.run import Phase
 from vlm_runner.testing import Crash, FakeBedrock, FakeClock, Fault, Plan, Process, World
 from vlm_runner.testing.world import ACCOUNT
@@ -114,6 +115,17 @@ async def test_an_internal_error_before_training_is_followed_by_one_other_job(fa
     assert len({each["clientRequestToken"] for each in jobs}) == 2
     assert len({each["customModelName"] for each in jobs}) == 2
     assert world.bedrock.alive == []
+
+
+async def test_the_other_job_is_created_as_soon_as_the_table_says() -> None:
+    world = World()
+    world.bedrock.internal_errors = 1
+
+    await world.live()
+
+    at = {entry.event.kind: entry.at for entry in world.told}  # of two, the later one
+    assert (at["job_submitted"] - at["job_erred"]).total_seconds() <= JOB.longest + 1
+    assert "| none |" in table()[2 + POLICIES.index(JOB)]
 
 
 async def test_a_second_internal_error_fails_the_run() -> None:

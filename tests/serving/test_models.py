@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from vlm_runner.core.names import TAG_KEEP
-from vlm_runner.errors import UsageError
+from vlm_runner.errors import AwsUnavailable, UsageError
 from vlm_runner.steps.custom_models import mark, outworn, reap_models, trained_models
 
 from .world import in_world, serving
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from vlm_runner.runner import Runner
     from vlm_runner.steps.custom_models import TrainedModel
     from vlm_runner.testing import World
@@ -110,6 +112,24 @@ def test_while_a_run_cannot_be_read_no_model_is_reaped() -> None:
         assert (still.gone, still.trouble) == (False, "it may be used by runs that cannot be read: broken")
 
     in_world(act, store="s3")
+
+
+def test_a_mark_that_a_portal_took_is_not_said_to_be_there() -> None:
+    async def act(world: World, _: Runner) -> None:
+        (model,) = await trained_models(world.aws, world.store, world.process().clock)
+
+        async def answered_by_a_portal(arn: str, tags: Mapping[str, str]) -> None:
+            pass
+
+        tag, world.bedrock.tag = world.bedrock.tag, answered_by_a_portal  # type: ignore[method-assign]
+        with pytest.raises(AwsUnavailable, match="does not show vlm-runner:keep"):
+            await mark(world.aws, model.arn, keep=True)
+
+        world.bedrock.tag = tag  # type: ignore[method-assign]
+        await mark(world.aws, model.arn, keep=True)
+        assert (await trained_models(world.aws, world.store, world.process().clock))[0].kept
+
+    in_world(act)
 
 
 def test_models_of_others_are_never_considered() -> None:

@@ -29,10 +29,13 @@ from vlm_runner.spec import ServingMode
 from vlm_runner.steps.job import await_job, submit_job
 from vlm_runner.steps.release import hand_over, release
 from vlm_runner.steps.serving import await_endpoint, request_serving
+from vlm_runner.testing import World
 
 from .world import Desk, command
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from vlm_runner.aws.ports import Job
 
 SUBMIT = command(Phase.SUBMITTING, "job_intended")
@@ -405,6 +408,41 @@ async def test_what_is_handed_over_says_when_it_expires(keep: bool | str) -> Non
     tag = (await desk.bedrock.tags(arn))[TAG_EXPIRES]
     assert tag == (NEVER if expires is None else expires.isoformat(timespec="seconds"))
     assert (keep is True) == (expires is None)
+
+
+async def test_a_tag_that_a_portal_took_is_put_again() -> None:
+    """TagResource is answered by an empty object, as anybody can answer."""
+    world = World(serving={"keep": "5h"})
+    tag = world.bedrock.tag
+
+    async def answered_by_a_portal(arn: str, tags: Mapping[str, str]) -> None:
+        world.bedrock.tag = tag  # type: ignore[method-assign]
+
+    world.bedrock.tag = answered_by_a_portal  # type: ignore[method-assign]
+
+    run = await world.live()
+
+    assert run.outcome == "succeeded"
+    assert run.handed_over is not None
+    assert run.handed_over.expires_at is not None
+    expires = run.handed_over.expires_at.isoformat(timespec="seconds")
+    assert world.bedrock.tags_of(run.handed_over.arn)[TAG_EXPIRES] == expires
+    assert any("does not show vlm-runner:expires-at" in str(one) for one in world.signals)
+
+
+async def test_without_the_right_to_tag_the_checkpoint_holds_the_expiry() -> None:
+    world = World(serving={"keep": "5h"})
+
+    async def denied(arn: str, tags: Mapping[str, str]) -> None:
+        raise AccessDenied("bedrock:TagResource")
+
+    world.bedrock.tag = denied  # type: ignore[method-assign]
+
+    run = await world.live()
+
+    assert run.outcome == "succeeded"
+    assert run.handed_over is not None
+    assert any("bedrock:TagResource" in str(one) for one in world.signals)
 
 
 async def test_ours_is_told_by_its_tag() -> None:

@@ -30,7 +30,7 @@ class RetryPolicy:
     base: float = 0.5
     """Seconds; the longest pause after the first failure is twice that, and doubles with each further one."""
     longest: float = 20.0
-    """Seconds; no pause is longer."""
+    """Seconds; no pause is longer. 0: there is none."""
     until: str = ""
     """What ends it where that is neither time nor a number of attempts."""
 
@@ -92,12 +92,14 @@ ROLE_NOT_SEEN: Final = RetryPolicy(
     base=2.5,
     longest=20.0,
 )
+# Without a pause: jobs that ended so had been under way for minutes or hours.
 JOB: Final = RetryPolicy(
     "a customization job that ended before it trained, by a job of another name",
     "an internal error of Bedrock",
     "the run fails and is released",
     "core.failure",
     attempts=2,
+    longest=0.0,
 )
 IN_DOUBT: Final = RetryPolicy(
     "a create that an earlier attempt may have done",
@@ -278,10 +280,14 @@ def table() -> list[str]:
         "| what is retried | on which errors | for how long | longest pause | and then | module |",
         "|---|---|---|---|---|---|",
         *(
-            f"| {one.what} | {one.errors} | {_bound(one)} | {one.longest:g} s | {one.then} | `{one.module}` |"
+            f"| {one.what} | {one.errors} | {_bound(one)} | {_longest(one)} | {one.then} | `{one.module}` |"
             for one in POLICIES
         ),
     ]
+
+
+def _longest(policy: RetryPolicy) -> str:
+    return f"{policy.longest:g} s" if policy.longest else "none"
 
 
 def _bound(policy: RetryPolicy) -> str:

@@ -9,6 +9,7 @@ from vlm_runner.checkpoint import lease
 from vlm_runner.core.names import KEPT, NOT_KEPT, TAG_KEEP, TAG_RUN, TAG_UID, may_be_ours
 from vlm_runner.errors import NotFound, VlmRunnerError
 from vlm_runner.spec import ServingMode
+from vlm_runner.steps.tagging import put_tags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -91,8 +92,13 @@ def outworn(one: TrainedModel, now: datetime, older_than: timedelta) -> bool:
 
 
 async def mark(aws: Aws, model_arn: str, *, keep: bool) -> None:
-    """Mark a model to be kept, or take the mark away."""
-    await aws.bedrock.tag(model_arn, {TAG_KEEP: KEPT if keep else NOT_KEPT})
+    """
+    Mark a model to be kept, or take the mark away.
+
+    Raises:
+        AwsRefused, AwsUnavailable: it may be marked or not.
+    """
+    await put_tags(aws, model_arn, {TAG_KEEP: KEPT if keep else NOT_KEPT})
 
 
 async def is_kept(aws: Aws, model_arn: str) -> bool:

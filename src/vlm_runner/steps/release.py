@@ -16,6 +16,7 @@ from vlm_runner.steps.job import ENDED
 from vlm_runner.steps.polling import poll
 from vlm_runner.steps.registry import performs
 from vlm_runner.steps.serving import is_ours
+from vlm_runner.steps.tagging import put_tags
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -72,12 +73,13 @@ async def hand_over(command: HandOver, ports: Ports) -> HandedOver:
 
     Raises:
         AwsRefused, AwsUnavailable: its dead man's switch would delete it at another time.
+        AwsUnavailable: its tag is not seen yet.
     """
     # Before the tag: were it the other way round, a kept endpoint could still be deleted at the old time.
     await move(command.switch, command.expires_at, ports)
     expires = NEVER if command.expires_at is None else command.expires_at.isoformat(timespec="seconds")
     try:
-        await ports.aws.bedrock.tag(command.arn, {TAG_EXPIRES: expires})
+        await put_tags(ports.aws, command.arn, {TAG_EXPIRES: expires})
     except AwsRefused as error:
         # Not fatal: the checkpoint holds the expiry too.
         ports.trouble("tagging the endpoint with its expiry", error)
