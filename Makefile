@@ -19,7 +19,7 @@ NEWEST := botocore==1.44.8 policy-sentry==0.15.2
 # Where bytecode may not be kept, each of the tests' processes compiles all of its imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test crash long mutants fuzz lint site docs check constraints clean
+.PHONY: help install demo test crash enumeration long mutants fuzz lint site docs check constraints clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ test: $(VENV)/.dev  ## The tests, on all cores
 crash: $(VENV)/.dev  ## All faults, pairs of faults, large models, many seeds; takes hours (docs/reliability.md)
 	$(PYTEST) -q -n $(WORKERS) --dist worksteal -m crash
 	$(PYTEST) -q -n $(WORKERS) --dist worksteal tests/simulation --seeds 20000
+
+enumeration: $(VENV)/.dev  ## What `make crash` tries one by one, for MINUTES=60 of processor time; goes on where it was
+	$(BIN)/python -m tests.crash.enumeration --minutes $(MINUTES)
 
 long: $(VENV)/.dev  ## Containers' signals in every phase, pipelines of four instances, large sweeps: minutes
 	$(PYTEST) -q -m long -n $(WORKERS) --dist worksteal

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vlm_runner.checkpoint.base import Stored
 from vlm_runner.checkpoint.document import from_bytes, to_bytes
@@ -39,6 +39,8 @@ class Incident:
     """None where it would change nothing."""
     may_fail: bool = True
     """It may end the run, released and with its reason."""
+    matters: Callable[[World], bool] = lambda _: True
+    """Whether there is something that it would change."""
 
     def __str__(self) -> str:
         return self.name
@@ -74,7 +76,7 @@ def overwritten(kind: str) -> Incident:
 
         return repair
 
-    return Incident(f"{kind} overwritten", strike)
+    return Incident(f"{kind} overwritten", strike, matters=lambda world: kind in objects_of(world))
 
 
 def deleted(kind: str) -> Incident:
@@ -90,7 +92,7 @@ def deleted(kind: str) -> Incident:
 
         return repair
 
-    return Incident(f"{kind} deleted", strike)
+    return Incident(f"{kind} deleted", strike, matters=lambda world: kind in objects_of(world))
 
 
 class Document:
@@ -149,7 +151,7 @@ def checkpoint(name: str, change: Callable[[bytes], bytes | None]) -> Incident:
 
         return repair
 
-    return Incident(f"checkpoint {name}", strike, may_fail=True)
+    return Incident(f"checkpoint {name}", strike, matters=lambda world: Document(world).body is not None)
 
 
 def _anothers(body: bytes) -> bytes:
@@ -214,6 +216,10 @@ def _forgotten(world: World, _: Process) -> Repair | None:
     return None
 
 
+def _rented(world: World) -> bool:
+    return bool(world.bedrock.alive)
+
+
 def _untagged(world: World, _: Process) -> Repair | None:
     """Somebody takes the tags off what is rented."""
     if not world.bedrock.alive:
@@ -237,6 +243,25 @@ CREDENTIALS = (
 )
 """The eight ways in which they turn bad are of these two kinds: tests/runner/test_bad_credentials.py."""
 CLOCKS = (clock("back by three hours", -3 * 3600), clock("ahead by 26 hours", 26 * 3600))
-ENDPOINTS = (Incident("endpoint deleted", _forgotten), Incident("tags taken away", _untagged))
+ENDPOINTS = (
+    Incident("endpoint deleted", _forgotten, matters=_rented),
+    Incident("tags taken away", _untagged, matters=_rented),
+)
 FLOODS = (at_length("refused at length", AwsRefused), at_length("unavailable at length", AwsUnavailable))
 INCIDENTS = (*CHECKPOINTS, *CREDENTIALS, *CLOCKS, *ENDPOINTS, *FLOODS)
+KINDS: Final = (
+    "data/train.jsonl",
+    "data/train/content.json",
+    "data/train/images/0.json",
+    "data/train/shards-H/0-0-0-H.jsonl",
+    "images/train/0.png",
+    "runs/cats-H/answers.jsonl",
+    "runs/cats-H/answers/base/0.json",
+    "runs/cats-H/answers/tuned/0.json",
+    "runs/cats-H/report.html",
+    "runs/cats-H/report.json",
+    "runs/cats-H/results.jsonl",
+    "runs/cats-H/thumbnails.jsonl",
+)
+"""Of all objects that a run makes outside of its checkpoint."""
+OBJECTS: Final = [change(kind) for kind in KINDS for change in (overwritten, deleted)]

@@ -268,8 +268,13 @@ def _remove(world: World) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def trace_of(scenario: str, store: str, process: Process | None = None) -> list[str]:
-    """The calls of an undisturbed run, by `process`, in order: its points."""
+def trace_of(
+    scenario: str,
+    store: str,
+    process: Process | None = None,
+    at_each: Callable[[World, int], None] | None = None,
+) -> list[str]:
+    """The calls of an undisturbed run, by `process`, in order: its points; `at_each` may look around."""
     living = process
     world = world_of(scenario, store)
 
@@ -280,6 +285,9 @@ def trace_of(scenario: str, store: str, process: Process | None = None) -> list[
         if scenario in SERVED_AGAIN:
             await world.serve_again(SERVED_AGAIN[scenario])
         process = living or world.process()
+        if at_each is not None:
+            count = itertools.count()
+            process.plan.choose = lambda _: at_each(world, next(count))
         await world.live(process)
         return process.trace
 
