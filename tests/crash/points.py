@@ -11,6 +11,8 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from structlog.testing import capture_logs
+
 from vlm_runner.checkpoint.local import LocalStore
 from vlm_runner.cli.exit_codes import STILL_BILLING, STOPPED, halted_exit_code, run_exit_code
 from vlm_runner.cli.run_view import RunView
@@ -246,16 +248,24 @@ def run_disturbed(
 ) -> str:
     """`disturbed` on a loop of its own; what went wrong, with the way to repeat it."""
     world = world_of(scenario, store)
-    try:
-        wrong = run_virtual(
-            lambda: disturbed(
-                world, scenario, plans, cancel_at=cancel_at, incident=incident, at=at, made=made
+    with capture_logs() as logs:
+        try:
+            wrong = run_virtual(
+                lambda: disturbed(
+                    world, scenario, plans, cancel_at=cancel_at, incident=incident, at=at, made=made
+                )
             )
-        )
-    except Exception as error:  # noqa: BLE001 - told with the points that led to it
-        wrong = f"{type(error).__name__}: {error}"
-    finally:
-        _remove(world)
+        except Exception as error:  # noqa: BLE001 - told with the points that led to it
+            wrong = f"{type(error).__name__}: {error}"
+        finally:
+            _remove(world)
+    # An error that nobody foresaw: it has a traceback, and no sentence that says what to do.
+    crashes = {
+        f"{log['event']}: {log.get('error') or log.get('exc_info')!r}"
+        for log in logs
+        if log["log_level"] == "error"
+    }
+    wrong = "; ".join([*([wrong] if wrong else []), *sorted(crashes)])
     befell = "" if incident is None else f", {incident} at {at}"
     return f"{scenario}, {store}, {plans}, cancel at {cancel_at}{befell}: {wrong}" if wrong else ""
 
