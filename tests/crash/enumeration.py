@@ -7,8 +7,8 @@ scenarios x the stores, as jobs of some seconds to a minute each.
 
 The order is drawn once and for all, so that what was done is at any time a fair sample of its part. The
 ledger (.enumeration/ledger.json) has what came of each job, and of which commit it was; what is in it is not
-done again, unless something was wrong. `--first 200` begins at that job of the order, without a ledger. pytest
-does the same jobs in tests/crash/test_every.py.
+done again, unless something was wrong. `--first 200` begins at that job of the order, without a ledger.
+pytest does the same jobs in tests/crash/test_every.py.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from .incidents import INCIDENTS, OBJECTS, Incident
+from .incidents import INCIDENTS, OBJECTS, Incident, overwritten
 from .points import run_disturbed, trace_of
 
 EVERY: Final = 24
@@ -31,3 +31,10 @@ def test_survives_what_others_do_to_an_object(incident: Incident) -> None:
     calls = range(OBJECTS.index(incident), len(trace_of("happy", "memory")), EVERY)
 
     assert wrong_at(calls, "happy", "memory", incident) == []
+
+
+def test_an_image_that_is_replaced_while_the_tests_are_asked_is_an_error_that_was_foreseen() -> None:
+    trace = trace_of("happy", "memory")
+    last = max(call for call, name in enumerate(trace) if name == "runtime.converse")
+
+    assert wrong_at(range(last - 8, last), "happy", "memory", overwritten("images/train/0.png")) == []

@@ -109,3 +109,18 @@ def test_a_question_that_is_none_is_refused_before_it_is_paid(
         await handle.result()
 
     in_world(act)
+
+
+def test_an_image_that_somebody_wrote_over_is_named_and_nothing_is_paid() -> None:
+    async def act(world: World, runner: Runner) -> None:
+        heard, handle = listening(world), await serving(runner)
+        bucket = next(name for name in world.aws.s3.buckets if name.startswith("vlm-"))
+        world.aws.s3.put(bucket, "images/train/003.png", b"somebody else wrote this")
+
+        with pytest.raises(DataError, match=r"^images/train/003.png cannot be sent to the model: .*is not a"):
+            await asked(runner, Inquiry(row=3))
+        assert heard == []
+        await handle.cancel()
+        await handle.result()
+
+    in_world(act)
