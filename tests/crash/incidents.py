@@ -249,6 +249,17 @@ ENDPOINTS = (
 )
 FLOODS = (at_length("refused at length", AwsRefused), at_length("unavailable at length", AwsUnavailable))
 INCIDENTS = (*CHECKPOINTS, *CREDENTIALS, *CLOCKS, *ENDPOINTS, *FLOODS)
+ALONE: Final = {"checkpoint deleted", "checkpoint replaced by another run's"}
+"""Not while others contend: who starts then finds no run, or another one, and drives that."""
+AMID_OTHERS: Final = [incident for incident in INCIDENTS if incident.name not in ALONE]
+
+
+def strikes_amid_others(incident: Incident, world: World) -> bool:
+    """It would change something; and a dead man's switch needs the time of day."""
+    switched = world.spec.serving.dead_man_switch is not None
+    return incident.matters(world) and not (switched and incident in CLOCKS)
+
+
 KINDS: Final = (
     "data/train.jsonl",
     "data/train/content.json",

@@ -11,19 +11,21 @@ import hashlib
 import random
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import anyio
 
+from tests.crash.incidents import AMID_OTHERS, OBJECTS, strikes_amid_others
 from vlm_runner.checkpoint.timing import LeaseSettings
 from vlm_runner.errors import VlmRunnerError
 from vlm_runner.testing import Crash, FakeBedrock, FakeClock, Fault, Plan, Process, World, run_virtual
 from vlm_runner.testing.faults import CREATES, FREEZES, SIGNATURE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from vlm_runner.checkpoint.document import Checkpoint
 
@@ -60,10 +62,11 @@ class History:
         return hashlib.sha256(stored.encode()).hexdigest()
 
 
-def simulate(seed: int) -> History:
+def simulate(seed: int, *, befalls: bool = False) -> History:
+    """With `befalls`, the same processes, and incidents of tests/crash besides faults of their own calls."""
     chance = random.Random(seed)
     with seeded_uuids(seed):
-        return run_virtual(lambda: _history(seed, chance))
+        return run_virtual(lambda: _history(seed, chance, befalls=befalls))
 
 
 @contextmanager
@@ -95,7 +98,7 @@ def _world(chance: random.Random) -> World:
     return world
 
 
-async def _history(seed: int, chance: random.Random) -> History:
+async def _history(seed: int, chance: random.Random, *, befalls: bool) -> History:
     world = _world(chance)
     happened: Counter[str] = Counter()
     rate = chance.choice([0.01, 0.03, 0.08])
@@ -111,6 +114,7 @@ async def _history(seed: int, chance: random.Random) -> History:
                 clock_rate, wrong_by = chance.uniform(0.96, 1.04), 300 if switched(world) else 1e5
                 offset = chance.uniform(-wrong_by, wrong_by)
                 slot = _Slot(world, number, random.Random(chance.random()), rate, until, happened)
+                slot.befall = random.Random(f"befall {seed} {number}") if befalls else None
                 group.start_soon(slot.live, clock_rate, offset)
     wrong = ["it does not end"] if patience.cancelled_caught else []
     await asyncio.sleep(SIGNATURE_SECONDS + 1)
@@ -148,12 +152,13 @@ class _Slot:
     rate: float
     until: float
     happened: Counter[str]
+    befall: random.Random | None = None
 
     async def live(self, clock_rate: float, offset: float) -> None:
         while True:
             clock = FakeClock(seed=self.chance.getrandbits(32), rate=clock_rate, offset=offset)
-            process = Process(clock=clock)
-            process.plan = Plan(choose=self._chooser(process))
+            process, repairs = Process(clock=clock), list[Callable[[], None]]()
+            process.plan = Plan(choose=self._chooser(process, repairs))
             try:
                 run = await self.world.live(process)
                 if run.done:
@@ -162,10 +167,14 @@ class _Slot:
                 self.happened["kills"] += 1
             except VlmRunnerError as error:
                 self.happened[type(error).__name__] += 1
+            finally:
+                for repair in reversed(repairs):
+                    repair()
             await asyncio.sleep(self.chance.uniform(0, 90))
 
-    def _chooser(self, process: Process) -> Callable[[str], Fault | None]:
+    def _chooser(self, process: Process, repairs: list[Callable[[], None]]) -> Callable[[str], Fault | None]:
         def choose(call: str) -> Fault | None:
+            self._strike(process, repairs)
             creates = call.rpartition(".")[2] in CREATES
             rate = min(0.5, self.rate * 10) if creates else self.rate
             if anyio.current_time() > self.until or self.chance.random() > rate:
@@ -178,3 +187,17 @@ class _Slot:
             return fault
 
         return choose
+
+    def _strike(self, process: Process, repairs: list[Callable[[], None]]) -> None:
+        """Once in a while, and one thing at a time: it is repaired when the process has ended."""
+        chance = self.befall
+        if chance is None or repairs or anyio.current_time() > self.until or chance.random() > self.rate:
+            return
+        there = [
+            [incident for incident in kind if strikes_amid_others(incident, self.world)]
+            for kind in (AMID_OTHERS, OBJECTS)
+        ]
+        incident = chance.choice(chance.choice([kind for kind in there if kind]))
+        self.happened[incident.name] += 1
+        if (repair := incident.strike(self.world, process)) is not None:
+            repairs.append(repair)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from structlog.testing import capture_logs
 
 from .simulate import simulate
 
 SEEDS = 520
 BATCHES = 8
+BEFALLEN = 64
+"""Seeds of histories with incidents; `--seeds` is for these too."""
 KEPT: tuple[int, ...] = ()
 """Seeds that found something once."""
 
@@ -30,6 +33,30 @@ def test_no_history_breaks_a_promise(request: pytest.FixtureRequest, batch: int)
     print(dict(sorted(happened.items())))
 
     assert wrong == []
+
+
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("batch", range(2))
+def test_no_history_breaks_a_promise_whatever_befalls_its_processes(
+    request: pytest.FixtureRequest, batch: int
+) -> None:
+    """Their objects, checkpoint, store, credentials, rights, clocks and endpoints, besides all the above."""
+    first = request.config.getoption("--first-seed", 0) or 0
+    seeds = request.config.getoption("--seeds", None) or BEFALLEN
+    happened: Counter[str] = Counter()
+    wrong = []
+    for seed in range(first + batch, first + seeds, 2):
+        with capture_logs() as logs:
+            history = simulate(seed, befalls=True)
+        happened += history.happened
+        crashes = [log["event"] for log in logs if log["log_level"] == "error"]
+        if history.wrong or crashes:
+            wrong.append((seed, history.wrong, crashes))
+    print(dict(sorted(happened.items())))
+
+    assert wrong == []
+    assert happened["checkpoint cut in half"] > 0
+    assert happened["data/train.jsonl overwritten"] > 0
 
 
 @pytest.mark.parametrize("seed", KEPT)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import uuid
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tests.crash.incidents import AMID_OTHERS, OBJECTS, Incident, Repair, strikes_amid_others
 from tests.shortcuts import shortcuts
 from vlm_runner.checkpoint.base import Replaced
 from vlm_runner.checkpoint.document import from_bytes, to_bytes
@@ -25,7 +26,7 @@ from vlm_runner.testing.faults import CREATES, FREEZES, ONLY_CREATES, SIGNATURE_
 from vlm_runner.testing.virtual import threads_inline
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from vlm_runner.core.run import Run
 
@@ -49,9 +50,19 @@ class Living:
     task: asyncio.Task[None]
     next_fault: Fault | None = None
     after_calls: int = 0
+    next_strike: Callable[[], Repair | None] | None = None
+    repairs: list[Repair] = field(default_factory=list[Repair])
+    """Of what befell it: once it has ended."""
+
+    def repair(self) -> None:
+        while self.repairs:
+            self.repairs.pop()()
 
     def fault(self, call: str) -> Fault | None:
-        """The fault that waits, at the first call where it makes a difference."""
+        """The fault that waits, at the first call where it makes a difference; after what befalls it."""
+        strike, self.next_strike = self.next_strike, None
+        if strike is not None and (repair := strike()) is not None:
+            self.repairs.append(repair)
         found, operation = self.next_fault, call.rpartition(".")[2]
         if found is None or (found in ONLY_CREATES and operation not in CREATES):
             return None
@@ -103,6 +114,7 @@ class RunMachine(RuleBasedStateMachine):
         async def spawn() -> Living:
             process = Process(clock=FakeClock(seed=self.clocks, rate=rate))
             one = Living(process, asyncio.get_running_loop().create_task(self._live(process)))
+            one.task.add_done_callback(lambda _: one.repair())
             process.plan = Plan(choose=one.fault)
             return one
 
@@ -123,6 +135,18 @@ class RunMachine(RuleBasedStateMachine):
     @rule(fault=st.sampled_from([fault for fault in Fault if fault not in FREEZES]), data=st.data())
     def the_next_call_goes_wrong(self, fault: Fault, data: st.DataObject) -> None:
         self.one_of(data).next_fault = fault
+
+    @precondition(lambda self: self.living)
+    @rule(incident=st.sampled_from([*AMID_OTHERS, *OBJECTS]), data=st.data())
+    def something_befalls_one(self, incident: Incident, data: st.DataObject) -> None:
+        """At its next call, if there is then anything that it would change."""
+        process = (one := self.one_of(data)).process
+
+        def strike() -> Repair | None:
+            may = strikes_amid_others(incident, self.world)
+            return incident.strike(self.world, process) if may else None
+
+        one.next_strike = strike
 
     @precondition(lambda self: self.living)
     @rule(data=st.data())
@@ -178,7 +202,10 @@ class RunMachine(RuleBasedStateMachine):
             found = await self.world.store.read(self.world.run_id)
             if found is None:
                 return
-            there = from_bytes(found.body, where="the store")
+            try:
+                there = from_bytes(found.body, where="the store")
+            except CheckpointError:
+                return  # cut in half
             fresh = {
                 "write_id": uuid.uuid4().hex,
                 "previous_write_id": there.write_id,
@@ -247,7 +274,8 @@ class RunMachine(RuleBasedStateMachine):
 
     def judge(self) -> None:
         for one in self.living:
-            one.next_fault = None
+            one.next_fault = one.next_strike = None
+            one.repair()
             one.process.thaw()
         run = self.run(asyncio.wait_for(self.ended(), LONGEST))
         wrong = self.run(self.world.violations())
