@@ -135,12 +135,15 @@ def test_a_sweep_that_was_killed_goes_on_and_pays_for_nothing_twice(laptop: Lapt
     assert not any(entry["still_billing"] for entry in laptop.paid("provisioned_throughput"))
 
 
-def test_a_sweep_stops_on_sigterm_and_says_how_to_go_on(slow_laptop: Laptop, pages: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_sweep_stops_in_order_and_says_how_to_go_on(
+    slow_laptop: Laptop, pages: Path, number: signal.Signals
+) -> None:
     laptop = slow_laptop
     runner = laptop.cli_in_background("sweep", sweep_file(laptop, pages), "--yes")
     until(lambda: len(laptop.paid("customization_job")) == 2, "two jobs", 60)
 
-    runner.send_signal(signal.SIGTERM)
+    runner.send_signal(number)
 
     assert runner.wait(30) == 75
     assert len(laptop.paid("customization_job")) == 2

@@ -50,4 +50,6 @@ def result_json(value: Any) -> None:
 def show(lines: Iterable[Line], *, err: bool = False) -> None:
     """Print lines to stdout, or to stderr, in colour where that is a terminal."""
     stream = sys.stderr if err else sys.stdout
-    click.echo(painted(lines, stream), err=err)
+    # Not through a progress bar's stand-in for it, which would break commands into lines.
+    stream = getattr(stream, "rich_proxied_file", stream)
+    click.echo(painted(lines, stream), file=stream)

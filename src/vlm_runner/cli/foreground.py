@@ -1,8 +1,8 @@
 """
 Driving runs from a terminal or a container: watchers, signals, and the exit code.
 
-SIGTERM and the first SIGINT stop: effects in flight are recorded, and remote work continues. A second SIGINT
-leaves at once.
+SIGTERM, SIGHUP and the first SIGINT stop: effects in flight are recorded, and remote work continues. A second
+SIGINT leaves at once.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from vlm_runner.cli.exit_message import write_exit_message
 from vlm_runner.cli.past_runs import usual_times
 from vlm_runner.cli.run_text import Reach, already_over, call_lines, end_lines
 from vlm_runner.cli.run_view import RunView
+from vlm_runner.cli.streams import unfailing
 from vlm_runner.core.run import Phase
 from vlm_runner.errors import ConfigurationError, Stopped, Unrecorded
 from vlm_runner.report.summary import summary
@@ -49,6 +50,16 @@ if TYPE_CHECKING:
 
 PATIENCE = 60.0
 """Seconds from SIGTERM to leaving at any price; ECS kills after at most 120 (stopTimeout)."""
+
+
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """
+    The signals that stop this process.
+
+    SIGHUP, which a terminal sends when it is closed, is one of them unless it is ignored, as under nohup.
+    """
+    hang_up = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
+    return (signal.SIGINT, signal.SIGTERM, *hang_up)
 
 
 @contextmanager
@@ -91,6 +102,7 @@ def _traces() -> AbstractContextManager[Watcher]:
     return exported()
 
 
+@unfailing()
 def drive_to_end(
     settings: Settings,
     begin: Callable[[Runner], Awaitable[RunHandle]],
@@ -195,7 +207,7 @@ class _SignalHandler:
     async def signals(self, *, task_status: TaskStatus[None]) -> None:
         interrupts = 0
         async with anyio.create_task_group() as group:
-            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            with anyio.open_signal_receiver(*stop_signals()) as signals:
                 task_status.started()
                 async for number in signals:
                     interrupts += number == signal.SIGINT

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -12,9 +11,10 @@ import anyio
 
 from vlm_runner.cli import console
 from vlm_runner.cli.confirm import Consent, confirm
-from vlm_runner.cli.foreground import show_money, watchers
+from vlm_runner.cli.foreground import show_money, stop_signals, watchers
 from vlm_runner.cli.options import split_flags
 from vlm_runner.cli.resolve import settings_for
+from vlm_runner.cli.streams import unfailing
 from vlm_runner.errors import Stopped
 from vlm_runner.report.money import together
 from vlm_runner.report.summary import may_bill
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from vlm_runner.sweep.plan import Sweep
 
 
+@unfailing()
 def sweep_runs(
     sweep_file: str,
     *,
@@ -89,7 +90,7 @@ async def _sweep(settings: Settings, plan: Sweep, consent: Consent, watching: li
         async with anyio.create_task_group() as group:
 
             async def obey() -> None:
-                with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                with anyio.open_signal_receiver(*stop_signals()) as signals:
                     async for _ in signals:
                         console.say("Stopping: effects in flight are recorded, and remote work continues.")
                         await runner.stop()
