@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import urllib.request
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from click.testing import CliRunner
 
-from vlm_runner.cli import cli
+from vlm_runner.cli import cli, reap_endpoints
 from vlm_runner.sandbox import Sandbox, SandboxOptions
+from vlm_runner.steps.custom_models import TrainedModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +73,35 @@ def test_a_forgotten_throughput_is_alarmed_about_and_deleted(
     )
     assert "OUTLIVED" in dry.stdout
     assert json.loads(deleted.stdout)[0]["deleted"]
+
+
+def test_what_to_do_about_a_run_that_cannot_be_read_is_said_where_models_are_kept_for_it(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unclear = TrainedModel(
+        arn="arn:aws:bedrock:us-east-1:123456789012:custom-model/m/abc",
+        name="vr-cats",
+        run_id="cats",
+        created_at=datetime(2020, 1, 1, tzinfo=UTC),
+        status="Active",
+        kept=False,
+        endpoints=(),
+        trouble="it may be used by runs that cannot be read: broken",
+    )
+
+    async def one_unclear(*_: object) -> list[TrainedModel]:
+        return [unclear]
+
+    monkeypatch.setattr(reap_endpoints, "trained_models", one_unclear)
+    where = ["--region", "us-east-1", "--endpoint-url", url, "--store", str(tmp_path)]
+
+    result = CliRunner().invoke(cli, ["reap", "--models", "--older-than", "1d", "--yes", *where])
+
+    assert result.exit_code == 0
+    assert result.stdout.startswith("unclear")
+    assert "runs that cannot be read: broken" in result.stderr
+    assert "vlm-runner list" in result.stderr
+    assert "delete-custom-model" in result.stderr
 
 
 def test_without_a_region_it_asks_for_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

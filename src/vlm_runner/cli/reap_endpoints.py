@@ -35,6 +35,14 @@ TOLD_FROM = 2.0
 """Seconds of looking; shorter is not worth a line."""
 
 
+WHEN_UNCLEAR = (
+    "What is unclear is not deleted. Which runs cannot be read, and why, says: vlm-runner list\n"
+    "A run that a newer vlm-runner saved is read by that one. A damaged one may train on from any of these "
+    "models: restore its checkpoint, or delete it from the store if its run is over. One model is deleted "
+    "by: aws bedrock delete-custom-model --model-identifier ARN"
+)
+
+
 def reap_endpoints(*, yes: bool, older_than: float | None, models: bool, as_json: bool, **flags: Any) -> None:
     if models:
         _models(settings_for(Where(**flags)), older_than, yes=yes, as_json=as_json)
@@ -77,6 +85,8 @@ def _models(settings: Settings, older_than: float | None, *, yes: bool, as_json:
         console.result(f"{_model_fate(one, now, age):<9} {one.name}  (run {one.run_id or 'unknown'})")
         if one.trouble is not None:
             console.say(f"{one.arn}: {one.trouble}")
+    if any(one.trouble is not None and not one.gone for one in models):
+        console.say(WHEN_UNCLEAR)
     if not yes and any(outworn(one, now, age) for one in models):
         console.say("Nothing was deleted. Delete what is marked OUTWORN with: --yes")
 
