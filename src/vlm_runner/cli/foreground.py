@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from vlm_runner.settings import Settings
 
 
+ENDING_SERVING = "Ending the serving: deleting the endpoint. Ctrl-C again leaves at once."
+STOPPING = "Stopping: effects in flight are recorded, and remote work continues."
 PATIENCE = 60.0
 """Seconds from SIGTERM to leaving at any price; ECS kills after at most 120 (stopTimeout)."""
 
@@ -63,7 +65,9 @@ def stop_signals() -> tuple[signal.Signals, ...]:
 
 
 @contextmanager
-def watchers(settings: Settings, *, quiet: bool, verbose: bool) -> Iterator[list[Watcher]]:
+def watchers(
+    settings: Settings, *, quiet: bool, verbose: bool, several: bool = False
+) -> Iterator[list[Watcher]]:
     """Progress on a terminal, JSON log lines elsewhere; `log` in the settings overrules."""
     terminal = sys.stderr.isatty()
     style = settings.log if settings.log != "auto" else ("text" if terminal else "json")
@@ -72,11 +76,21 @@ def watchers(settings: Settings, *, quiet: bool, verbose: bool) -> Iterator[list
         found: list[Watcher] = [stack.enter_context(_traces())] if settings.events.otel else []
         if not quiet and terminal and settings.log == "auto":
             progress = stack.enter_context(ProgressWatcher())
+            progress.several = several
             progress.usual_of = lambda run: usual_times(RunView.of(run), settings.checkpoint_uri)
             found.append(progress)
         elif not quiet:
             found.append(LogWatcher())
         yield found
+
+
+def say(watching: Iterable[Watcher], text: str) -> None:
+    """A message to the user, above the progress where that is shown."""
+    for watcher in watching:
+        if isinstance(watcher, ProgressWatcher):
+            watcher.say(text)
+            return
+    console.say(text)
 
 
 def show_money(watching: Iterable[Watcher], runner: Runner) -> None:
@@ -160,7 +174,7 @@ async def _drive(
     async with AsyncExitStack() as stack:
         runner = await stack.enter_async_context(Runner.open(settings, watchers=watching))
         show_money(watching, runner)
-        obeying = _SignalHandler(settings, flags)
+        obeying = _SignalHandler(settings, flags, watching)
         async with anyio.create_task_group() as group:
             await group.start(obeying.signals)
             over_before = False
@@ -199,8 +213,8 @@ async def _ended_within(handle: RunHandle, seconds: float | None) -> bool:
 class _SignalHandler:
     """From the first moment on: process 1 of a container has no other handler, and would ignore SIGTERM."""
 
-    def __init__(self, settings: Settings, flags: list[str]) -> None:
-        self._settings, self._flags = settings, flags
+    def __init__(self, settings: Settings, flags: list[str], watching: Sequence[Watcher]) -> None:
+        self._settings, self._flags, self._watching = settings, flags, watching
         self.handle: RunHandle | None = None
         self.beginning = anyio.CancelScope()
 
@@ -215,10 +229,10 @@ class _SignalHandler:
                         _leave_at_once(self.handle, self._settings, self._flags)
                     if number == signal.SIGINT and (serving := self._serving()) is not None:
                         # Whoever serves for as long as they watch means to end it, not to leave it billing.
-                        console.say("Ending the serving: deleting the endpoint. Ctrl-C again leaves at once.")
+                        say(self._watching, ENDING_SERVING)
                         group.start_soon(serving.cancel, "Interrupted.")
                         continue
-                    console.say("Stopping: effects in flight are recorded, and remote work continues.")
+                    say(self._watching, STOPPING)
                     self.beginning.cancel()
                     if self.handle is not None:
                         self.handle.stop()

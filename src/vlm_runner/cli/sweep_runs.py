@@ -11,7 +11,7 @@ import anyio
 
 from vlm_runner.cli import console
 from vlm_runner.cli.confirm import Consent, confirm
-from vlm_runner.cli.foreground import show_money, stop_signals, watchers
+from vlm_runner.cli.foreground import STOPPING, say, show_money, stop_signals, watchers
 from vlm_runner.cli.options import split_flags
 from vlm_runner.cli.resolve import settings_for
 from vlm_runner.cli.streams import unfailing
@@ -48,7 +48,7 @@ def sweep_runs(
     settings = settings_for(where, spec_region=plan.runs[0].spec.aws.region)
     labels = {planned.run_id: table.values_text(planned.values) for planned in plan.runs}
     consent = Consent(spec_file=sweep_file, yes=yes, doctor=doctor, labels=labels)
-    with watchers(settings, **voice) as watching:
+    with watchers(settings, **voice, several=True) as watching:
         results = anyio.run(partial(_sweep, settings, plan, consent, watching))
     metric = ranked_by(plan.spec.metric, results)
     found = standings(results, metric)
@@ -81,7 +81,7 @@ async def _sweep(settings: Settings, plan: Sweep, consent: Consent, watching: li
     def print_result(result: Result) -> None:
         state = result.run.outcome if result.run is not None else None
         said = "not begun: the runs before it were no better than the best" if result.skipped else state
-        console.say(f"Run {result.planned.run_id}: {said or 'not finished'}.")
+        say(watching, f"Run {result.planned.run_id}: {said or 'not finished'}.")
 
     async with Runner.open(settings, watchers=watching) as runner:
         show_money(watching, runner)
@@ -92,7 +92,7 @@ async def _sweep(settings: Settings, plan: Sweep, consent: Consent, watching: li
             async def obey() -> None:
                 with anyio.open_signal_receiver(*stop_signals()) as signals:
                     async for _ in signals:
-                        console.say("Stopping: effects in flight are recorded, and remote work continues.")
+                        say(watching, STOPPING)
                         await runner.stop()
                         group.cancel_scope.cancel()
 

@@ -81,8 +81,8 @@ class _DetailsColumn(ProgressColumn):
         self._watcher = watcher
 
     def render(self, task: Task) -> Text:
-        several = len(self._watcher.tasks) > 1
-        return Text("  ".join(self._watcher.details(task)) if several else "")
+        beside = len(self._watcher.tasks) > 1
+        return Text("  ".join(self._watcher.details(task)) if beside else "")
 
 
 class _Phases:
@@ -129,6 +129,8 @@ class ProgressWatcher:
     def __init__(self, console: Console | None = None) -> None:
         self.money_so_far: Callable[[str], MoneyJson | None] = lambda _: None
         """By run id; `Runner.money_so_far`, once there is a runner."""
+        self.several = False
+        """Several runs share the screen: each line and bar names its run."""
         self._console = console or Console(stderr=True, highlight=False)
         self.usual: Mapping[Phase, str] = {}
         """How long each phase of the run that is watched takes as a rule."""
@@ -186,7 +188,7 @@ class ProgressWatcher:
 
     def phases_now(self) -> list[PhaseState]:
         """Of the run that is watched; empty where there are several, or it has ended."""
-        if len(self._runs) != 1:
+        if self.several or len(self._runs) != 1:
             return []
         ((run, entries),) = self._runs.values()
         if run.done or not entries or entries[0].sequence != 1:
@@ -202,7 +204,10 @@ class ProgressWatcher:
         self._runs[run.run_id] = (run, entries)
         if run.phase is not before or run.run_id not in self.since:
             self.since[run.run_id] = monotonic()
-        self._line(f"{entry.at:%H:%M:%S}  {short_arns(sentence(entry.event))}")
+        told = short_arns(sentence(entry.event))
+        # Its first sentence names it.
+        told = told if entry.sequence == 1 else self._named(run.run_id, told)
+        self.say(f"{entry.at:%H:%M:%S}  {told}")
         self._show(run.run_id, "" if run.done else WAITS.get(run.phase, run.phase.value))
 
     def on_signal(self, run_id: str, signal: Signal) -> None:
@@ -217,7 +222,7 @@ class ProgressWatcher:
             case TestAnswered(done=done, asked=asked):
                 self._show(run_id, "asking the model", done=done, total=asked)
             case Trouble(doing=doing, message=message):
-                self._line(f"          ! {doing}: {message}")
+                self.say(f"          ! {self._named(run_id, f'{doing}: {message}')}")
             case HeldElsewhere(host=host, pid=pid):
                 self._show(run_id, f"held by process {pid} on {host}; waiting for it")
 
@@ -251,14 +256,18 @@ class ProgressWatcher:
             self._progress.remove_task(self._tasks.pop(run_id))
         if text:
             self._tasks[run_id] = self._progress.add_task(
-                escape(printable(text)),
+                escape(printable(self._named(run_id, text))),
                 total=total,
                 completed=int(done or 0),
                 detail=printable(detail),
                 run_id=run_id,
             )
 
-    def _line(self, text: str) -> None:
+    def _named(self, run_id: str, text: str) -> str:
+        return f"{run_id}  {text}" if self.several else text
+
+    def say(self, text: str) -> None:
+        """A line above the bars."""
         text = printable(redacted(text))
         if self._console.is_terminal:
             text = folded(text, self._console.width)
