@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 from typing import Any
 
@@ -105,6 +106,21 @@ def test_several_runs_stand_beside_each_other() -> None:
     assert "training.hyperparameters" in seen.text
     assert "pages-2: tuned" in seen.text
     assert sum(tag == "article" for tag, _ in seen.tags) == 3
+
+
+def test_a_comparison_comes_before_what_there_is_of_each_run() -> None:
+    """Under one heading, with a line for each run, and what may bill in any of them."""
+    html = page([report(), report(run_id="pages-2"), report(run_id="pages-3", until=9)])
+    headings = re.findall(r"<h[12][^>]*>(.*?)</h[12]>", html)
+
+    assert headings[:2] == ["3 runs", "The runs side by side"]
+    assert headings.index("Loss by step") < headings.index("pages-1")
+    assert html.count("<h1>") == 1
+    top = html[: html.index("The runs side by side")]
+    for number in (1, 2, 3):
+        assert f'<a href="#run-{number}">pages-{number}</a>' in top
+        assert html.count(f'id="run-{number}"') == 1
+    assert "Something may still bill" in top
 
 
 def test_rows_that_were_left_out_are_listed_with_their_reasons() -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from jinja2 import Environment, StrictUndefined
 
 from vlm_runner.describe import sentence
-from vlm_runner.dollars import UNKNOWN, about, bound, dollars
+from vlm_runner.dollars import UNKNOWN, about, bound, cell, dollars
 from vlm_runner.evaluate import AskedTurn, closest
 from vlm_runner.evaluate.metrics import differences
 from vlm_runner.evaluate.verdict import FEWEST_ROWS
@@ -180,7 +180,7 @@ def view(reports: Sequence[RunReport], all_text: int = ALL_TEXT) -> dict[str, An
         "style": style,
         "style_hash": digest,
         "title": " · ".join(report.run.run_id for report in reports),
-        "reports": [_run_view(report) for report in reports],
+        "reports": [_run_view(one) | {"number": number} for number, one in enumerate(reports, 1)],
         "many": len(reports) > 1,
         "columns": columns,
         "metrics": _metrics(columns),
@@ -198,6 +198,7 @@ def view(reports: Sequence[RunReport], all_text: int = ALL_TEXT) -> dict[str, An
 
 def _run_view(report: RunReport) -> dict[str, Any]:
     run, facts = report.run, report.facts
+    money = facts["money"]
     longest = max((phase["seconds"] for phase in facts["phases"]), default=0.0)
     whole = sum(phase["seconds"] for phase in facts["phases"])
     began = 0.0
@@ -228,6 +229,7 @@ def _run_view(report: RunReport) -> dict[str, Any]:
         ),
         "phases": phases,
         "took": spell(timedelta(seconds=whole)),
+        "money_so_far": cell(money["known_usd"], complete=money["complete"], estimated=money["about"]),
         "events": [
             {
                 "sequence": entry.sequence,
