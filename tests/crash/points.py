@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from structlog.testing import capture_logs
 
+from vlm_runner.checkpoint.document import from_bytes
 from vlm_runner.checkpoint.local import LocalStore
 from vlm_runner.cli.exit_codes import STILL_BILLING, STOPPED, halted_exit_code, run_exit_code
 from vlm_runner.cli.run_view import RunView
 from vlm_runner.core.names import TAG_UID
-from vlm_runner.errors import VlmRunnerError
+from vlm_runner.core.retry import DISARM
+from vlm_runner.core.signals import Trouble
+from vlm_runner.errors import CheckpointError, VlmRunnerError
 from vlm_runner.models import load_catalogue
-from vlm_runner.reap import find_rented
+from vlm_runner.reap import find_rented, may_still_bill
 from vlm_runner.spec import ServingMode
 from vlm_runner.steps.prepare_serving import ServeOptions
 from vlm_runner.testing import Crash, FakeBedrock, FakeClock, Fault, Plan, Process, World, run_virtual
@@ -163,7 +166,8 @@ def _left(world: World, before: int, faults: Sequence[Fault], again: int) -> lis
     """What is too many, in an account that had paid for `before` things."""
     found = []
     # One that sleeps through its run's end may wake up and make the schedule again: it deletes itself.
-    if world.aws.scheduler.schedules and not FREEZES.intersection(faults):
+    schedules = [name for name in world.aws.scheduler.schedules if not _told_to_stay(world, name)]
+    if schedules and not FREEZES.intersection(faults):
         found.append("a schedule was left behind")
     # A create that arrives after all was deleted makes one more, which the sweep then deletes.
     late = sum(fault in {Fault.LATE, Fault.DELAYED} for fault in faults)
@@ -171,6 +175,12 @@ def _left(world: World, before: int, faults: Sequence[Fault], again: int) -> lis
     if len(rented) > 1 + late + again or _at_once(world):
         found.append(f"endpoints: {[(paid.created, paid.ended) for paid in world.bedrock.ledger]}")
     return found
+
+
+def _told_to_stay(world: World, schedule: str) -> bool:
+    """Its deletion was refused as often as it is tried: it deletes itself, in the end."""
+    doing = f"deleting the schedule {schedule}"
+    return sum(isinstance(one, Trouble) and one.doing == doing for one in world.signals) >= DISARM.attempts
 
 
 def _at_once(world: World) -> bool:
@@ -226,14 +236,34 @@ async def _lived(world: World, process: Process) -> list[str]:
 
 
 async def _not_reaped(world: World) -> list[str]:
-    """What is there, and `reap` does not list."""
+    """What is there, and `reap` does not list; or lists, and exits with 0 though no run explains it."""
     world.aws.scheduler.settle()
     if not world.bedrock.alive:
         return []
     listed = await find_rented(world.aws, world.store, FakeClock(), CATALOGUE)
     shown = {one.rented.arn for one in listed} | world.bedrock.invisible
     untagged = {arn for arn in world.bedrock.alive if TAG_UID not in world.bedrock.tags_of(arn)}
-    return [f"reap says nothing of {arn}" for arn in world.bedrock.alive if arn not in shown | untagged]
+    left = {one.rented.arn for one in may_still_bill(listed)}
+    explained = await _explained(world)
+    unexplained = [arn for arn in shown.difference(left, world.bedrock.invisible) if arn not in explained]
+    unsaid = [arn for arn in world.bedrock.alive if arn not in shown | untagged]
+    return [f"reap says nothing of {arn}" for arn in unsaid] + [
+        f"reap exits with 0, and no run explains {arn}" for arn in unexplained
+    ]
+
+
+async def _explained(world: World) -> set[str]:
+    """Endpoints that the stored run, if it can be read, still needs or has handed over."""
+    stored = await world.store.read(world.run_id)
+    try:
+        run = from_bytes(stored.body, where="a test").run if stored is not None else None
+    except CheckpointError:
+        return set()
+    if run is None:
+        return set()
+    if run.done:
+        return {run.handed_over.arn} if run.handed_over is not None else set()
+    return {arn for arn in world.bedrock.alive if world.bedrock.tags_of(arn).get(TAG_UID) == run.uid}
 
 
 def run_disturbed(

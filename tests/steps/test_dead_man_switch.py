@@ -17,7 +17,14 @@ from vlm_runner.core.events import EndpointFailed
 from vlm_runner.core.names import NAME_PREFIX
 from vlm_runner.core.run import Phase
 from vlm_runner.core.signals import Trouble
-from vlm_runner.errors import AccessDenied, AwsRefused, ConfigurationError, RoleNotAssumable
+from vlm_runner.errors import (
+    AccessDenied,
+    AwsRefused,
+    AwsUnavailable,
+    ConfigurationError,
+    RoleNotAssumable,
+    VlmRunnerError,
+)
 from vlm_runner.spec import RunSpec
 from vlm_runner.steps.job import submit_job
 from vlm_runner.steps.serving import await_endpoint, request_serving
@@ -154,6 +161,29 @@ async def test_a_schedule_that_cannot_be_taken_away_ends_no_run() -> None:
 
     assert run.outcome == "succeeded"
     assert any("deleting the schedule" in str(signal) for signal in world.signals)
+
+
+@pytest.mark.parametrize("error", [AccessDenied, AwsUnavailable])
+async def test_a_schedule_that_is_taken_away_at_the_second_attempt_is_gone(
+    error: type[VlmRunnerError],
+) -> None:
+    """The one that tries the switch out, and the one that was for the endpoint."""
+    world = World(**SERVING)
+    delete, asked = world.aws.scheduler.delete, list[str]()
+
+    async def refused_once(name: str) -> None:
+        asked.append(name)
+        if asked.count(name) == 1:
+            raise error("scheduler:DeleteSchedule: not now.")
+        await delete(name)
+
+    world.aws.scheduler.delete = refused_once  # type: ignore[method-assign]
+
+    run = await world.live()
+
+    assert run.outcome == "succeeded"
+    assert len(set(asked)) == 2
+    assert world.aws.scheduler.schedules == {}
 
 
 async def test_what_is_kept_for_a_time_is_deleted_by_aws_when_it_is_over() -> None:

@@ -201,7 +201,7 @@ BASE_CALL: Final = RetryPolicy(
 )
 DISARM: Final = RetryPolicy(
     "deleting the schedule of a dead man's switch after the release",
-    "EventBridge Scheduler unavailable",
+    "EventBridge Scheduler unavailable or refusing",
     "it is reported; the schedule finds nothing to delete, and deletes itself",
     "steps.dead_man_switch",
     attempts=5,

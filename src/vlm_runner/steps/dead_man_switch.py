@@ -82,7 +82,8 @@ async def disarm(switch: DeadManSwitch | None, ports: Ports) -> None:
         ports.trouble(doing, error)
 
     try:
-        async for attempt in attempts(ports.clock, DISARM, AwsUnavailable, on_retry=on_retry):
+        # A refusal may pass too: a right that was just granted is not seen everywhere at once.
+        async for attempt in attempts(ports.clock, DISARM, AwsRefused, AwsUnavailable, on_retry=on_retry):
             with attempt:
                 await ports.aws.scheduler.delete(switch.schedule_name)
     except (AwsRefused, AwsUnavailable) as error:
