@@ -280,6 +280,21 @@ async def released_with_its_switch() -> list[str]:
     return wrong + [f"left behind: {name}" for name in world.aws.scheduler.schedules]
 
 
+async def a_schedule_whose_deletion_is_refused_once() -> list[str]:
+    world = World(serving=SWITCH)
+    delete, refused = world.aws.scheduler.delete, set[str]()
+
+    async def delete_but_once(name: str) -> None:
+        if name not in refused:
+            refused.add(name)
+            raise AwsRefused("not now")
+        await delete(name)
+
+    world.aws.scheduler.delete = delete_but_once  # type: ignore[method-assign]
+    wrong = await ended(world)
+    return wrong + [f"left behind: {name}" for name in world.aws.scheduler.schedules]
+
+
 async def no_schedule_to_be_had() -> list[str]:
     """Refused once the training is paid, though it could be had before."""
     world = World(serving=SWITCH)
@@ -760,6 +775,7 @@ CHECKS: dict[str, Callable[[], Coroutine[Any, Any, list[str]]]] = {
     "kept for longer than the switch": kept_for_longer_than_the_switch,
     "kept, and a portal took its tag": kept_and_a_portal_took_its_tag,
     "released with its switch": released_with_its_switch,
+    "deletion of a schedule refused once": a_schedule_whose_deletion_is_refused_once,
     "no schedule to be had": no_schedule_to_be_had,
     "release that fails for an hour": release_that_fails_for_an_hour,
     "deleted store": deleted_store,

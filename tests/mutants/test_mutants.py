@@ -19,7 +19,18 @@ from vlm_runner.checkpoint import lease
 from vlm_runner.cli import exit_codes
 from vlm_runner.core import budget, decide, expiry, failure, intents, pace, run, transitions
 from vlm_runner.ingest import records, verify
-from vlm_runner.steps import as_written, job, places, release, serving, stage, tagging, test_calls, undo
+from vlm_runner.steps import (
+    as_written,
+    dead_man_switch,
+    job,
+    places,
+    release,
+    serving,
+    stage,
+    tagging,
+    test_calls,
+    undo,
+)
 from vlm_runner.steps.registry import STEPS
 from vlm_runner.testing import bedrock, store
 
@@ -183,6 +194,11 @@ MUTANTS = [
     Mutant(
         "the switch goes with what is released", release, "release",
         "await disarm(command.switch, ports)", "pass", ("released with its switch",),
+    ),
+    Mutant(
+        "a refusal to delete a schedule may pass", dead_man_switch, "disarm",
+        "DISARM, AwsRefused, AwsUnavailable", "DISARM, AwsUnavailable",
+        ("deletion of a schedule refused once",),
     ),
     Mutant(
         "no error ends a release", failure, "_policy",
