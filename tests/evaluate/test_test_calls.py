@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+from functools import cache
 
 import pytest
 from PIL import Image
@@ -177,13 +178,18 @@ async def test_a_metric_of_ones_own_is_measured_and_a_broken_one_is_named() -> N
     ]
 
 
-async def test_all_images_of_a_row_fit_into_one_call_together() -> None:
+async def test_all_images_of_a_row_fit_into_one_call_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Ten images, each as large as a call may hold one, would be more than a call may hold.
     """
     from vlm_runner.models import find
+    from vlm_runner.report import collect
+    from vlm_runner.steps import call_images
     from vlm_runner.testing.dataset import tiny_png
 
+    # Nine of the ten are one image: it is made smaller once, for calls and for the report.
+    monkeypatch.setattr(call_images, "downscaled", cache(call_images.downscaled))
+    monkeypatch.setattr(collect, "thumbnail", cache(collect.thumbnail))
     limits = find("amazon.nova-lite-v1:0:300k").inference
     world, runtime = world_of(2, answer)
     chance = random.Random(1)
