@@ -8,6 +8,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
+import pytest
+
 from vlm_runner.checkpoint import document, lease, local, process_identity
 from vlm_runner.checkpoint.integrity import canonical
 from vlm_runner.core.events import Value
@@ -26,29 +28,49 @@ REMEMBERED = 256
 @contextlib.contextmanager
 def shortcuts(*, trusting: bool = False) -> Iterator[None]:
     """
-    Within, what a process reads is parsed and checked once, and what the world only records is not; an event
-    is written as JSON once; and nobody asks the kernel who is alive, or for a lock.
+    As `read_once`; what a history leaves is collected after it, rather than looked at time and again while it
+    lasts; and nobody asks the kernel who is alive, or for a lock.
 
     All processes of a virtual world are this one: the kernel would always say yes, and what does not await
-    needs no lock. With `trusting`, what was written is not parsed at all: that reading undoes writing is for
-    other tests to prove.
+    needs no lock.
     """
-    memory = Memory(trusting=trusting)
     usual = gc.get_threshold()
-    # What a history leaves is collected after it, rather than looked at time and again while it lasts; what
-    # other tests have left is not looked at by any further collection.
+    # What other tests have left is not looked at by any further collection.
     gc.collect()
     gc.freeze()
     gc.set_threshold(200_000)
     with (
-        patch.object(lease, "from_bytes", memory.from_bytes),
-        patch.object(world, "from_bytes", memory.recorded),
-        patch.object(lease, "to_bytes", memory.to_bytes),
+        read_once(trusting=trusting),
         patch.object(process_identity, "is_dead", lambda _: False),
         patch.object(local, "FileLock", lambda *_, **__: contextlib.nullcontext()),
     ):
         yield
     gc.set_threshold(*usual)
+
+
+@contextlib.contextmanager
+def read_once(*, trusting: bool = False) -> Iterator[None]:
+    """
+    Within, what a process reads is parsed and checked once, and what the world only records is not; and an
+    event is written as JSON once.
+
+    With `trusting`, what was written is not parsed at all: that reading undoes writing is for other tests to
+    prove.
+    """
+    memory = Memory(trusting=trusting)
+    with (
+        patch.object(lease, "from_bytes", memory.from_bytes),
+        patch.object(world, "from_bytes", memory.recorded),
+        patch.object(lease, "to_bytes", memory.to_bytes),
+    ):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def checkpoints_read_once() -> Iterator[None]:
+    """For a conftest of tests that let runs live in virtual time: reading is half of their CPU or more."""
+    with read_once():
+        yield
 
 
 class Memory:

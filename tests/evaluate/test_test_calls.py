@@ -182,14 +182,14 @@ async def test_all_images_of_a_row_fit_into_one_call_together(monkeypatch: pytes
     """
     Ten images, each as large as a call may hold one, would be more than a call may hold.
     """
+    from vlm_runner.evaluate.thumbnail import thumbnail
+    from vlm_runner.ingest.images import downscaled
     from vlm_runner.models import find
-    from vlm_runner.report import collect
-    from vlm_runner.steps import call_images
     from vlm_runner.testing.dataset import tiny_png
 
     # Nine of the ten are one image: it is made smaller once, for calls and for the report.
-    monkeypatch.setattr(call_images, "downscaled", cache(call_images.downscaled))
-    monkeypatch.setattr(collect, "thumbnail", cache(collect.thumbnail))
+    monkeypatch.setattr("vlm_runner.steps.call_images.downscaled", cache(downscaled))
+    monkeypatch.setattr("vlm_runner.report.collect.thumbnail", cache(thumbnail))
     limits = find("amazon.nova-lite-v1:0:300k").inference
     world, runtime = world_of(2, answer)
     chance = random.Random(1)
