@@ -17,7 +17,7 @@ from vlm_runner.checkpoint.document import from_bytes
 from vlm_runner.checkpoint.local import LocalStore
 from vlm_runner.cli.exit_codes import STILL_BILLING, STOPPED, halted_exit_code, run_exit_code
 from vlm_runner.cli.run_view import RunView
-from vlm_runner.core.names import TAG_UID
+from vlm_runner.core.names import TAG_EXPIRES, TAG_UID
 from vlm_runner.core.retry import DISARM
 from vlm_runner.core.signals import Trouble
 from vlm_runner.errors import CheckpointError, VlmRunnerError
@@ -253,17 +253,19 @@ async def _not_reaped(world: World) -> list[str]:
 
 
 async def _explained(world: World) -> set[str]:
-    """Endpoints that the stored run, if it can be read, still needs or has handed over."""
+    """Endpoints that say until when they are kept, and those that the stored run needs, if it can be read."""
+    tags = {arn: world.bedrock.tags_of(arn) for arn in world.bedrock.alive}
+    kept = {arn for arn, of_it in tags.items() if TAG_EXPIRES in of_it}
     stored = await world.store.read(world.run_id)
     try:
         run = from_bytes(stored.body, where="a test").run if stored is not None else None
     except CheckpointError:
-        return set()
+        return kept
     if run is None:
-        return set()
+        return kept
     if run.done:
-        return {run.handed_over.arn} if run.handed_over is not None else set()
-    return {arn for arn in world.bedrock.alive if world.bedrock.tags_of(arn).get(TAG_UID) == run.uid}
+        return kept | ({run.handed_over.arn} if run.handed_over is not None else set())
+    return kept | {arn for arn, of_it in tags.items() if of_it.get(TAG_UID) == run.uid}
 
 
 def run_disturbed(
