@@ -6,7 +6,9 @@ from typing import Final
 
 import pytest
 
-from .incidents import INCIDENTS, OBJECTS, Incident, overwritten
+from vlm_runner.testing import Fault
+
+from .incidents import CHECKPOINTS, INCIDENTS, OBJECTS, Incident, overwritten
 from .points import run_disturbed, trace_of
 
 EVERY: Final = 24
@@ -38,3 +40,16 @@ def test_an_image_that_is_replaced_while_the_tests_are_asked_is_an_error_that_wa
     last = max(call for call, name in enumerate(trace) if name == "runtime.converse")
 
     assert wrong_at(range(last - 8, last), "happy", "memory", overwritten("images/train/0.png")) == []
+
+
+@pytest.mark.parametrize("incident", CHECKPOINTS[:3], ids=str)
+def test_what_bills_when_its_process_dies_with_its_checkpoint_is_unexplained(incident: Incident) -> None:
+    """And the run is gone on with once the checkpoint is there again."""
+    trace = trace_of("happy", "s3")
+    rented = trace.index("bedrock.create_endpoint") + CHECKPOINTS.index(incident) + 2
+    found = [
+        run_disturbed("happy", "s3", [{call + 1: Fault.CRASH_AFTER}], incident=incident, at=call)
+        for call in range(rented, len(trace), EVERY)
+    ]
+
+    assert [text for text in found if text] == []
