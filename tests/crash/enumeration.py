@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import functools
 import hashlib
+import itertools
 import json
 import os
 import resource
@@ -148,7 +149,7 @@ def _incidents_and_faults(batch: int) -> list[Case]:
 
 
 def _jobs() -> list[Job]:
-    jobs = []
+    jobs: list[Job] = []
     for scenario in SCENARIOS:
         for store in STORES:
             jobs += _of_any_store(scenario, store)
@@ -191,19 +192,21 @@ def _of_both(scenario: str, store: str) -> Iterator[Job]:
             )
 
 
-PROOFS: Final = (
-    "incidents", "objects", "malformed answers", "incident, then killed",
-    "incident and fault", "faults", "cancels", "pairs",
-    "incidents (memory)", "faults (memory)", "cancels (memory)",
-)  # fmt: skip
+TIERS: Final = (
+    ("incidents", "objects", "malformed answers", "incident, then killed", "incident and fault"),
+    ("faults", "cancels", "pairs"),
+    ("incidents (memory)", "faults (memory)", "cancels (memory)"),
+)
 """The first ones first."""
+PROOFS: Final = tuple(itertools.chain(*TIERS))
 
 
 def in_order() -> list[Job]:
     """By chance, which a further job does not change."""
 
     def place(job: Job) -> tuple[int, bytes]:
-        return PROOFS.index(job.proof), hashlib.sha256(str(job).encode()).digest()
+        tier = next(number for number, proofs in enumerate(TIERS) if job.proof in proofs)
+        return tier, hashlib.sha256(str(job).encode()).digest()
 
     return sorted(_jobs(), key=place)
 
