@@ -115,7 +115,7 @@ def test_init_writes_a_spec_that_start_understands(tmp_path: Path) -> None:
 
     from vlm_runner.spec import RunSpec
 
-    path = tmp_path / "run.toml"
+    path = tmp_path / "a folder that" / "is not there yet" / "run.toml"
     written = CliRunner().invoke(cli, ["init", str(path), "--source", 'odd "name"'])
 
     assert written.exit_code == 0

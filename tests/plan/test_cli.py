@@ -11,6 +11,7 @@ import boto3
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.cli.terminal import at_terminal
 from tests.histories import happy_runs
 from vlm_runner.checkpoint.document import Checkpoint, to_bytes
 from vlm_runner.cli import cli
@@ -289,6 +290,33 @@ def test_start_creates_no_run_where_the_keys_under_its_prefix_hold_other_content
     assert isinstance(result.exception, ConfigurationError)
     assert "(of run dogs)" in str(result.exception)
     assert "prefix = " in str(result.exception)
+    assert not list((tmp_path / "runs").rglob("state.json"))
+
+
+@pytest.mark.parametrize("why", ["the keys hold other content", "no such role", "max_cost"])
+def test_what_is_refused_is_not_asked_about(
+    sandbox: Sandbox, spec: Path, tmp_path: Path, prices: None, why: str
+) -> None:
+    """A yes would make a run that cannot go on."""
+    text = spec.read_text()
+    match why:
+        case "the keys hold other content":
+            s3 = boto3.client("s3", region_name="us-east-1", endpoint_url=sandbox.url)
+            s3.create_bucket(Bucket="asked-123456789012")
+            claim = json.dumps({"fingerprint": "of another", "run_id": "dogs"}).encode()
+            s3.put_object(Bucket="asked-123456789012", Key="team/data/train/content.json", Body=claim)
+            text += '[storage]\nbucket = "asked-{account}"\nprefix = "team"\n'
+        case "no such role":
+            text = text.replace("role/", "role/no-such-")
+        case _:
+            text += "[budget]\nmax_cost = 1.0\n"
+    spec.write_text(text)
+    where = ("--endpoint-url", sandbox.url, "--store", str(tmp_path / "runs"))
+
+    screen = at_terminal("start", str(spec), *where, answer="y\n")
+
+    assert screen.code not in {0, 1}
+    assert "[y/N]" not in screen.text
     assert not list((tmp_path / "runs").rglob("state.json"))
 
 
