@@ -6,12 +6,15 @@ from typing import Any
 import boto3
 import pytest
 
+from tests.decoders import decoders_kept
 from vlm_runner.aws.objects_obstore import Engine
 from vlm_runner.aws.ports import Objects
 from vlm_runner.aws.session import AwsSession
 from vlm_runner.sandbox import Sandbox, SandboxOptions
 
 from .staging import ACCOUNT, BUCKET
+
+__all__ = ["decoders_kept"]
 
 ENGINES: list[Engine] = ["aioboto3", "obstore"]
 

@@ -335,7 +335,7 @@ async def test_the_first_bad_row_is_named_though_a_later_one_was_met_before_it(
 
     def held_line(row: Row, *place: Any) -> RecordLine:
         if row.index == 0:
-            later_met.wait(5)
+            later_met.wait(20)
         return plain_line(row, *place)
 
     monkeypatch.setattr(objects, "put_once", storing)

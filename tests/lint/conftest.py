@@ -1,0 +1,3 @@
+from tests.decoders import decoders_kept
+
+__all__ = ["decoders_kept"]
