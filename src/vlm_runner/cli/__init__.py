@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import os
 import sys
-from contextlib import suppress
 
 import click
 
@@ -71,7 +70,5 @@ def main() -> None:
 
 
 def _say(text: str) -> None:
-    # Where stderr is a log, every line of it counts as one of ours. Where it is gone, the exit code must
-    # still be the error's.
-    with suppress(OSError):
-        say(f"vlm-runner: {text if sys.stderr.isatty() else ' '.join(text.split())}")
+    # Where stderr is a log, every line of it counts as one of ours.
+    say(f"vlm-runner: {text if sys.stderr.isatty() else ' '.join(text.split())}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -52,4 +53,6 @@ def show(lines: Iterable[Line], *, err: bool = False) -> None:
     stream = sys.stderr if err else sys.stdout
     # Not through a progress bar's stand-in for it, which would break commands into lines.
     stream = getattr(stream, "rich_proxied_file", stream)
-    click.echo(painted(lines, stream), file=stream)
+    # A message that cannot be shown, because its terminal is closed or the disk of a log full, ends nothing.
+    with suppress(OSError) if err else nullcontext():
+        click.echo(painted(lines, stream), file=stream)
