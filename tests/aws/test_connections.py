@@ -10,6 +10,8 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.awsrequest import AWSRequest
+from botocore.exceptions import EndpointConnectionError
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -105,3 +107,20 @@ async def test_authorities_are_read_once_a_file_and_asked_by_every_client(
     os.utime(itself, (1, 1))
     assert "CERTIFICATE_VERIFY_FAILED" in await said(secure)
     assert read[2:] == [str(itself)]
+
+
+async def test_an_endpoint_without_tls_needs_no_authorities_until_one_with_tls_is_asked(
+    itself: Path, secure: str, read: list[str]
+) -> None:
+    http = connections.http_session()(verify=str(itself))
+    requests = [
+        AWSRequest("GET", url, headers={"Host": "localhost"}).prepare()
+        for url in ("http://127.0.0.1:1", secure, secure)
+    ]
+    async with http:
+        with pytest.raises(EndpointConnectionError):
+            await http.send(requests[0])
+        assert read == []
+        answers = [await http.send(request) for request in requests[1:]]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert read == [str(itself)]

@@ -133,8 +133,8 @@ class Subset:
         for place, (index, source) in enumerate(zip(indices, sources, strict=True)):
             try:
                 # One row's images in memory at a time.
-                own = cells.get(image.column) or self._table.read([source], [image.column])[image.column]
-                value = own[place if image.column in cells else 0]
+                held = cells.get(image.column)
+                value = self._table.cell(source, image.column) if held is None else held[place]
                 (body, path), *more = images_of(image.of(value), self._reader)
                 fields = self._canonical({name: without_bytes(cells[name][place]) for name in self.texts})
             except NoImageError as error:
@@ -146,10 +146,8 @@ class Subset:
             except RecursionError:
                 yield self._row_error(index, source, "T214", "is nested too deeply", "row")
                 continue
-            self._table.count_read(
-                sum(len(each) for each in (body, *(body for body, _ in more)) if isinstance(each, bytes))
-                + sum(len(text) for text in fields.values() if isinstance(text, str)),
-            )
+            read = [body, *(body for body, _ in more), *fields.values()]
+            self._table.count_read(sum([len(each) for each in read if isinstance(each, bytes | str)]))
             fields.setdefault("image_count", 1 + len(more))
             yield Row(index, source, body, path, fields, tuple(more))
 

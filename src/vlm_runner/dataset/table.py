@@ -157,13 +157,31 @@ class Table:
         found: dict[str, list[Any]] = {name: [] for name in columns}
         for number, within in self._runs(rows):
             part = self._part(number)
-            with nullcontext() if self._as_large_as_their_file(part, found) else LimitedMemory():
+            small = all(self._as_large_as_its_file(part, name) for name in found)
+            with nullcontext() if small else LimitedMemory():
                 for name in found:
                     try:
                         found[name] += self._exact(name, part.cells(name, within))
                     except _UNREADABLE as error:
                         raise UnreadableCell(name, error) from error
         return found
+
+    def cell(self, row: int, column: str) -> Any:
+        """
+        One cell: no more than one image need be in memory.
+
+        Raises:
+            DataError, UnreadableCell: as `read`.
+        """
+        number = bisect.bisect_right(self._starts, row) - 1
+        part, within = self._part(number), [row - self._starts[number]]
+        try:
+            if self._as_large_as_its_file(part, column):
+                return part.cells(column, within)[0]
+            with LimitedMemory():
+                return self._exact(column, part.cells(column, within))[0]
+        except _UNREADABLE as error:
+            raise UnreadableCell(column, error) from error
 
     def named(self, path: ColumnPath) -> Iterator[str]:
         """Files and addresses that rows name instead of holding them; images that are held are not read."""
@@ -206,11 +224,9 @@ class Table:
             for mapped in self._open.values():
                 mapped.give_back()
 
-    def _as_large_as_their_file(self, part: _Mapped, names: Iterable[str]) -> bool:
-        """So it is of most images, and the limit takes as long as reading one of them."""
-        return all(
-            name in part.flat and not self._decoders[name] and name not in self._records for name in names
-        )
+    def _as_large_as_its_file(self, part: _Mapped, name: str) -> bool:
+        """So it is of most images, which are as they are; the limit takes as long as reading one of them."""
+        return name in part.flat and not self._decoders[name] and name not in self._records
 
     def _exact(self, name: str, cells: list[Any]) -> list[Any]:
         if decode := self._decoders[name]:

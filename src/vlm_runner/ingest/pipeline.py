@@ -57,6 +57,9 @@ if TYPE_CHECKING:
 PIECE_ROWS: Final = 16
 PIECE_BYTES: Final = 4 * 1024 * 1024
 """A worker thread takes so much at a time: few hops between threads, and little memory."""
+UPLOAD_ROWS: Final = 4
+UPLOAD_BYTES: Final = 1024 * 1024
+"""A task uploads so much, one image after another: a task of its own would take 15 us of each small one."""
 LISTED_SKIPS: Final = 100
 """Skipped rows that a progress signal and the report name one by one."""
 TELL_EVERY: Final = 0.1
@@ -156,11 +159,9 @@ class _Made:
     images: tuple[_Image, ...]
     line: bytes
     row: StoredRow
+    upload_bytes: int
+    """Of the images that must be uploaded."""
     accepted: tuple[str, ...] = ()
-
-    @property
-    def upload_bytes(self) -> int:
-        return sum(len(image.prepared.body) for image in self.images if image.prepared is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,8 +313,7 @@ class SubsetStaging:
                     return  # and so before all further pieces; what lies before it is still looked at
                 outcomes = await to_thread.run_sync(self._process, left, dict(opened.stored), converters)
                 left = left[len(outcomes) :]
-                for outcome in outcomes:
-                    await self._begin(opened, outcome, group)
+                await self._begin(opened, outcomes, group)
 
     def _process(
         self, rows: range, stored: dict[int, StoredRow], converters: Converters
@@ -372,8 +372,9 @@ class SubsetStaging:
             return _Refused(refusal, source)
         except RowError as error:
             return _Refused(error, source)
-        kept = StoredRow(source=source, images=tuple(image.stored for image in images))
-        return _Made(row.index, images, line, kept, accepted)
+        kept = StoredRow(source, tuple([image.stored for image in images]))
+        size = sum([len(image.prepared.body) for image in images if image.prepared is not None])
+        return _Made(row.index, images, line, kept, size, accepted)
 
     def _prepared_images(self, row: Row, convert: Convert) -> tuple[_Image, ...]:
         """All images of the row, or none."""
@@ -416,7 +417,7 @@ class SubsetStaging:
             )
         if isinstance(made, StoredImage):
             return _Image(self._key(row, number=number, extension=made.extension), made, None)
-        stored = StoredImage(format=made.format, extension=made.extension, bytes=len(made.body))
+        stored = StoredImage(made.format, made.extension, len(made.body))
         return _Image(self._key(row, number=number, extension=made.extension), stored, made)
 
     def _key(self, row: int, extension: str, number: int) -> str:
@@ -425,43 +426,62 @@ class SubsetStaging:
     def _uri(self, key: str) -> str:
         return f"s3://{self._objects.bucket}/{key}"
 
-    async def _begin(self, opened: _OpenShard, outcome: _Made | _Refused, group: TaskGroup) -> None:
-        if isinstance(outcome, _Refused):
-            error = outcome.error
-            if not self._bad_rows.skip:
-                self._first_bad = min(error, self._first_bad or error, key=lambda error: error.row)
-                return
-            self._skip(opened, outcome)
+    async def _begin(self, opened: _OpenShard, outcomes: list[_Made | _Refused], group: TaskGroup) -> None:
+        together: list[_Made] = []
+        size = 0
+        for outcome in outcomes:
+            if isinstance(outcome, _Refused):
+                await self._refuse(opened, outcome)
+                continue
+            if together and (len(together) == UPLOAD_ROWS or size + outcome.upload_bytes > UPLOAD_BYTES):
+                await self._begin_upload(opened, together, size, group)
+                together, size = [], 0
+            together.append(outcome)
+            size += outcome.upload_bytes
+        if together:
+            await self._begin_upload(opened, together, size, group)
+
+    async def _refuse(self, opened: _OpenShard, refused: _Refused) -> None:
+        error = refused.error
+        if self._bad_rows.skip:
+            self._skip(opened, refused)
             await self._finish_row(opened)
-            return
+        else:
+            self._first_bad = min(error, self._first_bad or error, key=lambda error: error.row)
+
+    async def _begin_upload(self, opened: _OpenShard, made: list[_Made], size: int, group: TaskGroup) -> None:
         await self._slots.acquire()
-        await self._budget.acquire(outcome.upload_bytes)
-        group.start_soon(self._store, opened, outcome)
+        await self._budget.acquire(size)
+        group.start_soon(self._upload, opened, made, size)
+
+    async def _upload(self, opened: _OpenShard, made: list[_Made], size: int) -> None:
+        self._tally.in_flight += 1
+        try:
+            for each in made:
+                await self._store(opened, each)
+        finally:
+            self._tally.in_flight -= 1
+            self._budget.release(size)
+            self._slots.release()
 
     async def _store(self, opened: _OpenShard, made: _Made) -> None:
         tally = self._tally
-        tally.in_flight += 1
-        try:
-            for image in made.images:
-                prepared = image.prepared
-                if prepared is None:
-                    tally.there += image.stored.uri is None
-                    tally.in_place += image.stored.uri is not None
-                    continue
-                await self._put(image.key, prepared.body, f"image/{prepared.format}")
-                tally.uploaded += 1
-                tally.bytes_uploaded += len(prepared.body)
-                tally.passed_through += prepared.way is Handling.PASSED_THROUGH
-                tally.converted += prepared.way is Handling.CONVERTED
-            opened.lines[made.index] = made.line
-            opened.accepted[made.index] = made.accepted
-            opened.sizes[made.index] = made.row.bytes if made.row.copies else None
-            opened.keep(made.index, made.row)
-            await self._finish_row(opened)
-        finally:
-            tally.in_flight -= 1
-            self._budget.release(made.upload_bytes)
-            self._slots.release()
+        for image in made.images:
+            prepared = image.prepared
+            if prepared is None:
+                tally.there += image.stored.uri is None
+                tally.in_place += image.stored.uri is not None
+                continue
+            await self._put(image.key, prepared.body, f"image/{prepared.format}")
+            tally.uploaded += 1
+            tally.bytes_uploaded += len(prepared.body)
+            tally.passed_through += prepared.way is Handling.PASSED_THROUGH
+            tally.converted += prepared.way is Handling.CONVERTED
+        opened.lines[made.index] = made.line
+        opened.accepted[made.index] = made.accepted
+        opened.sizes[made.index] = made.row.uploaded_bytes
+        opened.keep(made.index, made.row)
+        await self._finish_row(opened)
 
     async def _put(self, key: str, body: bytes, content_type: str) -> None:
         """

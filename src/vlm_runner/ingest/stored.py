@@ -7,9 +7,11 @@ what a longer dataset begins with is compared without reading a single image fro
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from xxhash import xxh3_128
 
 from vlm_runner.core.places import images_markers
@@ -30,22 +32,20 @@ NO_IMAGE: Final = ""
 """The digest of a row without an image."""
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class StoredImage(_Document, frozen=True):
+@dataclass(frozen=True, slots=True)
+class StoredImage:
     format: str
     """As the record names it."""
     extension: str
     bytes: int
-    uri: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    uri: str | None = None
     """Where it lies, of an image that stayed there; None: in the place."""
-    etag: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    etag: str | None = None
     """Of one that stayed, when it was looked at."""
 
 
-class StoredRow(_Document, frozen=True):
+@dataclass(frozen=True, slots=True)
+class StoredRow:
     """One row's images."""
 
     source: str
@@ -54,18 +54,22 @@ class StoredRow(_Document, frozen=True):
     """In S3; empty where the row made no record yet."""
 
     @property
-    def copies(self) -> tuple[StoredImage, ...]:
-        """Those that were uploaded."""
-        return tuple(image for image in self.images if image.uri is None)
-
-    @property
-    def bytes(self) -> int:
-        """Of those that were uploaded."""
-        return sum(image.bytes for image in self.copies)
+    def uploaded_bytes(self) -> int | None:
+        """Of those that were uploaded, together; None: none was."""
+        sizes = [image.bytes for image in self.images if image.uri is None]
+        return sum(sizes) if sizes else None
 
 
-class StoredShard(_Document, frozen=True):
-    rows: dict[int, StoredRow] = Field(default_factory=dict[int, StoredRow])
+@dataclass(frozen=True, slots=True)
+class StoredShard:
+    """The object: its JSON leaves out what is None."""
+
+    rows: dict[int, StoredRow] = field(default_factory=dict[int, StoredRow])
+
+
+@cache
+def _document() -> TypeAdapter[StoredShard]:
+    return TypeAdapter(StoredShard)
 
 
 def key_of(place: Place, start: int) -> str:
@@ -79,13 +83,13 @@ async def read_stored(objects: Objects, place: Place, start: int) -> dict[int, S
     if found is None:
         return {}
     try:
-        return StoredShard.model_validate_json(found.body).rows
+        return _document().validate_json(found.body).rows
     except ValidationError:
         return {}
 
 
 def written(rows: dict[int, StoredRow]) -> bytes:
-    return StoredShard(rows=dict(sorted(rows.items()))).model_dump_json().encode()
+    return _document().dump_json(StoredShard(dict(sorted(rows.items()))), exclude_none=True)
 
 
 def source_digest(row: Row | RowError) -> str:

@@ -143,7 +143,7 @@ def intact_rows(rows: Mapping[int, StoredRow], sizes: array[int]) -> dict[int, S
     return {
         number: row
         for number, row in rows.items()
-        if number >= len(sizes) or not row.copies or sizes[number] == row.bytes
+        if number >= len(sizes) or row.uploaded_bytes in {None, sizes[number]}
     }
 
 

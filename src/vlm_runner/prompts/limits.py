@@ -170,7 +170,8 @@ def _limited(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def limited(*arguments: Any, **named: Any) -> Any:
         METER.check()
         if len(arguments) == 1 and not named and type(arguments[0]) is str and len(arguments[0]) < SHORT:
-            return _checked(_settled(function(*arguments)))
+            made = function(*arguments)
+            return made if type(made) is str and len(made) <= CHARACTERS else _checked(_settled(made))
         # Some filters get a context, an environment or the like first.
         given = (*(_settled(each) for each in arguments), *named.values())
         _check_arguments(name, given)
@@ -187,7 +188,11 @@ def _tick(_: object, characters: int) -> str:
 
 def _concatenated(pieces: list[Any]) -> str:
     """What `~` makes of its operands."""
-    _fits(sum([len(each) if type(each) is str else size(each) for each in pieces]))
+    total = 0
+    for each in pieces:
+        kind = type(each)
+        total += len(each) if kind is str else 1 if kind is int else size(each)
+    _fits(total)
     return "".join(map(str, pieces))
 
 

@@ -224,9 +224,11 @@ def placed_turns(turns: Sequence[tuple[Role, tuple[Part, ...]]], images: int) ->
     numbers = [
         part.number for _, parts in turns for part in parts if isinstance(part, UnplacedImage)
     ]  # fmt: skip
-    numbered = bool(numbers) and all(number is not None for number in numbers)
+    if not numbers:
+        return [Turn(role, tuple(part for part in parts if isinstance(part, str))) for role, parts in turns]
+    numbered = all(number is not None for number in numbers)
     order = [number or 0 for number in numbers] if numbered else list(range(len(numbers)))
-    if numbers and sorted(order) != list(range(images)):
+    if sorted(order) != list(range(images)):
         places = _count(len(numbers), "place")
         said = f"the texts have {places} for images, and the row has {_count(images, 'image')}"
         if len(numbers) == images:
