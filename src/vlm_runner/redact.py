@@ -13,6 +13,7 @@ PATTERNS: Final = (
     re.compile(r"(?i)(aws_secret_access_key|aws_session_token|authorization)(\"?\s*[=:]\s*\"?)[^\s\"',;]+"),
     re.compile(r"(?i)(://[^/\s:@]+:)[^@\s/]+(?=@)"),
 )
+ADDRESS: Final = re.compile(r"\bhttps?://[^\s'\"<>]+")
 CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """
 What could steer a terminal, end a line or turn its direction, or cannot be written at all.
@@ -72,7 +73,13 @@ def one_line(text: str, most: int) -> str:
 def without_path(url: str) -> str:
     """Scheme and host only: the rest of a webhook's address is often its secret."""
     scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.split('/', 1)[0].rpartition('@')[2]}/\N{HORIZONTAL ELLIPSIS}"
+    host = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
+    return f"{scheme}://{host}/\N{HORIZONTAL ELLIPSIS}"
+
+
+def without_paths(text: str) -> str:
+    """`text` in which each address is scheme and host only."""
+    return ADDRESS.sub(lambda found: without_path(found[0]), text)
 
 
 def without_addresses(spec: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -15,6 +16,7 @@ from pydantic import SecretStr
 from vlm_runner.core.events import Event
 from vlm_runner.core.phases import TRANSITIONS
 from vlm_runner.errors import AwsRefused
+from vlm_runner.redact import without_path
 from vlm_runner.spec import RunSpec
 from vlm_runner.testing import FakeClock, World
 from vlm_runner.testing.world import tiny_spec
@@ -222,6 +224,38 @@ async def test_the_address_of_a_webhook_is_told_to_nobody(monkeypatch: pytest.Mo
     await heard(world, settings(event_bus="runs"), lambda _: announcer)
 
     assert "T0KEN" not in json.dumps([event for _, event in announcer.sent])
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["/hook/SECRET", "/SECRET/a b/\u00fc?token=SECRET", "?token=SECRET", "#SECRET", "/\u00dfSECRET/%7E"],
+)
+@pytest.mark.parametrize("answered", [b"SSH-2.0-OpenSSH\r\n", b"", b"HTTP/1.1 204 x\r\nno header\r\n\r\n"])
+async def test_why_a_webhook_did_not_take_it_is_said_without_its_address(
+    address: str, answered: bytes
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answered)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    webhook = Webhook(f"http://127.0.0.1:{port}{address}", None, FakeClock())
+    try:
+        with pytest.raises(Undelivered) as caught:
+            await webhook.send({"id": "uid/1"})
+    finally:
+        await webhook.close()
+        server.close()
+
+    assert "did not take it" in str(caught.value)
+    assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize("rest", ["", "/a/SECRET", "?SECRET", "#SECRET", "/?a=SECRET@x"])
+def test_of_an_address_scheme_and_host_are_shown(rest: str) -> None:
+    assert without_path(f"https://user:SECRET@example.com:8443{rest}") == "https://example.com:8443/\u2026"
 
 
 class _Deaf:

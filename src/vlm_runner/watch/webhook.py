@@ -8,7 +8,7 @@ import hmac
 from typing import TYPE_CHECKING, Any, Final
 
 from vlm_runner.core.retry import WEBHOOK
-from vlm_runner.redact import without_path
+from vlm_runner.redact import without_path, without_paths
 from vlm_runner.retry import attempts
 from vlm_runner.watch.cloudevents import to_json
 
@@ -71,8 +71,8 @@ class Webhook:
                     raise kind(f"the webhook did not take it: HTTP {answer.status}")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             kind = Undelivered if isinstance(error, aiohttp.InvalidURL) else _Unanswered
-            # Some of these errors print the address, which is a secret.
-            said = str(error).replace(self._url, without_path(self._url))
+            # Some of these errors print the address, which is a secret: as it is, or as aiohttp quotes it.
+            said = without_paths(str(error).replace(self._url, without_path(self._url)))
             raise kind(f"the webhook did not take it: {type(error).__name__}: {said}") from None
 
     async def close(self) -> None:
