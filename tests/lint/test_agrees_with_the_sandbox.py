@@ -9,13 +9,16 @@ from __future__ import annotations
 import copy
 import io
 import json
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import hypothesis
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
+from vlm_runner.ingest.images import examine
 from vlm_runner.lint import Severity, lint_jsonl
 from vlm_runner.lint.jsonl import Lines
 from vlm_runner.models import find
@@ -26,6 +29,9 @@ from .pictures import BAD as PICTURES
 from .pictures import GOOD, png
 from .records import ACCOUNT, BAD, BUCKET, KEY, LLAMA, NOVA, good
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 REGIONS = {NOVA: "us-east-1", LLAMA: "us-west-2", "amazon.nova-2-lite-v1:0:256k": "us-east-1"}
 LEAST = {NOVA: 8, LLAMA: 100, "amazon.nova-2-lite-v1:0:256k": 200}
 """Records that a file needs, so that it is not rejected for their number and looked at no further."""
@@ -34,6 +40,13 @@ STORE = {KEY: png()} | {
     for at, body in enumerate([*GOOD.values(), *[bad for bad, _ in PICTURES.values()]])
 }
 FORMATS = ["png", "jpeg", "gif", "webp"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _each_image_examined_once() -> Iterator[None]:
+    """Lint has but a few of them, in thousands of records; the sandbox remembers its own."""
+    with patch("vlm_runner.lint.jsonl.examine", cache(examine)):
+        yield
 
 
 def fetch(bucket: str, key: str) -> bytes | None:
