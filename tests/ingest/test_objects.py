@@ -244,6 +244,24 @@ async def test_asks_for_credentials_again_before_they_end(
     assert asked > first
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_certificates_are_checked_wherever_there_are_some(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without TLS, as on a sandbox, the authorities need not be read for each client."""
+    opened: dict[str, Any] = {}
+    monkeypatch.setattr("obstore.store.S3Store", lambda *_, **options: opened.update(options))
+    async with AwsSession(
+        region="us-east-1", endpoint_url=f"{scheme}://127.0.0.1:9", engine="obstore"
+    ) as aws:
+        objects = aws.objects(BUCKET, owner=None)
+        assert isinstance(objects, ObstoreObjects)
+        await objects._opened()
+
+    said = {name for name, on in opened["client_options"].items() if on is True}
+    assert said == ({"allow_http", "allow_invalid_certificates"} if scheme == "http" else set())
+
+
 async def test_many_at_once_open_one_client(objects: Objects, s3: Any) -> None:
     await asyncio.gather(*(put(objects, f"many/{number}") for number in range(40)))
 
