@@ -4,7 +4,8 @@ from typing import Any
 
 import aioboto3
 import pytest
-from botocore.loaders import create_loader
+from botocore.exceptions import UnknownServiceError
+from botocore.loaders import Loader, create_loader
 
 from vlm_runner.aws.session import _loader, read_models_fast
 
@@ -22,6 +23,32 @@ def test_models_are_as_botocore_reads_them(service: str, kind: str) -> None:
         del theirs["parameters"]["Key"]
 
     assert ours == theirs
+
+
+async def test_the_services_are_those_that_botocore_knows() -> None:
+    session = aioboto3.Session(region_name="us-east-1")._session
+    read_models_fast(session)
+
+    assert list(session.get_available_services()) == create_loader().list_available_services("service-2")
+    with pytest.raises(UnknownServiceError, match=r"'s4'.*bedrock"):
+        await session.get_service_model("s4")
+
+
+def test_one_service_is_found_without_a_look_at_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+
+    def look(_: Loader, kind: str) -> list[str]:
+        looked.append(kind)
+        return ["s3"]
+
+    monkeypatch.setattr(Loader, "list_available_services", look)
+    _loader.cache_clear()
+    session = aioboto3.Session(region_name="us-east-1")._session
+    read_models_fast(session)
+    session.get_component("data_loader").load_service_model("s3", "paginators-1")
+    _loader.cache_clear()
+
+    assert looked == []
 
 
 async def test_the_key_of_an_object_does_not_decide_where_its_bucket_is() -> None:

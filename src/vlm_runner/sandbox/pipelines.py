@@ -22,12 +22,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from botocore.loaders import Loader
 from botocore.model import ServiceModel
 
 from vlm_runner.sandbox.constraints import violations
 from vlm_runner.sandbox.errors import AwsError, error_reply, invalid
 from vlm_runner.sandbox.http import HttpReply, HttpRequest, json_reply
+from vlm_runner.sandbox.service_api import service_model
 
 _ENTRYPOINT = "vlm-runner"
 _POLL = 0.05
@@ -107,7 +107,7 @@ def _over_quota(cluster: Mapping[str, Any], arguments: Mapping[str, Any]) -> str
 
 @cache
 def _model() -> ServiceModel:
-    return ServiceModel(Loader().load_service_model("sagemaker", "service-2"), "sagemaker")
+    return service_model("sagemaker")
 
 
 class Pipelines:

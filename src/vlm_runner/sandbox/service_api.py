@@ -93,7 +93,14 @@ class ServiceApi:
 
 @cache
 def service_api(service: str) -> ServiceApi:
-    return ServiceApi(ServiceModel(Loader().load_service_model(service, "service-2"), service))
+    return ServiceApi(service_model(service))
+
+
+def service_model(service: str) -> ServiceModel:
+    """The newest of botocore's; its loader's own way looks into the folders of all 400 services first."""
+    loader = Loader()
+    version = loader.determine_latest_version(service, "service-2")
+    return ServiceModel(loader.load_data(f"{service}/{version}/service-2"), service)
 
 
 def api_for(request: HttpRequest) -> tuple[str, ServiceApi]:
