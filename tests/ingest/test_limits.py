@@ -85,6 +85,22 @@ async def test_holds_no_more_than_the_limit() -> None:
     assert limit.held == 0
 
 
+async def test_a_success_lets_in_who_waits_while_all_others_go_on() -> None:
+    limit, _ = limit_of(START + 1)
+    for _ in range(START):
+        await limit.acquire()
+    async with anyio.create_task_group() as group:
+        group.start_soon(limit.acquire)
+        await checkpoint()
+        assert limit.held == START
+        limit.succeeded()
+        with anyio.fail_after(1):
+            while limit.held == START:
+                await checkpoint()
+
+    assert limit.held == START + 1
+
+
 @pytest.mark.parametrize("first", ["release", "cancel"])
 async def test_a_waiter_that_gives_up_leaves_its_turn_to_the_next(first: str) -> None:
     limit, _ = limit_of(1)

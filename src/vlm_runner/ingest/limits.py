@@ -59,6 +59,7 @@ class AdaptiveLimit:
 
     def succeeded(self) -> None:
         self._limit = min(self._most, self._limit + (1.0 if self._cut_at is None else 1.0 / self._limit))
+        self._wake()
 
     def refused(self) -> None:
         now = self._clock.elapsed()
