@@ -21,11 +21,10 @@ def question(judged: Judgement) -> Question:
 def needless(statements: Sequence[Any], judgements: Sequence[Judgement]) -> list[Any]:
     """The statements without which everything would have been allowed too."""
     asked = [question(one) for one in judgements]
-    return [
-        left_out
-        for left_out in statements
-        if all(
-            decide([{"Statement": [one for one in statements if one is not left_out]}], each) == "allowed"
-            for each in asked
-        )
-    ]
+    return [each for each in statements if is_needless(each, statements, asked)]
+
+
+def is_needless(left_out: Any, statements: Sequence[Any], asked: Sequence[Question]) -> bool:
+    """Without this one of the statements, each question would have been answered alike: allowed."""
+    document = {"Statement": [one for one in statements if one is not left_out]}
+    return all(decide([document], each) == "allowed" for each in asked)

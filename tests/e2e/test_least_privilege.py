@@ -23,7 +23,7 @@ from vlm_runner.doctor.documents import Scope, all_documents, verify_documents
 from vlm_runner.sandbox.policies import may_assume
 
 from . import test_images_in_place
-from .judgements import needless
+from .judgements import is_needless, question
 from .laptop import ACCOUNT, NOVA
 from .principals import JOB_ROLE, SWITCH_ROLE, InTwoMonths, role, user
 
@@ -346,7 +346,7 @@ def test_without_a_statement_something_is_refused(recorded: Recorded, document: 
     asked = recorded.of(principal)
 
     assert asked, f"nobody used {document}"
-    assert left_out not in needless(statements, asked)
+    assert not is_needless(left_out, statements, [question(one) for one in asked])
 
 
 def test_each_printed_document_is_judged(recorded: Recorded) -> None:

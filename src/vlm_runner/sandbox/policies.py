@@ -94,6 +94,8 @@ def _named(
 
 def _filled(pattern: str, known: Mapping[str, tuple[str, ...]]) -> str | None:
     """With its policy variables replaced; None if one has no value, and the element then fits nothing."""
+    if "${" not in pattern:
+        return pattern
     names = _VARIABLE.findall(pattern)
     if any(len(known.get(name.lower(), ())) != 1 for name in names):
         return None
