@@ -12,10 +12,10 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
-from vlm_runner.dataset import places, table
+from vlm_runner.dataset import storage, table
 from vlm_runner.dataset.downloads import Downloads, listening
 from vlm_runner.dataset.images import NoImageError
-from vlm_runner.dataset.places import HubPlace
+from vlm_runner.dataset.storage import HubStorage
 from vlm_runner.errors import ConfigurationError, OutOfResources, SourceUnavailable
 
 from .hub_server import Hub, Repo, serving
@@ -33,11 +33,11 @@ def hub() -> Iterator[Hub]:
         yield running
 
 
-def place(hub: Hub | None = None) -> tuple[HubPlace, Downloads]:
+def storage_of(hub: Hub | None = None) -> tuple[HubStorage, Downloads]:
     downloads = Downloads()
     commit = "0" * 40 if hub is None else str(hub.repos["me/pages"].resolve("main"))
     endpoint = None if hub is None else hub.url
-    return HubPlace("me/pages", commit, token=None, endpoint=endpoint, downloads=downloads), downloads
+    return HubStorage("me/pages", commit, token=None, endpoint=endpoint, downloads=downloads), downloads
 
 
 def test_files_and_parts_of_files_are_counted_and_told(
@@ -48,7 +48,7 @@ def test_files_and_parts_of_files_are_counted_and_told(
     told: list[tuple[str, int]] = []
 
     with listening(lambda file, size, _: told.append((file, size))):
-        pages, downloads = place(hub)
+        pages, downloads = storage_of(hub)
         pages.image("a.png")
         pages.read("b.parquet", 100, 400)
         pages.image("a.png")  # which is here now
@@ -63,7 +63,7 @@ def test_what_the_library_downloads_is_counted_and_draws_no_bar_over_ours() -> N
     counted: list[int] = []
     terminal = io.StringIO()
 
-    with places._counter(counted.append)(total=10, desc="a.png", file=terminal, disable=False) as bar:
+    with storage._counter(counted.append)(total=10, desc="a.png", file=terminal, disable=False) as bar:
         bar.update(4)
         bar.update(6)
         bar.refresh()
@@ -103,7 +103,7 @@ def test_a_row_is_bad_by_what_the_hub_holds_and_not_by_what_passes(
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", failing)
 
     with pytest.raises(expected, match=said):
-        place()[0].image("a.png")
+        storage_of()[0].image("a.png")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from vlm_runner.dataset import files, memory, open_dataset, places
+from vlm_runner.dataset import files, memory, open_dataset, storage
 from vlm_runner.errors import DataError, RowError
 from vlm_runner.spec import DatasetSpec
 
@@ -41,7 +41,7 @@ def _plain_allocator() -> Iterator[None]:
 def _smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     """As the real limits, for a bomb of some megabytes."""
     monkeypatch.setattr(memory, "MOST", 48 * MB)
-    monkeypatch.setattr(places, "MOST_SMALL", 16 * MB)
+    monkeypatch.setattr(storage, "MOST_SMALL", 16 * MB)
     monkeypatch.setattr(files, "LONGEST_LINE", 1 * MB)
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from vlm_runner.dataset.fingerprint import FileDigests
 from vlm_runner.dataset.images import NoImageError, images_of
-from vlm_runner.dataset.places import LocalPlace
 from vlm_runner.dataset.source import _Reader
+from vlm_runner.dataset.storage import LocalStorage
 
 from .world import png
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def reader(root: Path) -> _Reader:
-    return _Reader(LocalPlace(root, FileDigests(root / "digests.json")), None)
+    return _Reader(LocalStorage(root, FileDigests(root / "digests.json")), None)
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,11 @@ from vlm_runner.errors import DataError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vlm_runner.dataset.places import Place
+    from vlm_runner.dataset.storage import Storage
 
 
 class Counting:
-    """A place of one file that notes which of its bytes are read."""
+    """A storage of one file that notes which of its bytes are read."""
 
     def __init__(self, body: bytes) -> None:
         self.body = body
@@ -49,8 +49,8 @@ def footer_of(body: bytes) -> int:
 
 
 def read(body: bytes, cache: Path) -> tuple[Any, list[tuple[int, int]]]:
-    place = Counting(body)
-    return parquet_footer(cast("Place", place), "a.parquet", cache), place.read_ranges
+    storage = Counting(body)
+    return parquet_footer(cast("Storage", storage), "a.parquet", cache), storage.read_ranges
 
 
 def test_the_footer_of_a_file_that_is_longer_than_the_tail_costs_one_read(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from vlm_runner.dataset.fingerprint import MISSING, digest_of
 from vlm_runner.dataset.images import NoImageError, is_object, outside, unreadable_image
 from vlm_runner.dataset.in_place import HEAD, TAIL, InPlace
 from vlm_runner.dataset.local import CARD, DESCRIPTIONS, format_of, is_sharded
-from vlm_runner.dataset.places import blocks
+from vlm_runner.dataset.storage import blocks
 from vlm_runner.dataset.table import writing
 from vlm_runner.errors import AccessDenied, ConfigurationError, Conflict, DataError, NotFound
 
@@ -198,7 +198,7 @@ def look_up(reader: ObjectReader, bucket: str, folder: str, keys: Iterable[str])
     return {key: found[key] for key in wanted if key in found}
 
 
-class S3Place:
+class S3Storage:
     """Objects below a prefix, as they were listed: one that has changed since then is not read."""
 
     remote = True
@@ -310,7 +310,7 @@ def _changed(address: str) -> DataError:
 
 def open_prefix(
     source: str, reader: ObjectReader, cache: Path, downloads: Downloads
-) -> tuple[S3Place, str | None]:
+) -> tuple[S3Storage, str | None]:
     """
     What lies at an address, and the name of the one object of rows that it is, or None for a folder.
 
@@ -330,20 +330,20 @@ def open_prefix(
         if format_of(key) and (item := reader.look(bucket, key)) is not None:
             folder, name = posixpath.split(key)
             root = f"{folder}/" if folder else ""
-            return S3Place(reader, bucket, root, [item], cache=kept, downloads=downloads), name
+            return S3Storage(reader, bucket, root, [item], cache=kept, downloads=downloads), name
         prefix = f"{key.rstrip('/')}/" if key.strip("/") else ""
         listed = list(_bounded(reader.list(bucket, prefix), source))
     except NotFound:
         raise ConfigurationError(
             f"There is no bucket {bucket}.", hint="Check dataset.source, and the account of your credentials."
         ) from None
-    place = S3Place(reader, bucket, prefix, listed, cache=kept, downloads=downloads)
-    if not place.files:
+    storage = S3Storage(reader, bucket, prefix, listed, cache=kept, downloads=downloads)
+    if not storage.files:
         raise ConfigurationError(
             f"There is nothing at {source}.",
             hint="Set dataset.source to an object or a prefix.",
         )
-    return place, None
+    return storage, None
 
 
 def _bounded(listed: Iterator[Listed], source: str) -> Iterator[Listed]:
@@ -360,17 +360,17 @@ def _is_plain(path: str) -> bool:
     return "\0" not in path and not any(part.startswith((".", "__")) or not part for part in path.split("/"))
 
 
-def likeness(place: S3Place, cache: Path) -> Path | None:
+def likeness(storage: S3Storage, cache: Path) -> Path | None:
     """
     A folder with files of the same names, of which only those that describe others have a content.
 
     None: there are none that do, so that names say all.
     """
-    files = place.files
+    files = storage.files
     told = [path for path in files if posixpath.basename(path) in (*CARD, *DESCRIPTIONS)]
     if not told and not any(is_sharded(path) for path in files):
         return None
-    made = cache / "likeness" / digest_of([[path, place.identity(path)] for path in files])[:32]
+    made = cache / "likeness" / digest_of([[path, storage.identity(path)] for path in files])[:32]
     if made.exists():
         return made
     made.parent.mkdir(parents=True, exist_ok=True)
@@ -379,7 +379,7 @@ def likeness(place: S3Place, cache: Path) -> Path | None:
         for path in files:
             file = root / path
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(place.read(path, 0, place.size(path)) if path in told else b"")
+            file.write_bytes(storage.read(path, 0, storage.size(path)) if path in told else b"")
         try:
             root.replace(made)
         except OSError:

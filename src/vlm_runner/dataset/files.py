@@ -20,7 +20,7 @@ from vlm_runner.dataset.cells import (
 )
 from vlm_runner.dataset.fingerprint import digest_of
 from vlm_runner.dataset.parquet_footer import check_columns
-from vlm_runner.dataset.places import (
+from vlm_runner.dataset.storage import (
     blocks,
     compression,
     decompressed,
@@ -34,7 +34,7 @@ from vlm_runner.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from vlm_runner.dataset.places import Place
+    from vlm_runner.dataset.storage import Storage
 
 PART_ROWS: Final = 1000
 PART_BYTES: Final = 16 * 1024 * 1024
@@ -60,21 +60,23 @@ Values = tuple[dict[str, Any], int]
 """A row of a text format, and how many bytes it takes."""
 
 
-def parquet_parts(place: Place, path: str, cache: Path, features: Mapping[str, Any] | None) -> Iterator[Part]:
+def parquet_parts(
+    storage: Storage, path: str, cache: Path, features: Mapping[str, Any] | None
+) -> Iterator[Part]:
     """A part for each row group, which is fetched and unpacked when it is read."""
     import pyarrow.parquet as pq  # noqa: PLC0415 - heavy, and here a dataset is open already
 
-    whole = not place.remote or compression(path) is not None
-    local = unpacked(place, path, cache) if whole else None
-    footer = pq.read_metadata(local) if local is not None else parquet_footer(place, path, cache)
-    check_columns(local or _footer_file(place, path, cache), footer.schema, path)
+    whole = not storage.remote or compression(path) is not None
+    local = unpacked(storage, path, cache) if whole else None
+    footer = pq.read_metadata(local) if local is not None else parquet_footer(storage, path, cache)
+    check_columns(local or _footer_file(storage, path, cache), footer.schema, path)
     known = _features(footer.schema.to_arrow_schema(), features)
-    kept = str(cache / digest_of("parquet", VERSION, place.identity(path), _types(features))[:32])
-    file = _Parquet(place, path, local, footer, features)
+    kept = str(cache / digest_of("parquet", VERSION, storage.identity(path), _types(features))[:32])
+    file = _Parquet(storage, path, local, footer, features)
     for number in range(footer.num_row_groups):
         group = footer.row_group(number)
         make = partial(file.row_group, number, Path(f"{kept}-{number:05d}.arrow"))
-        yield Part(group.num_rows, known, make, complete=_complete(footer, number), slow=place.remote)
+        yield Part(group.num_rows, known, make, complete=_complete(footer, number), slow=storage.remote)
 
 
 def _complete(footer: Any, number: int) -> frozenset[str]:
@@ -103,38 +105,38 @@ def _is_binary(column: Any) -> bool:
     return bool(column.physical_type == "BYTE_ARRAY" and column.logical_type.type == "NONE")
 
 
-def parquet_footer(place: Place, path: str, cache: Path) -> Any:
+def parquet_footer(storage: Storage, path: str, cache: Path) -> Any:
     """A remote file's footer, kept: a resumed run, and one without network, ask for it again."""
     import pyarrow.parquet as pq  # noqa: PLC0415 - see `parquet_parts`
 
-    kept = _footer_file(place, path, cache)
+    kept = _footer_file(storage, path, cache)
     if not kept.exists():
         with writing(kept) as temporary:
-            temporary.write_bytes(PARQUET + _end(place, path))
+            temporary.write_bytes(PARQUET + _end(storage, path))
     return pq.read_metadata(kept)
 
 
-def _footer_file(place: Place, path: str, cache: Path) -> Path:
-    return cache / f"{digest_of('footer', VERSION, place.identity(path))[:32]}.footer"
+def _footer_file(storage: Storage, path: str, cache: Path) -> Path:
+    return cache / f"{digest_of('footer', VERSION, storage.identity(path))[:32]}.footer"
 
 
-def _end(place: Place, path: str) -> bytes:
+def _end(storage: Storage, path: str) -> bytes:
     """The footer, its length and the mark after it (Parquet format, "File Format"), without a byte twice."""
-    size = place.size(path)
-    end = place.read(path, max(0, size - TAIL), size)
+    size = storage.size(path)
+    end = storage.read(path, max(0, size - TAIL), size)
     if len(end) < 8 or end[-4:] != PARQUET:
         raise DataError(f"{path} is not a Parquet file: its last bytes are {end[-4:]!r}.")
     length = int.from_bytes(end[-8:-4], "little") + 8
     if length > size:
         raise DataError(f"{path} is damaged: its footer is longer than the file.")
     if length > len(end):
-        end = place.read(path, size - length, size - len(end)) + end
+        end = storage.read(path, size - length, size - len(end)) + end
     return end[-length:]
 
 
 @dataclass(frozen=True, slots=True)
 class _Parquet:
-    place: Place
+    storage: Storage
     path: str
     local: Path | None
     """None: only what is needed of it is fetched."""
@@ -151,7 +153,7 @@ class _Parquet:
             source = self.local or temporary.with_suffix(".parquet")
             try:
                 if self.local is None:
-                    _fetch_row_group(self.place, self.path, self.footer, number, source)
+                    _fetch_row_group(self.storage, self.path, self.footer, number, source)
                 self._convert(source, number, temporary)
             finally:
                 if self.local is None:
@@ -187,7 +189,7 @@ class _Parquet:
                 writer.write_table(table if table.schema == target else table_cast(table, target))
 
 
-def _fetch_row_group(place: Place, path: str, footer: Any, number: int, into: Path) -> None:
+def _fetch_row_group(storage: Storage, path: str, footer: Any, number: int, into: Path) -> None:
     """Only this row group, at its own place in a file that is otherwise a hole."""
     spans = []
     group = footer.row_group(number)
@@ -198,11 +200,11 @@ def _fetch_row_group(place: Place, path: str, footer: Any, number: int, into: Pa
             start = min(start, column.dictionary_page_offset)
         spans.append((start, start + column.total_compressed_size))
     with into.open("wb") as file:
-        file.truncate(place.size(path))
+        file.truncate(storage.size(path))
         for start, stop in _joined(spans):
             for first, last in blocks(start, stop):
                 file.seek(first)
-                body = place.read(path, first, last)
+                body = storage.read(path, first, last)
                 if len(body) != last - first:
                     raise DataError(f"{path} ended at byte {first + len(body):,} while it was read.")
                 file.write(body)
@@ -218,11 +220,13 @@ def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return joined
 
 
-def arrow_parts(place: Place, path: str, cache: Path, features: Mapping[str, Any] | None) -> Iterator[Part]:
+def arrow_parts(
+    storage: Storage, path: str, cache: Path, features: Mapping[str, Any] | None
+) -> Iterator[Part]:
     """An Arrow file is one part, and is mapped where it lies."""
     import pyarrow as pa  # noqa: PLC0415 - see `parquet_parts`
 
-    file = unpacked(place, path, cache)
+    file = unpacked(storage, path, cache)
     with pa.memory_map(str(file)) as memory:
         try:
             opened = pa.ipc.open_file(memory)
@@ -340,14 +344,14 @@ def _write(path: Path, rows: list[dict[str, Any]], *, csv_like: bool) -> dict[st
     return {"rows": len(rows), "columns": names, "shapes": shapes, "images": images, "retyped": retyped}
 
 
-def json_rows(place: Place, path: str) -> Iterator[Values]:
+def json_rows(storage: Storage, path: str) -> Iterator[Values]:
     """
     The rows of a file of JSON lines, or of one list of objects.
 
     Raises:
         DataError: a line is not JSON, or a row is not an object; says which.
     """
-    with decompressed(place, path) as file:
+    with decompressed(storage, path) as file:
         beginning = file.peek(64)[:64].removeprefix(b"\xef\xbb\xbf").lstrip()
         if beginning.startswith(b"["):
             yield from _listed(path, file.read())
@@ -459,7 +463,7 @@ def _is_by_columns(value: dict[str, Any]) -> bool:
     )
 
 
-def csv_rows(place: Place, path: str, separator: str | None = None) -> Iterator[Values]:
+def csv_rows(storage: Storage, path: str, separator: str | None = None) -> Iterator[Values]:
     """
     The rows of a file with a header: every cell is the text it is, and an empty one is missing.
 
@@ -469,7 +473,7 @@ def csv_rows(place: Place, path: str, separator: str | None = None) -> Iterator[
         DataError: a row has another number of cells than the header, or it is not UTF-8; says which.
     """
     csv.field_size_limit(LONGEST_LINE)
-    with decompressed(place, path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+    with decompressed(storage, path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
         try:
             yield from _cells(path, text, separator)
         except UnicodeDecodeError as error:

@@ -9,14 +9,14 @@ import tarfile
 from typing import TYPE_CHECKING, Any, Final
 
 from vlm_runner.dataset.files import csv_rows, json_rows
-from vlm_runner.dataset.places import decompressed
+from vlm_runner.dataset.storage import decompressed
 from vlm_runner.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from vlm_runner.dataset.files import Values
-    from vlm_runner.dataset.places import Place
+    from vlm_runner.dataset.storage import Storage
 
 IMAGES: Final = frozenset(
     f".{ending}"
@@ -69,7 +69,7 @@ def is_metadata(path: str) -> bool:
     return posixpath.basename(path) in METADATA
 
 
-def folder_rows(place: Place, files: Iterable[str], labels: Iterable[str] | None) -> Iterator[Values]:
+def folder_rows(storage: Storage, files: Iterable[str], labels: Iterable[str] | None) -> Iterator[Values]:
     """
     The rows of an image folder: those of its metadata files, or one for each image.
 
@@ -78,7 +78,7 @@ def folder_rows(place: Place, files: Iterable[str], labels: Iterable[str] | None
     named = list(files)
     if metadata := [path for path in named if is_metadata(path)]:
         for path in metadata:
-            for values, size in _metadata_rows(place, path):
+            for values, size in _metadata_rows(storage, path):
                 if not any(_names_files(key) for key in _keys(values)):
                     raise DataError(
                         f"A row of {path} has no file_name; its columns are {', '.join(values)}.",
@@ -104,18 +104,18 @@ def folder_labels(splits: Mapping[str, Iterable[str]]) -> set[str] | None:
     return labels if len(labels) > 1 and len(depths) == 1 else None
 
 
-def _metadata_rows(place: Place, path: str) -> Iterator[Values]:
+def _metadata_rows(storage: Storage, path: str) -> Iterator[Values]:
     if path.endswith(".csv"):
-        return csv_rows(place, path, ",")
+        return csv_rows(storage, path, ",")
     if path.endswith(".jsonl"):
-        return json_rows(place, path)
-    return _parquet_rows(place, path)
+        return json_rows(storage, path)
+    return _parquet_rows(storage, path)
 
 
-def _parquet_rows(place: Place, path: str) -> Iterator[Values]:
+def _parquet_rows(storage: Storage, path: str) -> Iterator[Values]:
     import pyarrow.parquet as pq  # noqa: PLC0415 - heavy, and here a dataset is open already
 
-    with pq.ParquetFile(place.fetch(path)) as file:
+    with pq.ParquetFile(storage.fetch(path)) as file:
         for batch in file.iter_batches(1024):
             for row in batch.to_pylist():
                 yield row, batch.nbytes // max(1, batch.num_rows)
@@ -160,7 +160,7 @@ def _below(folder: str, path: Any) -> Any:
     return f"{folder}/{path}"
 
 
-def tar_rows(place: Place, path: str) -> Iterator[Values]:
+def tar_rows(storage: Storage, path: str) -> Iterator[Values]:
     """
     The samples of a WebDataset shard: files of one name, a column for each of their endings.
 
@@ -170,7 +170,7 @@ def tar_rows(place: Place, path: str) -> Iterator[Values]:
     row: dict[str, Any] = {}
     size = 0
     try:
-        with decompressed(place, path) as file, tarfile.open(fileobj=file, mode="r|") as archive:
+        with decompressed(storage, path) as file, tarfile.open(fileobj=file, mode="r|") as archive:
             for member in archive:
                 match = _MEMBER.fullmatch(member.name)
                 if not member.isfile() or match is None or posixpath.basename(member.name).startswith("."):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vlm_runner.dataset.described import Description, describe, keep, kept
 from vlm_runner.dataset.fingerprint import digest_of
 from vlm_runner.dataset.loading import reading, unreadable
-from vlm_runner.dataset.places import HubPlace, is_offline, of_the_hub
+from vlm_runner.dataset.storage import HubStorage, is_offline, of_the_hub
 from vlm_runner.errors import ConfigurationError, DataError, SourceUnavailable
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class HubDataset:
     repo: str
     commit: str
     description: Description
-    place: HubPlace
+    storage: HubStorage
 
 
 def open_hub(
@@ -47,7 +47,7 @@ def open_hub(
         SourceUnavailable: the Hub cannot be reached.
     """
     commit = resolve(repo, revision, token=token, endpoint=endpoint)
-    place = HubPlace(repo, commit, token=token, endpoint=endpoint, downloads=downloads)
+    storage = HubStorage(repo, commit, token=token, endpoint=endpoint, downloads=downloads)
     described = cache / "vlm-runner" / "hub" / f"{digest_of(repo, commit, config)[:32]}.json"
     description = kept(described)
     if description is None:
@@ -63,7 +63,7 @@ def open_hub(
                 datasets, repo, config, root=root, name=name, cache=cache, commit=commit, token=token
             )
         keep(description, described)
-    return HubDataset(repo, commit, description, place)
+    return HubDataset(repo, commit, description, storage)
 
 
 def resolve(repo: str, revision: str | None, *, token: str | None, endpoint: str | None) -> str:

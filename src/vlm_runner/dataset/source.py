@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from vlm_runner.dataset.addresses import Addresses
 from vlm_runner.dataset.ahead import Ahead
-from vlm_runner.dataset.buckets import Objects, S3Place, likeness, open_prefix
+from vlm_runner.dataset.buckets import Objects, S3Storage, likeness, open_prefix
 from vlm_runner.dataset.cells import has_text, labels_in
 from vlm_runner.dataset.columns import choose
 from vlm_runner.dataset.downloads import Downloads
@@ -27,9 +27,9 @@ from vlm_runner.dataset.local import (
     refuse_links,
     saved_splits,
 )
-from vlm_runner.dataset.places import LocalPlace
 from vlm_runner.dataset.rows import Opened, Row, Subset
 from vlm_runner.dataset.split import divide, sample
+from vlm_runner.dataset.storage import LocalStorage
 from vlm_runner.dataset.table import Table, is_text
 from vlm_runner.dataset.tables import Files, saved_description
 from vlm_runner.errors import ConfigurationError, DataError
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from vlm_runner.dataset.columns import Layout
     from vlm_runner.dataset.described import Description
     from vlm_runner.dataset.in_place import Picture
-    from vlm_runner.dataset.places import Place
+    from vlm_runner.dataset.storage import Storage
     from vlm_runner.spec import DatasetSpec
     from vlm_runner.split_expression import Slice
 
@@ -59,7 +59,7 @@ class _Source:
     table: Callable[[str, int | None], Table]
     """Of a split, as far as its first so many rows need it; None: all of it."""
     identify: Callable[[str], str]
-    place: Place
+    storage: Storage
     revision: str | None
     downloads: Downloads = field(default_factory=Downloads)
 
@@ -68,21 +68,21 @@ class _Source:
 class _Reader:
     """Images that rows only name."""
 
-    place: Place
+    storage: Storage
     addresses: Addresses | None
     objects: Objects | None = None
-    """Of S3 outside of the place; None: none are read."""
+    """Of S3 outside of the storage; None: none are read."""
     elsewhere: bool = False
     """Whether `objects` are read that are not in place too."""
     in_place: tuple[str, ...] = ()
     """See `dataset.images_in_place`."""
 
     def image(self, path: str) -> Picture:
-        if self.in_place and isinstance(self.place, S3Place):
-            address = self.place.address_of(path)
+        if self.in_place and isinstance(self.storage, S3Storage):
+            address = self.storage.address_of(path)
             if self.stays(address):
                 return self.stored(address, None)
-        return self.place.image(path)
+        return self.storage.image(path)
 
     def fetched(self, address: str) -> bytes:
         if self.addresses is None:
@@ -92,8 +92,8 @@ class _Reader:
     def stored(self, address: str, owner: str | None) -> Picture:
         if self.objects is not None and self.stays(address):
             return self.objects.in_place(address, owner)
-        if isinstance(self.place, S3Place) and self.place.holds(address):
-            return self.place.image(address, owner)
+        if isinstance(self.storage, S3Storage) and self.storage.holds(address):
+            return self.storage.image(address, owner)
         if self.objects is None or not self.elsewhere:
             raise NoImageError(
                 "I107",
@@ -154,8 +154,8 @@ def open_dataset(
     objects = None
     if s3 is not None and (spec.fetch_images or spec.images_in_place):
         objects = Objects(s3, cache / "vlm-runner" / "s3")
-    reader = _Reader(source.place, addresses, objects, spec.fetch_images, spec.images_in_place)
-    remote = source.place.remote
+    reader = _Reader(source.storage, addresses, objects, spec.fetch_images, spec.images_in_place)
+    remote = source.storage.remote
     ahead = Ahead(reader, files=remote) if remote or objects is not None else None
     subsets = [
         _open_split(source, slices, name, spec=spec, required=required, reader=reader, ahead=ahead)
@@ -267,13 +267,15 @@ def _hub(spec: DatasetSpec, *, token: str | None, endpoint: str | None, cache: P
         downloads=downloads,
     )
     config = [] if spec.config is None else [spec.config]
-    files = Files(f"the dataset {found.repo}", found.place, found.description, cache / "vlm-runner" / "parts")
+    files = Files(
+        f"the dataset {found.repo}", found.storage, found.description, cache / "vlm-runner" / "parts"
+    )
     return _Source(
         name=f"The dataset {found.repo}",
         splits=tuple(found.description.splits),
         table=files.table,
         identify=lambda split: digest_of("hub", found.commit, split, *config),
-        place=found.place,
+        storage=found.storage,
         revision=found.commit,
         downloads=downloads,
     )
@@ -283,24 +285,24 @@ def _local(path: Path, spec: DatasetSpec, cache: Path) -> _Source:
     _refuse_revision(spec, f"{path} is local")
     root = path.parent if path.is_file() else path
     ours = cache / "vlm-runner"
-    place = LocalPlace(root, FileDigests(ours / "digests" / f"{digest_of(str(root))[:32]}.json"))
+    storage = LocalStorage(root, FileDigests(ours / "digests" / f"{digest_of(str(root))[:32]}.json"))
     if path.is_file():
-        return _files(str(path), place, describe_file(path.name, spec.config), ours)
+        return _files(str(path), storage, describe_file(path.name, spec.config), ours)
     refuse_links(path)
-    return _folder(str(path), path, place, spec, cache)
+    return _folder(str(path), path, storage, spec, cache)
 
 
 def _in_s3(spec: DatasetSpec, reader: ObjectReader, cache: Path) -> _Source:
     _refuse_revision(spec, f"{spec.source} is in S3")
     ours = cache / "vlm-runner"
     downloads = Downloads()
-    place, name = open_prefix(spec.source, reader, ours, downloads)
+    storage, name = open_prefix(spec.source, reader, ours, downloads)
     if name is not None:
-        found = _files(spec.source, place, describe_file(name, spec.config), ours)
-    elif (folder := likeness(place, ours)) is not None:
-        found = _folder(spec.source, folder, place, spec, cache)
+        found = _files(spec.source, storage, describe_file(name, spec.config), ours)
+    elif (folder := likeness(storage, ours)) is not None:
+        found = _folder(spec.source, folder, storage, spec, cache)
     else:
-        found = _files(spec.source, place, describe_files(spec.source, place.files, spec.config), ours)
+        found = _files(spec.source, storage, describe_files(spec.source, storage.files, spec.config), ours)
     return replace(found, downloads=downloads)
 
 
@@ -311,39 +313,39 @@ def _refuse_revision(spec: DatasetSpec, where: str) -> None:
         )
 
 
-def _folder(name: str, folder: Path, place: Place, spec: DatasetSpec, cache: Path) -> _Source:
-    """What `folder` says of `place`: it is that place, or is like it."""
+def _folder(name: str, folder: Path, storage: Storage, spec: DatasetSpec, cache: Path) -> _Source:
+    """What `folder` says of `storage`: it is that storage, or is like it."""
     ours = cache / "vlm-runner"
     if saved := saved_splits(folder):
-        return _saved(name, folder, saved, place, ours / "parts")
-    return _files(name, place, describe_local(folder, spec.config, cache, name=name), ours)
+        return _saved(name, folder, saved, storage, ours / "parts")
+    return _files(name, storage, describe_local(folder, spec.config, cache, name=name), ours)
 
 
-def _files(name: str, place: Place, description: Description, ours: Path) -> _Source:
+def _files(name: str, storage: Storage, description: Description, ours: Path) -> _Source:
     def identify(split: str) -> str:
         paths = description.splits[split]
         shown = [path if description.kind == "imagefolder" else "" for path in paths]
         return digest_of(
-            "files", split, [list(each) for each in zip(shown, place.identities(paths), strict=True)]
+            "files", split, [list(each) for each in zip(shown, storage.identities(paths), strict=True)]
         )
 
-    table = Files(name, place, description, ours / "parts").table
-    return _Source(name, tuple(description.splits), table, identify, place, None)
+    table = Files(name, storage, description, ours / "parts").table
+    return _Source(name, tuple(description.splits), table, identify, storage, None)
 
 
-def _saved(name: str, folder: Path, splits: Mapping[str, Path], place: Place, cache: Path) -> _Source:
+def _saved(name: str, folder: Path, splits: Mapping[str, Path], storage: Storage, cache: Path) -> _Source:
     """A dataset that `save_to_disk` has written."""
 
     def identify(split: str) -> str:
         paths = [path.relative_to(folder).as_posix() for path in sorted(splits[split].glob("*.arrow"))]
-        return digest_of("files", split, [["", identity] for identity in place.identities(paths)])
+        return digest_of("files", split, [["", identity] for identity in storage.identities(paths)])
 
     def table(split: str, at_most: int | None) -> Table:
         with translated(f"Split '{split}' of {name}"):
             description = saved_description(splits[split], split, root=folder)
-        return Files(name, place, description, cache).table(split, at_most)
+        return Files(name, storage, description, cache).table(split, at_most)
 
-    return _Source(name, tuple(splits), table, identify, place, None)
+    return _Source(name, tuple(splits), table, identify, storage, None)
 
 
 def _open_split(
@@ -449,7 +451,7 @@ def _identity(
     retyped = sorted(table.retyped.intersection(texts))
     # What was read as something else before has another identity than it had before.
     told = [{"labels": labels, "as written": retyped}] if labels or retyped else []
-    beside = source.place.named(
+    beside = source.storage.named(
         path for path in table.named(layout.image) if not is_address(path) and not _elsewhere(path, source)
     )
     return digest_of(identities[0] if len(splits) == 1 else identities, beside, *told)
@@ -457,7 +459,7 @@ def _identity(
 
 def _elsewhere(path: str, source: _Source) -> bool:
     """Whether it is an address in S3 outside of the source; `dataset.fetch_images` looks after those."""
-    return is_object(path) and not (isinstance(source.place, S3Place) and source.place.holds(path))
+    return is_object(path) and not (isinstance(source.storage, S3Storage) and source.storage.holds(path))
 
 
 def _unique(whole: Subset) -> Subset:

@@ -23,7 +23,7 @@ from vlm_runner.dataset.fingerprint import digest_of
 from vlm_runner.dataset.folders import folder_labels, folder_rows, is_metadata, tar_rows
 from vlm_runner.dataset.loading import translated
 from vlm_runner.dataset.memory import LimitedMemory
-from vlm_runner.dataset.places import compression, most_unpacked, unpacks_to_more
+from vlm_runner.dataset.storage import compression, most_unpacked, unpacks_to_more
 from vlm_runner.dataset.table import Table
 from vlm_runner.errors import DataError
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vlm_runner.dataset.files import Values
-    from vlm_runner.dataset.places import Place
+    from vlm_runner.dataset.storage import Storage
     from vlm_runner.dataset.table import Part
 
 
@@ -44,7 +44,7 @@ class Files:
     """A source whose files are known, and where they lie."""
 
     name: str
-    place: Place
+    storage: Storage
     description: Description
     cache: Path
 
@@ -55,11 +55,11 @@ class Files:
         Raises:
             DataError: a file cannot be fetched or read; says which.
         """
-        if not self.place.remote:
+        if not self.storage.remote:
             at_most = None  # what the rows' files name is part of the fingerprint, and that of all rows
         where = f"Split '{split}' of {self.name}"
         with translated(where), LimitedMemory(self._largest(split)):
-            if self.place.remote and self.description.kind == "parquet" and at_most is None:
+            if self.storage.remote and self.description.kind == "parquet" and at_most is None:
                 with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
                     for _ in pool.map(self._footer, self.description.splits[split]):
                         pass
@@ -67,15 +67,15 @@ class Files:
 
     def _largest(self, split: str) -> int:
         """Bytes of the largest file of `split`; of a remote one its parts are read, and none whole."""
-        if self.place.remote:
+        if self.storage.remote:
             return 0
         files = self.description.splits[split]
         if self.description.kind == "imagefolder":
             files = tuple(filter(is_metadata, files))
-        return max(map(self.place.size, files), default=0)
+        return max(map(self.storage.size, files), default=0)
 
     def _footer(self, path: str) -> None:
-        parquet_footer(self.place, path, self.cache)
+        parquet_footer(self.storage, path, self.cache)
 
     def _named(self, where: str, parts: Iterable[Part]) -> Iterator[Part]:
         for part in parts:
@@ -95,25 +95,25 @@ class Files:
                 yield replace(part, make=partial(_made, where, part))
 
     def _file(self, path: str) -> Iterator[Part]:
-        place, described = self.place, self.description
+        storage, described = self.storage, self.description
         match described.kind:
             case "parquet":
-                return _if_any(place, path, parquet_parts(place, path, self.cache, described.features))
+                return _if_any(storage, path, parquet_parts(storage, path, self.cache, described.features))
             case "arrow":
-                return _if_any(place, path, arrow_parts(place, path, self.cache, described.features))
+                return _if_any(storage, path, arrow_parts(storage, path, self.cache, described.features))
             case "csv":
                 return self._texts(
-                    f"csv {described.separator}", path, csv_rows(place, path, described.separator)
+                    f"csv {described.separator}", path, csv_rows(storage, path, described.separator)
                 )
             case "json":
-                return self._texts("json", path, json_rows(place, path))
+                return self._texts("json", path, json_rows(storage, path))
             case kind:
-                return self._texts(kind, path, tar_rows(place, path))
+                return self._texts(kind, path, tar_rows(storage, path))
 
     def _texts(self, kind: str, path: str, rows: Any) -> Iterator[Part]:
         if compression(path) is not None:
-            rows = _no_more(rows, path, most_unpacked(self.place.fetch(path).stat().st_size))
-        parts = text_parts(self.cache, kind, self.place.identity(path), rows)
+            rows = _no_more(rows, path, most_unpacked(self.storage.fetch(path).stat().st_size))
+        parts = text_parts(self.cache, kind, self.storage.identity(path), rows)
         labels = _label_names(self.description.features)
         return (_with_labels(part, labels) for part in parts) if labels else parts
 
@@ -121,10 +121,10 @@ class Files:
         named, labels = list(files), folder_labels(self.description.splits)
         metadata = [path for path in named if is_metadata(path)]
         identity = digest_of(
-            [[path, self.place.identity(path)] for path in metadata] if metadata else named, bool(labels)
+            [[path, self.storage.identity(path)] for path in metadata] if metadata else named, bool(labels)
         )
         kind = "imagefolder csv" if any(path.endswith(".csv") for path in metadata) else "imagefolder"
-        parts = text_parts(self.cache, kind, identity, folder_rows(self.place, named, labels))
+        parts = text_parts(self.cache, kind, identity, folder_rows(self.storage, named, labels))
         # Bare images' labels were numbers once.
         return (replace(part, retyped=part.retyped | {"label"}) for part in parts) if labels else parts
 
@@ -139,16 +139,16 @@ def _no_more(rows: Iterator[Values], path: str, most: int) -> Iterator[Values]:
         yield values, size
 
 
-def _if_any(place: Place, path: str, parts: Iterator[Part]) -> Iterator[Part]:
+def _if_any(storage: Storage, path: str, parts: Iterator[Part]) -> Iterator[Part]:
     """
     Nothing of a file without a byte, which some writers leave for a split without rows.
 
     Raises:
         DataError: it is not the file, but what Git LFS keeps in its place.
     """
-    if not place.remote and place.read(path, 0, len(LFS_POINTER)) == LFS_POINTER:
+    if not storage.remote and storage.read(path, 0, len(LFS_POINTER)) == LFS_POINTER:
         raise DataError(f"{path} is a Git LFS pointer, not the file itself.", hint="Run: git lfs pull")
-    return parts if place.remote or place.size(path) else iter(())
+    return parts if storage.remote or storage.size(path) else iter(())
 
 
 def _made(where: str, part: Part) -> Path:

@@ -34,7 +34,7 @@ Texts pack to a tenth, zeros to a thousandth.
 """
 
 
-class Place(Protocol):
+class Storage(Protocol):
     @property
     def remote(self) -> bool:
         """Whether reading it takes a network."""
@@ -65,12 +65,12 @@ class Place(Protocol):
         A file that a row names.
 
         Raises:
-            NoImageError: it is not there, or not of this place.
+            NoImageError: it is not there, or not of this storage.
         """
 
 
 @dataclass(frozen=True, slots=True)
-class LocalPlace:
+class LocalStorage:
     root: Path
     digests: FileDigests
     remote: bool = field(default=False, init=False)
@@ -109,7 +109,7 @@ class LocalPlace:
             raise unreadable_image(path, error) from None
 
 
-class HubPlace:
+class HubStorage:
     """A commit of a dataset repository; what is fetched whole lies in the Hub's own cache."""
 
     remote = True
@@ -244,15 +244,15 @@ def blocks(start: int, stop: int) -> Iterator[tuple[int, int]]:
         start += BLOCK
 
 
-def unpacked(place: Place, path: str, cache: Path) -> Path:
+def unpacked(storage: Storage, path: str, cache: Path) -> Path:
     """The file without its compression, by its name's ending: in `cache` if it has one."""
     kind = compression(path)
     if kind is None:
-        return place.fetch(path)
-    made = cache / f"{digest_of('unpacked', place.identity(path))[:32]}"
+        return storage.fetch(path)
+    made = cache / f"{digest_of('unpacked', storage.identity(path))[:32]}"
     if not made.exists():
-        with writing(made) as temporary, decompressed(place, path) as source, temporary.open("wb") as sink:
-            most = most_unpacked(place.fetch(path).stat().st_size)
+        with writing(made) as temporary, decompressed(storage, path) as source, temporary.open("wb") as sink:
+            most = most_unpacked(storage.fetch(path).stat().st_size)
             while piece := source.read(BLOCK):
                 if sink.tell() + len(piece) > most:
                     raise unpacks_to_more(path, most)
@@ -279,15 +279,15 @@ def compression(path: str) -> str | None:
     return next((kind for ending, kind in COMPRESSIONS.items() if path.lower().endswith(ending)), None)
 
 
-def decompressed(place: Place, path: str) -> io.BufferedReader:
+def decompressed(storage: Storage, path: str) -> io.BufferedReader:
     """The file's bytes as a stream, without its compression."""
     kind = compression(path)
     if kind == "gzip":
         import gzip  # noqa: PLC0415
 
-        return io.BufferedReader(gzip.open(place.fetch(path)))
+        return io.BufferedReader(gzip.open(storage.fetch(path)))
     if kind == "zstd":
         import pyarrow as pa  # noqa: PLC0415 - heavy, and here a dataset is open already
 
-        return io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(place.fetch(path))), "zstd"))
-    return io.BufferedReader(io.FileIO(place.fetch(path)))
+        return io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(storage.fetch(path))), "zstd"))
+    return io.BufferedReader(io.FileIO(storage.fetch(path)))
