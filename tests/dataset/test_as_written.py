@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
 import json
-import tarfile
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -139,13 +137,12 @@ def of_folder_with_csv(folder: Path, rows: list[dict[str, str]]) -> Path:
 
 
 def of_webdataset(folder: Path, rows: list[dict[str, str]]) -> Path:
-    with tarfile.open(folder / "shard-000.tar", "w") as archive:
+    import webdataset  # type: ignore[import-untyped]
+
+    with webdataset.TarWriter(str(folder / "shard-000.tar")) as archive:
         for i, row in enumerate(rows):
-            texts = {f"{name}.txt": row[name].encode() for name in COLUMNS}
-            for ending, data in ({"png": png(i)} | texts).items():
-                member = tarfile.TarInfo(f"{i:04d}.{ending}")
-                member.size = len(data)
-                archive.addfile(member, io.BytesIO(data))
+            texts = {f"{name}.txt": row[name] for name in COLUMNS}
+            archive.write({"__key__": f"{i:04d}", "png": png(i)} | texts)
     return folder / "shard-000.tar"
 
 

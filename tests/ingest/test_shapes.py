@@ -127,10 +127,33 @@ def csv_by_pandas(folder: Path, made: list[dict[str, Any]]) -> Path:
     return folder / "rows.csv"
 
 
-WRITERS = (by_pandas, by_datasets, saved, json_lines, json_list, csv_by_pandas)
+def by_webdataset(folder: Path, made: list[dict[str, Any]], ending: str = "tar") -> Path:
+    """The samples' files are named by their columns; a shard of two and one of the rest."""
+    import webdataset  # type: ignore[import-untyped]
+
+    for number, some in enumerate((made[:2], made[2:])):
+        with webdataset.TarWriter(str(folder / f"train-{number:06d}.{ending}")) as shard:
+            for i, row in enumerate(some):
+                shard.write(
+                    {"__key__": f"{i:06d}", "png": row["image"], "answer.txt": row["answer"]}
+                    | {"turns.json": row["turns"]}
+                )
+    return folder
+
+
+def by_webdataset_packed(folder: Path, made: list[dict[str, Any]]) -> Path:
+    return by_webdataset(folder, made, "tar.gz")
+
+
+WRITERS = (
+    by_pandas, by_datasets, saved, json_lines, json_list, csv_by_pandas, by_webdataset, by_webdataset_packed,
+)  # fmt: skip
+SHARDS = (by_webdataset, by_webdataset_packed)
 
 
 def possible(write: Callable[..., Path], value: str) -> bool:
+    if write in SHARDS:
+        return value == "bytes"
     if write is csv_by_pandas:
         return value in {"a path", "base64", "a data URI"}
     return value not in HOLD_BYTES or write in {by_pandas, by_datasets, saved}
@@ -159,7 +182,7 @@ async def test_what_comes_out_is_what_went_in(
     """What is read, what lint says of it, and what lies in S3 in the end: images and records."""
     data = tmp_path / "data"
     data.mkdir()
-    spec = spec_of(write(data, rows(value, data)), value, chat=write is not csv_by_pandas)
+    spec = spec_of(write, write(data, rows(value, data)), value)
     opened = open_dataset(spec.dataset, cache_dir=tmp_path / "cache", required=())
     s3 = FakeS3()
     s3.make_bucket(BUCKET, ACCOUNT)
@@ -172,7 +195,7 @@ async def test_what_comes_out_is_what_went_in(
     uri = (await write_records(objects, place, "train", len(ANSWERS))).uri
 
     assert [row.images for row in read] == [(encoded(i),) for i in range(len(ANSWERS))]
-    assert [row.fields["answer"] for row in read] == ANSWERS
+    assert [row.fields["answer.txt" if write in SHARDS else "answer"] for row in read] == ANSWERS
     assert not [found for found in report.findings if found.row is not None and found.code != "D406"]
     for i, (line, answer) in enumerate(zip(lines_at(s3, uri), ANSWERS, strict=True)):
         expected = turns(answer) if write is not csv_by_pandas else turns(answer)[:2]
@@ -182,9 +205,13 @@ async def test_what_comes_out_is_what_went_in(
         assert [body_at(s3, uri) for uri in images_of(line)] == [encoded(i)]
 
 
-def spec_of(source: Path, value: str, *, chat: bool) -> RunSpec:
-    prompt = {"preset": "messages"} if chat else {"user": "What is it?", "assistant": "{{ answer }}"}
-    columns = {"image": VALUES[value][1]} | ({"messages": "turns"} if chat else {})
+def spec_of(write: Callable[..., Path], source: Path, value: str) -> RunSpec:
+    prompt = {"preset": "messages"}
+    columns = {"image": VALUES[value][1], "messages": "turns"}
+    if write in SHARDS:
+        columns = {"image": "png", "messages": "turns.json"}
+    elif write is csv_by_pandas:
+        prompt, columns = {"user": "What is it?", "assistant": "{{ answer }}"}, {"image": VALUES[value][1]}
     return RunSpec.from_table(
         {
             "dataset": {"source": str(source), "columns": columns},
