@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ class Repo:
 @dataclass
 class Hub:
     repos: dict[str, Repo] = field(default_factory=dict)
+    renamed: dict[str, str] = field(default_factory=dict)
+    """Earlier names of datasets, and the names that they have now."""
     requests: list[str] = field(default_factory=list)
     sent: int = 0
     """Bytes of files."""
@@ -120,7 +122,11 @@ class Hub:
 
     def _find(self, request: Request) -> tuple[str, dict[str, bytes]] | Response:
         self.requests.append(f"{request.method} {request.url.path}")
-        repo = self.repos.get("{owner}/{name}".format(**request.path_params))
+        asked = "{owner}/{name}".format(**request.path_params)
+        if asked in self.renamed:
+            there = request.url.path.replace(f"/{asked}", f"/{self.renamed[asked]}", 1)
+            return RedirectResponse(f"{there}?{request.url.query}".removesuffix("?"), 307)
+        repo = self.repos.get(asked)
         told = request.headers.get("authorization", "")
         if repo is None or (repo.token is not None and told != f"Bearer {repo.token}"):
             # As the Hub does: who may not know of a dataset is not told that there is one.

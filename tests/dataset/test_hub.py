@@ -95,7 +95,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
         "me/script": {"script.py": b"raise SystemExit(1)", "train.parquet": parquet(made, range(2))},
         "me/gated": {"train.parquet": parquet(made, range(2))},
     }
-    hub = Hub({name: Repo() for name in repos})
+    hub = Hub({name: Repo() for name in repos}, renamed={"us/sites": "me/pages", "me/lost": "me/nowhere"})
     for name, files in repos.items():
         hub.repos[name].commit(files)
     hub.repos["me/secret"].token = "hf_secret"
@@ -117,6 +117,8 @@ def told(hub: Hub, home: Path) -> dict[str, Any]:
         plain="me/pages",
         env={"HF_ENDPOINT": hub.url},
         pages={"settings": {"source": "me/pages", "validation_split": "validation"}},
+        renamed={"settings": {"source": "us/sites", "validation_split": "validation"}},
+        renamed_and_gone={"settings": {"source": "me/lost"}},
         no_split={"settings": {"source": "me/pages", "split": "test"}},
         no_revision={"settings": {"source": "me/pages", "revision": "v9"}},
         private={"settings": {"source": "me/secret"}},
@@ -185,6 +187,11 @@ def test_rows_come_from_the_hub_byte_for_byte(hub: Hub, told: dict[str, Any]) ->
     assert pages["rows"]["train"][3][1]["output"][0]["eval_items"] == "1.1.1"
 
 
+def test_a_dataset_is_found_under_the_name_that_it_had(hub: Hub, told: dict[str, Any]) -> None:
+    assert told["renamed"] == told["pages"]
+    assert "GET /api/datasets/us/sites" in hub.requests
+
+
 def test_an_image_folder_on_the_hub(told: dict[str, Any]) -> None:
     assert images(told["folder"]["rows"]["train"]) == digests(range(1))
 
@@ -202,6 +209,7 @@ def test_a_private_dataset_needs_a_token(told: dict[str, Any], later: dict[str, 
         ("no_split", "ConfigurationError", "no split 'test'; it has train, validation"),
         ("no_revision", "ConfigurationError", "no revision 'v9'"),
         ("unknown", "ConfigurationError", "is not on the Hub"),
+        ("renamed_and_gone", "ConfigurationError", "is not on the Hub"),
         ("gated", "ConfigurationError", "is gated"),
         ("pickled", "DataError", "cannot be read: No (supported) data files found"),
         ("text", "DataError", "in the format 'text', which is not read"),
