@@ -57,6 +57,8 @@ PRELOADED = (
 SERVICES = ("s3", "sts", "bedrock", "bedrock-runtime", "iam", "service-quotas", "pricing", "scheduler")
 READ_AT_IMPORT = ("HF_", "PYTHON", "XDG_CACHE_HOME", "HOME")
 """Variables that libraries read when they are imported: where they differ, an interpreter is started."""
+READ_WHEN_NEEDED = ("HF_TOKEN",)
+"""By the Hugging Face Hub's library, for each request."""
 
 
 class ForkedProcess:
@@ -132,8 +134,7 @@ class ForkServer:
         main: str = "vlm_runner.cli:main",
     ) -> ForkedProcess | None:
         """`main` with these words in sys.argv; None where only a fresh interpreter would do."""
-        mine = {name: value for name, value in os.environ.items() if name.startswith(READ_AT_IMPORT)}
-        if mine != {name: value for name, value in env.items() if name.startswith(READ_AT_IMPORT)}:
+        if _read_at_import(os.environ) != _read_at_import(env):
             return None
         with self._lock:
             if self._process is None:
@@ -171,6 +172,14 @@ FORKS = ForkServer()
 """Of this test process; it ends with it."""
 
 Process = subprocess.Popen[bytes] | ForkedProcess
+
+
+def _read_at_import(environment: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(READ_AT_IMPORT) and name not in READ_WHEN_NEEDED
+    }
 
 
 def serve(name: str, ready: int) -> None:
