@@ -217,6 +217,7 @@ def _warm() -> None:
         for scenario in ("happy", "served again"):
             for store in BOTH:
                 run_disturbed(scenario, store, [{}], incident=INCIDENTS[0], at=40)
+        trace_of("happy", "s3", BehindAPortal(bodies=tuple(PAGES.values())))
 
 
 def _done_apart(job: Job) -> dict[str, Any]:
