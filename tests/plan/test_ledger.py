@@ -8,7 +8,9 @@ import urllib.request
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 
@@ -20,6 +22,7 @@ from vlm_runner.clock import SystemClock
 from vlm_runner.core.names import TAG_UID
 from vlm_runner.dollars import dollars
 from vlm_runner.errors import ConfigurationError
+from vlm_runner.ingest.inspect import check_png_pixels
 from vlm_runner.runner import Runner
 from vlm_runner.sample import sample_folder
 from vlm_runner.sandbox import Sandbox, SandboxOptions, read_prices
@@ -53,6 +56,13 @@ class SandboxClock(SystemClock):
 @pytest.fixture(autouse=True)
 def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     sandbox_credentials(monkeypatch)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _each_page_inflated_once() -> Iterator[None]:
+    """They are the sample's, up to ten times in a dataset, for lint and for staging."""
+    with patch("vlm_runner.ingest.images.check_png_pixels", cache(check_png_pixels)):
+        yield
 
 
 @pytest.fixture
