@@ -30,8 +30,9 @@ def rotating(laptop: Laptop, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rotati
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     # botocore reads the authorities at each refresh, 18 ms of CPU that a run pays once an hour.
-    connector = vars(http_session())["_create_connector"]
-    monkeypatch.setattr("aiobotocore.utils._RefCountedSession._create_connector", connector)
+    for name in ("_create_connector", "_over_tls"):
+        part = vars(http_session())[name]
+        monkeypatch.setattr(f"aiobotocore.utils._RefCountedSession.{name}", part, raising=False)
     with RotatingCredentials(
         lambda keys: laptop.ask("scenario", {"expired_access_keys": keys})
     ) as credentials:
