@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 PIECE_ROWS: Final = 16
 PIECE_BYTES: Final = 4 * 1024 * 1024
 """A worker thread takes so much at a time: few hops between threads, and little memory."""
-UPLOAD_ROWS: Final = 4
+UPLOAD_ROWS: Final = 2
 UPLOAD_BYTES: Final = 1024 * 1024
 """A task uploads so much, one image after another: a task of its own would take 15 us of each small one."""
 LISTED_SKIPS: Final = 100
@@ -431,7 +431,7 @@ class SubsetStaging:
         size = 0
         for outcome in outcomes:
             if isinstance(outcome, _Refused):
-                await self._refuse(opened, outcome)
+                self._refuse(opened, outcome, group)
                 continue
             if together and (len(together) == UPLOAD_ROWS or size + outcome.upload_bytes > UPLOAD_BYTES):
                 await self._begin_upload(opened, together, size, group)
@@ -441,24 +441,25 @@ class SubsetStaging:
         if together:
             await self._begin_upload(opened, together, size, group)
 
-    async def _refuse(self, opened: _OpenShard, refused: _Refused) -> None:
+    def _refuse(self, opened: _OpenShard, refused: _Refused, group: TaskGroup) -> None:
         error = refused.error
         if self._bad_rows.skip:
             self._skip(opened, refused)
-            await self._finish_row(opened)
+            self._finish_row(opened, group)
         else:
             self._first_bad = min(error, self._first_bad or error, key=lambda error: error.row)
 
     async def _begin_upload(self, opened: _OpenShard, made: list[_Made], size: int, group: TaskGroup) -> None:
         await self._slots.acquire()
         await self._budget.acquire(size)
-        group.start_soon(self._upload, opened, made, size)
+        group.start_soon(self._upload, opened, made, size, group)
 
-    async def _upload(self, opened: _OpenShard, made: list[_Made], size: int) -> None:
+    async def _upload(self, opened: _OpenShard, made: list[_Made], size: int, group: TaskGroup) -> None:
         self._tally.in_flight += 1
         try:
             for each in made:
                 await self._store(opened, each)
+                self._finish_row(opened, group)
         finally:
             self._tally.in_flight -= 1
             self._budget.release(size)
@@ -481,7 +482,6 @@ class SubsetStaging:
         opened.accepted[made.index] = made.accepted
         opened.sizes[made.index] = made.row.uploaded_bytes
         opened.keep(made.index, made.row)
-        await self._finish_row(opened)
 
     async def _put(self, key: str, body: bytes, content_type: str) -> None:
         """
@@ -496,10 +496,10 @@ class SubsetStaging:
             if attempt.error is not None:
                 self._slots.refused()
 
-    async def _finish_row(self, opened: _OpenShard) -> None:
+    def _finish_row(self, opened: _OpenShard, group: TaskGroup) -> None:
         opened.missing -= 1
         if opened.missing == 0:
-            await self._mark(opened)
+            group.start_soon(self._mark, opened)  # which takes no turn of an image
         self._tally.rows_done += 1
         self._tell()
 
