@@ -63,7 +63,7 @@ class UnreadableCell(DataError):
         super().__init__(f"Column '{column}': a cell {self.reason}.", field=column)
 
 
-_UNREADABLE = (ArithmeticError, MemoryError, RecursionError, SystemError, ValueError)
+_UNREADABLE = (ArithmeticError, IndexError, MemoryError, RecursionError, SystemError, ValueError)
 """What pyarrow and decoders raise for cells that are not what their column says."""
 
 
@@ -338,6 +338,8 @@ class _Mapped:
             if isinstance(rows, range)
             else [column[row].as_py() for row in rows]
         )
+        if len(cells) < len(rows):
+            raise ValueError("the column has fewer rows than its file says")
         if encoded:
             cells = [None if cell is None else json.loads(cell) for cell in cells]
         return cells

@@ -15,7 +15,9 @@ _OPENS = re.compile(THOUGHT[0], re.IGNORECASE)
 _CLOSES = re.compile(THOUGHT[1], re.IGNORECASE)
 _BETWEEN = re.compile(rf"{THOUGHT[1]}\s*{SOLUTION[0]}", re.IGNORECASE)
 _TO_THE_END = re.compile(rf"(.*){SOLUTION[1]}", re.IGNORECASE | re.DOTALL)
-_LABELLED = re.compile(r"(?:(\d+)[.)] ?| {0,4})(Items|Reason|Plan): ?(.*)", re.IGNORECASE | re.DOTALL)
+_LABELLED = re.compile(
+    r"(?:(\d+)[.)] ?| {0,4})(Items|Reason|Plan): ?(.*)", re.ASCII | re.IGNORECASE | re.DOTALL
+)
 _NUMBERED = re.compile(r"\d+[.)] (.*)", re.DOTALL)
 
 

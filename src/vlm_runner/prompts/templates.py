@@ -529,6 +529,10 @@ def _compile(name: str, text: str, strip: tuple[str, ...]) -> _Part:
             f"The {name} template has a syntax error in line {error.lineno}: {error.message}.",
             hint=f"Repair prompt.{name} in the spec; see the Jinja2 template documentation.",
         ) from error
+    except RecursionError as error:
+        raise ConfigurationError(
+            f"The {name} template is nested too deeply.", hint=f"Repair prompt.{name} in the spec."
+        ) from error
     except ValueError as error:  # of Jinja2's lexer: a number of more than 4,300 digits
         raise ConfigurationError(
             f"The {name} template has a number of too many digits.",
