@@ -27,6 +27,7 @@ from vlm_runner.ingest.converters import Converters
 from vlm_runner.ingest.images import ImageLimits, Prepared, convert_here
 from vlm_runner.ingest.pipeline import RecordLine
 from vlm_runner.ingest.shards import SHARD_ROWS
+from vlm_runner.testing.objects import FakeObjects, FakeS3
 
 from .pictures import SOURCES, picture, saved, shown
 from .staging import (
@@ -252,6 +253,33 @@ async def test_slows_down_when_asked_and_loses_nothing(
     assert staged.images_uploaded == staged.rows
     assert len(markers(s3)) == 3
     assert min(signal.concurrency for signal in heard) < 16
+
+
+class _Counting(FakeObjects):
+    """Counts the most PUTs that are under way at once."""
+
+    under_way = most = 0
+
+    async def put_once(self, key: str, body: bytes, *, content_type: str) -> None:
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        # Long enough for rows to come from their threads meanwhile.
+        await asyncio.sleep(0.02 if content_type.startswith("application/") else 0)
+        await super().put_once(key, body, content_type=content_type)
+        self.under_way -= 1
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_no_more_is_put_at_once_than_was_allowed_markers_too(
+    many: Folder, cache: Path, concurrency: int
+) -> None:
+    s3 = FakeS3()
+    s3.make_bucket(BUCKET, ACCOUNT)
+    objects = _Counting(s3, BUCKET)
+
+    await stage(opened(many, cache), objects, concurrency=concurrency)
+
+    assert objects.most <= concurrency
 
 
 async def test_an_outage_ends_it_resumable(objects: Objects, s3: Any, fault: Any, many_rows: Subset) -> None:

@@ -499,11 +499,18 @@ class SubsetStaging:
     def _finish_row(self, opened: _OpenShard, group: TaskGroup) -> None:
         opened.missing -= 1
         if opened.missing == 0:
-            group.start_soon(self._mark, opened)  # which takes no turn of an image
+            group.start_soon(self._mark, opened)
         self._tally.rows_done += 1
         self._tell()
 
     async def _mark(self, opened: _OpenShard) -> None:
+        await self._slots.acquire()
+        try:
+            await self._put_markers(opened)
+        finally:
+            self._slots.release()
+
+    async def _put_markers(self, opened: _OpenShard) -> None:
         await self._mark_images(opened)
         if opened.skipped:
             body = json.dumps(opened.skipped).encode()
