@@ -160,10 +160,7 @@ class Table:
             small = all(self._as_large_as_its_file(part, name) for name in found)
             with nullcontext() if small else LimitedMemory():
                 for name in found:
-                    try:
-                        found[name] += self._exact(name, part.cells(name, within))
-                    except _UNREADABLE as error:
-                        raise UnreadableCell(name, error) from error
+                    found[name] += self._cells(part, name, within)
         return found
 
     def cell(self, row: int, column: str) -> Any:
@@ -175,13 +172,8 @@ class Table:
         """
         number = bisect.bisect_right(self._starts, row) - 1
         part, within = self._part(number), [row - self._starts[number]]
-        try:
-            if self._as_large_as_its_file(part, column):
-                return part.cells(column, within)[0]
-            with LimitedMemory():
-                return self._exact(column, part.cells(column, within))[0]
-        except _UNREADABLE as error:
-            raise UnreadableCell(column, error) from error
+        with nullcontext() if self._as_large_as_its_file(part, column) else LimitedMemory():
+            return self._cells(part, column, within)[0]
 
     def named(self, path: ColumnPath) -> Iterator[str]:
         """Files and addresses that rows name instead of holding them; images that are held are not read."""
@@ -227,6 +219,12 @@ class Table:
     def _as_large_as_its_file(self, part: _Mapped, name: str) -> bool:
         """So it is of most images, which are as they are; the limit takes as long as reading one of them."""
         return name in part.flat and not self._decoders[name] and name not in self._records
+
+    def _cells(self, part: _Mapped, name: str, within: range | list[int]) -> list[Any]:
+        try:
+            return self._exact(name, part.cells(name, within))
+        except _UNREADABLE as error:
+            raise UnreadableCell(name, error) from error
 
     def _exact(self, name: str, cells: list[Any]) -> list[Any]:
         if decode := self._decoders[name]:
