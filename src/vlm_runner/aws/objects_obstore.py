@@ -88,8 +88,7 @@ class ObstoreObjects(S3Objects):
             yield rest
 
     async def put_once(self, key: str, body: bytes, *, content_type: str) -> None:
-        if self._put_async is None:
-            await self._opened()
+        await self._opened()
         if self._store is None:
             await super().put_once(key, body, content_type=content_type)
             return

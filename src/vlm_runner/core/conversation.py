@@ -29,7 +29,7 @@ class Turn:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        return tuple([block for block in self.blocks if isinstance(block, str)])
+        return tuple(block for block in self.blocks if isinstance(block, str))
 
     @property
     def images(self) -> tuple[int, ...]:
@@ -71,9 +71,7 @@ class Conversation:
     @property
     def images(self) -> tuple[int, ...]:
         """The numbers of the images that have a place, in the order of their places."""
-        return tuple(
-            [block.number for turn in self.turns for block in turn.blocks if isinstance(block, ImageBlock)]
-        )
+        return tuple(number for turn in self.turns for number in turn.images)
 
     def texts(self) -> Iterator[str]:
         if self.system is not None:
