@@ -196,6 +196,8 @@ def serve(name: str, ready: int) -> None:
     wakes.setblocking(False)
     signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    # A command of the tests hears it also where these run under nohup.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     os.write(ready, b"!")
     os.close(ready)
     with selectors.DefaultSelector() as selector:

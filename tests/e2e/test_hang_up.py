@@ -12,12 +12,14 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
+import pytest
+
 from vlm_runner.cli.exit_codes import STOPPED
 
 from .laptop import until
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from .laptop import Laptop
@@ -25,6 +27,14 @@ if TYPE_CHECKING:
 VLM_RUNNER = (sys.executable, "-m", "vlm_runner")
 NOHUP = ("sh", "-c", "trap '' HUP; exec \"$@\"", "sh")
 """As nohup does, but for the streams, which stay the terminal's."""
+
+
+@pytest.fixture(autouse=True)
+def hang_ups_are_heard() -> Iterator[None]:
+    """Also where the tests themselves run under nohup, whose programs ignore them too."""
+    usual = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, usual)
 
 
 class Terminal:
