@@ -11,9 +11,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+SANDBOX: pytest.StashKey[Laptop] = pytest.StashKey()
+PAGES: pytest.StashKey[Path] = pytest.StashKey()
+"""Other folders import these fixtures, and pytest then keeps one for each of them."""
+
+
 @pytest.fixture(scope="session")
-def shared_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
-    laptop = Laptop.start(tmp_path_factory.mktemp("sandbox"), speed=3600)
+def shared_sandbox(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Laptop]:
+    """One for all folders; it ends with the session."""
+    stash = request.config.stash
+    if SANDBOX in stash:
+        yield stash[SANDBOX]
+        return
+    laptop = stash[SANDBOX] = Laptop.start(tmp_path_factory.mktemp("sandbox"), speed=3600)
     yield laptop
     laptop.stop()
 
@@ -35,5 +47,8 @@ def slow_laptop(shared_sandbox: Laptop, tmp_path: Path) -> Iterator[Laptop]:
 
 
 @pytest.fixture(scope="session")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return notebook_dataset(tmp_path_factory.mktemp("pages"), rows=12)
+def pages(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    stash = request.config.stash
+    if PAGES not in stash:
+        stash[PAGES] = notebook_dataset(tmp_path_factory.mktemp("pages"), rows=12)
+    return stash[PAGES]
