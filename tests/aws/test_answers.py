@@ -396,3 +396,9 @@ def test_a_status_is_a_short_word(value: object) -> None:
 def test_an_arn_is_one(value: object) -> None:
     with pytest.raises(UncertainCreate):
         AwsAnswer("Create", {"jobArn": value}, create=True).arn("jobArn")
+
+
+@pytest.mark.parametrize("value", [-1, 2.5, 2**53 + 1, 1e300, True, "7", None])
+def test_a_count_is_a_number_that_somebody_could_have_counted(value: object) -> None:
+    with pytest.raises(AwsUnavailable):
+        AwsAnswer("Converse", {"inputTokens": value}).count("inputTokens")

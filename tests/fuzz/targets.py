@@ -255,7 +255,7 @@ def render(body: bytes) -> None:
         with refusing():
             prompt = compile_prompt(PromptSpec.model_validate(more))
             made = prompt.render(FIELDS, images=1, subset="train", row=3)
-            assert "__image" not in made.user
+            assert "\0image" not in made.user
             made.conversation.placed(1, image_first=True)
     compile_prompt.cache_clear()
 

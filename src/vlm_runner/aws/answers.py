@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import unquote
 
 from vlm_runner.aws.errors import translated
+from vlm_runner.core.events import LARGEST_COUNT
 from vlm_runner.core.text import json_object
 from vlm_runner.errors import AwsUnavailable, UncertainCreate
 from vlm_runner.redact import one_line
@@ -104,7 +105,7 @@ class AwsAnswer:
 
     def count(self, member: str) -> int:
         value = self.number(member)
-        if value < 0 or value != int(value):
+        if value < 0 or value != int(value) or value > LARGEST_COUNT:
             raise self.malformed("a count", member, value)
         return int(value)
 

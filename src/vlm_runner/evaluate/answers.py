@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import Field
 
-from vlm_runner.core.events import Value
+from vlm_runner.core.events import TokenCount, Value
 from vlm_runner.core.text import json_object
 
 LONGEST_CALL: Final = 1e9
@@ -19,8 +19,8 @@ class ModelAnswer(Value, frozen=True):
 
     answer: str = ""
     stop_reason: str = ""
-    input_tokens: int = 0
-    output_tokens: int = 0
+    input_tokens: TokenCount = 0
+    output_tokens: TokenCount = 0
     seconds: float | None = Field(default=None, ge=0, le=LONGEST_CALL)
     error: str | None = None
 
