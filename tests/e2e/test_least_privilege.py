@@ -8,19 +8,17 @@ meanwhile is judged again without each single statement.
 
 from __future__ import annotations
 
-import io
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 from unittest import mock
-from uuid import uuid4
 
 import click
-import pyarrow.parquet as pq
 import pytest
 
 from tests.conformance.reference import acts_on, authorization_reference
 from tests.deploy.stack import create_stack
+from tests.once import once_a_session
 from vlm_runner.cli import cli
 from vlm_runner.doctor.documents import Scope, all_documents, verify_documents
 from vlm_runner.sandbox.policies import may_assume
@@ -264,35 +262,41 @@ def verify_each_level(account: Account) -> None:
 
 
 @pytest.fixture(scope="module")
-def recorded(
-    shared_sandbox: Laptop, tmp_path_factory: pytest.TempPathFactory, pages: Path
-) -> Iterator[Recorded]:
-    laptop = shared_sandbox.anew(tmp_path_factory.mktemp("account"), speed=HOUR)
+def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    """Of one worker's sandbox, for all of them."""
+
+    def make() -> dict[str, Any]:
+        laptop, pages = (request.getfixturevalue(name) for name in ("shared_sandbox", "pages"))
+        return record(laptop.anew(tmp_path_factory.mktemp("account"), speed=HOUR), pages)
+
+    found = once_a_session(tmp_path_factory, "least_privilege", make)
+    return Recorded(found["documents"], found["judgements"], set(found["typed"]))
+
+
+def record(laptop: Laptop, pages: Path) -> dict[str, Any]:
     stack = create_stack(laptop, KmsKeyArn=STORE_KEY)
     account = Account(laptop, stack, Recorded({}))
     s3 = laptop.boto("s3")
     s3.create_bucket(Bucket=DATA)
     for file in pages.iterdir():
-        # Other bytes each time: this process has kept what it read of S3 when the module's turn comes again.
-        table, sink = pq.read_table(file), io.BytesIO()
-        known = table.schema.metadata or {}
-        pq.write_table(table.replace_schema_metadata(known | {b"made": uuid4().bytes}), sink)
-        s3.put_object(Bucket=DATA, Key=file.name, Body=sink.getvalue())
+        s3.put_object(Bucket=DATA, Key=file.name, Body=file.read_bytes())
     printed = laptop.here("iam", account.spec("on-demand"), *account.where, **SETTINGS).stdout
     more = laptop.here("iam", account.spec("on-demand"), "--verify", *account.where, **SETTINGS).stdout
     account.recorded.documents |= json.loads(printed) | json.loads(more)
     account.role(JOB_ROLE, "role_trust", "role_policy")
     account.role(SWITCH_ROLE, "dead_man_trust", "dead_man_policy")
 
-    run_every_command(account, pages)
-    submit_and_use_a_pipeline(account)
-    account.recorded.judgements += laptop.ask("authorizations")
-    verify_each_level(account)
+    try:
+        run_every_command(account, pages)
+        submit_and_use_a_pipeline(account)
+        account.recorded.judgements += laptop.ask("authorizations")
+        verify_each_level(account)
+    finally:
+        laptop.kill_runners()
     account.recorded.judgements += [
         one for one in laptop.ask("authorizations") if one not in account.recorded.judgements
     ]
-    yield account.recorded
-    laptop.kill_runners()
+    return asdict(account.recorded) | {"typed": sorted(account.recorded.typed)}
 
 
 def test_every_command_was_run_with_the_printed_policies_or_asks_aws_nothing(recorded: Recorded) -> None:

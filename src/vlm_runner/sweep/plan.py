@@ -175,7 +175,7 @@ def _spec_of(
             if not isinstance(place, dict):
                 raise ConfigurationError(f"'{path}' does not exist in a spec: '{section}' is a value.")
         place[last] = read(value["file"]) if folders == ["prompt"] and _is_file(value) else value
-    named = ", ".join(f"{path} = {json.dumps(value)}" for path, value in values.items())
+    named = ", ".join(f"{path} = {json.dumps(value, default=str)}" for path, value in values.items())
     name = f"the spec with {named}" if named else "the spec"
     return RunSpec.from_table(table, name=name, folder=folder)
 
