@@ -4,7 +4,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from vlm_runner.ingest.limits import START, AdaptiveLimit, ByteBudget
+from vlm_runner.ingest.limits import FEW, START, AdaptiveLimit, ByteBudget, UploadQueue
 
 
 class Hand:
@@ -66,64 +66,100 @@ def test_grows_slowly_after_a_refusal() -> None:
     assert limit.limit == at + 1
 
 
-async def test_holds_no_more_than_the_limit() -> None:
+class Uploads:
+    """Counts what is under way; each goes on until it is let go."""
+
+    def __init__(self) -> None:
+        self.begun = self.under_way = self.most = 0
+        self.go_on = anyio.Event()
+
+    async def __call__(self) -> None:
+        self.begun += 1
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        await self.go_on.wait()
+        await checkpoint()
+        self.under_way -= 1
+
+
+async def test_no_more_uploads_at_once_than_the_limit_and_each_is_done() -> None:
     limit, _ = limit_of(3)
-    most = 0
-
-    async def work() -> None:
-        nonlocal most
-        await limit.acquire()
-        most = max(most, limit.held)
-        await checkpoint()
-        limit.release()
-
+    uploads = Uploads()
+    uploads.go_on.set()
     async with anyio.create_task_group() as group:
+        queue = UploadQueue(limit, group)
         for _ in range(50):
-            group.start_soon(work)
+            queue.add(uploads)
 
-    assert most == 3
-    assert limit.held == 0
+    assert (uploads.begun, uploads.under_way, uploads.most) == (50, 0, 3)
 
 
-async def test_a_success_lets_in_who_waits_while_all_others_go_on() -> None:
+async def test_what_is_added_while_nothing_waits_is_begun_at_once() -> None:
+    limit, _ = limit_of(3)
+    uploads = Uploads()
+    async with anyio.create_task_group() as group:
+        queue = UploadQueue(limit, group)
+        for begun in (1, 2, 3, 3):
+            queue.add(uploads)
+            await anyio.wait_all_tasks_blocked()
+            assert uploads.under_way == begun
+        uploads.go_on.set()
+    assert uploads.begun == 4
+
+
+async def test_a_success_lets_one_more_in_while_all_others_go_on() -> None:
     limit, _ = limit_of(START + 1)
-    for _ in range(START):
-        await limit.acquire()
-    async with anyio.create_task_group() as group:
-        group.start_soon(limit.acquire)
-        await checkpoint()
-        assert limit.held == START
+    uploads = Uploads()
+
+    async def succeed() -> None:
         limit.succeeded()
-        with anyio.fail_after(1):
-            while limit.held == START:
-                await checkpoint()
 
-    assert limit.held == START + 1
-
-
-@pytest.mark.parametrize("first", ["release", "cancel"])
-async def test_a_waiter_that_gives_up_leaves_its_turn_to_the_next(first: str) -> None:
-    limit, _ = limit_of(1)
-    await limit.acquire()
     async with anyio.create_task_group() as group:
-        impatient = anyio.CancelScope()
-
-        async def give_up() -> None:
-            with impatient:
-                await limit.acquire()
-                limit.release()
-
-        group.start_soon(give_up)
-        group.start_soon(limit.acquire)
+        queue = UploadQueue(limit, group)
+        queue.add(succeed)
+        for _ in range(START + 5):
+            queue.add(uploads)
         await anyio.wait_all_tasks_blocked()
-        if first == "release":
-            limit.release()
-        impatient.cancel()
-        await anyio.wait_all_tasks_blocked()
-        if first == "cancel":
-            limit.release()
+        assert uploads.under_way == START + 1
+        uploads.go_on.set()
+    assert uploads.begun == START + 5
 
-    assert limit.held == 1
+
+async def test_after_a_refusal_fewer_go_on() -> None:
+    limit, _ = limit_of(8)
+    first, then = Uploads(), Uploads()
+    async with anyio.create_task_group() as group:
+        queue = UploadQueue(limit, group)
+        for _ in range(8):
+            queue.add(first)
+        await anyio.wait_all_tasks_blocked()
+        limit.refused()
+        for _ in range(20):
+            queue.add(then)
+        first.go_on.set()
+        await anyio.wait_all_tasks_blocked()
+        assert (first.most, then.under_way) == (8, 4)
+        then.go_on.set()
+    assert then.begun == 20
+
+
+async def test_who_makes_uploads_ready_waits_until_few_are_waiting() -> None:
+    """One that gives up meanwhile does not keep the others waiting."""
+    limit, _ = limit_of(1)
+    uploads = Uploads()
+    async with anyio.create_task_group() as group:
+        queue = UploadQueue(limit, group)
+        for _ in range(FEW + 2):
+            queue.add(uploads)
+        with pytest.raises(TimeoutError), anyio.fail_after(0.01):
+            await queue.until_few()
+        group.start_soon(queue.until_few)
+        await anyio.wait_all_tasks_blocked()
+        assert uploads.begun == 1
+        uploads.go_on.set()
+        with anyio.fail_after(1):
+            await queue.until_few()
+        assert uploads.begun < FEW
 
 
 async def test_bytes_in_flight_stay_within_the_budget() -> None:

@@ -8,16 +8,22 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from anyio.abc import TaskGroup
+
     from vlm_runner.clock import Clock
 
 START: Final = 16
 CUT_EVERY: Final = 1.0
 """Seconds. Requests that were sent together are refused together, and shall halve the limit once."""
+FEW: Final = 16
+"""Uploads that wait while more are made ready: the work of 64 connections for some milliseconds."""
 
 
 class AdaptiveLimit:
     """
-    A semaphore whose limit adapts to S3's throttling, as TCP's window does.
+    How many requests at once S3 takes, found out as TCP finds its window.
 
     It grows by one with each success until the first refusal; a refusal halves it; from then on it grows
     by one with each round of successes.
@@ -27,39 +33,14 @@ class AdaptiveLimit:
         self._most = most
         self._limit = float(min(START, most))
         self._clock = clock
-        self._held = 0
         self._cut_at: float | None = None
-        self._waiting: deque[anyio.Event] = deque()
 
     @property
     def limit(self) -> int:
         return int(self._limit)
 
-    @property
-    def held(self) -> int:
-        return self._held
-
-    async def acquire(self) -> None:
-        while self._held >= self.limit:
-            turn = anyio.Event()
-            self._waiting.append(turn)
-            try:
-                await turn.wait()
-            except BaseException:
-                if turn.is_set():
-                    self._wake()
-                else:
-                    self._waiting.remove(turn)
-                raise
-        self._held += 1
-
-    def release(self) -> None:
-        self._held -= 1
-        self._wake()
-
     def succeeded(self) -> None:
         self._limit = min(self._most, self._limit + (1.0 if self._cut_at is None else 1.0 / self._limit))
-        self._wake()
 
     def refused(self) -> None:
         now = self._clock.elapsed()
@@ -67,9 +48,50 @@ class AdaptiveLimit:
             self._cut_at = now
             self._limit = max(1.0, self._limit / 2)
 
-    def _wake(self) -> None:
-        for _ in range(min(len(self._waiting), self.limit - self._held)):
-            self._waiting.popleft().set()
+
+class UploadQueue:
+    """
+    Uploads that wait, and the tasks that do them: as many at once as the limit allows.
+
+    A task that has done one upload begins the next in the same step. To wake another task, or to start one,
+    takes turns of the event loop, in which a connection is idle.
+    """
+
+    def __init__(self, limit: AdaptiveLimit, group: TaskGroup) -> None:
+        self._limit, self._group = limit, group
+        self._waiting: deque[Callable[[], Awaitable[None]]] = deque()
+        self._tasks = 0
+        self._begun = 0
+        """Of the tasks: those that have taken an upload; the others will, in the loop's next turn."""
+        self._few: anyio.Event | None = None
+
+    def add(self, upload: Callable[[], Awaitable[None]]) -> None:
+        self._waiting.append(upload)
+        self._start_tasks()
+
+    async def until_few(self) -> None:
+        """Wait until so few are waiting that more should be made ready."""
+        while len(self._waiting) > FEW:
+            if self._few is None:
+                self._few = anyio.Event()
+            await self._few.wait()
+
+    def _start_tasks(self) -> None:
+        while self._tasks < self._limit.limit and self._tasks - self._begun < len(self._waiting):
+            self._tasks += 1
+            self._group.start_soon(self._work)
+
+    async def _work(self) -> None:
+        self._begun += 1
+        while self._waiting and self._tasks <= self._limit.limit:
+            upload = self._waiting.popleft()
+            if self._few is not None and len(self._waiting) <= FEW:
+                self._few.set()
+                self._few = None
+            await upload()
+            self._start_tasks()  # the limit may have grown
+        self._begun -= 1
+        self._tasks -= 1
 
 
 class ByteBudget:
