@@ -183,7 +183,7 @@ HyperparameterValue = Annotated[str, BeforeValidator(_number_as_text)]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
 
 
 class Columns(Section, frozen=True):

@@ -30,6 +30,14 @@ def test_a_defect_is_found_on_its_line(report: LintReport, name: str) -> None:
     assert BAD[name][1] in {finding.code for finding in report.findings if finding.row == row}
 
 
+@pytest.mark.parametrize("member", ["schemaVersion", "system", "messages"])
+def test_a_finding_does_not_repeat_what_is_long(member: str) -> None:
+    report = lint(line(bent(member, ["long"] * 100_000)), line(good()))
+
+    assert any(finding.row == 0 for finding in report.findings)
+    assert max(len(finding.message) for finding in report.findings) < 1000
+
+
 def test_the_good_lines_between_are_good(report: LintReport) -> None:
     odd = {f.row: f.code for f in report.findings if f.row is not None and f.row % 2 and f.code != "D405"}
 

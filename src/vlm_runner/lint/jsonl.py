@@ -232,7 +232,7 @@ class _Record:
             severity = Severity.ERROR if required else Severity.NOTE
             self.add("J313", "'schemaVersion' is missing", "schemaVersion", severity=severity)
         elif version != wanted:
-            self.add("J314", f"'schemaVersion' is {version!r}, not '{wanted}'", "schemaVersion")
+            self.add("J314", f"'schemaVersion' is {repr(version)[:60]}, not '{wanted}'", "schemaVersion")
 
     def _system(self, record: dict[str, Any]) -> None:
         system, text = record.get("system"), self.profile.text

@@ -15,6 +15,7 @@ from jinja2.runtime import LoopContext
 
 from vlm_runner.column_path import parse as parse_path
 from vlm_runner.core.conversation import Conversation
+from vlm_runner.core.text import storable
 from vlm_runner.errors import ConfigurationError, RowError
 from vlm_runner.prompts.limits import FEW, METER, LimitedEnvironment, size
 from vlm_runner.prompts.problem import RenderProblem
@@ -156,7 +157,7 @@ class _Part:
         except UnicodeEncodeError:
             return self._problem("surrogate", "contains an unpaired surrogate")
         except Exception as error:  # noqa: BLE001 - filters of Jinja2 raise whatever the data makes them raise
-            return self._problem("fails", str(error) or type(error).__name__, cause=error)
+            return self._problem("fails", storable(str(error)) or type(error).__name__, cause=error)
         return text
 
     def _problem(self, kind: Kind, reason: str, field: str | None = None, **more: Any) -> RenderProblem:
