@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import sys
 from functools import cache
 from pathlib import Path
@@ -76,14 +75,20 @@ def own_command() -> str:
         return "uvx vlm-runner"
     if "pipx" in folders and ".cache" in folders:
         return "pipx run vlm-runner"
-    found = shutil.which("vlm-runner")
+    found = _which("vlm-runner")
     if given.name != "vlm-runner" or (found is not None and given.exists() and given.samefile(found)):
         return "vlm-runner"
     return shlex.quote(str(given))
 
 
+def _which(program: str) -> str | None:
+    from shutil import which  # noqa: PLC0415 -- archives of all kinds come with it: 2 ms of each command
+
+    return which(program)
+
+
 def _python() -> str:
-    found = shutil.which("python")
+    found = _which("python")
     same = found is not None and Path(found).absolute().parent == Path(sys.executable).parent
     return "python" if same else sys.executable
 

@@ -6,10 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
-from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from click.shell_completion import CompletionItem
 
 
 _OVERVIEW: Final = "vlm_runner.overview"
@@ -42,6 +43,8 @@ class LazyGroup(click.Group):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """As click's, without importing every command whose name fits."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 -- of no other command's use
+
         flags = click.Command.shell_complete(self, ctx, incomplete)
         found = [item for item in self._lazy.items() if item[0].startswith(incomplete)]
         return [*(CompletionItem(name, help=each.summary) for name, each in found), *flags]
