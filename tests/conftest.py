@@ -7,12 +7,9 @@ import os
 import shutil
 import tempfile
 from itertools import chain, groupby, islice
-from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import settings
-
-if TYPE_CHECKING:
-    import pytest
 
 # Prices that a test looks up are not the user's, nor the other way about.
 CACHE = tempfile.mkdtemp(prefix="vlm-runner-cache-")
@@ -25,6 +22,7 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
+@pytest.hookimpl(trylast=True)  # what is deselected has no share
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """
     Let each worker begin with tests that start processes and wait for them.

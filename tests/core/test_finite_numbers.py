@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from vlm_runner.errors import ConfigurationError
@@ -13,8 +11,6 @@ from .test_misspelt_keys import SOUND
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
-@pytest.mark.parametrize(("section", "key"), [("budget", "max_cost")])
-def test_a_number_that_json_cannot_hold_is_refused(section: str, key: str, value: float) -> None:
-    table: dict[str, Any] = {section: SOUND.get(section, {}) | {key: value}}
-    with pytest.raises(ConfigurationError, match=f"{section}.{key}"):
-        RunSpec.from_table(SOUND | table)
+def test_a_number_that_json_cannot_hold_is_refused(value: float) -> None:
+    with pytest.raises(ConfigurationError, match=r"budget\.max_cost"):
+        RunSpec.from_table(SOUND | {"budget": {"max_cost": value}})

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from vlm_runner.core.text import LONGEST_REASON
 from vlm_runner.lint import LintReport, Severity, lint_jsonl
 from vlm_runner.lint.jsonl import Lines
 from vlm_runner.models import find
@@ -36,6 +37,13 @@ def test_a_finding_does_not_repeat_what_is_long(member: str) -> None:
 
     assert any(finding.row == 0 for finding in report.findings)
     assert max(len(finding.message) for finding in report.findings) < 1000
+
+
+def test_nor_does_it_repeat_the_name_of_a_key_that_is_long() -> None:
+    report = lint(line(good() | {"k" * 100_000: 1}), line(good()))
+
+    assert [finding.code for finding in report.findings if finding.row == 0] == ["J339"]
+    assert max(len(finding.message) for finding in report.findings) <= LONGEST_REASON
 
 
 def test_the_good_lines_between_are_good(report: LintReport) -> None:

@@ -9,7 +9,6 @@ kind means that AWS did not answer: `AwsUnavailable`, and `UncertainCreate` for 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import unquote
 
 from vlm_runner.aws.errors import translated
-from vlm_runner.core.events import LARGEST_COUNT
+from vlm_runner.core.counts import LARGEST_COUNT, counted, finite
 from vlm_runner.core.text import json_object
 from vlm_runner.errors import AwsUnavailable, UncertainCreate
 from vlm_runner.redact import one_line
@@ -92,9 +91,10 @@ class AwsAnswer:
 
     def number(self, member: str) -> float:
         value = self._members.get(member)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise self.malformed("a number", member, value)
-        return value
+        try:
+            return finite(value)
+        except ValueError:
+            raise self.malformed("a number", member, value) from None
 
     def optional_number(self, member: str) -> float | None:
         return self.number(member) if self._members.get(member) is not None else None
@@ -103,11 +103,12 @@ class AwsAnswer:
         """A finite number that AWS writes as a text, such as an amount of money."""
         return self.parsed(member, _decimal)
 
-    def count(self, member: str) -> int:
-        value = self.number(member)
-        if value < 0 or value != int(value) or value > LARGEST_COUNT:
-            raise self.malformed("a count", member, value)
-        return int(value)
+    def count(self, member: str, most: int = LARGEST_COUNT) -> int:
+        value = self._members.get(member)
+        try:
+            return counted(value, most)
+        except ValueError:
+            raise self.malformed("a count", member, value) from None
 
     def flag(self, member: str) -> bool:
         value = self._members.get(member)

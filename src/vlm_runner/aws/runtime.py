@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vlm_runner.aws.ports import RuntimeReply
+from vlm_runner.core.counts import MOST_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -25,8 +26,8 @@ class BedrockRuntime:
         usage = answer.part("usage")
         return RuntimeReply(
             text="".join(part.optional_text("text") or "" for part in content),
-            input_tokens=usage.count("inputTokens"),
-            output_tokens=usage.count("outputTokens"),
+            input_tokens=usage.count("inputTokens", MOST_TOKENS),
+            output_tokens=usage.count("outputTokens", MOST_TOKENS),
             stop_reason=answer.name("stopReason"),
         )
 
@@ -48,8 +49,8 @@ class BedrockRuntime:
             raise answer.malformed("the end of an answer", "stream", None)
         yield RuntimeReply(
             text="".join(text),
-            input_tokens=usage.count("inputTokens"),
-            output_tokens=usage.count("outputTokens"),
+            input_tokens=usage.count("inputTokens", MOST_TOKENS),
+            output_tokens=usage.count("outputTokens", MOST_TOKENS),
             stop_reason=stop_reason,
         )
 

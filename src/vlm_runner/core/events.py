@@ -6,16 +6,12 @@ The checkpoint's history is a list of `Entry`; a run is the fold of its history.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from vlm_runner.core.counts import TokenSum
 from vlm_runner.spec import RunSpec, ServingMode
-
-LARGEST_COUNT: Final = 2**53
-"""Up to here JSON's numbers are exact. Nobody counted what is larger, and its price may be no number."""
-
-TokenCount = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
 
 
 class Value(BaseModel):
@@ -325,11 +321,11 @@ class TestsAnswered(Value, frozen=True):
     asked: int
     held_out: bool
     """False: there were no held-out rows, and training rows were asked."""
-    input_tokens: TokenCount = 0
-    output_tokens: TokenCount = 0
+    input_tokens: TokenSum = 0
+    output_tokens: TokenSum = 0
     """Of the tuned model's answers, as AWS reports them."""
-    base_input_tokens: TokenCount = Field(default=0, exclude_if=lambda value: not value)
-    base_output_tokens: TokenCount = Field(default=0, exclude_if=lambda value: not value)
+    base_input_tokens: TokenSum = Field(default=0, exclude_if=lambda value: not value)
+    base_output_tokens: TokenSum = Field(default=0, exclude_if=lambda value: not value)
     first: TestAnswer | None = None
     refused: int = 0
     """Rows that Bedrock refused; each is noted with its reason."""

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vlm_runner.core.events import TokenCount, Value
+from vlm_runner.core.counts import TokenSum
+from vlm_runner.core.events import Value
 
 
 class StagingProgress(Value, frozen=True):
@@ -60,11 +61,11 @@ class TestAnswered(Value, frozen=True):
     kind: Literal["test_answered"] = "test_answered"
     done: int
     asked: int
-    input_tokens: TokenCount = 0
-    output_tokens: TokenCount = 0
+    input_tokens: TokenSum = 0
+    output_tokens: TokenSum = 0
     """Of the tuned model's answers so far, as AWS reports them."""
-    base_input_tokens: TokenCount = 0
-    base_output_tokens: TokenCount = 0
+    base_input_tokens: TokenSum = 0
+    base_output_tokens: TokenSum = 0
 
 
 class Trouble(Value, frozen=True):

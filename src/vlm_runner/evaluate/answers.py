@@ -7,7 +7,8 @@ from typing import Final
 
 from pydantic import Field
 
-from vlm_runner.core.events import TokenCount, Value
+from vlm_runner.core.counts import TokenCount
+from vlm_runner.core.events import Value
 from vlm_runner.core.text import json_object
 
 LONGEST_CALL: Final = 1e9

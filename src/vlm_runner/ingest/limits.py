@@ -61,13 +61,11 @@ class UploadQueue:
         self._limit, self._group = limit, group
         self._waiting: deque[Callable[[], Awaitable[None]]] = deque()
         self._tasks = 0
-        self._begun = 0
-        """Of the tasks: those that have taken an upload; the others will, in the loop's next turn."""
         self._few: anyio.Event | None = None
 
     def add(self, upload: Callable[[], Awaitable[None]]) -> None:
         self._waiting.append(upload)
-        self._start_tasks()
+        self._begin_one()
 
     async def until_few(self) -> None:
         """Wait until so few are waiting that more should be made ready."""
@@ -76,21 +74,19 @@ class UploadQueue:
                 self._few = anyio.Event()
             await self._few.wait()
 
-    def _start_tasks(self) -> None:
-        while self._tasks < self._limit.limit and self._tasks - self._begun < len(self._waiting):
+    def _begin_one(self) -> None:
+        if self._waiting and self._tasks < self._limit.limit:
             self._tasks += 1
             self._group.start_soon(self._work)
 
     async def _work(self) -> None:
-        self._begun += 1
         while self._waiting and self._tasks <= self._limit.limit:
             upload = self._waiting.popleft()
             if self._few is not None and len(self._waiting) <= FEW:
                 self._few.set()
                 self._few = None
             await upload()
-            self._start_tasks()  # the limit may have grown
-        self._begun -= 1
+            self._begin_one()  # the limit may have grown
         self._tasks -= 1
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vlm_runner.core.text import storable
 from vlm_runner.lint.finding import Finding, Location, Severity
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Rule:
         return Finding(
             code=self.code,
             severity=severity or self.severity,
-            message=message,
+            message=storable(message),
             why=f"{self.why} [{said}]",
             fix=fix or self.fix,
             subset=at.subset,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from vlm_runner.aws import ports as aws
+from vlm_runner.core.counts import MOST_TOKENS, counted
 from vlm_runner.errors import (
     AccessDenied,
     AwsRefused,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from vlm_runner.core.retry import RetryPolicy
     from vlm_runner.models import ModelProfile
+    from vlm_runner.models.answer import Answer
     from vlm_runner.spec import TestSpec
     from vlm_runner.steps.call_images import CallImage
     from vlm_runner.steps.call_pace import CallPace
@@ -196,15 +198,24 @@ async def send(call: ModelCall, model_id: str, ports: Ports) -> aws.RuntimeReply
     payload = json.dumps(family.invoke_body(call.question.asked, _images(call), **_settings(call))).encode()
 
     def read(body: dict[str, Any]) -> aws.RuntimeReply:
-        answer = family.invoke_text(body)
-        return aws.RuntimeReply(
-            text=str(answer.text),
-            input_tokens=int(answer.input_tokens or 0),
-            output_tokens=int(answer.output_tokens or 0),
-            stop_reason=str(answer.stop_reason or ""),
-        )
+        return reply_of(family.invoke_text(body))
 
     return await ports.aws.runtime.invoke(model_id, payload, read)
+
+
+def reply_of(answer: Answer) -> aws.RuntimeReply:
+    """
+    What a family read in an answer of InvokeModel, whose members nobody has looked at.
+
+    Raises:
+        ValueError: a count is none.
+    """
+    return aws.RuntimeReply(
+        text=str(answer.text),
+        input_tokens=counted(answer.input_tokens or 0, MOST_TOKENS),
+        output_tokens=counted(answer.output_tokens or 0, MOST_TOKENS),
+        stop_reason=str(answer.stop_reason or ""),
+    )
 
 
 def converse_of(call: ModelCall, model_id: str) -> dict[str, Any]:
