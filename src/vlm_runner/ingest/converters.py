@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 SECONDS: Final = 30.0
 """For one image. The largest that is taken, of 89 million pixels, needs some 5."""
 START_SECONDS: Final = 60.0
+END_SECONDS: Final = 5.0
+"""For a process that has closed its socket: a busy machine takes more than a second to end one."""
 KEEP_SHARED: Final = 4 * 1024 * 1024
 """Bytes that one process shares with us between two images; what a larger image took is given back."""
 KEEP_MEMORY: Final = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "67108864"}
@@ -83,13 +85,15 @@ class Converters:
             self._idle.append(process)
             raise
         except TimeoutError:
-            process.kill()
+            process.end()
             raise ImageDefect("I110", f"decoding the image takes longer than {self._seconds:.0f} s") from None
-        except (EOFError, OSError, ValueError, KeyError, TypeError, RecursionError):
-            # The last four: an answer that makes no sense, of a process that is not ours any more.
-            raise _Died(process.kill()) from None
+        except (EOFError, OSError):
+            raise _Died(process.ended()) from None
+        except (ValueError, KeyError, TypeError, RecursionError):
+            process.end()
+            raise _Died("its answer makes no sense") from None
         except BaseException:
-            process.kill()
+            process.end()
             raise
         self._idle.append(process)
         return prepared
@@ -101,7 +105,7 @@ def _facts(limits: ImageLimits) -> dict[str, Any]:
 
 
 class _Died(Exception):
-    """The process has ended; says how."""
+    """The process has ended, or is not ours any more; says how."""
 
 
 class _Process:
@@ -127,7 +131,7 @@ class _Process:
                     f"The process that decodes images cannot be started: {error.strerror}.", hint=MAKE_ROOM
                 ) from error
         if not self._ready():
-            how = self.kill()
+            how = self.ended()
             if self._process.returncode < 0:
                 # The system kills what it has no memory for; or the process hung, and was killed by us.
                 raise OutOfResources(
@@ -165,14 +169,14 @@ class _Process:
         )
         return Prepared(made, way=way, frames=frames, **answer)
 
-    def kill(self) -> str:
-        """End it, and say how it had ended before."""
+    def ended(self) -> str:
+        """End it, after it closed its socket or never answered, and say how it had ended before."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(0.2)  # one that has crashed is about to say with which signal
+            self._process.wait(END_SECONDS)
         code = self._process.poll()
         self.end()
         if code is None:
-            return "it hangs"
+            return "it lives on and does not answer"
         return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
     def end(self) -> None:

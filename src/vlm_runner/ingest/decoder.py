@@ -116,10 +116,10 @@ def write(shared: int, body: bytes) -> None:
 
 
 def read(shared: int, size: int) -> bytes:
-    """The first `size` bytes. Raises EOFError if there are fewer: the other side is not to be trusted."""
+    """The first `size` bytes. Raises ValueError if there are fewer: the other side is not to be trusted."""
     body = os.pread(shared, size, 0)
     if len(body) != size:
-        raise EOFError
+        raise ValueError(f"{len(body)} of {size} bytes")
     return body
 
 
