@@ -85,8 +85,10 @@ class UploadQueue:
             if self._few is not None and len(self._waiting) <= FEW:
                 self._few.set()
                 self._few = None
+            limit = self._limit.limit
             await upload()
-            self._begin_one()  # the limit may have grown
+            if self._limit.limit > limit:
+                self._begin_one()
         self._tasks -= 1
 
 
