@@ -6,8 +6,8 @@ Look for inputs that end in a traceback, a crash, or too much time or memory.
     python -m tests.fuzz spec --replay FILE            one input, with its traceback
     python -m tests.fuzz --distill 2000                into tests/fuzz/corpus what hunts kept, up to so many bytes each
 
-The same seed and number of inputs give the same inputs. What is found lies in .fuzz/TARGET/finding-N, what reached new
-statements in .fuzz/TARGET/corpus, where the next hunt begins, and the sums of all hunts in .fuzz/ledger.json.
+The same seed and number of inputs give the same inputs. What is found lies in .fuzz/TARGET/finding-N, what took new ways
+through the product in .fuzz/TARGET/corpus, where the next hunt begins, and the sums of all hunts in .fuzz/ledger.json.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-A small coverage-guided fuzzer: inputs that reach new statements of the product are what further ones are made of.
+A small coverage-guided fuzzer: inputs that take new ways through the product are what further ones are made of.
 
 Each target runs in a process of its own, so that one that is killed by a signal, hangs outside of Python or
 fills memory is a finding, and not the end of the hunt.
@@ -27,7 +27,7 @@ from tests.fuzz import probes
 SOURCE: Final = str(Path(__file__).parents[2] / "src" / probes.PACKAGE)
 CORPUS: Final = Path(__file__).parent / "corpus"
 KEPT: Final = "corpus"
-"""The folder of a target's inputs that reached something new, for later hunts."""
+"""The folder of a target's inputs that took a new way, for later hunts."""
 LONGEST: Final = 64 * 1024
 """Bytes of an input that is made; seeds may be longer."""
 MOST_ADDRESSES: Final = 6 * 1024**3
@@ -39,7 +39,7 @@ strict = False
 WAITING: Final = 6
 """Times as long as `Target.seconds`, of real time, for an input that waits instead of working."""
 NEWEST: Final = 8
-"""Half of the inputs are made of the last ones that reached something new: these were tried least."""
+"""Half of the inputs are made of the last ones that took a new way: these were tried least."""
 MOST_PLACES: Final = 20_000
 """Values inside of one input, however often it was changed."""
 
@@ -71,7 +71,7 @@ class Tally:
     target: str
     inputs: int = 0
     kept: int = 0
-    """Inputs that reached something new."""
+    """Inputs that took a new way."""
     lines: int = 0
     """Statements of the product's functions that were reached."""
     cpu: float = 0.0
@@ -186,7 +186,7 @@ def _explore(
     pool = corpus(target, into if guided else None)
     beginning = [body for body in pool if body not in deadly]
     strict_for = target.seeds() if target.plain else []
-    probes.reached[:] = bytes(len(probes.reached))
+    coverage = probes.Coverage()
     while True:
         if beginning:
             body = beginning.pop(0)
@@ -199,13 +199,12 @@ def _explore(
             tally.inputs += 1
         (into / "current").write_bytes(body)
         _set_strict(body in strict_for)
-        had = probes.count()
         wrong = _tried(target, body)
-        if guided and probes.count() > had and len(body) <= LONGEST and body not in pool:
+        if coverage.add() and guided and len(body) <= LONGEST and body not in pool:
             pool.append(body)
             tally.kept += 1
             (into / KEPT / hashlib.sha256(body).hexdigest()[:16]).write_bytes(body)
-        tally.lines = probes.count()
+        tally.lines = coverage.statements
         if wrong is not None and wrong not in tally.findings:
             path = into / f"finding-{len(list(into.glob('finding-*')))}"
             path.write_bytes(body)

@@ -154,3 +154,29 @@ def test_nothing_that_reads_from_outside_is_broken_by_a_few_inputs(tmp_path: Pat
     )
 
     assert done.returncode == 0, done.stdout + done.stderr[-4000:]
+
+
+def test_a_way_through_a_function_is_new_once_though_all_its_statements_were_reached(tmp_path: Path) -> None:
+    source = tmp_path / "ways.py"
+    source.write_text(
+        """def both(first, second):
+    made = 0
+    if first:
+        made += 1
+    if second:
+        made += 2
+    return made
+"""
+    )
+    both = probes.load(source).both
+    coverage = probes.Coverage()
+
+    def new(first: bool, second: bool) -> bool:
+        both(first, second)
+        return coverage.add()
+
+    assert [new(True, False), new(False, True)] == [True, True]
+    assert coverage.statements == 6
+    assert [new(True, True), new(False, False), new(True, True)] == [True, True, False]
+    assert coverage.statements == 6
+    assert not coverage.add(), "nothing was reached since"
