@@ -124,6 +124,18 @@ def test_more_runs_than_anybody_means_are_refused() -> None:
         planned(grid={RATE: [n / 1e6 for n in range(32)], EPOCHS: list(range(32))})
 
 
+def test_combinations_that_no_memory_holds_are_counted_and_not_made() -> None:
+    with pytest.raises(ConfigurationError, match="more than 1000000000 runs"):
+        planned(grid={f"training.hyperparameters.h{n}": list(range(10)) for n in range(5000)})
+
+
+def test_a_key_without_values_makes_no_sweep_of_nothing(tmp_path: Path) -> None:
+    (tmp_path / "sweep.toml").write_text(f'[grid]\n"{EPOCHS}" = []\n')
+
+    with pytest.raises(ConfigurationError, match=f"grid.*{EPOCHS}.*at least 1 item"):
+        read_sweep(tmp_path / "sweep.toml")
+
+
 def test_a_sweep_stands_beside_its_spec(tmp_path: Path) -> None:
     (tmp_path / "base.toml").write_text(
         '[dataset]\nsource = "x"\n[model]\nbase = "m"\n'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - pydantic looks at it
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -20,7 +21,9 @@ from vlm_runner.spec import Duration, RunSpec, Section, ServingMode, read_toml, 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MOST_RUNS = 1000
+MOST_RUNS: Final = 1000
+UNTOLD_RUNS: Final = 10**9
+"""From here on how many there are is not said: Python writes no number of more than 4,300 digits."""
 LOSSES: Final = ("validation_loss", "training_loss")
 """That a job ends with; the less, the better."""
 
@@ -49,7 +52,7 @@ class SweepSpec(Section, frozen=True):
     """
     stop_after: int | None = Field(default=None, ge=1)
     """Begin no further run once so many in a row were not better than the best; None: run all."""
-    grid: dict[str, list[Any]] = Field(default_factory=dict)
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     runs: list[dict[str, Any]] = Field(default_factory=list)
 
 
@@ -114,10 +117,13 @@ def plan(
             metric that is ranked by.
     """
     keys = list(sweep.grid)
+    # Before they are made: a dozen keys of ten values have more combinations than memory holds.
+    many = math.prod(map(len, sweep.grid.values())) * max(1, len(sweep.runs))
+    if many > MOST_RUNS:
+        has = many if many < UNTOLD_RUNS else f"more than {UNTOLD_RUNS}"
+        raise ConfigurationError(f"This sweep has {has} runs; {MOST_RUNS} is the most.")
     grid = [dict(zip(keys, values, strict=True)) for values in itertools.product(*sweep.grid.values())]
     variants = [entry | point for entry in (sweep.runs or [{}]) for point in grid]
-    if len(variants) > MOST_RUNS:
-        raise ConfigurationError(f"This sweep has {len(variants)} runs; {MOST_RUNS} is the most.")
     made = [(values, _spec_of(base, values, read, folder)) for values in variants]
     several = len({spec.content for _, spec in made}) > 1
     name = slug(sweep.name, 40) or "sweep"
