@@ -6,12 +6,24 @@ import json
 import re
 from typing import Any, Final
 
+IS: Final = r"""(?:\\?["']?\s*(?:[=:>]|%3D)\s*\\?["']?)"""
+"""Between a name and its value: in a header, an address, settings, JSON, XML, and what Python prints."""
+VALUE: Final = r"""[^\s"'\\,;&<>]+"""
 PATTERNS: Final = (
     re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b"),
-    re.compile(r"\bhf_[A-Za-z0-9]{8,}\b"),
-    re.compile(r"(?i)(X-Amz-(?:Security-Token|Signature|Credential)=)[^&\s\"']+"),
-    re.compile(r"(?i)(aws_secret_access_key|aws_session_token|authorization)(\"?\s*[=:]\s*\"?)[^\s\"',;]+"),
-    re.compile(r"(?i)(://[^/\s:@]+:)[^@\s/]+(?=@)"),
+    re.compile(r"\b(?:hf_|gh[opsu]_|github_pat_|whsec_)[A-Za-z0-9_+/=-]{8,}"),
+    re.compile(
+        rf"(?i)(authorization{IS})(?:AWS4-HMAC-SHA256[^\"'\n]*|(?:(?:Basic|Bearer|Negotiate|Token)\s+)?{VALUE})"
+    ),
+    re.compile(r"(?i)(\bBearer\s+)[\w.~+/=-]{16,}"),
+    re.compile(rf"(?i)(X-(?:Amz|Goog)-(?:Security-Token|Signature|Credential){IS}){VALUE}"),
+    re.compile(rf"((?:[?&;]|u0026)(?:Signature|sig)=){VALUE}"),
+    re.compile(
+        rf"(?i)((?:secret_?access_?key|(?:access|auth|hf|refresh|security|session)_?token|\w_api_?key|x-api-key"
+        rf"|\w_(?:password|secret)|AccountKey){IS}){VALUE}"
+    ),
+    re.compile(r"(?i)(://[^/\s:@\"'<>]*:)[^\s/\"'<>]+(?=@)"),
+    re.compile(r"(?i)(://)[^/\s:@\"'<>]{16,}(?=@)"),
 )
 ADDRESS: Final = re.compile(r"\bhttps?://[^\s'\"<>]+")
 CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u2028-\u202e\u2066-\u2069\ud800-\udfff]")

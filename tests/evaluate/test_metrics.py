@@ -187,3 +187,10 @@ def test_only_a_phrase_in_common_separates_two_changes(
     reference: str, answer: str, pieces: list[tuple[str, str]]
 ) -> None:
     assert differences(reference, answer) == pieces
+
+
+@pytest.mark.timeout(20)
+def test_a_thousand_right_answers_are_compared_with_a_long_one_at_once() -> None:
+    row = AnsweredRow(row=0, reference="x", accepted=("a",) * 1000, tuned=ModelAnswer(answer="b " * 500_000))
+
+    assert evaluate([row]).models["tuned"]["answered"] == 1

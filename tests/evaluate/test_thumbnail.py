@@ -90,3 +90,35 @@ def test_a_photo_is_decoded_at_no_more_than_it_needs_and_comes_out_as_large() ->
 
 def test_without_room_for_the_smallest_there_is_none() -> None:
     assert thumbnail(image(400, 400), 100) is None
+
+
+def test_looking_at_an_image_starts_no_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow hands EPS, which is a program, to Ghostscript, if that is installed."""
+
+    def started(*_: object, **__: object) -> None:
+        raise AssertionError("Ghostscript was started")
+
+    monkeypatch.setattr("PIL.EpsImagePlugin.has_ghostscript", started)
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", started)
+
+    assert (
+        thumbnail(
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n", AMPLE
+        )
+        is None
+    )
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_cannot_be_decoded_has_no_thumbnail_whatever_the_decoder_raises(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object) -> None:
+        raise NotImplementedError("this pixel format")
+
+    assert thumbnail(b"DDS |\0\0\0" + bytes(120), AMPLE) is None
+    out = io.BytesIO()
+    Image.new("1", (9500, 9500)).save(out, "PNG")
+    assert thumbnail(out.getvalue(), AMPLE) is None
+    monkeypatch.setattr("PIL.ImageOps.exif_transpose", broken)
+    assert thumbnail(image(40, 30), AMPLE) is None

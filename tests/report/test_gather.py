@@ -70,9 +70,9 @@ class Read(FakeObjects):
 
     keys: list[str]
 
-    async def get(self, key: str) -> StoredObject | None:
+    async def get(self, key: str, *, most: int | None = None) -> StoredObject | None:
         self.keys.append(key)
-        return await super().get(key)
+        return await super().get(key, most=most)
 
 
 async def test_losses_alone_are_read_without_the_manifest() -> None:
@@ -156,6 +156,58 @@ async def test_a_line_that_is_no_answer_is_named_and_the_others_are_read() -> No
     assert [one.row for one in found.rows] == [3, 5]
     assert found.missing == ("Line 2 of s3://bucket/runs/pages-1/answers.jsonl is not an answer.",)
     assert found.thumbnails == {}
+
+
+async def test_a_file_of_lines_that_are_no_answers_names_a_few() -> None:
+    """A stranger's ten megabytes of line feeds were ten million sentences in memory and on the page."""
+    s3, objects = bucket()
+    s3.put("bucket", ANSWERS, b"\n" * 100_000 + to_line(row(3)).encode())
+
+    found = await collect(fold(history()), objects)
+
+    assert [one.row for one in found.rows] == [3]
+    assert len(found.missing) == 21
+    assert found.missing[-1] == "99,980 more lines of s3://bucket/runs/pages-1/answers.jsonl are not answers."
+
+
+async def test_more_answers_or_bytes_than_a_page_shows_are_left_out_and_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    s3, objects = bucket()
+    s3.put("bucket", ANSWERS, "\n".join(to_line(row(number)) for number in range(9)).encode())
+    monkeypatch.setattr("vlm_runner.report.collect.MOST_ROWS", 5)
+
+    few = await collect(fold(history()), objects)
+    monkeypatch.setattr("vlm_runner.report.collect.LARGEST_LINES", 100)
+    none = await collect(fold(history()), objects)
+
+    uri = "s3://bucket/runs/pages-1/answers.jsonl"
+    assert (len(few.rows), few.missing) == (5, (f"{uri} has more than 5 answers: the first are shown.",))
+    assert (none.rows, none.missing) == ((), (f"{uri} has more than 100 bytes, and is not read.",))
+
+
+async def test_thumbnails_are_made_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a stranger's answers, each of which may name the largest image that there is."""
+    s3, objects = bucket()
+    s3.put("bucket", "a.png", picture(1, 40))
+    s3.put("bucket", ANSWERS, "\n".join(to_line(row(n, "s3://bucket/a.png")) for n in range(9)).encode())
+    monkeypatch.setattr("vlm_runner.report.collect.MAKING_SECONDS", 0)
+
+    found = await collect(fold(history()), objects)
+
+    assert (len(found.rows), found.thumbnails) == (9, {})
+    assert found.missing == ("Images were made small for 0 s; the others are not shown.",)
+
+
+@pytest.mark.timeout(20)
+def test_a_metrics_file_of_many_columns_takes_no_time() -> None:
+    text = "step_number,training_loss" + ",a" * 500_000 + "\n" + "1,2\n" * 100_000
+
+    assert curve(text, "training_loss").points == ()
+
+
+def test_losses_next_to_zero_draw_a_chart() -> None:
+    assert chart([("training", [(0, 0.0), (1, 5e-324)])]) is not None
 
 
 async def test_a_run_that_saved_no_answers_misses_none() -> None:

@@ -219,12 +219,16 @@ def answers() -> bytes:
         }
         for number, poison in enumerate(POISONS.values())
     ]
+    lines.append(
+        {"row": 97, "image": "s3://bucket/program.eps", "accepted": ["a"] * 1000, "answer": "b" * 99_999}
+    )
     lines += [None, [], 5, "text", {"row": STEERING}, {"row": 1, "base": []}, {"row": 10**30}]
     body = "\n".join(json.dumps(line) for line in lines).encode()
     return body + b"\n" + b"[" * 100_000 + b"\n\xff\xfe\n{\n"
 
 
 OBJECTS: Final = {
+    "program.eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n",
     "answers.jsonl": answers(),
     "results.jsonl": b'[]\nnull\n{"row":0,"tuned":{"x":1e999,"\\u001b[2J":1}}\n' + b"[" * 100_000,
     "thumbnails.jsonl": b'null\n[]\n{"row":0,"webp":"AAAA\\" onerror=owned()"}\n{"row":1e999,"webp":"AAAA"}\n'

@@ -10,17 +10,25 @@ from datetime import UTC, datetime
 
 import pytest
 import structlog
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tests.histories import created
 from vlm_runner.cli import console
 from vlm_runner.cli.options import Where
 from vlm_runner.cli.plan_spec import origins_of
 from vlm_runner.core.events import Entry
-from vlm_runner.redact import json_text, one_line, printable
+from vlm_runner.core.run import Run
+from vlm_runner.core.signals import Trouble
+from vlm_runner.core.text import storable
+from vlm_runner.redact import json_text, one_line, printable, redacted
 from vlm_runner.settings import EventSettings, Settings
 from vlm_runner.testing.world import World, tiny_spec
 from vlm_runner.watch.cloudevents import without_secrets
 from vlm_runner.watch.log import configure_logging
+from vlm_runner.watch.trace import TraceWatcher
 
 STEERING = [
     *map(chr, (0x00, 0x07, 0x08, 0x0B, 0x0D, 0x1B, 0x7F, 0x80, 0x85, 0x9B, 0x9F)),
@@ -105,3 +113,69 @@ def test_a_terminal_that_knows_latin_1_alone_ends_nothing() -> None:
     )
 
     assert (done.returncode, done.stderr.strip()) == (0, rb"\u65e5\u672c")
+
+
+SECRET = "SECRETsecret0123456789/+=SECRET"
+CARRIERS = [
+    "Authorization: Bearer {}",
+    "'proxy-authorization': 'Basic {}'",
+    "authorization: AWS4-HMAC-SHA256 Credential=AKIAABCDEFGHIJKLMNOP/s3, SignedHeaders=host, Signature={}",
+    "{{'aws_secret_access_key': '{}'}}",
+    '{{"AccessKeyId": "x", "SecretAccessKey": "{}", "SessionToken": "{}"}}',
+    '{{\\"SecretAccessKey\\": \\"{}\\"}}',
+    "<SecretAccessKey>{}</SecretAccessKey>",
+    "X-Amz-Security-Token: {}",
+    "headers {{'X-Amz-Security-Token': '{}'}}",
+    "https://b.s3.amazonaws.com/k?AWSAccessKeyId=x&Signature={}&Expires=1",
+    "https://b.s3.amazonaws.com/k?X-Amz-Date=1&X-Amz-Signature={}",
+    "https://b.s3.amazonaws.com/k?X-Amz-Signature%3D{}",
+    "https://account.blob.core.windows.net/c?sv=1&sig={}",
+    "https://user:p@ss{}@host/x".replace("{}", "SECRETsecret"),
+    "https://:SECRETsecret@host/x",
+    "https://SECRETsecret0123@github.com/x",
+    "aws_session_token='{}'",
+    "MLFLOW_TRACKING_PASSWORD={}",
+    "WANDB_API_KEY={}",
+    "HF_TOKEN: {}",
+]
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_a_secret_leaves_in_no_form_that_it_comes_in(carrier: str) -> None:
+    """Headers, addresses, settings, JSON, XML, and how Python prints them: as errors quote what failed."""
+    text = f"It failed: {carrier.format(SECRET, SECRET)}"
+
+    assert "SECRET" not in redacted(text)
+    assert "SECRET" not in storable(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Password: required",
+        "input_tokens: 5, max_tokens=7",
+        '<input type="password" name="api_key">',
+        "the token: x, <bos_token>: y",
+        "https://git@github.com/x and s3://bucket/a:b@c",
+        "arn:aws:s3:::bucket/secret-garden",
+    ],
+)
+def test_what_is_no_secret_stays(text: str) -> None:
+    assert redacted(text) == text
+
+
+def test_no_secret_reaches_json_or_a_trace(capsys: pytest.CaptureFixture[str]) -> None:
+    spans, world = InMemorySpanExporter(), World()
+    tracers = TracerProvider()
+    tracers.add_span_processor(SimpleSpanProcessor(spans))
+    watcher = TraceWatcher(tracers, MeterProvider())
+    told = f"Authorization: Bearer {SECRET}"
+    run = Run.begin(Entry(sequence=1, at=datetime(2026, 11, 26, tzinfo=UTC), event=created(spec=world.spec)))
+
+    console.result_json({"halted": told})
+    watcher.on_entry(run, Entry(sequence=1, at=run.created_at, event=run.created))
+    watcher.on_signal(run.run_id, Trouble(doing="asking", message=told))
+    watcher.close()
+
+    assert "SECRET" not in capsys.readouterr().out
+    assert "SECRET" not in "".join(span.to_json() for span in spans.get_finished_spans())

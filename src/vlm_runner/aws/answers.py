@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -24,7 +24,7 @@ from vlm_runner.errors import AwsUnavailable, UncertainCreate
 from vlm_runner.redact import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 
 T = TypeVar("T")
 
@@ -216,9 +216,16 @@ class AwsAnswer:
                 pass
         raise self.malformed("a model's answer", member, body)
 
-    async def body(self, member: str) -> bytes:
-        """A streamed body, to its end."""
-        return b"".join([piece async for piece in self.pieces(member)])
+    async def body(self, member: str, most: int | None = None) -> bytes:
+        """A streamed body, to its end; with `most`, of a longer one no more than shows that it is."""
+        found: list[bytes] = []
+        left = most
+        async with aclosing(self.pieces(member)) as pieces:
+            async for piece in pieces:
+                found.append(piece if left is None else piece[: left + 1])
+                if left is not None and (left := left - len(piece)) < 0:
+                    break
+        return b"".join(found)
 
     def whole_body(self, member: str) -> bytes:
         """The same, of a client without an event loop."""
@@ -241,7 +248,7 @@ class AwsAnswer:
             async for event in stream:
                 yield AwsAnswer(self._operation, event)
 
-    async def pieces(self, member: str, size: int = 1024 * 1024) -> AsyncIterator[bytes]:
+    async def pieces(self, member: str, size: int = 1024 * 1024) -> AsyncGenerator[bytes, None]:
         """The same in pieces."""
         stream: Any = self._members.get(member)
         if not hasattr(stream, "read"):

@@ -160,7 +160,7 @@ class S3Objects:
         whole = b"".join([chunk for key in keys async for chunk in self.read(key)])
         return whole[: len(whole) - cut]
 
-    async def get(self, key: str) -> StoredObject | None:
+    async def get(self, key: str, *, most: int | None = None) -> StoredObject | None:
         try:
             answer = await self._service.call("GetObject", about=self._uri(key), **self._where, Key=key)
         except NotFound as error:
@@ -168,7 +168,7 @@ class S3Objects:
                 raise
             return None
         with answer.closing("Body"):
-            return StoredObject(etag=answer.name("ETag"), body=await answer.body("Body"))
+            return StoredObject(etag=answer.name("ETag"), body=await answer.body("Body", most))
 
     async def read(self, key: str) -> AsyncIterator[bytes]:
         answer = await self._service.call("GetObject", about=self._uri(key), **self._where, Key=key)

@@ -70,7 +70,8 @@ class Objects(Protocol):
         At any size in little memory; what S3 can copy is not downloaded.
         """
 
-    async def get(self, key: str) -> StoredObject | None: ...
+    async def get(self, key: str, *, most: int | None = None) -> StoredObject | None:
+        """With `most`, of an object of more bytes no more than shows that it has more."""
 
     def read(self, key: str) -> AsyncIterator[bytes]:
         """The object in pieces. Raises NotFound on the first one."""

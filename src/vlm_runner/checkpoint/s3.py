@@ -8,6 +8,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from vlm_runner.checkpoint.base import Replaced, Stored
+from vlm_runner.checkpoint.integrity import MAX_BYTES
 from vlm_runner.checkpoint.local import CANCEL, reason_in
 from vlm_runner.checkpoint.probe import conformance_failure
 from vlm_runner.clock import SystemClock
@@ -54,7 +55,7 @@ class S3Store:
         return f"s3://{self._objects.bucket}/{self._key(run_id, STATE)}"
 
     async def read(self, run_id: str) -> Stored | None:
-        found = await self._objects.get(self._key(run_id, STATE))
+        found = await self._objects.get(self._key(run_id, STATE), most=MAX_BYTES)
         return None if found is None else Stored(found.body, found.etag)
 
     async def write(self, run_id: str, body: bytes, *, replacing: str | None) -> str:
@@ -89,7 +90,7 @@ class S3Store:
                 raise StoreUnavailable(f"S3 refused the cancel mark of run {run_id}.", hint="Try again.")
 
     async def cancel_reason(self, run_id: str) -> str | None:
-        found = await self._objects.get(self._key(run_id, CANCEL))
+        found = await self._objects.get(self._key(run_id, CANCEL), most=MAX_BYTES)
         return None if found is None else reason_in(found.body)
 
     def _key(self, run_id: str, name: str) -> str:

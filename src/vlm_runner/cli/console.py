@@ -10,7 +10,7 @@ import click
 
 from vlm_runner.cli.painting import Span, painted, read_text
 from vlm_runner.errors import UsageError
-from vlm_runner.redact import json_text
+from vlm_runner.redact import json_text, redacted_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,7 +45,7 @@ def verbatim(text: str) -> None:
 
 def result_json(value: Any) -> None:
     """Print it as JSON, with escapes for what could steer a terminal."""
-    click.echo(json_text(value, indent=2))
+    click.echo(json_text(redacted_value(value), indent=2))
 
 
 def show(lines: Iterable[Line], *, err: bool = False) -> None:

@@ -6,6 +6,8 @@ import json
 import re
 from typing import Any, Final
 
+from vlm_runner.redact import redacted
+
 LONGEST_REASON: Final = 2000
 """Characters: every save writes the whole history again."""
 
@@ -23,8 +25,8 @@ def short_arns(text: str) -> str:
 
 
 def storable(text: str) -> str:
-    """`text` with whole characters only, cut to LONGEST_REASON."""
-    whole = text.encode(errors="replace").decode()
+    """`text` with whole characters only and without secrets, cut to LONGEST_REASON."""
+    whole = redacted(text).encode(errors="replace").decode()
     return whole if len(whole) <= LONGEST_REASON else whole[: LONGEST_REASON - 1] + "…"
 
 

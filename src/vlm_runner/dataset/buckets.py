@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from vlm_runner.dataset.ahead import Kept
+from vlm_runner.dataset.card import CARD
 from vlm_runner.dataset.fingerprint import MISSING, digest_of
 from vlm_runner.dataset.images import NoImageError, is_object, outside, unreadable_image
 from vlm_runner.dataset.in_place import HEAD, TAIL, InPlace
-from vlm_runner.dataset.local import CARD, DESCRIPTIONS, format_of, is_sharded
+from vlm_runner.dataset.local import DESCRIPTIONS, format_of, is_sharded
 from vlm_runner.dataset.storage import blocks
 from vlm_runner.dataset.table import writing
 from vlm_runner.errors import AccessDenied, ConfigurationError, Conflict, DataError, NotFound

@@ -70,7 +70,7 @@ def describe(
             hint=f"Formats: {', '.join(sorted(SAFE))}.",
         )
     splits = {
-        str(split): tuple(str(file).removeprefix(root).lstrip("/") for file in files)
+        str(split): tuple(_below(root, str(file), name) for file in files)
         for split, files in (builder.config.data_files or {}).items()
     }
     separator = getattr(builder.config, "delimiter", None) or getattr(builder.config, "sep", None)
@@ -80,6 +80,16 @@ def describe(
         builder.info.features,
         separator if kind == "csv" and separator != "," else None,
     )
+
+
+def _below(root: str, file: str, name: str) -> str:
+    """Its path from the root, which it may not leave."""
+    path = file.removeprefix(root).lstrip("/")
+    if path == file or ".." in path.split("/"):
+        raise DataError(
+            f"{name} names data outside of it: '{file[:200]}'.", hint="Put the files there, and name them."
+        )
+    return path
 
 
 def _no_config(name: str, config: str | None, names: list[str]) -> ConfigNeeded:

@@ -6,6 +6,7 @@ import posixpath
 import re
 from typing import TYPE_CHECKING, Final
 
+from vlm_runner.dataset.card import CARD, card_texts, refuse_paths_outside
 from vlm_runner.dataset.described import Description, describe
 from vlm_runner.dataset.folders import is_image, is_metadata
 from vlm_runner.dataset.images import holds
@@ -47,7 +48,6 @@ SPLITS: Final = {
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test", "testing", "eval", "evaluation"),
 }
-CARD: Final = ("README.md", ".huggingface.yaml")
 _DESCRIBED = re.compile(r"^(configs|dataset_info):", re.MULTILINE)
 _SHARDED = re.compile(r"data/[^/]+-\d{5}-of-\d{5}[^/]*\.[^/]*")
 
@@ -66,6 +66,7 @@ def describe_local(path: Path, config: str | None, cache: Path, *, name: str) ->
     files = sorted(file.relative_to(path).as_posix() for file in _visible(path))
     if _is_copy(path, files):
         with reading(name) as datasets:
+            refuse_paths_outside(path)
             return describe(
                 datasets, str(path), config, root=path.resolve().as_posix(), name=name, cache=cache
             )
@@ -173,11 +174,7 @@ def saved_splits(path: Path) -> dict[str, Path] | None:
 
 
 def _is_copy(path: Path, files: Iterable[str]) -> bool:
-    for name in CARD:
-        try:
-            card = (path / name).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
-            continue
+    for name, card in card_texts(path).items():
         beginning = card.split("\n---", 1)[0] if card.startswith("---") else card if name != CARD[0] else ""
         if _DESCRIBED.search(beginning):
             return True

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, Final
 
-from vlm_runner.evaluate.metrics import COUNTS, exact, scores, similarity
+from vlm_runner.evaluate.metrics import COUNTS, nearest, scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -86,11 +86,7 @@ def evaluate(
 
 def closest(row: AnsweredRow, answer: str) -> str:
     """Of the right answers the one that `answer` comes closest to."""
-    if not row.accepted:
-        return row.reference
-    return max(
-        (row.reference, *row.accepted), key=lambda text: (exact(text, answer), similarity(text, answer))
-    )
+    return nearest((row.reference, *row.accepted), answer) if row.accepted else row.reference
 
 
 def _scored(

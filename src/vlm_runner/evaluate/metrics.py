@@ -62,6 +62,17 @@ def similarity(reference: str, answer: str) -> float:
     return fuzz.ratio(_normal(reference)[:LONGEST], _normal(answer)[:LONGEST]) / 100
 
 
+def nearest(texts: Sequence[str], answer: str) -> str:
+    """Of `texts`, the first of those that `answer` is equal to, or else most similar to."""
+    given = _normal(answer)  # once: both may be long
+
+    def likeness(text: str) -> tuple[bool, float]:
+        wanted = _normal(text)
+        return wanted == given, fuzz.ratio(wanted[:LONGEST], given[:LONGEST])
+
+    return max(texts, key=likeness)
+
+
 def _sections(reference: str, answer: str) -> dict[str, float]:
     expected, said = parse_answer(reference), parse_answer(answer)
     found = {

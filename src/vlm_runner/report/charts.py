@@ -14,6 +14,8 @@ WIDTH: Final = 752
 HEIGHT: Final = 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 124, 16, 40
 MOST_POINTS: Final = 240
+LEAST: Final = 1e-300
+"""Between two ticks; of smaller numbers the logarithm is not one any more."""
 LONG: Final = 40
 """Points above which a line is too dense for a mark on each."""
 
@@ -106,7 +108,7 @@ def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
     """Round numbers that enclose `low` to `high`."""
     span = (high - low) or abs(high) or 1.0
-    rough = span / about
+    rough = max(span / about, LEAST)
     power = 10 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough)
     first, last = math.floor(low / step), math.ceil(high / step)

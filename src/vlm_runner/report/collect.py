@@ -19,10 +19,11 @@ from vlm_runner.errors import VlmRunnerError
 from vlm_runner.evaluate import from_line
 from vlm_runner.evaluate.evaluation import LARGEST, WHO, numbers
 from vlm_runner.evaluate.thumbnail import budget, thumbnail
+from vlm_runner.ingest.inspect import MAX_SOURCE_BYTES
 from vlm_runner.task_groups import task_group
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from vlm_runner.aws.ports import Objects
     from vlm_runner.core.run import Run
@@ -43,6 +44,16 @@ THUMBNAILS: Final = "thumbnails.jsonl"
 
 AT_ONCE: Final = 8
 LARGEST_CSV: Final = 50_000_000
+MOST_COLUMNS: Final = 100
+"""Of a CSV file; those of Bedrock have four or five."""
+LARGEST_LINES: Final = 256 * 1024 * 1024
+"""Bytes of a file of JSON lines that are read: whoever looks need not have written it."""
+MOST_ROWS: Final = 100_000
+"""Answers that are shown and measured."""
+MOST_NAMED: Final = 20
+"""Lines that are named because they are not answers."""
+MAKING_SECONDS: Final = 120.0
+"""For thumbnails that nobody saved; the largest image takes some six seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +109,8 @@ async def collect(run: Run, objects: Objects) -> ReportInputs:
     output = JobOutput()
     try:
         rows = await _answers(run, objects, missing)
-        scores = await _scores(run, objects, rows)
-        small = await _thumbnails(run, objects, rows)
+        scores = await _scores(run, objects, rows, missing)
+        small = await _thumbnails(run, objects, rows, missing)
         output = await _job_output(run, objects)
     except VlmRunnerError as error:
         missing.append(f"S3 could not be read to the end: {error.message}")
@@ -130,14 +141,16 @@ async def _job_files(run: Run, objects: Objects, ends: tuple[str, ...]) -> dict[
     prefix = uri.removeprefix(f"s3://{objects.bucket}/")
     if prefix == uri:
         return {}
-    found = [item async for item in objects.list(prefix) if item.size <= LARGEST_CSV]
+    found = [
+        item async for item in objects.list(prefix) if item.size <= LARGEST_CSV and item.key.endswith(ends)
+    ]
     mine = run.job.arn.rpartition("/")[2]
     # Another job of the same run may have written beside it.
     found = [item for item in found if mine in item.key] or found
     texts: dict[str, str] = {}
     for end in ends:
         key = next((item.key for item in found if item.key.endswith(end)), None)
-        stored = None if key is None else await objects.get(key)
+        stored = None if key is None else await objects.get(key, most=LARGEST_CSV)
         texts[end] = stored.body.decode(errors="replace") if stored is not None else ""
     return texts
 
@@ -163,8 +176,10 @@ def judged_files(text: str) -> tuple[JudgedFile, ...]:
 
 def _table(text: str) -> Iterator[dict[str, str]]:
     """The lines of a CSV file, up to one that is none."""
+    reader = csv.DictReader(io.StringIO(text))
     try:
-        yield from csv.DictReader(io.StringIO(text))
+        if len(reader.fieldnames or ()) <= MOST_COLUMNS:  # each line takes the time of all columns
+            yield from reader
     except csv.Error:  # a field of over 131,072 characters, for one
         return
 
@@ -190,32 +205,54 @@ def curve(text: str, column: str) -> Curve:
 async def _answers(run: Run, objects: Objects, missing: list[str]) -> tuple[AnsweredRow, ...]:
     if run.tests is None or run.tests.uri is None:
         return ()
-    stored = await objects.get(run.tests.uri.removeprefix(f"s3://{objects.bucket}/"))
-    if stored is None:
-        missing.append(f"{run.tests.uri} is gone: the answers cannot be shown.")
+    uri = run.tests.uri
+    lines = await _lines(objects, uri.removeprefix(f"s3://{objects.bucket}/"), missing)
+    if lines is None:
+        missing.append(f"{uri} is gone: the answers cannot be shown.")
         return ()
-    rows = []
-    for number, line in enumerate(stored.body.splitlines(), 1):
+    rows: list[AnsweredRow] = []
+    unfit = 0
+    for number, line in enumerate(lines, 1):
+        if len(rows) == MOST_ROWS:
+            missing.append(f"{uri} has more than {MOST_ROWS:,} answers: the first are shown.")
+            break
         try:
             rows.append(from_line(line))
         except ValueError:
-            missing.append(f"Line {number} of {run.tests.uri} is not an answer.")
+            unfit += 1
+            if unfit <= MOST_NAMED:
+                missing.append(f"Line {number} of {uri} is not an answer.")
+    if unfit > MOST_NAMED:
+        missing.append(f"{unfit - MOST_NAMED:,} more lines of {uri} are not answers.")
     return tuple(rows)
 
 
+async def _lines(objects: Objects, key: str, missing: list[str]) -> Iterator[bytes] | None:
+    """The lines of an object; none of one that is too large, which is named; None if there is no object."""
+    stored = await objects.get(key, most=LARGEST_LINES)
+    if stored is None:
+        return None
+    if len(stored.body) > LARGEST_LINES:
+        missing.append(f"s3://{objects.bucket}/{key} has more than {LARGEST_LINES:,} bytes, and is not read.")
+        return iter(())
+    return (line.rstrip(b"\r\n") for line in io.BytesIO(stored.body))
+
+
 async def _scores(
-    run: Run, objects: Objects, rows: tuple[AnsweredRow, ...]
+    run: Run, objects: Objects, rows: tuple[AnsweredRow, ...], missing: list[str]
 ) -> dict[int, dict[str, dict[str, float]]]:
     if not rows or not run.spec.test.metrics:
         return {}  # the others are measured anew, by this version
-    return await stored_scores(run, objects)
+    return await stored_scores(run, objects, missing)
 
 
-async def stored_scores(run: Run, objects: Objects) -> dict[int, dict[str, dict[str, float]]]:
+async def stored_scores(
+    run: Run, objects: Objects, missing: list[str] | None = None
+) -> dict[int, dict[str, dict[str, float]]]:
     """By row and model ("tuned", "base"), as REPORTING measured them; empty where it has not."""
-    stored = await objects.get(f"{run_folder(run)}{RESULTS}")
+    lines = await _lines(objects, f"{run_folder(run)}{RESULTS}", [] if missing is None else missing)
     found: dict[int, dict[str, dict[str, float]]] = {}
-    for line in stored.body.splitlines() if stored is not None else ():
+    for line in lines or ():
         table = json_object(line) or {}
         if isinstance(row := table.get("row"), int):
             found[row] = {who: numbers(table[who]) for who in WHO if isinstance(table.get(who), dict)}
@@ -223,40 +260,50 @@ async def stored_scores(run: Run, objects: Objects) -> dict[int, dict[str, dict[
 
 
 async def _thumbnails(
-    run: Run, objects: Objects, rows: tuple[AnsweredRow, ...]
+    run: Run, objects: Objects, rows: tuple[AnsweredRow, ...], missing: list[str]
 ) -> dict[int, tuple[str, ...]]:
     if not rows:
         return {}
-    key = f"{run_folder(run)}{THUMBNAILS}"
-    stored = await objects.get(key)
+    lines = await _lines(objects, f"{run_folder(run)}{THUMBNAILS}", missing)
+    small = saved_thumbnails(lines or ())
+    slots, ours = anyio.Semaphore(AT_ONCE), f"s3://{objects.bucket}/"
+    most = budget(sum(1 + len(row.more_images) for row in rows))
+
+    async def make(row: AnsweredRow) -> None:
+        async with slots:
+            shown = []
+            for uri in (row.image, *row.more_images):
+                stored = (
+                    await objects.get(uri.removeprefix(ours), most=MAX_SOURCE_BYTES)
+                    if uri.startswith(ours)
+                    else None
+                )
+                made = await to_thread.run_sync(thumbnail, stored.body, most) if stored is not None else None
+                if made is not None:
+                    shown.append(base64.b64encode(made).decode())
+            if shown:
+                small[row.row] = tuple(shown)
+
+    with anyio.move_on_after(MAKING_SECONDS) as limit:
+        async with task_group() as group:
+            for row in rows:
+                if row.row not in small:
+                    group.start_soon(make, row)
+    if limit.cancelled_caught:
+        missing.append(f"Images were made small for {MAKING_SECONDS:.0f} s; the others are not shown.")
+    return small
+
+
+def saved_thumbnails(lines: Iterable[bytes]) -> dict[int, tuple[str, ...]]:
+    """As `thumbnail_lines` wrote them; lines that do not fit are left out."""
     small: dict[int, tuple[str, ...]] = {}
-    for line in stored.body.splitlines() if stored is not None else ():
+    for line in lines:
         try:
             table = json_object(line) or {}
             shown = [table["webp"], *table.get("more", ())]
             small[int(table["row"])] = tuple(_base64(str(text)) for text in shown)
         except (ValueError, KeyError, TypeError, OverflowError):
             continue
-    slots, ours = anyio.Semaphore(AT_ONCE), f"s3://{objects.bucket}/"
-    most = budget(sum(1 + len(row.more_images) for row in rows))
-
-    async def make(row: AnsweredRow) -> None:
-        async with slots:
-            found = [
-                await objects.get(uri.removeprefix(ours))
-                for uri in (row.image, *row.more_images)
-                if uri.startswith(ours)
-            ]
-            made = [
-                await to_thread.run_sync(thumbnail, each.body, most) for each in found if each is not None
-            ]
-            if shown := tuple(base64.b64encode(each).decode() for each in made if each is not None):
-                small[row.row] = shown
-
-    async with task_group() as group:
-        for row in rows:
-            if row.row not in small:
-                group.start_soon(make, row)
     return small
 
 

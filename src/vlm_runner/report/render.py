@@ -424,7 +424,7 @@ def _answer(  # noqa: PLR0917 - an answer has so many sides
     label: str, who: str, reference: str, reply: ModelAnswer, own: dict[str, float], most: int
 ) -> AnswerView:
     if reply.error is not None:
-        return AnswerView(label, who, (), f"No answer: {reply.error}", (), "")
+        return AnswerView(label, who, (), f"No answer: {redacted(reply.error)}", (), "")
     likeness = own.get("similarity", 0.0)
     text, wanted = cut(reply.answer, most), cut(reference, most)
     note = ""

@@ -79,10 +79,12 @@ class FakeObjects:
             whole += stored.body
         await self.put(key, whole[: len(whole) - cut], content_type=content_type)
 
-    async def get(self, key: str) -> StoredObject | None:
+    async def get(self, key: str, *, most: int | None = None) -> StoredObject | None:
         await self._reach()
         body = self._s3.buckets[self._bucket].get(key)
-        return None if body is None else StoredObject(body, etag_of(body))
+        if body is None:
+            return None
+        return StoredObject(body if most is None else body[: most + 1], etag_of(body))
 
     async def read(self, key: str) -> AsyncIterator[bytes]:
         found = await self.get(key)

@@ -15,6 +15,7 @@ from opentelemetry.trace import Status, StatusCode, set_span_in_context
 
 from vlm_runner.core.events import ImagesStaged, JobCompleted, TestsAnswered
 from vlm_runner.core.signals import RemoteStatusChanged, Trouble
+from vlm_runner.redact import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,7 +85,7 @@ class TraceWatcher:
             case Trouble(doing=doing, message=message):
                 self._troubles.add(1, {RUN_ID: run_id})
                 if spans is not None:
-                    spans.phase.add_event("trouble", {"doing": doing, "message": message})
+                    spans.phase.add_event("trouble", {"doing": doing, "message": redacted(message)})
             case RemoteStatusChanged(what=what, status=status):
                 if spans is not None:
                     spans.phase.add_event("remote_status", {"what": what, "status": status})
@@ -119,7 +120,7 @@ class TraceWatcher:
         outcome = run.outcome.value if run.outcome is not None else ""
         spans.root.set_attribute("vlm_runner.outcome", outcome)
         if run.reason is not None:
-            spans.root.set_status(Status(StatusCode.ERROR, run.reason))
+            spans.root.set_status(Status(StatusCode.ERROR, redacted(run.reason)))
         spans.phase.end()
         spans.root.end()
 
