@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tests.aws.test_answers import Answering, Portal
 from vlm_runner.aws import connections, session
 from vlm_runner.aws.session import AwsSession
-from vlm_runner.errors import AwsUnavailable
+from vlm_runner.errors import AwsUnavailable, CredentialsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,6 +89,7 @@ async def said(url: str) -> str:
         with pytest.raises(AwsUnavailable) as other:
             (await aws.service("sts").call("GetCallerIdentity")).name("Account")
     assert ("VERIFY_FAILED" in str(one.value)) == ("VERIFY_FAILED" in str(other.value))
+    assert ("AWS_CA_BUNDLE" in str(one.value)) == ("VERIFY_FAILED" in str(one.value))
     return str(one.value)
 
 
@@ -124,3 +125,17 @@ async def test_an_endpoint_without_tls_needs_no_authorities_until_one_with_tls_i
         answers = [await http.send(request) for request in requests[1:]]
     assert [answer.status_code for answer in answers] == [200, 200]
     assert read == [str(itself)]
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"-----BEGIN CERTIFICATE-----\nAAAA\n"])
+async def test_authorities_that_cannot_be_read_are_not_an_answer_that_was_lost(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tmp_path / "authorities.pem"
+    bundle.write_bytes(content)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(bundle))
+    async with AwsSession(region="us-east-1", endpoint_url="https://127.0.0.1:9") as aws:
+        with pytest.raises(CredentialsError, match="authorities") as caught:
+            await aws.account.caller()
+
+    assert str(bundle) in str(caught.value)

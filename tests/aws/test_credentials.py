@@ -1,12 +1,16 @@
 """Credentials that cannot be had, in every way we know: one sentence and a hint, never a traceback."""
 
+import gc
 import io
+import logging
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 from botocore.session import get_session
 
+from vlm_runner.aws import credentials
 from vlm_runner.aws.credentials import check_authorities
 from vlm_runner.aws.session import AwsSession
 from vlm_runner.errors import ConfigurationError, CredentialsError
@@ -24,6 +28,14 @@ CONFIG = {
     "a CA bundle that is not there": "aws_access_key_id = AK\naws_secret_access_key = SK\n"
     "ca_bundle = ~/nowhere.pem",
     "a profile of aws login": "login_session = arn:aws:iam::123456789012:user/me",
+    "a helper whose keys are no text": """credential_process = echo '{"Version": 1, "AccessKeyId": 5, \
+"SecretAccessKey": [1], "SessionToken": {}}'""".replace("\\\n", ""),
+    "a key with a space in it": "aws_access_key_id = A K\naws_secret_access_key = SK",
+    "a key with a letter that no key has": "aws_access_key_id = AK\naws_secret_access_key = S\u00e9",
+    "an SSO session that has ended": "sso_start_url = https://x.awsapps.com/start\nsso_region = us-east-1\n"
+    "sso_account_id = 123456789012\nsso_role_name = r",
+    "a token file that is not there": "role_arn = arn:aws:iam::123456789012:role/r\n"
+    "web_identity_token_file = /nowhere/token",
     "none at all": "region = us-east-1",
 }
 OTHERS = """
@@ -60,6 +72,70 @@ async def test_credentials_that_cannot_be_had_are_one_sentence(lines: str, tmp_p
 
     assert caught.value.hint
     assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("key", ["AKIA\n", "AKIA\r\nX-Of-Mine: 1", "AK\udcff"])
+async def test_a_key_that_no_header_takes_is_not_an_answer_that_was_lost(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-canary")
+    async with AwsSession(region="us-east-1", endpoint_url="http://127.0.0.1:9") as aws:
+        with pytest.raises(CredentialsError, match="access key") as caught:
+            await aws.account.caller()
+
+    assert "canary" not in str(caught.value)
+
+
+async def test_a_helper_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(credentials, "HELPER_SECONDS", 0.5)
+    (tmp_path / "config").write_text("[profile bad]\ncredential_process = sleep 60\n")
+    with warnings.catch_warnings():
+        # Of asyncio, which kills it when what waited for it is forgotten.
+        warnings.simplefilter("ignore", ResourceWarning)
+        with pytest.raises(CredentialsError, match="has not answered"):
+            await caller("http://127.0.0.1:9")
+        gc.collect()
+
+
+async def test_credentials_that_cannot_be_had_leave_no_traceback_on_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # as where no program has said anything
+    lines = CONFIG["a token file that is not there"]
+    (tmp_path / "config").write_text(f"[profile bad]\n{lines}\n")
+    with pytest.raises(CredentialsError):
+        await caller("http://127.0.0.1:9")
+
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("region", ["us-east-1\n", " us-east-1", "us/east", "", "us-east-1.example.com/"])
+async def test_a_region_that_cannot_be_is_a_mistake_in_the_settings(region: str) -> None:
+    async with AwsSession(region=region, endpoint_url="http://127.0.0.1:9") as aws:
+        with pytest.raises(ConfigurationError, match="region") as caught:
+            await aws.account.caller()
+
+    assert not isinstance(caught.value, CredentialsError)
+    assert "AWS_REGION" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["not a url", "127.0.0.1:9", "ftp://127.0.0.1", "http://:9", "http://h:x", "http://h:99999", "http://[::1",
+     " http://h", "http://me:canary@h"],
+)  # fmt: skip
+async def test_an_endpoint_that_cannot_be_is_a_mistake_in_the_settings(
+    address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "config").write_text("")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+    async with AwsSession(region="us-east-1") as aws:
+        with pytest.raises(ConfigurationError, match="endpoint URL") as caught:
+            await aws.account.caller()
+
+    assert not isinstance(caught.value, CredentialsError)
+    assert "canary" not in str(caught.value)
 
 
 async def test_a_container_that_does_not_answer_has_no_credentials(

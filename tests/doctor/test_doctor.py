@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from tests.credentials import sandbox_credentials
 from tests.histories import happy_runs
+from vlm_runner.aws import session
 from vlm_runner.aws.ports import Caller, FoundationModel
 from vlm_runner.aws.session import AwsSession
 from vlm_runner.checkpoint.document import Checkpoint, to_bytes
@@ -901,3 +902,17 @@ async def test_a_price_list_that_may_not_be_read(world: World) -> None:
         world.sandbox.faults.clear()
 
     assert "pricing:GetProducts" in (check.fix or "")
+
+
+def test_the_doctor_does_not_end_well_where_aws_did_not_answer(
+    spec_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "USES", dict.fromkeys(session.USES, (1, 1, 1)))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    where = ["--endpoint-url", "http://127.0.0.1:9", "--store", str(tmp_path)]
+
+    result = CliRunner().invoke(cli, ["doctor", str(spec_file), "--json", *where])
+
+    assert result.exit_code == 75, result.output
+    assert {"C01"} == {check["code"] for check in json.loads(result.stdout) if check["status"] == "unknown"}

@@ -6,6 +6,8 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vlm_runner.errors import CredentialsError
+
 if TYPE_CHECKING:
     from ssl import SSLContext
 
@@ -29,6 +31,7 @@ def http_session() -> type:
 
         async def send(self, request: Any) -> Any:
             if not self._over_tls and request.url.startswith("https:"):
+                _check_authorities(self._verify)
                 self._over_tls = True
                 self._sessions.clear()  # they know no authorities; leaving the exit stack closes them
             return await super().send(request)
@@ -44,6 +47,27 @@ def http_session() -> type:
             return aiohttp.TCPConnector(ssl=_trusting(path, path.stat().st_mtime_ns), **options)
 
     return Session
+
+
+def _check_authorities(verify: Any) -> None:
+    """
+    Before the request, where a file that cannot be read would look like an answer that was lost.
+
+    Raises:
+        CredentialsError: what `ca_bundle` names holds no certificates.
+    """
+    from botocore.httpsession import get_cert_path  # noqa: PLC0415 - see `http_session`
+
+    if not verify:
+        return
+    path = Path(str(get_cert_path(verify)))
+    try:
+        _trusting(path, path.stat().st_mtime_ns)
+    except OSError as error:  # of which SSLError is one
+        raise CredentialsError(
+            f"The certificate authorities in {path} cannot be used ({error}).",
+            hint="Correct ca_bundle in the profile, or AWS_CA_BUNDLE: a file in PEM form is expected.",
+        ) from error
 
 
 @lru_cache(maxsize=4)

@@ -3,12 +3,49 @@
 from __future__ import annotations
 
 import getpass
+import logging
+import os
 import sys
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
 
 from vlm_runner.aws.errors import credentials_translated
 from vlm_runner.errors import CredentialsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HELPER_SECONDS: Final = 120.0
+"""For a credentials helper to answer, somebody's click in a browser included. botocore waits for ever."""
+
+
+@cache
+def log_as_botocore() -> None:
+    """
+    What aiobotocore logs goes where the program says, and nowhere else, as botocore has it.
+
+    It logs credentials that cannot be had with their traceback, which Python prints where no program has
+    said anything; they are raised as well.
+    """
+    logging.getLogger("aiobotocore").addHandler(logging.NullHandler())
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Around what may ask a credentials helper: one that hangs must not keep a release from going on."""
+    try:
+        with anyio.fail_after(HELPER_SECONDS):
+            yield
+    except TimeoutError as error:
+        raise CredentialsError(
+            "What gives the AWS credentials (credential_process, single sign-on, a metadata service) has not "
+            f"answered for {HELPER_SECONDS:.0f} seconds.",
+            hint="Run it by hand, or: aws sts get-caller-identity",
+        ) from error
 
 
 def ask_on_terminals_only(session: Any) -> None:
@@ -34,8 +71,8 @@ def check_authorities(session: Any) -> None:
     named = session.get_config_variable("ca_bundle")
     if not isinstance(named, str) or not named:
         return
-    path = Path(named).expanduser()
-    if not path.exists():
+    path = Path(os.path.expanduser(named))  # noqa: PTH111 - Path's raises where there is no such user
+    if not path.is_file():
         raise CredentialsError(
             f"The AWS configuration names {named} as ca_bundle, and there is no such file.",
             hint="Correct ca_bundle in the profile, or AWS_CA_BUNDLE.",
@@ -57,8 +94,27 @@ def _refuse_login(session: Any) -> None:
 
 async def fresh_credentials(session: Any) -> Any:
     """The credentials of a botocore session, refreshed if they end soon; None if it has none."""
-    with credentials_translated("reading credentials"):
+    with credentials_translated("reading credentials"), answering():
         found = await session.get_credentials()
         if found is None:
             _refuse_login(session)
-        return None if found is None else await found.get_frozen_credentials()
+            return None
+        frozen = await found.get_frozen_credentials()
+        _refuse_odd(frozen)
+        return frozen
+
+
+def _refuse_odd(frozen: Any) -> None:
+    """No header takes a line end: the answer would count as lost, and be asked for again."""
+    for name, value in zip(("access key", "secret access key", "session token"), frozen, strict=False):
+        optional = name == "session token" and value is None
+        if not optional and not (isinstance(value, str) and value.isascii() and _one_word(value)):
+            raise CredentialsError(
+                f"The AWS {name} is not one word of letters, digits and signs: "
+                "it has a space, a line end or the like in it.",
+                hint="Enter it again where it is set: the environment, the profile, or the helper.",
+            )
+
+
+def _one_word(text: str) -> bool:
+    return text.isprintable() and " " not in text

@@ -99,6 +99,11 @@ LONGEST_MESSAGE: Final = 2000
 
 CREDENTIALS_HINT = "Check them with: aws sts get-caller-identity (or set AWS_PROFILE, or run: aws sso login)."
 
+TLS_HINT = (
+    "If a proxy opens TLS connections here, name a file with its certificates in AWS_CA_BUNDLE, or as "
+    "ca_bundle in the profile."
+)
+
 ROLE_MARKS: Final = (
     "Could not assume provided IAM role",
     "must allow AWS EventBridge Scheduler to assume the role",
@@ -232,6 +237,7 @@ def _unanswered(
             _no_credentials,
         ),
         ((exceptions.NoRegionError,), _no_region),
+        ((exceptions.SSLError,), _distrusted),
         (
             (
                 exceptions.HTTPClientError,
@@ -272,9 +278,14 @@ def _no_region(error: Exception, operation: str, create: bool) -> Exception:  # 
     return ConfigurationError(f"{operation}: no AWS region.", hint="Give --region, or region under [aws].")
 
 
-def _lost(error: Exception, operation: str, create: bool) -> Exception:  # noqa: FBT001
+def _distrusted(error: Exception, operation: str, create: bool) -> Exception:  # noqa: FBT001
+    """It may pass: a captive portal has a certificate of its own."""
+    return _lost(error, operation, create, hint=TLS_HINT)
+
+
+def _lost(error: Exception, operation: str, create: bool, *, hint: str | None = None) -> Exception:  # noqa: FBT001
     kind = UncertainCreate if create else AwsUnavailable
-    return kind(f"{operation}: no answer ({type(error).__name__}: {_words(error)}).")
+    return kind(f"{operation}: no answer ({type(error).__name__}: {_words(error)}).", hint=hint)
 
 
 def _refused(error: Exception, operation: str, create: bool) -> Exception:  # noqa: ARG001, FBT001

@@ -16,7 +16,13 @@ from vlm_runner.aws.answers import AwsService
 from vlm_runner.aws.bedrock import BedrockControl
 from vlm_runner.aws.connections import http_session
 from vlm_runner.aws.cost_explorer import CostExplorer
-from vlm_runner.aws.credentials import ask_on_terminals_only, check_authorities, fresh_credentials
+from vlm_runner.aws.credentials import (
+    answering,
+    ask_on_terminals_only,
+    check_authorities,
+    fresh_credentials,
+    log_as_botocore,
+)
 from vlm_runner.aws.ecs import Ecs
 from vlm_runner.aws.errors import KINDS, credentials_translated
 from vlm_runner.aws.exchange import listen
@@ -28,7 +34,7 @@ from vlm_runner.aws.notifications import AwsNotifier
 from vlm_runner.aws.objects import S3Objects
 from vlm_runner.aws.objects_obstore import ObstoreObjects
 from vlm_runner.aws.price_list import AwsPriceList
-from vlm_runner.aws.profiles import profile_exists
+from vlm_runner.aws.profiles import check_endpoint, check_region, endpoint_of, profile_exists
 from vlm_runner.aws.queue import SqsQueue
 from vlm_runner.aws.runtime import BedrockRuntime
 from vlm_runner.aws.sagemaker import SageMaker
@@ -167,7 +173,7 @@ class AwsSession:
         name = f"{service}/{use}"
         async with self._making:
             if name not in self._clients:
-                with credentials_translated(f"opening {service}"):
+                with credentials_translated(f"opening {service}"), answering():
                     self._clients[name] = await self._make(service, use)
         # Refreshed here and not by the request, where a helper's fault would look like an answer's.
         await fresh_credentials(self._session._session)  # noqa: SLF001 - see `_core_session`
@@ -185,6 +191,8 @@ class AwsSession:
         from botocore.useragent import UserAgentString  # noqa: PLC0415
 
         if self._session is None:
+            check_region(self._region)
+            log_as_botocore()
             with profile_exists():
                 opened = aioboto3.Session(profile_name=self._profile, region_name=self._region)
                 core = opened._session  # noqa: SLF001 - see `_core_session`
@@ -192,6 +200,7 @@ class AwsSession:
                 ask_on_terminals_only(core)
                 check_authorities(core)
                 self._session = opened
+        check_endpoint(self._endpoint_url or endpoint_of(self._session._session, service))  # noqa: SLF001
         attempts, connect, read = USES[use]
         options: dict[str, Any] = {
             "http_session_cls": http_session(),

@@ -22,7 +22,7 @@ def doctor(**given: Any) -> None:
     What is wrong is shown with its exact fix.
 
     Changes nothing, but for a probe object in an S3 checkpoint store, which it deletes. Exits with 4 if
-    something is bad.
+    something is bad, with 75 if AWS did not answer and nothing could be checked.
 
     \b
     Example:

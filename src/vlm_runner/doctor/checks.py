@@ -118,7 +118,10 @@ async def run_checks(subject: Subject, parts: Sequence[Part] | None = None) -> l
     except ConfigurationError as error:  # no usable credentials, or no such profile
         return [*found, Check("C01", Status.BAD, "credentials", error.message, error.hint)]
     except VlmRunnerError as error:
-        return [*found, Check("C01", Status.UNKNOWN, "credentials", error.message, "Try again.")]
+        return [
+            *found,
+            Check("C01", Status.UNKNOWN, "credentials", error.message, error.hint or "Try again."),
+        ]
     found.append(Check("C01", Status.GOOD, "credentials", f"{caller.arn}"))
     for part in ALL if parts is None else parts:
         try:
