@@ -714,16 +714,16 @@ def reap_tagged(body: bytes) -> None:
 
     try:
         odd = json.loads(body)
+        if not isinstance(odd, dict) or not isinstance(odd.get("tags"), dict):
+            return
+        name, tags = str(odd.get("name")), {str(key): str(value) for key, value in odd["tags"].items()}
     except (ValueError, RecursionError):
         return
-    if not isinstance(odd, dict) or not isinstance(odd.get("tags"), dict):
-        return
-    tags = {str(key): str(value) for key, value in odd["tags"].items()}
 
     async def main() -> None:
         aws = FakeAws()
         for arn, given in (("arn:odd", tags), ("arn:sound", TAGGED["tags"])):
-            made = _endpoint(aws, arn, str(odd.get("name")) if arn == "arn:odd" else str(TAGGED["name"]))
+            made = _endpoint(aws, arn, name if arn == "arn:odd" else str(TAGGED["name"]))
             made.tags = given
         with refusing():
             found = await find_rented(
