@@ -9,6 +9,7 @@ kind means that AWS did not answer: `AwsUnavailable`, and `UncertainCreate` for 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from contextlib import aclosing, contextmanager
@@ -35,6 +36,12 @@ LONGEST_MESSAGE: Final = 2000
 LONGEST_TEXT: Final = 4 * 1024 * 1024
 """Characters of what a model or a queue delivers."""
 MOST_PAGES: Final = 10_000
+MOST_BYTES: Final = 256 * 1024 * 1024
+"""Of a stream that is read whole."""
+BODY_SECONDS: Final = 60.0
+"""For the same, and for each of its bytes as long as SLOWEST says."""
+SLOWEST: Final = 10_000.0
+"""Bytes a second: what comes or goes more slowly for long is given up."""
 
 _NAME: Final = re.compile(r"[^\x00-\x20\x7f-\xa0\u2028\u2029]+")
 _ARN: Final = re.compile(r"arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:[0-9]*:[!-~]+")
@@ -218,14 +225,10 @@ class AwsAnswer:
 
     async def body(self, member: str, most: int | None = None) -> bytes:
         """A streamed body, to its end; with `most`, of a longer one no more than shows that it is."""
-        found: list[bytes] = []
-        left = most
-        async with aclosing(self.pieces(member)) as pieces:
-            async for piece in pieces:
-                found.append(piece if left is None else piece[: left + 1])
-                if left is not None and (left := left - len(piece)) < 0:
-                    break
-        return b"".join(found)
+        with translated(self._operation):
+            async with aclosing(self.pieces(member)) as pieces:
+                wanted = pieces if most is None else _beginning(pieces, most)
+                return await whole(wanted, most=MOST_BYTES, seconds=BODY_SECONDS)
 
     def whole_body(self, member: str) -> bytes:
         """The same, of a client without an event loop."""
@@ -265,6 +268,36 @@ class AwsAnswer:
         finally:
             if (close := getattr(self._members.get(member), "close", None)) is not None:
                 close()
+
+
+async def _beginning(pieces: AsyncIterator[bytes], most: int) -> AsyncIterator[bytes]:
+    """Of the pieces, `most` bytes and one more."""
+    left = most + 1
+    async for piece in pieces:
+        yield piece[:left]
+        if (left := left - len(piece)) <= 0:
+            return
+
+
+async def whole(pieces: AsyncIterator[bytes], *, most: int, seconds: float) -> bytes:
+    """
+    The pieces in one, of what may not be AWS: a socket's time-out begins anew with each byte that trickles
+    in, and a body without an end fills the memory.
+
+    Raises:
+        TimeoutError: they came more slowly than SLOWEST, for longer than `seconds`.
+        ValueError: they are more than `most` bytes.
+    """
+    found, size = list[bytes](), 0
+    began = asyncio.get_running_loop().time()
+    async with asyncio.timeout(seconds) as limit:
+        async for piece in pieces:
+            found.append(piece)
+            size += len(piece)
+            if size > most:
+                raise ValueError(f"more than {most:,} bytes")
+            limit.reschedule(began + seconds + size / SLOWEST)
+    return b"".join(found)
 
 
 def _decimal(text: str) -> Decimal:

@@ -24,6 +24,8 @@ def http_session() -> type:
     from aiobotocore.httpsession import AIOHTTPSession  # noqa: PLC0415
     from botocore.httpsession import get_cert_path  # noqa: PLC0415
 
+    from vlm_runner.aws.transport import Answer, Exchanges  # noqa: PLC0415
+
     base: Any = AIOHTTPSession  # its types leave out what it is made of
 
     class Session(base):  # type: ignore[misc]
@@ -35,6 +37,19 @@ def http_session() -> type:
                 self._over_tls = True
                 self._sessions.clear()  # they know no authorities; leaving the exit stack closes them
             return await super().send(request)
+
+        async def _get_session(self, proxy_url: str | None) -> Any:
+            if (found := self._sessions.get(proxy_url)) is None:
+                opened = aiohttp.ClientSession(
+                    connector=self._create_connector(proxy_url),
+                    timeout=self._timeout,
+                    skip_auto_headers={"CONTENT-TYPE"},
+                    auto_decompress=False,
+                    response_class=Answer,
+                )
+                await self._exit_stack.enter_async_context(opened)
+                found = self._sessions[proxy_url] = Exchanges(opened, self._timeout)
+            return found
 
         def _create_connector(self, proxy_url: str | None) -> Any:
             # With a proxy or a certificate of its own a client needs a context of its own.

@@ -118,6 +118,8 @@ ROLE_HINT = (
     "checks it, and vlm-runner iam SPEC prints the policies."
 )
 
+REQUEST_IDS: Final = ("x-amzn-requestid", "x-amz-request-id", "x-amz-id-2")
+
 LEGACY_MARK = "marked by provider as Legacy"
 """Bedrock refuses an old model as ResourceNotFoundException with this text; the thing is not missing."""
 
@@ -198,8 +200,11 @@ def answered(response: Mapping[str, Any], operation: str, *, create: bool) -> Vl
     code = one_line(str(error.get("Code", "")), 100)
     message = one_line(str(error.get("Message", "")), LONGEST_MESSAGE)
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    kind = kind_of(code, status, message)
     text = f"{operation}: {code or status}: {message or 'no message'}".rstrip(".") + "."
+    if _is_a_strangers(response, code, status):
+        kind = UncertainCreate if create else AwsUnavailable
+        return kind(text, hint="A proxy or a captive portal may answer in AWS's place.")
+    kind = kind_of(code, status, message)
     if issubclass(kind, CredentialsError):
         return kind(text, hint=CREDENTIALS_HINT)
     if kind is RoleNotAssumable:
@@ -209,6 +214,21 @@ def answered(response: Mapping[str, Any], operation: str, *, create: bool) -> Vl
     if create and kind is AwsUnavailable:
         return UncertainCreate(text)
     return kind(text)
+
+
+def _is_a_strangers(response: Mapping[str, Any], code: str, status: int) -> bool:
+    """
+    Whether this refusal is not AWS's: it has no code of an error (for which botocore then takes the status),
+    and no id of a request, which all that AWS answers has. A portal's redirect and its page for what it does
+    not know look so; believed, its 404 would abandon a job that trains.
+    """
+    headers = response.get("ResponseMetadata", {}).get("HTTPHeaders")
+    return (
+        headers is not None
+        and code in {"", str(status)}
+        and 300 <= status < 500
+        and not any(name in headers for name in REQUEST_IDS)
+    )
 
 
 def _unanswered(
