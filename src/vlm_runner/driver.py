@@ -8,6 +8,7 @@ It has no effects of its own but saving, and chooses nothing: `core.decide` says
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -239,7 +240,10 @@ class Driver:
             if self._cancel.reason is not None:
                 return
         # A command that pays is carried to its recorded end even while this task is being cancelled.
-        with anyio.CancelScope(shield=not command.interruptible):
+        with (
+            anyio.CancelScope(shield=not command.interruptible),
+            claim.settling() if command.pays else nullcontext(),
+        ):
             reaction = await self._perform(claim, command)
         match reaction:
             case RetryAfter(seconds=seconds, error=error):

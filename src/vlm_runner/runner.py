@@ -241,16 +241,17 @@ class RunHandle:
 
     async def drive(self, until: Phase | None) -> None:
         """Drive to the end, and keep the result; raises nothing but cancellation from outside."""
+        ended = False
         try:
             with self._scope:
                 self._run = await self._driver.drive(until, on_claimed=self.begin)
+                ended = True
         except Exception as error:  # noqa: BLE001 - result() raises it
             self._error = error
         finally:
-            if self._error is None and self._scope.cancelled_caught:
+            if self._error is None and not ended:
+                # By `stop`, by a runner that closes, or by whoever cancelled the task.
                 self._error = Stopped(f"Run {self.run_id} was stopped; remote work continues.")
-            if self._error is None and self._run is None:
-                self._error = Stopped(f"Run {self.run_id} was stopped before it was read.")
             self._finished.set()
             self._notify()
 

@@ -9,6 +9,7 @@ provably dead, else only after it has itself seen the document unchanged for the
 from __future__ import annotations
 
 import uuid
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 import anyio
@@ -44,7 +45,7 @@ from vlm_runner.path_segment import checked_run_id
 from vlm_runner.retry import attempts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from vlm_runner.checkpoint.timing import LeaseSettings
@@ -408,6 +409,18 @@ class Claim:
             except BaseException:
                 self._lost_an_entry = True
                 raise
+
+    @contextmanager
+    def settling(self) -> Iterator[None]:
+        """
+        Around what must end in an entry. A service, or an event loop that ends, can cancel a task whatever
+        shields it: what the task bought is then not recorded, and so the run is not let go.
+        """
+        try:
+            yield
+        except anyio.get_cancelled_exc_class():
+            self._lost_an_entry = True
+            raise
 
     async def renew(self) -> None:
         """Show that this process is alive. Raises Fenced, Unsaved."""
