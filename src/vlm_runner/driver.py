@@ -38,9 +38,18 @@ from vlm_runner.core.run import Phase, Run
 from vlm_runner.core.signals import HeldElsewhere, Trouble
 from vlm_runner.core.text import storable
 from vlm_runner.core.transitions import evolve
-from vlm_runner.errors import CheckpointFull, Fenced, LeaseExpired, StillBilling, Unrecorded, VlmRunnerError
+from vlm_runner.errors import (
+    CheckpointFull,
+    Fenced,
+    LeaseExpired,
+    OtherAccount,
+    StillBilling,
+    Unrecorded,
+    VlmRunnerError,
+)
 from vlm_runner.steps.perform import perform
 from vlm_runner.steps.test_calls import BaseCalls
+from vlm_runner.steps.whose_account import refuse_other_account
 from vlm_runner.steps.undo import release_unrecorded, undo_purchase
 from vlm_runner.task_groups import task_group
 
@@ -196,12 +205,13 @@ class Driver:
             Unrecorded: it was released; nothing says so but this error.
         """
         run = claim.run
-        # A stop leaves remote work running; a purchase that could not be undone was tried already.
+        # A stop leaves remote work running; a purchase that could not be undone was tried already; and in
+        # another account there is nothing to release.
         if (
             self._stopping
             or not run.may_bill
             or run.handed_over is not None
-            or isinstance(error, StillBilling)
+            or isinstance(error, StillBilling | OtherAccount)
         ):
             return
         if not isinstance(error, VlmRunnerError):
@@ -223,6 +233,8 @@ class Driver:
         # First of all: what the previous process had in flight must be looked for, not bought again.
         if claim.inherited and (doubt := uncertain_create(claim.run, "taken over")) is not None:
             await self._record(claim, doubt)
+        if not claim.run.done:
+            await refuse_other_account(claim.run.account, self._ports_of(claim.run))
         while not claim.run.done and not _left(claim.run, until):
             await self._step(claim)
         return claim.run

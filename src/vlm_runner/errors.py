@@ -123,6 +123,10 @@ class CredentialsError(ConfigurationError):
     """There are no credentials, or AWS rejects them."""
 
 
+class OtherAccount(ConfigurationError):
+    """The credentials are of another account than the run."""
+
+
 class AwsUnavailable(VlmRunnerError):
     """AWS did not answer, or only with transient errors; nothing is lost, and `resume` continues."""
 

@@ -147,6 +147,7 @@ class Release(Command):
     """Stop the job if it may run, delete what may bill, and wait until both are seen to be gone."""
 
     uid: str
+    account: str
     job_name: str | None
     job_token: str | None
     mode: ServingMode | None
@@ -322,6 +323,7 @@ def release(run: Run, quiet: float, closed_for: float) -> Release:
     )
     return Release(
         uid=run.uid,
+        account=run.account,
         job_name=job.name if job is not None else None,
         job_token=job.token if job is not None else None,
         mode=intent.mode if intent is not None else None,

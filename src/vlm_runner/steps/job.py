@@ -16,6 +16,7 @@ from vlm_runner.steps import dead_man_switch
 from vlm_runner.steps.as_written import refuse_changed_objects
 from vlm_runner.steps.polling import counts_as_gone, poll
 from vlm_runner.steps.registry import performs
+from vlm_runner.steps.whose_account import account_of, refuse_other_account
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -74,6 +75,9 @@ async def await_job(command: AwaitJob, ports: Ports) -> JobCompleted | JobFailed
     Wait for the job's end, however long it takes, and then for its model to be Active.
 
     Returns before that once nothing has moved for `command.stalled_after`.
+
+    Raises:
+        OtherAccount: it was not found, and was looked for in another account.
     """
     shown: tuple[str, tuple[tuple[str, str], ...]] | None = None
     began, unseen = ports.clock.elapsed(), Unseen()
@@ -87,6 +91,7 @@ async def await_job(command: AwaitJob, ports: Ports) -> JobCompleted | JobFailed
             unseen = unseen.another(ports.clock.elapsed())
             if not counts_as_gone(unseen, began, ports):
                 continue
+            await refuse_other_account(account_of(command.arn), ports)
             return JobFailed(status="Gone", reason=f"Bedrock no longer knows the job {command.arn}.")
         unseen = Unseen()
         state = (job.status, tuple(sorted(job.details.items())))
@@ -133,6 +138,7 @@ async def _await_model(job: Job, model_arn: str, ports: Ports) -> JobCompleted |
             unseen = unseen.another(ports.clock.elapsed())
             if not counts_as_gone(unseen, began, ports):
                 continue
+            await refuse_other_account(account_of(model_arn), ports)
             return JobFailed(status="Gone", reason=f"Bedrock no longer knows the model {model_arn}.")
         unseen = Unseen()
         if model.status == "Failed":

@@ -68,13 +68,7 @@ async def prepare_serving(
     given = _spec(origin, options)
     spec = settled(given, profile)
     preflight.refuse(preflight.spec_problems(spec, profile, ports.metric_modules))
-    caller = await ports.aws.account.caller()
-    if caller.account != origin.account:
-        raise ConfigurationError(
-            f"Run {origin.run_id} is of account {origin.account}, "
-            f"and these credentials are of {caller.account}.",
-            hint="Change AWS_PROFILE.",
-        )
+    await refuse_other_account(origin.account, ports)
     model = await parent_model(origin, ports)
     served = ServedModel(
         run_id=model.run_id,

@@ -17,6 +17,7 @@ from vlm_runner.steps.polling import poll
 from vlm_runner.steps.registry import performs
 from vlm_runner.steps.serving import is_ours
 from vlm_runner.steps.tagging import put_tags
+from vlm_runner.steps.whose_account import refuse_other_account
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -37,6 +38,7 @@ async def release(command: Release, ports: Ports) -> Released:
 
     Raises:
         CredentialsError: AWS has rejected our credentials for longer than `poll` retries.
+        OtherAccount: nothing was found, and it was looked for in another account.
     """
     if ports.base_calls is not None:
         ports.base_calls.cancel()
@@ -48,6 +50,7 @@ async def release(command: Release, ports: Ports) -> Released:
         await _stop_job(command, ports, seen)
         await _delete_endpoints(command, ports, seen)
         if over or (seen.anything and command.sweep_for <= 0):
+            await refuse_other_account(command.account, ports)
             await disarm(command.switch, ports)
             return Released(deleted=tuple(dict.fromkeys(seen.deleted)), job_stopped=seen.stopped)
         left = max(command.sweep_for, command.unseen_for) - (ports.clock.elapsed() - began)
