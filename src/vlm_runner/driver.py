@@ -49,8 +49,8 @@ from vlm_runner.errors import (
 )
 from vlm_runner.steps.perform import perform
 from vlm_runner.steps.test_calls import BaseCalls
-from vlm_runner.steps.whose_account import refuse_other_account
 from vlm_runner.steps.undo import release_unrecorded, undo_purchase
+from vlm_runner.steps.whose_account import refuse_other_account
 from vlm_runner.task_groups import task_group
 
 if TYPE_CHECKING:

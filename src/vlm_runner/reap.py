@@ -7,15 +7,18 @@ the checkpoints.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from vlm_runner.aws.seen_gone import seen_gone
 from vlm_runner.checkpoint import lease
+from vlm_runner.clock import SystemClock
 from vlm_runner.core.expiry import ExpiryVerdict, Rented, judge
 from vlm_runner.core.names import NAME_PREFIX, delete_command
 from vlm_runner.core.pace import LOOKS_UNTIL_GONE, PollPace
 from vlm_runner.errors import NotFound, RunNotFound, VlmRunnerError
 from vlm_runner.spec import ServingMode
+from vlm_runner.task_groups import task_group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +30,6 @@ if TYPE_CHECKING:
     from vlm_runner.core.run import Run
     from vlm_runner.models import Catalogue
 
-DELETING = "Deleting"
-"""Of a deployment for a while (Nova 2 user guide, delete-custom-model-deployment); it answers no more."""
 MODES = (ServingMode.PROVISIONED, ServingMode.ON_DEMAND)
 
 
@@ -58,34 +59,85 @@ async def find_rented(
 
     Each is judged by itself: one whose tags, run or model cannot be read is in the list, unexplained, and
     keeps nothing else from being judged. Takes `gone_after` seconds: a list may be stale, so that what one
-    does not show, another may.
+    does not show, another may. And twice that where tags do not show whose an endpoint is.
 
     Raises:
         AwsRefused, AwsUnavailable: not everything could be listed, so nothing can be said.
     """
     found: list[RentedEndpoint] = []
-    for mode, endpoint in await _listed(aws, clock, gone_after):
-        judged = await _judged(mode, endpoint, aws, store, clock=clock, older_than=older_than)
+    for listed in await _listed(aws, clock, gone_after):
+        judged = await _judged(listed, store, clock=clock, older_than=older_than)
         found += [] if judged is None else [_priced(*judged, aws, catalogue)]
     return found
 
 
-async def _listed(aws: Aws, clock: Clock, gone_after: float) -> list[tuple[ServingMode, Endpoint]]:
-    """What any of several looks shows, as it was shown last."""
-    found: dict[str, tuple[ServingMode, Endpoint]] = {}
+@dataclass(slots=True)
+class _Listed:
+    """An endpoint with our name, as it was shown last, and all that any look has shown of its tags."""
+
+    mode: ServingMode
+    endpoint: Endpoint
+    tags: dict[str, str] = field(default_factory=dict[str, str])
+    unread: VlmRunnerError | None = None
+    """Why the last look showed no tags."""
+
+    async def look(self, aws: Aws) -> None:
+        try:
+            self.tags |= await aws.bedrock.tags(self.endpoint.arn)
+            self.unread = None
+        except VlmRunnerError as error:
+            self.unread = error
+
+    @property
+    def rented(self) -> Rented:
+        shown = self.endpoint
+        return Rented(self.mode, shown.arn, shown.name, shown.status, shown.created_at, self.tags)
+
+
+async def _listed(aws: Aws, clock: Clock, gone_after: float) -> list[_Listed]:
+    """What any of several looks shows."""
+    found: dict[str, _Listed] = {}
+    pause = gone_after / (LOOKS_UNTIL_GONE - 1)
     for look in range(LOOKS_UNTIL_GONE):
         if look:
-            await clock.sleep(gone_after / (LOOKS_UNTIL_GONE - 1))
+            await clock.sleep(pause)
         for mode in MODES:
             async for endpoint in aws.bedrock.list_endpoints(mode, NAME_PREFIX):
                 if endpoint.name.startswith(NAME_PREFIX):
-                    found[endpoint.arn] = mode, endpoint
+                    found.setdefault(endpoint.arn, _Listed(mode, endpoint)).endpoint = endpoint
+        for one in found.values():
+            await one.look(aws)
+    for _ in range(LOOKS_UNTIL_GONE - 1):
+        unclear = [one for one in found.values() if one.unread is not None or not one.rented.is_ours]
+        if unclear:
+            await clock.sleep(pause)
+        for one in unclear:
+            await one.look(aws)
     return list(found.values())
 
 
-async def reap(aws: Aws, found: Sequence[RentedEndpoint]) -> list[RentedEndpoint]:
-    """`found`, with those deleted that have outlived their run. What cannot be deleted says why."""
-    return [await _deleted(aws, one) if one.verdict.outlived else one for one in found]
+async def reap(
+    aws: Aws,
+    found: Sequence[RentedEndpoint],
+    *,
+    clock: Clock | None = None,
+    gone_after: float = PollPace().gone_after,
+) -> list[RentedEndpoint]:
+    """
+    `found`, with those deleted that have outlived their run. What cannot be deleted says why.
+
+    Takes `gone_after` seconds more where something is deleted: then it is seen to be gone.
+    """
+    reaped = list(found)
+
+    async def delete(place: int) -> None:
+        reaped[place] = await _deleted(aws, clock or SystemClock(), found[place], gone_after)
+
+    async with task_group() as group:
+        for place, one in enumerate(found):
+            if one.verdict.outlived:
+                group.start_soon(delete, place)
+    return reaped
 
 
 def may_still_bill(found: Sequence[RentedEndpoint]) -> list[RentedEndpoint]:
@@ -94,26 +146,18 @@ def may_still_bill(found: Sequence[RentedEndpoint]) -> list[RentedEndpoint]:
 
 
 async def _judged(
-    mode: ServingMode,
-    endpoint: Endpoint,
-    aws: Aws,
-    store: CheckpointStore,
-    *,
-    clock: Clock,
-    older_than: timedelta | None,
+    listed: _Listed, store: CheckpointStore, *, clock: Clock, older_than: timedelta | None
 ) -> tuple[Rented, ExpiryVerdict, Run | None] | None:
     """None for what is gone by now, or not ours."""
-    rented = Rented(mode, endpoint.arn, endpoint.name, endpoint.status, endpoint.created_at, {})
-    try:
-        rented = replace(rented, tags=await aws.bedrock.tags(endpoint.arn))
-    except NotFound:
+    rented, unread_tags = listed.rented, listed.unread
+    if isinstance(unread_tags, NotFound):
         return None
-    except VlmRunnerError as error:
-        # Ours or not, nobody can say; by its name it may be.
-        reason = f"its tags cannot be read: {error.message}"
-        return rented, ExpiryVerdict(outlived=False, reason=reason, explained=False), None
     if not rented.is_ours:
-        return None
+        if unread_tags is None:
+            return None
+        # Ours or not, nobody can say; by its name it may be.
+        reason = f"its tags cannot be read: {unread_tags.message}"
+        return rented, ExpiryVerdict(outlived=False, reason=reason, explained=False), None
     try:
         run = (await lease.load(store, rented.run_id, clock=clock))[0].run
     except RunNotFound:
@@ -135,14 +179,13 @@ def _priced(
     return RentedEndpoint(rented, verdict, command, None if price is None else str(price))
 
 
-async def _deleted(aws: Aws, one: RentedEndpoint) -> RentedEndpoint:
+async def _deleted(aws: Aws, clock: Clock, one: RentedEndpoint, gone_after: float) -> RentedEndpoint:
     rented = one.rented
     trouble: str | None = f"it is {rented.status}, and Bedrock does not delete it yet"
     gone = False
     try:
         if await aws.bedrock.delete_endpoint(rented.mode, rented.arn):
-            there = await aws.bedrock.find_endpoint(rented.mode, rented.arn)
-            gone = there is None or there.status == DELETING
+            gone = await seen_gone(aws, clock, rented.mode, rented.arn, gone_after)
             trouble = None if gone else "it was asked to be deleted, and is still there"
     except VlmRunnerError as error:
         trouble = error.message

@@ -576,7 +576,14 @@ class Runner:
             AwsRefused, AwsUnavailable: not all was deleted.
         """
         run = await self.get(run_id)
-        return await delete_run(run_id, self._connect(run.region), self._store, self._clock, told=told)
+        return await delete_run(
+            run_id,
+            self._connect(run.region),
+            self._store,
+            self._clock,
+            gone_after=self._settings.poll.gone_after,
+            told=told,
+        )
 
     async def create(self, created: RunCreated) -> str:
         """

@@ -1,4 +1,4 @@
-"""What answers need not be AWS: it may trickle, have no end, send us elsewhere, or know nothing of anything."""
+"""What answers need not be AWS: it may trickle, have no end, or send us elsewhere."""
 
 from __future__ import annotations
 

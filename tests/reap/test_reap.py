@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime, timedelta
 from importlib.resources import files
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,13 +15,14 @@ from vlm_runner.checkpoint.base import Stored
 from vlm_runner.core.expiry import Rented, judge
 from vlm_runner.core.names import NEVER, TAG_EXPIRES, TAG_RUN, TAG_UID
 from vlm_runner.core.run import Phase, Run
-from vlm_runner.errors import AccessDenied, VlmRunnerError
+from vlm_runner.errors import AccessDenied, NotFound, VlmRunnerError
 from vlm_runner.models import load_catalogue
 from vlm_runner.reap import find_rented, may_still_bill, reap
 from vlm_runner.spec import ServingMode
 from vlm_runner.testing import Crash, FakeBedrock, FakeClock, Fault, Plan, World
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from vlm_runner.checkpoint.base import CheckpointStore
@@ -263,6 +265,73 @@ async def test_an_endpoint_whose_tags_cannot_be_read_is_told(monkeypatch: pytest
 
     assert may_still_bill([found]) == [found]
     assert "its tags cannot be read" in found.verdict.reason
+
+
+def found_nothing(_: str) -> dict[str, str]:
+    raise NotFound("The resource does not exist.", code="ResourceNotFoundException")
+
+
+@pytest.mark.parametrize("stale", [found_nothing, lambda _: {}])
+@pytest.mark.parametrize("looks", [1, 2])
+@pytest.mark.parametrize("after", [0, 2])
+async def test_tags_that_one_look_does_not_show_hide_no_endpoint(
+    stale: Callable[[str], dict[str, str]], looks: int, after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = await stranded()
+    tags, looked = world.bedrock.tags, count()
+
+    async def now_and_then(arn: str) -> Any:
+        return stale(arn) if after <= next(looked) < after + looks else await tags(arn)
+
+    monkeypatch.setattr(world.bedrock, "tags", now_and_then)
+
+    found = await find_rented(world.aws, World().store, FakeClock(), load_catalogue())
+
+    assert [one.rented.arn for one in may_still_bill(found)] == world.bedrock.alive
+
+
+async def test_an_expiry_that_the_last_look_does_not_show_keeps_what_was_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(serving={"keep": True})
+    await world.live()
+    tags, looked = world.bedrock.tags, count()
+
+    async def older(arn: str) -> dict[str, str]:
+        shown = dict(await tags(arn))
+        return shown if next(looked) < 2 else {key: shown[key] for key in shown if key != TAG_EXPIRES}
+
+    monkeypatch.setattr(world.bedrock, "tags", older)
+
+    (found,) = await find_rented(
+        world.aws, World().store, FakeClock(), load_catalogue(), older_than=timedelta(0)
+    )
+
+    assert not found.verdict.outlived
+
+
+async def test_a_deletion_that_only_seems_to_be_done_is_still_billing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A portal answered it, or a read was stale: neither tells it from one that was done."""
+    world = await stranded()
+    find, looked = world.bedrock.find_endpoint, count()
+
+    async def answered(*_: object) -> bool:
+        return True
+
+    async def stale(mode: ServingMode, arn: str) -> Any:
+        return None if next(looked) < 1 else await find(mode, arn)
+
+    monkeypatch.setattr(world.bedrock, "delete_endpoint", answered)
+    monkeypatch.setattr(world.bedrock, "find_endpoint", stale)
+    found = await find_rented(
+        world.aws, World().store, FakeClock(), load_catalogue(), older_than=timedelta(0)
+    )
+
+    (left,) = may_still_bill(await reap(world.aws, found))
+
+    assert left.trouble == "it was asked to be deleted, and is still there"
 
 
 class _Damaged:

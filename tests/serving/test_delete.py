@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from tests.sweep.test_drive import EPOCHS, PROMPTS, swept
-from vlm_runner.errors import RunNotFound, UsageError
+from vlm_runner.errors import Conflict, RunNotFound, UsageError
 from vlm_runner.spec import ServingMode
 from vlm_runner.steps.prepare_serving import ServeOptions
 from vlm_runner.testing import Crash, Fault, Plan, TinyDataset, World, run_virtual
@@ -63,6 +63,27 @@ def test_nothing_is_left_of_a_run_and_of_those_that_served_it() -> None:
             await runner.delete("cats")
 
     in_world(act)
+
+
+def test_a_run_whose_endpoint_only_seems_to_be_deleted_is_not_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A portal answers a deletion as AWS does; without its checkpoint, nothing would know what was kept."""
+
+    async def act(world: World, runner: Runner) -> None:
+        async def answered(*_: object) -> bool:
+            return True
+
+        with monkeypatch.context() as portal:
+            portal.setattr(world.bedrock, "delete_endpoint", answered)
+            with pytest.raises(Conflict, match="is still there"):
+                await runner.delete("cats")
+        assert (await runner.get("cats")).may_bill
+
+        await runner.delete("cats")
+        assert world.bedrock.alive == []
+
+    in_world(act, serving={"keep": True})
 
 
 def test_an_endpoint_that_was_kept_goes_with_its_run() -> None:

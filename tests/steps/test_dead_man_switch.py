@@ -332,3 +332,25 @@ async def test_a_switch_that_cannot_be_used_is_refused_before_the_training_is_pa
     _, asked = await submitting(refused)
 
     assert [each.split()[0] for each in asked] == ["create"]
+
+
+async def test_a_kept_endpoint_is_not_deleted_by_a_schedule_that_only_seemed_to_be_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A deletion that found nothing, and a look that did not, may both have met a stale read."""
+    world = World(serving={"keep": True, "dead_man_switch": SWITCH})
+    delete, stale = world.aws.scheduler.delete, iter([True])
+
+    async def sometimes(name: str) -> None:
+        # The schedule that is tried out before the training has another name.
+        if name in world.aws.scheduler.schedules and world.bedrock.alive and next(stale, False):
+            return
+        await delete(name)
+
+    monkeypatch.setattr(world.aws.scheduler, "delete", sometimes)
+
+    run = await world.live()
+
+    assert run.handed_over is not None
+    assert next(stale, None) is None
+    assert world.aws.scheduler.schedules == {}

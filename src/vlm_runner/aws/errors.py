@@ -202,8 +202,8 @@ def answered(response: Mapping[str, Any], operation: str, *, create: bool) -> Vl
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     text = f"{operation}: {code or status}: {message or 'no message'}".rstrip(".") + "."
     if _is_a_strangers(response, code, status):
-        kind = UncertainCreate if create else AwsUnavailable
-        return kind(text, hint="A proxy or a captive portal may answer in AWS's place.")
+        silence = UncertainCreate if create else AwsUnavailable
+        return silence(text, hint="A proxy or a captive portal may answer in AWS's place.")
     kind = kind_of(code, status, message)
     if issubclass(kind, CredentialsError):
         return kind(text, hint=CREDENTIALS_HINT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -56,10 +57,8 @@ class EventBridgeScheduler:
         answer.arn("ScheduleArn")  # an answer without it is not one of Scheduler, and nothing is scheduled
 
     async def delete(self, name: str) -> None:
-        try:
+        with suppress(NotFound):
             await self._service.call("DeleteSchedule", about=name, Name=name)
-        except NotFound:
-            return
         # The answer is empty, so that nothing tells it from one that is not AWS's, and a schedule that is
         # still there deletes what its user keeps.
         if await self._find(name) is not None:

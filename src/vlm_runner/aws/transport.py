@@ -46,8 +46,6 @@ class Exchanges:
     async def request(self, method: str, *, headers: Mapping[str, str], **named: Any) -> Answer:
         connect, read = self._timeout.sock_connect or 60.0, self._timeout.sock_read or 60.0
         async with asyncio.timeout(connect + read + int(headers.get("Content-Length", 0)) / SLOWEST):
-            answer: Any = await self._session.request(
-                method, headers=headers, allow_redirects=False, **named
-            )
+            answer: Any = await self._session.request(method, headers=headers, allow_redirects=False, **named)
         answer.limit = read
         return answer  # type: ignore[no-any-return]  # of the session's response class

@@ -115,7 +115,7 @@ async def _reap(settings: Settings, older_than: timedelta | None, yes: bool) -> 
         found = await find_rented(
             aws, store, SystemClock(), catalogue, older_than=older_than, gone_after=gone_after
         )
-        return await delete(aws, found) if yes else found
+        return await delete(aws, found, gone_after=gone_after) if yes else found
 
 
 def line(one: RentedEndpoint) -> str:

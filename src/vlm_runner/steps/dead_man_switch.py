@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from vlm_runner.aws.ports import Deletion
+from vlm_runner.core.pace import LOOKS_UNTIL_GONE, Unseen
 from vlm_runner.core.retry import DISARM
 from vlm_runner.errors import AwsRefused, AwsUnavailable
 from vlm_runner.retry import attempts
@@ -64,9 +65,20 @@ async def move(switch: DeadManSwitch | None, expires_at: datetime | None, ports:
     if switch is None:
         return
     if expires_at is None:
-        await ports.aws.scheduler.delete(switch.schedule_name)
+        await _take_away(switch, ports)
     else:
         await ports.aws.scheduler.put(_deletion(switch, expires_at))
+
+
+async def _take_away(switch: DeadManSwitch, ports: Ports) -> None:
+    """Delete the schedule again and again, until several looks have missed it: what is left of it deletes."""
+    unseen = Unseen()
+    while True:
+        await ports.aws.scheduler.delete(switch.schedule_name)
+        unseen = unseen.another(now := ports.clock.elapsed())
+        if unseen.is_gone(now, ports.poll.gone_after):
+            return
+        await ports.clock.sleep(ports.poll.gone_after / (LOOKS_UNTIL_GONE - 1))
 
 
 async def disarm(switch: DeadManSwitch | None, ports: Ports) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from vlm_runner.aws.seen_gone import seen_gone
 from vlm_runner.checkpoint import lease
 from vlm_runner.core import places
 from vlm_runner.core.deletion import plan_deletion
@@ -50,6 +51,7 @@ async def delete_run(
     store: CheckpointStore,
     clock: Clock,
     *,
+    gone_after: float,
     told: Callable[[str], None] = lambda _: None,
 ) -> RunDeletion:
     """
@@ -58,7 +60,7 @@ async def delete_run(
 
     Raises:
         UsageError: something uses it; nothing was deleted.
-        Conflict: something that no run of the store knows serves the model.
+        Conflict: something that no run of the store knows serves the model, or its endpoint is still there.
         AwsRefused, AwsUnavailable: not all was deleted; repeat it.
     """
     plan = await prepare_deletion(run_id, store, clock)
@@ -75,6 +77,9 @@ async def delete_run(
             raise Conflict(
                 f"{arn} cannot be deleted yet; it is Creating, Updating or Deleting. Repeat it later."
             )
+        # Once the checkpoint is deleted, nothing knows of it.
+        if not await seen_gone(aws, clock, mode, arn, gone_after):
+            raise Conflict(f"{arn} was asked to be deleted, and is still there. Repeat it later.")
         told(f"endpoint {arn}")
     if plan.model_arn is not None:
         await aws.bedrock.delete_model(plan.model_arn)

@@ -19,6 +19,7 @@ from vlm_runner.spec import BudgetSpec, DatasetSpec, ServingMode, sentence
 from vlm_runner.split_expression import parse_split
 from vlm_runner.steps.downloads import downloads_signalled
 from vlm_runner.steps.prepare import parent_model, trained_model
+from vlm_runner.steps.whose_account import refuse_other_account
 
 if TYPE_CHECKING:
     from vlm_runner.core.events import RunCreated

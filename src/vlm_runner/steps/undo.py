@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from vlm_runner.checkpoint.lease import load
 from vlm_runner.core.events import JobSubmitted, ServingRequested
+from vlm_runner.core.pace import Unseen
 from vlm_runner.core.retry import RELEASE_UNSAVED, UNDO, Failures
 from vlm_runner.errors import (
     AwsRefused,
@@ -14,6 +15,8 @@ from vlm_runner.errors import (
     RunNotFound,
     StillBilling,
 )
+from vlm_runner.steps.job import ENDED
+from vlm_runner.steps.polling import counts_as_gone
 from vlm_runner.steps.release import release
 
 if TYPE_CHECKING:
@@ -44,8 +47,17 @@ async def undo_purchase(
     """
     if not isinstance(event, JobSubmitted | ServingRequested):
         return
-    failures = Failures()
-    while not await _undone(run, event, ports, store):
+    failures, began, unseen = Failures(), ports.clock.elapsed(), Unseen()
+    while True:
+        undone = await _undone(run, event, ports, store)
+        if undone is None:
+            # What was bought a moment ago may not be seen yet, by its deletion neither.
+            unseen = unseen.another(ports.clock.elapsed())
+            undone = counts_as_gone(unseen, began, ports)
+        else:
+            unseen = Unseen()
+        if undone:
+            return
         error = StillBilling(f"{event.arn} was bought by a process that lost its run, and may bill.")
         ports.trouble(UNDOING, error)
         if stopping():
@@ -56,7 +68,8 @@ async def undo_purchase(
 
 async def _undone(
     run: Run, event: JobSubmitted | ServingRequested, ports: Ports, store: CheckpointStore
-) -> bool:
+) -> bool | None:
+    """Whether it was; None: it was not found."""
     bedrock = ports.aws.bedrock
     try:
         checkpoint, _ = await load(store, run.run_id, clock=ports.clock)
@@ -65,11 +78,12 @@ async def _undone(
             return True
         if isinstance(event, JobSubmitted) or run.serving_intent is None:
             await bedrock.stop_job(event.arn)
-            return True
+            job = await bedrock.find_job(event.arn)
+            return None if job is None else job.status in ENDED | {"Stopping"}
         # What is still Creating cannot be deleted yet.
         mode = run.serving_intent.mode
         await bedrock.delete_endpoint(mode, event.arn)
-        return await bedrock.find_endpoint(mode, event.arn) is None
+        return None if await bedrock.find_endpoint(mode, event.arn) is None else False
     except (AwsUnavailable, AwsRefused, CredentialsError) as error:
         ports.trouble(UNDOING, error)
         return False
