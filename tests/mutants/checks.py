@@ -11,6 +11,7 @@ import anyio
 
 from vlm_runner.aws.answers import AwsService
 from vlm_runner.aws.bedrock import BedrockControl
+from vlm_runner.aws.ports import Caller
 from vlm_runner.checkpoint import lease
 from vlm_runner.cli import exit_codes
 from vlm_runner.core.names import TAG_EXPIRES
@@ -21,6 +22,7 @@ from vlm_runner.models import load_catalogue
 from vlm_runner.reap import find_rented, may_still_bill
 from vlm_runner.testing import (
     Crash,
+    FakeAws,
     FakeBedrock,
     FakeClock,
     Fault,
@@ -734,6 +736,62 @@ async def reap_without(what: str) -> list[str]:
     return await reaped(world)
 
 
+async def reap_with_stale_tags() -> list[str]:
+    """The last list shows it for the first time, and its tags are not shown with it."""
+    world = World()
+    await world.live(until=Phase.WARMING)
+    now, tags = asyncio.get_running_loop().time(), world.bedrock.tags
+    world.bedrock.stale = [(now, now + 60)]
+    world.store = MemoryStore()
+
+    async def stale(arn: str) -> Any:
+        return {} if asyncio.get_running_loop().time() < now + 100 else await tags(arn)
+
+    world.bedrock.tags = stale  # type: ignore[method-assign]
+    return await reaped(world)
+
+
+async def cut_off_while_renting() -> list[str]:
+    """The event loop of a service ends while a create is under way: all tasks are cancelled."""
+    world = World(bedrock=FakeBedrock(visible_after=100))
+    create, done = world.bedrock.create_endpoint, asyncio.Event()
+
+    async def slowly(*given: Any) -> Any:
+        arn = await create(*given)
+        done.set()
+        await asyncio.sleep(5)
+        return arn
+
+    world.bedrock.create_endpoint = slowly  # type: ignore[method-assign]
+    service = asyncio.create_task(world.live())
+    await done.wait()
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, VlmRunnerError):
+        await service
+    await world.cancel()
+    await world.live()
+    return await world.violations()
+
+
+async def cancelled_from_another_account() -> list[str]:
+    world = World(bedrock=FakeBedrock(training_takes=9000))
+    await world.live(until=Phase.SUBMITTING)
+    await world.cancel()
+    own, world.aws = world.aws, FakeAws()
+
+    async def caller() -> Caller:
+        return Caller("999999999999", "arn:aws:iam::999999999999:user/somebody", "aws")
+
+    world.aws.account.caller = caller  # type: ignore[method-assign]
+    with contextlib.suppress(VlmRunnerError):
+        await world.live()
+    world.aws = own
+    if not (await world.outcome()).run.done:
+        await world.live()
+    return await world.violations()
+
+
 async def halted_while_training() -> list[str]:
     """An error of a look that lasts halts the run; the exit code says that its job goes on."""
     world = World(bedrock=FakeBedrock(training_takes=9000))
@@ -809,6 +867,9 @@ CHECKS: dict[str, Callable[[], Coroutine[Any, Any, list[str]]]] = {
     "rent answered by a portal": rent_answered_by_a_portal,
     "reap behind a portal": reap_behind_a_portal,
     "reap with a stale list": reap_with_a_stale_list,
+    "reap with stale tags": reap_with_stale_tags,
+    "cut off while renting": cut_off_while_renting,
+    "cancelled from another account": cancelled_from_another_account,
     "reap without tags": lambda: reap_without("tags"),
     "reap without a checkpoint": lambda: reap_without("checkpoint"),
     "halted while training": halted_while_training,

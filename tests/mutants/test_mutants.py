@@ -30,6 +30,7 @@ from vlm_runner.steps import (
     tagging,
     test_calls,
     undo,
+    whose_account,
 )
 from vlm_runner.steps.registry import STEPS
 from vlm_runner.testing import bedrock, store
@@ -370,6 +371,18 @@ MUTANTS = [
         ("reap without a checkpoint",),
     ),
     Mutant(
+        "tags are looked at several times", reap, "_listed",
+        "if one.unread is not None or not one.rented.is_ours", "if False", ("reap with stale tags",),
+    ),
+    Mutant(
+        "a purchase that was cut off is not let go", lease.Claim, "settling",
+        "self._lost_an_entry = True", "pass", ("cut off while renting",),
+    ),
+    Mutant(
+        "in another account nothing is gone", whose_account, "refuse_other_account",
+        "if caller.account != account:", "if False:", ("cancelled from another account",),
+    ),
+    Mutant(
         "an exit code does not hide a job that trains", exit_codes, "halted_exit_code",
         "billing = run.may_train or", "billing =", ("halted while training",),
     ),
@@ -432,7 +445,12 @@ def test_a_loser_that_could_still_buy_would_undo_it(mutate: Any) -> None:
     """Two rules guard against it; without the check before sending, undoing saves the day alone."""
     mutate(lease.Fence, "check", "if not self.holds():", "if False:")
     alone = check("frozen buyer lives")
-    mutate(undo, "undo_purchase", "while not await _undone(run, event, ports, store):", "while False:")
+    mutate(
+        undo,
+        "undo_purchase",
+        "while not looks.show(await _undone(run, event, ports, store)):",
+        "while False:",
+    )
     neither = check("frozen buyer lives")
 
     assert alone == []

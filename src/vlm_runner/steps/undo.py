@@ -47,23 +47,29 @@ async def undo_purchase(
     """
     if not isinstance(event, JobSubmitted | ServingRequested):
         return
-    failures, began, unseen = Failures(), ports.clock.elapsed(), Unseen()
-    while True:
-        undone = await _undone(run, event, ports, store)
-        if undone is None:
-            # What was bought a moment ago may not be seen yet, by its deletion neither.
-            unseen = unseen.another(ports.clock.elapsed())
-            undone = counts_as_gone(unseen, began, ports)
-        else:
-            unseen = Unseen()
-        if undone:
-            return
+    failures, looks = Failures(), _Looks(ports)
+    while not looks.show(await _undone(run, event, ports, store)):
         error = StillBilling(f"{event.arn} was bought by a process that lost its run, and may bill.")
         ports.trouble(UNDOING, error)
         if stopping():
             raise error
         failures = failures.another(ports.clock.elapsed())
         await ports.clock.sleep(UNDO.pause(failures.count, ports.clock.chance()))
+
+
+class _Looks:
+    """What was bought a moment ago may not be seen yet, and neither by its deletion."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports, self._began, self._unseen = ports, ports.clock.elapsed(), Unseen()
+
+    def show(self, undone: bool | None) -> bool:  # noqa: FBT001 - what `_undone` says
+        """Whether it is undone, after one more look; None: that one did not find it."""
+        if undone is not None:
+            self._unseen = Unseen()
+            return undone
+        self._unseen = self._unseen.another(self._ports.clock.elapsed())
+        return counts_as_gone(self._unseen, self._began, self._ports)
 
 
 async def _undone(
