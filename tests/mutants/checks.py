@@ -762,7 +762,7 @@ async def cut_off_while_renting() -> list[str]:
         await asyncio.sleep(5)
         return arn
 
-    world.bedrock.create_endpoint = slowly  # type: ignore[method-assign]
+    world.bedrock.create_endpoint = slowly  # type: ignore[method-assign,assignment]
     service = asyncio.create_task(world.live())
     await done.wait()
     for task in asyncio.all_tasks() - {asyncio.current_task()}:

@@ -27,7 +27,8 @@ def reap(**given: Any) -> None:
     They are throughputs and deployments whose run has ended, or whose time is over; only those with our
     name and our tag are considered. Exits with 104 while something that outlived its run,
     or that no readable run explains, may still bill, so that a scheduled job can raise an alarm.
-    Takes 90 seconds (VLM_RUNNER_POLL__GONE_AFTER), in which it lists them three times.
+    Takes 90 seconds (VLM_RUNNER_POLL__GONE_AFTER), in which it lists them three times, and as long again
+    where it deletes.
 
     \b
     Example:
