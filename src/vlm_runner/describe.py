@@ -32,6 +32,7 @@ from vlm_runner.core.events import (
     Value,
 )
 from vlm_runner.core.timeline import spelled
+from vlm_runner.redact import one_line
 
 if TYPE_CHECKING:
     from vlm_runner.core.events import Event
@@ -39,8 +40,16 @@ if TYPE_CHECKING:
 MODES: Final = {"provisioned": "provisioned throughput", "on-demand": "on-demand deployment"}
 
 
-def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line a kind of event
-    """What happened, in one line."""
+LONGEST: Final = 10_000
+"""Characters of a sentence."""
+
+
+def sentence(event: Event) -> str:
+    """What happened, in one line, whatever the texts of others are that it names."""
+    return one_line(_sentence(event), LONGEST)
+
+
+def _sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line a kind of event
     match event:
         case RunCreated(run_id=run_id, serves=served) if served is not None:
             return f"run {run_id}: serves the model of run {served.run_id}"

@@ -26,6 +26,7 @@ MARKUP: Final = "</script><script>owned()</script><img src=x onerror=owned()>"
 POISONS: Final = {
     "steering": STEERING,
     "path": "../../../owned",
+    "forging": "\nFORGED  SUCCEEDED  nothing bills\nFORGED\n",
     "formula": "=cmd|' /C calc'!A0",
     "markup": MARKUP,
     "template": "{{ 7 * 7 }}{0.__class__}%s%n$(touch owned)`touch owned`;touch owned",

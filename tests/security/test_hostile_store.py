@@ -375,6 +375,8 @@ def test_a_command_that_looks_is_safe(name: str, look: Look) -> None:
             faults.append(f"{shown} exits with {code}: {err}")
         if found := CONTROL.findall(out + err):
             faults.append(f"{shown} prints {sorted(set(found))!r}")
+        if "--output" not in words and "\nFORGED" in out + err:
+            faults.append(f"{shown} prints a line of the run's own: {(out + err)[:1000]!r}")
         if "Traceback" in out + err or "the secret of another" in out + err:
             faults.append(f"{shown} prints {(out + err)[:2000]!r}")
         if "--output" in words and ("<script>owned" in out or "<img src=x" in out):

@@ -222,7 +222,7 @@ def plan_lines(plan: RunDeletion) -> list[str]:
             lines.append(f"{name:<9} {bucket}{uri}{stays}")
     for run in (*plan.servings, plan.run):
         lines.append(f"run       {run.run_id}: its checkpoint, and {bucket}{run_folder(run)}")
-    return lines
+    return [line.replace("\n", " ") for line in lines]  # keys are the run's own, and it may be a stranger's
 
 
 def _plan_json(plan: RunDeletion, *, deleted: bool) -> DeletionJson:

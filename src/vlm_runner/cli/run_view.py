@@ -95,6 +95,10 @@ class RunView:
 
     def __post_init__(self) -> None:
         check_types(self)
+        for field in fields(self):
+            # They stand in lines of their own, and a checkpoint may be a stranger's.
+            if type(value := getattr(self, field.name)) is str:
+                object.__setattr__(self, field.name, one_line(value, LONGEST_REASON))
 
     @property
     def serves(self) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vlm_runner.core.names import delete_command
-from vlm_runner.redact import without_addresses
+from vlm_runner.core.text import LONGEST_REASON
+from vlm_runner.redact import one_line, without_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,13 +64,15 @@ def may_bill(run: Run) -> list[BillingJson]:
     intent = run.serving_intent
     if not run.may_bill or intent is None:
         return []
-    arn = run.serving.arn if run.serving is not None else None
+    # A checkpoint may be a stranger's; what bills stands in tables, a line each.
+    name = one_line(intent.name, LONGEST_REASON)
+    arn = one_line(run.serving.arn, LONGEST_REASON) if run.serving is not None else None
     return [
         {
             "kind": "provisioned throughput" if intent.mode == "provisioned" else "custom model deployment",
-            "name": intent.name,
+            "name": name,
             "arn": arn,
-            "delete_command": delete_command(intent.mode, arn or intent.name, run.region),
+            "delete_command": delete_command(intent.mode, arn or name, one_line(run.region, LONGEST_REASON)),
             "deletes_itself_at": _deletes_itself_at(run),
         }
     ]
