@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
-from vlm_runner.dataset.images import NoImageError, locate
+from vlm_runner.dataset.fingerprint import MISSING, FileDigests
+from vlm_runner.dataset.images import LARGEST_IMAGE, NoImageError, locate
 from vlm_runner.dataset.local import refuse_links
+from vlm_runner.dataset.storage import LocalStorage
 from vlm_runner.errors import DataError
+from vlm_runner.ingest.inspect import MAX_SOURCE_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,3 +79,20 @@ def test_a_saved_dataset_whose_arrow_file_is_a_link_out_of_the_folder_is_refused
 
     with pytest.raises(DataError, match=r"data\.arrow is a link out"):
         refuse_links(root)
+
+
+@pytest.mark.timeout(30)
+def test_an_image_that_is_a_pipe_or_larger_than_any_image_is_not_read(root: Path) -> None:
+    """A pipe is waited for until somebody writes into it; a sparse file takes no room on the disk."""
+    os.mkfifo(root / "pipe.png")
+    with (root / "sparse.png").open("wb") as file:
+        file.truncate(LARGEST_IMAGE + 1)
+    digests = FileDigests(root.parent / "digests.json")
+    storage = LocalStorage(root, digests)
+
+    for path, code in (("pipe.png", "I103"), ("sparse.png", "I135")):
+        with pytest.raises(NoImageError) as caught:
+            storage.image(path)
+        assert caught.value.code == code
+    assert digests.of([root / "pipe.png"]) == {root / "pipe.png": MISSING}
+    assert LARGEST_IMAGE == MAX_SOURCE_BYTES

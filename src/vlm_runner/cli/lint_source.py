@@ -20,6 +20,7 @@ from vlm_runner.cli.resolve import settings_for
 from vlm_runner.data_source import lint_opened, open_for
 from vlm_runner.dataset.downloads import listening
 from vlm_runner.errors import ConfigurationError, NotFound, UsageError
+from vlm_runner.ingest.inspect import MAX_SOURCE_BYTES
 from vlm_runner.lint import RULES, Severity, lint_jsonl
 from vlm_runner.lint.fix import fixes, rewritten
 from vlm_runner.lint.jsonl import Lines
@@ -142,8 +143,14 @@ def _folder(images: str | None) -> Callable[[str, str], bytes | None] | None:
         raise UsageError(f"Folder not found: {images}.")
 
     def fetch(_: str, key: str) -> bytes | None:
-        path = (root / key).resolve()
-        return path.read_bytes() if path.is_relative_to(root) and path.is_file() else None
+        try:
+            path = (root / key).resolve()
+            if not path.is_relative_to(root) or not path.is_file():
+                return None
+            with path.open("rb") as file:
+                return file.read(MAX_SOURCE_BYTES + 1)
+        except (OSError, ValueError):
+            return None  # no name that a file can have, or none that may be read
 
     return fetch
 
@@ -183,7 +190,7 @@ def _with_s3(
 
     async def read(bucket: str, key: str) -> bytes | None:
         try:
-            found = await session.objects(bucket, owner=None).get(key)
+            found = await session.objects(bucket, owner=None).get(key, most=MAX_SOURCE_BYTES)
         except NotFound:
             return None  # not even the bucket is there: of one record, and no reason to check no other
         return None if found is None else found.body

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import tempfile
 import time
 from array import array
@@ -53,8 +54,10 @@ class FileDigests:
 
     def _one(self, path: Path) -> str:
         try:
-            stat = path.stat()
-            state = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+            found = path.stat()
+            if not stat.S_ISREG(found.st_mode):
+                return MISSING  # a pipe would be waited for
+            state = [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
             known = self._known.get(str(path))
             if known is not None and known[:-1] == state:
                 return str(known[-1])
@@ -62,7 +65,7 @@ class FileDigests:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError:
             return MISSING
-        if time.time() - stat.st_mtime > _SETTLED:
+        if time.time() - found.st_mtime > _SETTLED:
             self._known[str(path)] = [*state, digest]
         return digest
 

@@ -6,6 +6,7 @@ import base64
 import binascii
 import os
 import re
+import stat
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +21,8 @@ LONGEST_SHOWN: Final = 100
 """Characters of a path in a message."""
 LONGEST_PATH: Final = 4096
 """Linux's PATH_MAX; longer texts name no file."""
+LARGEST_IMAGE: Final = 128 * 1024 * 1024
+"""Bytes of a file that is read as an image; `vlm_runner.ingest.inspect` takes no more."""
 LEAST_BASE64: Final = 64
 """Characters: the smallest PNG has 67 bytes."""
 _DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+)?((?:;[\w=.+-]+)*?)(;base64)?,", re.IGNORECASE)
@@ -196,6 +199,26 @@ def _parts(value: object) -> tuple[bytes | str | None, str | None]:
 def unreadable_image(path: str, error: Exception | str) -> NoImageError:
     said = getattr(error, "strerror", None) or str(error).split("\n", 1)[0]
     return NoImageError("I103", f"cannot be read from '{_short(path)}': {said}")
+
+
+def read_image(file: Path, path: str) -> bytes:
+    """
+    The image that a row names as `path`; a pipe, which would be waited for, is not opened.
+
+    Raises:
+        NoImageError: it is not a file, cannot be read, or is larger than any image that is taken.
+    """
+    try:
+        state = file.stat()
+        if not stat.S_ISREG(state.st_mode) and not stat.S_ISDIR(state.st_mode):
+            raise unreadable_image(path, "it is not a file")
+        if state.st_size > LARGEST_IMAGE:
+            raise NoImageError(
+                "I135", f"has {state.st_size:,} bytes; {LARGEST_IMAGE:,} is the most that is read"
+            )
+        return file.read_bytes()
+    except OSError as error:
+        raise unreadable_image(path, error) from None
 
 
 def locate(path: str, root: Path | None) -> Path:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from vlm_runner.dataset.addresses import AGAIN
 from vlm_runner.dataset.fingerprint import FileDigests, digest_of, relative
-from vlm_runner.dataset.images import NoImageError, locate, outside, unreadable_image
+from vlm_runner.dataset.images import NoImageError, locate, outside, read_image, unreadable_image
 from vlm_runner.dataset.table import keeping, writing
 from vlm_runner.errors import DataError, SourceUnavailable
 
@@ -102,11 +102,7 @@ class LocalStorage:
             return file.read(stop - start)
 
     def image(self, path: str) -> bytes:
-        file = locate(path, self.root)
-        try:
-            return file.read_bytes()
-        except OSError as error:
-            raise unreadable_image(path, error) from None
+        return read_image(locate(path, self.root), path)
 
 
 class HubStorage:

@@ -58,6 +58,6 @@ def _add_answers(run: TrackedRun, writer: Any, at: float) -> None:
         shown = "\n\n".join(f"**{name}**\n\n{text}" for name, text in texts if text)
         writer.add_text(f"answers/row {answer.row}", shown, 0, walltime=at)
         if (webp := run.thumbnails.get(answer.row)) is not None:
-            with Image.open(io.BytesIO(base64.b64decode(webp))) as picture:
+            with Image.open(io.BytesIO(base64.b64decode(webp)), formats=("WEBP",)) as picture:
                 pixels = np.asarray(picture.convert("RGB"))
             writer.add_image(f"answers/row {answer.row}", pixels, 0, walltime=at, dataformats="HWC")

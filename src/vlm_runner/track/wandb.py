@@ -99,6 +99,6 @@ def _table(run: TrackedRun, wandb: Any) -> Any:
     table = wandb.Table(columns=[*Answer._fields, "image"])
     for answer in run.answers:
         webp = run.thumbnails.get(answer.row)
-        picture = None if webp is None else Image.open(io.BytesIO(base64.b64decode(webp)))
+        picture = None if webp is None else Image.open(io.BytesIO(base64.b64decode(webp)), formats=("WEBP",))
         table.add_data(*answer, None if picture is None else wandb.Image(picture))
     return table
