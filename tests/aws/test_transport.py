@@ -89,6 +89,8 @@ async def test_a_stored_object_that_trickles_is_no_answer() -> None:
     async with answering(say) as aws, asyncio.timeout(8):
         with pytest.raises(AwsUnavailable):
             await aws.state_objects("bucket").get("cats/state.json")
+        with pytest.raises(AwsUnavailable):
+            _ = [piece async for piece in aws.objects("bucket", owner=None).read("data/train.jsonl")]
 
 
 @pytest.mark.usefixtures("hurried")

@@ -228,7 +228,7 @@ class AwsAnswer:
         with translated(self._operation):
             async with aclosing(self.pieces(member)) as pieces:
                 wanted = pieces if most is None else _beginning(pieces, most)
-                return await whole(wanted, most=MOST_BYTES, seconds=BODY_SECONDS)
+                return await whole(wanted, most=MOST_BYTES)
 
     def whole_body(self, member: str) -> bytes:
         """The same, of a client without an event loop."""
@@ -257,7 +257,7 @@ class AwsAnswer:
         if not hasattr(stream, "read"):
             raise self.malformed("a body", member, stream)
         with self.closing(member), translated(self._operation):
-            while piece := await stream.read(size):
+            async for piece in timely(lambda: stream.read(size), BODY_SECONDS):
                 yield piece
 
     @contextmanager
@@ -279,25 +279,39 @@ async def _beginning(pieces: AsyncIterator[bytes], most: int) -> AsyncIterator[b
             return
 
 
-async def whole(pieces: AsyncIterator[bytes], *, most: int, seconds: float) -> bytes:
+async def whole(pieces: AsyncIterator[bytes], *, most: int) -> bytes:
     """
-    The pieces in one, of what may not be AWS: a socket's time-out begins anew with each byte that trickles
-    in, and a body without an end fills the memory.
+    The pieces in one; a body without an end would fill the memory.
 
     Raises:
-        TimeoutError: they came more slowly than SLOWEST, for longer than `seconds`.
         ValueError: they are more than `most` bytes.
     """
     found, size = list[bytes](), 0
-    began = asyncio.get_running_loop().time()
-    async with asyncio.timeout(seconds) as limit:
-        async for piece in pieces:
-            found.append(piece)
-            size += len(piece)
-            if size > most:
-                raise ValueError(f"more than {most:,} bytes")
-            limit.reschedule(began + seconds + size / SLOWEST)
+    async for piece in pieces:
+        found.append(piece)
+        size += len(piece)
+        if size > most:
+            raise ValueError(f"more than {most:,} bytes")
     return b"".join(found)
+
+
+async def timely(read: Callable[[], Awaitable[bytes]], seconds: float) -> AsyncIterator[bytes]:
+    """
+    What `read` gives, to its end. A socket's time-out begins anew with each byte that trickles in; here only
+    the waiting counts, and not what is done with the pieces.
+
+    Raises:
+        TimeoutError: they came more slowly than SLOWEST, for longer than `seconds`.
+    """
+    clock, waited, size = asyncio.get_running_loop().time, 0.0, 0
+    while True:
+        began = clock()
+        async with asyncio.timeout(seconds + size / SLOWEST - waited):
+            piece = await read()
+        if not piece:
+            return
+        waited, size = waited + clock() - began, size + len(piece)
+        yield piece
 
 
 def _decimal(text: str) -> Decimal:

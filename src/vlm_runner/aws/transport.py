@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 
-from vlm_runner.aws.answers import SLOWEST, whole
+from vlm_runner.aws.answers import SLOWEST, timely, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +27,7 @@ class Answer(aiohttp.ClientResponse):
     async def read(self) -> bytes:
         """The whole body."""
         try:
-            return await whole(self.content.iter_any(), most=MOST_BYTES, seconds=self.limit)
+            return await whole(timely(self.content.readany, self.limit), most=MOST_BYTES)
         except BaseException:
             self.close()  # what is left of it must not be taken for the next answer
             raise

@@ -149,6 +149,7 @@ class Release(Command):
     uid: str
     account: str
     job_name: str | None
+    job_arn: str | None
     job_token: str | None
     mode: ServingMode | None
     endpoint_name: str | None
@@ -325,6 +326,7 @@ def release(run: Run, quiet: float, closed_for: float) -> Release:
         uid=run.uid,
         account=run.account,
         job_name=job.name if job is not None else None,
+        job_arn=run.job.arn if job is not None and run.job is not None else None,
         job_token=job.token if job is not None else None,
         mode=intent.mode if intent is not None else None,
         endpoint_name=intent.name if intent is not None else None,

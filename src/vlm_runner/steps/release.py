@@ -20,7 +20,7 @@ from vlm_runner.steps.tagging import put_tags
 from vlm_runner.steps.whose_account import refuse_other_account
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from vlm_runner.aws.ports import Endpoint, Job
     from vlm_runner.spec import ServingMode
@@ -101,7 +101,7 @@ async def _stop_job(command: Release, ports: Ports, seen: _Seen) -> None:
 
     async def look() -> Job | None:
         job = await ports.aws.bedrock.find_job(name)
-        if job is None or job.token != command.job_token:
+        if job is None or (job.arn != command.job_arn and job.token != command.job_token):
             return None
         seen.anything = True
         if job.status not in ENDED | {"Stopping"}:
@@ -134,8 +134,9 @@ async def _delete_endpoints(command: Release, ports: Ports, seen: _Seen) -> None
         known = command.endpoint_arn
         if known is not None and await _may_be_there(mode, known, ports):
             await _delete(mode, known, ports, seen)
-        there = await _find_all(mode, name, command, ports)
-        for endpoint in there:
+        there: list[Endpoint] = []
+        async for endpoint in _each(mode, name, command, ports):
+            there.append(endpoint)
             ports.signal(RemoteStatusChanged(what="endpoint", arn=endpoint.arn, status=endpoint.status))
             if endpoint.arn != known:
                 await _delete(mode, endpoint.arn, ports, seen)
@@ -169,18 +170,28 @@ async def _delete(mode: ServingMode, arn: str, ports: Ports, seen: _Seen) -> Non
     seen.deleted.extend([arn] if accepted else [])
 
 
-async def _find_all(mode: ServingMode, name: str, command: Release, ports: Ports) -> list[Endpoint]:
-    """By ARN, by name and by listing; each is checked to be ours before anything is deleted."""
+async def _each(mode: ServingMode, name: str, command: Release, ports: Ports) -> AsyncIterator[Endpoint]:
+    """
+    By ARN, by name and by listing, each once; each is checked to be ours before anything is deleted.
+
+    One after the other: a list that is refused or never ends must not keep from deletion what a name finds.
+    """
+    found = set[str]()
+    async for endpoint in _shown(mode, name, command, ports):
+        if endpoint.arn not in found:
+            found.add(endpoint.arn)
+            if endpoint.arn == command.endpoint_arn or await is_ours(endpoint, command.uid, ports):
+                yield endpoint
+
+
+async def _shown(mode: ServingMode, name: str, command: Release, ports: Ports) -> AsyncIterator[Endpoint]:
     bedrock = ports.aws.bedrock
-    looked_up = [await bedrock.find_endpoint(mode, key) for key in (command.endpoint_arn, name) if key]
-    found = {endpoint.arn: endpoint for endpoint in looked_up if endpoint is not None}
+    for key in (command.endpoint_arn, name):
+        if key and (endpoint := await bedrock.find_endpoint(mode, key)) is not None:
+            yield endpoint
     # That a name is unique among throughputs is nowhere promised.
-    found |= {endpoint.arn: endpoint async for endpoint in bedrock.list_endpoints(mode, name)}
-    return [
-        endpoint
-        for endpoint in found.values()
-        if endpoint.arn == command.endpoint_arn or await is_ours(endpoint, command.uid, ports)
-    ]
+    async for endpoint in bedrock.list_endpoints(mode, name):
+        yield endpoint
 
 
 def _refusals_retried(look: Callable[[], Awaitable[T]], doing: str) -> Callable[[], Awaitable[T]]:
