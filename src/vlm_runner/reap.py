@@ -16,12 +16,12 @@ from vlm_runner.clock import SystemClock
 from vlm_runner.core.expiry import ExpiryVerdict, Rented, judge
 from vlm_runner.core.names import NAME_PREFIX, delete_command
 from vlm_runner.core.pace import LOOKS_UNTIL_GONE, PollPace
-from vlm_runner.errors import NotFound, RunNotFound, VlmRunnerError
+from vlm_runner.errors import AwsRefused, AwsUnavailable, NotFound, RunNotFound, VlmRunnerError
 from vlm_runner.spec import ServingMode
 from vlm_runner.task_groups import task_group
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from datetime import timedelta
 
     from vlm_runner.aws.ports import Aws, Endpoint
@@ -53,6 +53,7 @@ async def find_rented(
     *,
     older_than: timedelta | None = None,
     gone_after: float = PollPace().gone_after,
+    on_unlisted: Callable[[VlmRunnerError], None] | None = None,
 ) -> list[RentedEndpoint]:
     """
     All throughputs and deployments of our runs in this account and region, and what is to become of each.
@@ -61,11 +62,13 @@ async def find_rented(
     keeps nothing else from being judged. Takes `gone_after` seconds: a list may be stale, so that what one
     does not show, another may. And twice that where tags do not show whose an endpoint is.
 
+    `on_unlisted` is called where not everything could be listed: that is no reason to leave what was.
+
     Raises:
-        AwsRefused, AwsUnavailable: not everything could be listed, so nothing can be said.
+        AwsRefused, AwsUnavailable: the same, without `on_unlisted`: nothing can be said.
     """
     found: list[RentedEndpoint] = []
-    for listed in await _listed(aws, clock, gone_after):
+    for listed in await _listed(aws, clock, gone_after, on_unlisted):
         judged = await _judged(listed, store, clock=clock, older_than=older_than)
         found += [] if judged is None else [_priced(*judged, aws, catalogue)]
     return found
@@ -94,7 +97,23 @@ class _Listed:
         return Rented(self.mode, shown.arn, shown.name, shown.status, shown.created_at, self.tags)
 
 
-async def _listed(aws: Aws, clock: Clock, gone_after: float) -> list[_Listed]:
+async def _named(
+    aws: Aws, mode: ServingMode, on_unlisted: Callable[[VlmRunnerError], None] | None
+) -> AsyncIterator[Endpoint]:
+    """Those with our name, as far as they are listed."""
+    try:
+        async for endpoint in aws.bedrock.list_endpoints(mode, NAME_PREFIX):
+            if endpoint.name.startswith(NAME_PREFIX):
+                yield endpoint
+    except (AwsRefused, AwsUnavailable) as error:
+        if on_unlisted is None:
+            raise
+        on_unlisted(error)
+
+
+async def _listed(
+    aws: Aws, clock: Clock, gone_after: float, on_unlisted: Callable[[VlmRunnerError], None] | None
+) -> list[_Listed]:
     """What any of several looks shows."""
     found: dict[str, _Listed] = {}
     pause = gone_after / (LOOKS_UNTIL_GONE - 1)
@@ -102,9 +121,8 @@ async def _listed(aws: Aws, clock: Clock, gone_after: float) -> list[_Listed]:
         if look:
             await clock.sleep(pause)
         for mode in MODES:
-            async for endpoint in aws.bedrock.list_endpoints(mode, NAME_PREFIX):
-                if endpoint.name.startswith(NAME_PREFIX):
-                    found.setdefault(endpoint.arn, _Listed(mode, endpoint)).endpoint = endpoint
+            async for endpoint in _named(aws, mode, on_unlisted):
+                found.setdefault(endpoint.arn, _Listed(mode, endpoint)).endpoint = endpoint
         for one in found.values():
             await one.look(aws)
     for _ in range(LOOKS_UNTIL_GONE - 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -166,3 +167,19 @@ async def test_a_refusal_with_an_id_of_a_request_is_of_aws() -> None:
         assert await aws.bedrock.find_job("cats") is None
         with pytest.raises(NotFound):
             await aws.bedrock.tags("arn:aws:bedrock:us-east-1:123456789012:provisioned-model/abcdefghijkl")
+
+
+async def test_one_endpoint_that_cannot_be_read_keeps_none_beside_it_from_view() -> None:
+    arn = "arn:aws:bedrock:us-east-1:123456789012:provisioned-model/abcdefghijkl"
+    sound = {"provisionedModelArn": arn, "provisionedModelName": "vr-cats", "status": "InService"}
+    page = json.dumps({"provisionedModelSummaries": [sound | {"status": None}, sound]}).encode()
+
+    async def say(writer: asyncio.StreamWriter) -> None:
+        writer.write(head(200, JSON, len(page)) + page)
+        await writer.drain()
+
+    async with answering(say) as aws:
+        listed = aws.bedrock.list_endpoints(ServingMode.PROVISIONED, "vr-")
+        assert (await anext(listed)).arn == arn
+        with pytest.raises(AwsUnavailable):
+            await anext(listed)

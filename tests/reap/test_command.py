@@ -11,8 +11,11 @@ import boto3
 import pytest
 from click.testing import CliRunner
 
+from vlm_runner.aws.bedrock import BedrockControl
 from vlm_runner.cli import cli, reap_endpoints
+from vlm_runner.errors import AccessDenied
 from vlm_runner.sandbox import Sandbox, SandboxOptions
+from vlm_runner.spec import ServingMode
 from vlm_runner.steps.custom_models import TrainedModel
 
 if TYPE_CHECKING:
@@ -73,6 +76,28 @@ def test_a_forgotten_throughput_is_alarmed_about_and_deleted(
     )
     assert "OUTLIVED" in dry.stdout
     assert json.loads(deleted.stdout)[0]["deleted"]
+
+
+def test_what_one_list_shows_is_deleted_though_another_is_refused(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLM_RUNNER_POLL__GONE_AFTER", "0.02")
+    listed = BedrockControl.list_endpoints
+
+    def denied(self: BedrockControl, mode: ServingMode, name: str) -> Any:
+        if mode is ServingMode.ON_DEMAND:
+            raise AccessDenied("bedrock:ListCustomModelDeployments: no.")
+        return listed(self, mode, name)
+
+    monkeypatch.setattr(BedrockControl, "list_endpoints", denied)
+    where = ["--region", "us-east-1", "--endpoint-url", url, "--store", str(tmp_path)]
+    rent(url)
+    advance(url, 7200)
+
+    result = CliRunner().invoke(cli, ["reap", "--older-than", "0s", "--yes", *where])
+
+    assert (result.exit_code, result.stdout.split()[0]) == (5, "deleted"), result.output
+    assert "Not everything could be listed: bedrock:ListCustomModelDeployments" in result.stderr
 
 
 def test_what_to_do_about_a_run_that_cannot_be_read_is_said_where_models_are_kept_for_it(

@@ -334,6 +334,37 @@ async def test_a_deletion_that_only_seems_to_be_done_is_still_billing(
     assert left.trouble == "it was asked to be deleted, and is still there"
 
 
+async def test_a_list_that_is_refused_keeps_nothing_that_another_shows_from_being_deleted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = await stranded()
+    listed, unlisted = world.bedrock.list_endpoints, list[VlmRunnerError]()
+
+    async def denied(mode: ServingMode, name: str) -> Any:
+        if mode is ServingMode.ON_DEMAND:
+            raise AccessDenied("bedrock:ListCustomModelDeployments")
+        async for one in listed(mode, name):
+            yield one
+
+    monkeypatch.setattr(world.bedrock, "list_endpoints", denied)
+    store, catalogue = World().store, load_catalogue()
+
+    with pytest.raises(AccessDenied):
+        await find_rented(world.aws, store, FakeClock(), catalogue)
+    found = await find_rented(
+        world.aws,
+        store,
+        FakeClock(),
+        catalogue,
+        older_than=timedelta(0),
+        on_unlisted=unlisted.append,
+    )
+    await reap(world.aws, found)
+
+    assert world.bedrock.alive == []
+    assert unlisted
+
+
 class _Damaged:
     """A store whose every checkpoint has lost its second half."""
 

@@ -318,3 +318,17 @@ async def test_a_deployment_that_is_shown_as_deleting_is_awaited_and_deleted_onc
     assert run.outcome == "succeeded"
     assert world.bedrock.alive == []
     assert await world.violations() == []
+
+
+@pytest.mark.parametrize("odd", [None, "Suspended"])
+async def test_an_endpoint_that_does_not_become_ready_is_told_of_again_and_again(odd: str | None) -> None:
+    """AWS's samples wait 15 to 30 minutes for a throughput; one that hangs may bill all the same."""
+    world = World(bedrock=FakeBedrock(warming_takes=72 * HOUR))
+    world.bedrock.odd_status = odd
+
+    with anyio.move_on_after(12 * HOUR):
+        await world.live()
+
+    told = [text for text in troubles(world) if "may bill" in text]
+    assert len(told) >= 10
+    assert f"is {odd or 'Creating'} after 1 h" in told[0]

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from vlm_runner.aws.ports import CustomModel, Endpoint, FoundationModel, Job
-from vlm_runner.errors import AwsRefused, Conflict, NotFound
+from vlm_runner.errors import AwsRefused, AwsUnavailable, Conflict, NotFound
 from vlm_runner.spec import ServingMode
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
     from vlm_runner.aws.answers import AwsAnswer, AwsService
 
@@ -131,12 +131,12 @@ class BedrockControl:
         named = {"nameContains": name_contains} if name_contains else {}
         if mode is ServingMode.PROVISIONED:
             async for page in self._reader.pages("ListProvisionedModelThroughputs", **named):
-                for item in page.parts("provisionedModelSummaries"):
-                    yield _throughput(item)
+                for endpoint in _readable(page.parts("provisionedModelSummaries"), _throughput):
+                    yield endpoint
             return
         async for page in self._reader.pages("ListCustomModelDeployments", **named):
-            for item in page.parts("modelDeploymentSummaries"):
-                yield _deployment(item)
+            for endpoint in _readable(page.parts("modelDeploymentSummaries"), _deployment):
+                yield endpoint
 
     async def tags(self, arn: str) -> Mapping[str, str]:
         answer = await self._reader.call("ListTagsForResource", resourceARN=arn)
@@ -148,6 +148,18 @@ class BedrockControl:
             resourceARN=arn,
             tags=[{"key": key, "value": value} for key, value in tags.items()],
         )
+
+
+def _readable(items: list[AwsAnswer], read: Callable[[AwsAnswer], Endpoint]) -> Iterator[Endpoint]:
+    """What can be read of them; then the error of what cannot, which must not keep the rest from view."""
+    odd: AwsUnavailable | None = None
+    for item in items:
+        try:
+            yield read(item)
+        except AwsUnavailable as error:
+            odd = error
+    if odd is not None:
+        raise odd
 
 
 def _job(answer: AwsAnswer) -> Job:

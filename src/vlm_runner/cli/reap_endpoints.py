@@ -10,6 +10,7 @@ import anyio
 
 from vlm_runner.aws.session import AwsSession
 from vlm_runner.cli import console
+from vlm_runner.cli.exit_codes import exit_code
 from vlm_runner.cli.models import connected, model_json
 from vlm_runner.cli.options import Where
 from vlm_runner.cli.resolve import settings_for
@@ -22,9 +23,10 @@ from vlm_runner.steps.custom_models import outworn, reap_models, trained_models
 from vlm_runner.stores import opened_store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
+    from vlm_runner.errors import VlmRunnerError
     from vlm_runner.json_output import RentedJson
     from vlm_runner.reap import RentedEndpoint
     from vlm_runner.settings import Settings
@@ -48,18 +50,22 @@ def reap_endpoints(*, yes: bool, older_than: float | None, models: bool, as_json
         _models(settings_for(Where(**flags)), older_than, yes=yes, as_json=as_json)
         return
     age = None if older_than is None else timedelta(seconds=older_than)
-    found = anyio.run(_reap, settings_for(Where(**flags)), age, yes)
+    unlisted: list[VlmRunnerError] = []
+    found = anyio.run(_reap, settings_for(Where(**flags)), age, yes, unlisted.append)
     if as_json:
         console.result_json([as_json_value(one) for one in found])
     else:
         for one in found:
             console.result(line(one))
-        if not found:
+        if not found and not unlisted:
             console.say("No endpoint of a vlm-runner run was found here.")
     left = may_still_bill(found)
     if left:
         console.say(alarm(left, dry=not yes))
-    sys.exit(104 if left else 0)
+    if unlisted:
+        # The exit code says that there may be more, and why it is not known.
+        console.say(f"Not everything could be listed: {unlisted[-1]}")
+    sys.exit(104 if left else exit_code(unlisted[-1]) if unlisted else 0)
 
 
 def _models(settings: Settings, older_than: float | None, *, yes: bool, as_json: bool) -> None:
@@ -99,7 +105,12 @@ def _model_fate(one: TrainedModel, now: datetime, older_than: timedelta) -> str:
     return "kept" if one.kept else "in use" if one.in_use else "unclear" if one.trouble else "young"
 
 
-async def _reap(settings: Settings, older_than: timedelta | None, yes: bool) -> list[RentedEndpoint]:  # noqa: FBT001
+async def _reap(
+    settings: Settings,
+    older_than: timedelta | None,
+    yes: bool,  # noqa: FBT001
+    on_unlisted: Callable[[VlmRunnerError], None],
+) -> list[RentedEndpoint]:
     if settings.region is None:
         raise ConfigurationError("No AWS region.", hint="Give --region, or set AWS_REGION.")
     async with (
@@ -113,7 +124,13 @@ async def _reap(settings: Settings, older_than: timedelta | None, yes: bool) -> 
         if gone_after >= TOLD_FROM:
             console.say(f"Looking several times, for {gone_after:.0f} seconds: a list of AWS's may be stale.")
         found = await find_rented(
-            aws, store, SystemClock(), catalogue, older_than=older_than, gone_after=gone_after
+            aws,
+            store,
+            SystemClock(),
+            catalogue,
+            older_than=older_than,
+            gone_after=gone_after,
+            on_unlisted=on_unlisted,
         )
         return await delete(aws, found, gone_after=gone_after) if yes else found
 

@@ -43,6 +43,9 @@ class Unseen:
 GETS_READY: Final = (15 * 60.0, 30 * 60.0)
 """Seconds that a throughput takes from its creation to InService, by AWS's samples."""
 
+OVERDUE: Final = 3600.0
+"""Seconds after which an endpoint that is not ready yet is told of, and again after as many more."""
+
 RENTED_LOOK: Final = 2.0
 """Seconds between two looks in that time: each second until it is seen to be ready is paid."""
 

@@ -12,7 +12,7 @@ from vlm_runner.core.decide import AwaitEndpoint, IntendServing, RequestServing,
 from vlm_runner.core.events import EndpointFailed, EndpointReady, ServingIntended, ServingRequested
 from vlm_runner.core.intents import intend_serving
 from vlm_runner.core.names import TAG_UID
-from vlm_runner.core.pace import Unseen, rest_at_most
+from vlm_runner.core.pace import OVERDUE, Unseen, rest_at_most
 from vlm_runner.core.signals import RemoteStatusChanged
 from vlm_runner.core.text import storable
 from vlm_runner.errors import AwsRefused
@@ -116,6 +116,7 @@ async def await_endpoint(command: AwaitEndpoint, ports: Ports) -> EndpointReady 
 async def _until_ready(command: AwaitEndpoint, ports: Ports) -> EndpointReady | EndpointFailed:
     shown: str | None = None
     began, unseen = ports.clock.elapsed(), Unseen()
+    told = began
 
     async def look() -> Endpoint | None:
         return await ports.aws.bedrock.find_endpoint(command.mode, command.arn)
@@ -140,7 +141,21 @@ async def _until_ready(command: AwaitEndpoint, ports: Ports) -> EndpointReady | 
             return EndpointFailed(reason=_failure(endpoint, command.mode))
         if endpoint.status in READY:
             return EndpointReady()
+        told = _told_if_overdue(endpoint, began, told, ports)
     raise AssertionError("poll never ends")
+
+
+def _told_if_overdue(endpoint: Endpoint, began: float, told: float, ports: Ports) -> float:
+    """When it was last told that the endpoint, waited for since `began`, is not ready: `told`, or now."""
+    now = ports.clock.elapsed()
+    if now - told < OVERDUE:
+        return told
+    ports.trouble(
+        "watching the endpoint",
+        f"{endpoint.arn} is {endpoint.status} after {(now - began) / 3600:.0f} h, and may bill; "
+        "who cancels the run gives it up",
+    )
+    return now
 
 
 @performs(Serve)
