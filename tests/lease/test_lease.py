@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import nullcontext as does_not_raise
 from typing import TYPE_CHECKING, Any
 
@@ -154,6 +155,29 @@ async def test_letting_go_lets_the_next_one_in_at_once(store: Store, clock: Fake
 
     assert clock.elapsed() == began
     assert not claim.inherited
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit, asyncio.CancelledError])
+async def test_what_ends_a_purchase_without_a_word_does_not_let_go(
+    end: type[BaseException], store: Store, clock: FakeClock
+) -> None:
+    claim = await acquire(store, "a", clock)
+
+    with pytest.raises(end), claim.settling():
+        raise end
+    await claim.release()
+
+    assert (await acquire(store, "b", clock)).inherited
+
+
+async def test_what_ends_a_purchase_by_an_error_lets_go(store: Store, clock: FakeClock) -> None:
+    claim = await acquire(store, "a", clock)
+
+    with pytest.raises(AwsUnavailable), claim.settling():
+        raise AwsUnavailable("503")
+    await claim.release()
+
+    assert not (await acquire(store, "b", clock)).inherited
 
 
 async def test_epochs_grow_through_release_and_takeover(store: Store, clock: FakeClock) -> None:

@@ -375,8 +375,8 @@ MUTANTS = [
         "if one.unread is not None or not one.rented.is_ours", "if False", ("reap with stale tags",),
     ),
     Mutant(
-        "a purchase that was cut off is not let go", lease.Claim, "settling",
-        "self._lost_an_entry = True", "pass", ("cut off while renting",),
+        "a purchase that was cut off is not let go", driver.Driver, "_step",
+        "claim.settling() if command.pays else nullcontext()", "nullcontext()", ("cut off while renting",),
     ),
     Mutant(
         "in another account nothing is gone", whose_account, "refuse_other_account",

@@ -413,12 +413,16 @@ class Claim:
     @contextmanager
     def settling(self) -> Iterator[None]:
         """
-        Around what must end in an entry. A service, or an event loop that ends, can cancel a task whatever
-        shields it: what the task bought is then not recorded, and so the run is not let go.
+        Around what must end in an entry, or in an error that says what came of it.
+
+        A service, an event loop that ends, or Ctrl-C where no handler takes it, can end a task whatever
+        shields it: what it bought is then not recorded, and so the run is not let go.
         """
         try:
             yield
-        except anyio.get_cancelled_exc_class():
+        except Exception:
+            raise
+        except BaseException:
             self._lost_an_entry = True
             raise
 
