@@ -216,6 +216,16 @@ def test_a_region_of_a_training_row_is_a_leak(tmp_path: Path) -> None:
     assert "training row 3" in leak.message
 
 
+def test_a_value_that_no_template_writes_as_it_is_is_a_finding(tmp_path: Path) -> None:
+    """JSON's `true` was trained as `True`, and NaN as `nan`, without a word."""
+    rows = [row(number, said=True) for number in range(3)]
+    spec = spec_of(write(tmp_path, rows), prompt={"user": "{{ html }}", "assistant": "{{ said }}"})
+
+    found = [(one.row, one.field) for one in lint(spec).findings if one.code == "T206"]
+
+    assert found == [(number, "said") for number in range(3)]
+
+
 def test_one_answer_to_everything_is_told_once(tmp_path: Path) -> None:
     rows = [row(number, output=[FINDING]) for number in range(10)]
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -277,3 +278,34 @@ def test_the_messages_preset_takes_openai_style_turns(content: object) -> None:
 def test_the_later_lines_of_a_part_hang_and_empty_ones_stay_empty() -> None:
     """What a model is trained on holds no white space at the ends of lines."""
     assert hang("first\n\nsecond\n") == f"first\n\n{' ' * HANG}second\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (True, ["a truth value, which is written as True"]),
+        (math.nan, ["no number, which is written as nan"]),
+        (-math.inf, ["no number, which is written as -inf"]),
+        (["yes", "no"], ["a list, which is written as in Python"]),
+        ({"a": 1}, ["a dict, which is written as in Python"]),
+        ("text", []),
+        (5, []),
+        (1.5, []),
+        (None, []),
+    ],
+)
+def test_what_is_printed_as_python_writes_it_is_told(value: object, told: list[str]) -> None:
+    """Of any column that stands alone between braces; what a loop or a filter reads may be no text."""
+    spec = PromptSpec(user="{{ asked }}{{ used|length }}", assistant="{{ x }}")
+    prompt = compile_prompt(spec)
+
+    assert prompt.not_texts({"asked": "q", "used": [True], "x": value}) == [("x", what) for what in told]
+
+
+def test_one_of_several_right_answers_is_looked_at_and_not_their_list() -> None:
+    prompt = compile_prompt(PromptSpec(preset="qa"))
+
+    assert prompt.not_texts({"question": "q", "answer": ["yes", "no"]}) == []
+    assert prompt.not_texts({"question": "q", "answer": False}) == [
+        ("answer", "a truth value, which is written as False")
+    ]

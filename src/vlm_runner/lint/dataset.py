@@ -319,6 +319,9 @@ class _RowCheck:
         html = fields.get("html")
         if "html" in prompt.columns and html is not None and not isinstance(html, str):
             self._add("T206", f"holds a {type(html).__name__}", self._column("html"))
+        for name, what in prompt.not_texts(fields):
+            if name != "html":
+                self._add("T206", f"holds {what}", self._column("output") if name == "output" else name)
 
     def _tokens(self, words: int, pixels: int) -> None:
         limit, source = self._profile.tokens.per_record, self._profile.tokens.source_of("per_record")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -131,6 +132,8 @@ class _Part:
     strip: tuple[str, ...]
     constant: str | None = None
     """What a template without any expression prints."""
+    prints: frozenset[str] = frozenset()
+    """The columns that it prints as they are."""
 
     def attempt(self, fields: Mapping[str, Any], **more: Any) -> str | RenderProblem:
         """The text, or what is wrong with it; `more` is for tags."""
@@ -297,6 +300,7 @@ class Prompt:
     _system: _Part | None
     _turns: _Turns
     _reads: _Columns
+    _prints: frozenset[str] = frozenset()
 
     @property
     def several_answers(self) -> bool:
@@ -333,6 +337,27 @@ class Prompt:
         if problems or isinstance(system, RenderProblem):
             return Attempt(texts, problems, None)
         return Attempt(texts, (), Rendered(Conversation(system, read.turns), accepted))
+
+    def not_texts(self, fields: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """The columns that are printed as they are, and what they hold where Python writes it its own way."""
+        found = self._reads.of(fields)
+        if isinstance(found, RenderProblem):
+            return []
+        held = ((name, _held(found[0].get(name))) for name in sorted(self._prints))
+        return [(name, what) for name, what in held if what is not None]
+
+
+def _held(value: Any) -> str | None:
+    """What a row holds in place of a text; None for a text, and for numbers, which stay what they are."""
+    if isinstance(value, bool):
+        return f"a truth value, which is written as {value}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"no number, which is written as {value}"
+    return (
+        f"a {type(value).__name__}, which is written as in Python"
+        if isinstance(value, dict | list | tuple)
+        else None
+    )
 
 
 def _error(problem: RenderProblem, subset: str, row: int) -> ConfigurationError | RowError:
@@ -471,6 +496,7 @@ def _prompt(
         _system=system,
         _turns=made,
         _reads=reads,
+        _prints=frozenset().union(*(part.prints for part in parts.values())),
     )
 
 
@@ -524,7 +550,8 @@ def _compile(name: str, text: str, strip: tuple[str, ...]) -> _Part:
         # Jinja2 copies them for each rendering, and copies a dict ten times as fast as its own ChainMap.
         template.globals = dict(template.globals)
         named = frozenset(meta.find_undeclared_variables(tree))
-        return _Part(name, template, named, strip, template.render() if _is_plain_text(tree) else None)
+        constant = template.render() if _is_plain_text(tree) else None
+        return _Part(name, template, named, strip, constant, named & _printed_names(tree))
     except TemplateSyntaxError as error:
         raise ConfigurationError(
             f"The {name} template has a syntax error in line {error.lineno}: {error.message}.",
@@ -599,6 +626,12 @@ def hang(text: str) -> str:
         return text
     first, *rest = text.split("\n")
     return "\n".join([first, *(" " * HANG + line if line else line for line in rest)])
+
+
+def _printed_names(tree: nodes.Template) -> frozenset[str]:
+    """The names that stand alone between `{{` and `}}`."""
+    printed = (each for output in tree.find_all(nodes.Output) for each in output.nodes)
+    return frozenset(each.name for each in printed if isinstance(each, nodes.Name))
 
 
 def _is_plain_text(tree: nodes.Template) -> bool:
