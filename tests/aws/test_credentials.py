@@ -3,15 +3,19 @@
 import gc
 import io
 import logging
+import signal
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
 from botocore.session import get_session
 
 from vlm_runner.aws import credentials
-from vlm_runner.aws.credentials import check_authorities
+from vlm_runner.aws.credentials import ask_on_terminals_only, check_authorities
 from vlm_runner.aws.session import AwsSession
 from vlm_runner.errors import ConfigurationError, CredentialsError
 
@@ -136,6 +140,34 @@ async def test_an_endpoint_that_cannot_be_is_a_mistake_in_the_settings(
 
     assert not isinstance(caught.value, CredentialsError)
     assert "canary" not in str(caught.value)
+
+
+def asked_for_a_code(monkeypatch: pytest.MonkeyPatch, typed: Callable[[str], str]) -> str:
+    monkeypatch.setattr(sys, "stdin", mock.Mock(isatty=lambda: True))
+    monkeypatch.setattr("getpass.getpass", typed)
+    session: Any = get_session()
+    ask_on_terminals_only(session)
+    prompter = session.get_component("credential_provider").get_provider("assume-role")._prompter
+    return str(prompter("Code: "))
+
+
+def test_ctrl_c_ends_the_question_for_an_mfa_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: str) -> str:
+        signal.raise_signal(signal.SIGINT)
+        return "123456"
+
+    usual = signal.signal(signal.SIGINT, lambda *_: None)  # as an event loop's, which waits for its turn
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            asked_for_a_code(monkeypatch, interrupted)
+        signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+def test_no_mfa_code_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CredentialsError, match="No MFA code"):
+        asked_for_a_code(monkeypatch, mock.Mock(side_effect=EOFError))
 
 
 async def test_a_container_that_does_not_answer_has_no_credentials(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import getpass
 import logging
 import os
+import signal
 import sys
+import threading
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -21,6 +23,19 @@ if TYPE_CHECKING:
 
 HELPER_SECONDS: Final = 120.0
 """For a credentials helper to answer, somebody's click in a browser included. botocore waits for ever."""
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Around what makes the event loop wait, whose own handler of Ctrl-C would never have its turn."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 @cache
@@ -57,7 +72,11 @@ def ask_on_terminals_only(session: Any) -> None:
                 "The AWS profile asks for an MFA code (mfa_serial), and there is no terminal to enter it.",
                 hint="Get a session first, with: aws sts get-session-token; or use a profile without MFA.",
             )
-        return getpass.getpass(prompt)
+        try:
+            with interruptible():
+                return getpass.getpass(prompt)
+        except EOFError:
+            raise CredentialsError("No MFA code was entered.", hint="Give the same command again.") from None
 
     session.get_component("credential_provider").get_provider("assume-role")._prompter = ask  # noqa: SLF001
 

@@ -8,8 +8,8 @@ needs (options, console, exit codes) imports nothing heavy.
 from __future__ import annotations
 
 import io
-import os
 import sys
+from typing import NoReturn
 
 import click
 
@@ -18,6 +18,7 @@ from vlm_runner.cli.console import say
 from vlm_runner.cli.exit_codes import EXIT_CODES, exit_code
 from vlm_runner.cli.exit_message import write_exit_message
 from vlm_runner.cli.lazy_group import LazyGroup
+from vlm_runner.cli.streams import Unwritten, forget_stdout, open_closed_streams, unfailing
 from vlm_runner.errors import VlmRunnerError
 
 
@@ -45,16 +46,20 @@ def cli() -> None:
 
 def main() -> None:
     """The `vlm-runner` entry point."""
+    open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal in Latin-1 cannot show every answer, which is no reason to end a run.
             stream.reconfigure(errors="backslashreplace")
+    with unfailing():
+        _run()
+
+
+def _run() -> None:
     try:
         cli.main(standalone_mode=False)
     except VlmRunnerError as error:
-        _say(str(error))
-        write_exit_message(str(error))
-        sys.exit(exit_code(error))
+        _end(error)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
@@ -63,10 +68,25 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         _say("Interrupted.")
         sys.exit(130)
-    except BrokenPipeError:
-        # The reader of our output has closed it; the interpreter must not complain when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except Unwritten as error:
+        forget_stdout()
+        if error.reader_gone:
+            sys.exit(0)
+        _say(f"The result could not be written to stdout: {error}.")
+        sys.exit(1)
+    except (OSError, RuntimeError, MemoryError) as error:
+        from vlm_runner.core.failure import foreseen  # noqa: PLC0415 - not for --help
+
+        known = foreseen(error)
+        if not isinstance(known, VlmRunnerError):
+            raise
+        _end(known)
+
+
+def _end(error: VlmRunnerError) -> NoReturn:
+    _say(str(error))
+    write_exit_message(str(error))
+    sys.exit(exit_code(error))
 
 
 def _say(text: str) -> None:

@@ -13,6 +13,7 @@ import signal
 import sys
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from vlm_runner.cli.exit_message import write_exit_message
 from vlm_runner.cli.past_runs import usual_times
 from vlm_runner.cli.run_text import Reach, already_over, call_lines, end_lines
 from vlm_runner.cli.run_view import RunView
-from vlm_runner.cli.streams import unfailing
+from vlm_runner.cli.streams import Unwritten, forget_stdout, unfailing
 from vlm_runner.core.run import Phase
 from vlm_runner.errors import ConfigurationError, Stopped, Unrecorded
 from vlm_runner.report.summary import summary
@@ -281,14 +282,9 @@ def conclude(
     if run is None:
         raise ended.error if ended.error is not None else Stopped("Stopped.")
     if as_json:
-        shown: RunResultJson = {
-            **summary(run),
-            "checkpoint": ended.checkpoint,
-            "error": _text(ended.error),
-        }
-        (console.result_json if results is None else results.append)(shown)
-    elif run.done:
-        _say_the_end(run, ended, settings, reach)
+        unwritten = _unwritten(partial(_print_json, run, ended, results))
+    else:
+        unwritten = _unwritten(partial(_say_the_end, run, ended, settings, reach))
     view = RunView.of(run)
     code = run_exit_code(view) if ended.error is None else halted_exit_code(ended.error, run)
     if ended.error is not None and not run.done:
@@ -308,11 +304,34 @@ def conclude(
             console.show(call_lines(view), err=True)
     if word := _text(ended.error) or run.reason:
         write_exit_message(word)
+    if unwritten is not None and code == 0:
+        raise unwritten
     return code
 
 
+def _unwritten(show: Callable[[], None]) -> Unwritten | None:
+    """What keeps a result from being shown: what bills is said, and decides the exit code, all the same."""
+    try:
+        show()
+    except Unwritten as error:
+        forget_stdout()
+        return error
+    return None
+
+
+def _print_json(run: Run, ended: DriveResult, results: list[RunResultJson] | None) -> None:
+    shown: RunResultJson = {
+        **summary(run),
+        "checkpoint": ended.checkpoint,
+        "error": _text(ended.error),
+    }
+    (console.result_json if results is None else results.append)(shown)
+
+
 def _say_the_end(run: Run, ended: DriveResult, settings: Settings, reach: Reach) -> None:
-    """Five lines on stdout; where the run was over before this command, a sentence that says so."""
+    """Five lines on stdout of a run that is over; if it was before this command, a sentence that says so."""
+    if not run.done:
+        return
     view, now = RunView.of(run), datetime.now(UTC)
     if ended.over_before:
         console.say(already_over(view, "nothing was done"))
