@@ -121,7 +121,10 @@ async def test_nothing_that_is_signed_for_aws_is_sent_to_where_a_redirect_leads(
     other = await asyncio.start_server(elsewhere, "127.0.0.1", 0)
     location = f"Location: http://127.0.0.1:{other.sockets[0].getsockname()[1]}/\r\n"
 
+    answers_given: list[int] = []
+
     async def say(writer: asyncio.StreamWriter) -> None:
+        answers_given.append(status)
         writer.write(head(status, length=len(PAGE), more=location) + PAGE)
         await writer.drain()
 
@@ -132,7 +135,12 @@ async def test_nothing_that_is_signed_for_aws_is_sent_to_where_a_redirect_leads(
             await aws.bedrock.create_job(REQUEST)
         with pytest.raises(AwsUnavailable):
             await aws.account.caller()
+        for objects in (aws.state_objects("bucket"), aws.objects("bucket", owner=None)):
+            for put in (objects.put, objects.put_once):
+                with pytest.raises(AwsUnavailable):
+                    await put("images/0.png", b"pixels", content_type="image/png")
     assert asked == []
+    assert len(answers_given) < 20
 
 
 @pytest.mark.parametrize("page", [PAGE, b"<html></html>", b"", b"Not here."])
@@ -151,6 +159,7 @@ async def test_a_refusal_that_is_not_of_aws_says_nothing(status: int, page: byte
             aws.scheduler.delete("cats"),
             aws.account.caller(),
             aws.state_objects("bucket").put_if("cats/state.json", b"{}", replacing=None),
+            aws.objects("bucket", owner=None).put_once("images/0.png", b"pixels", content_type="image/png"),
         ):
             with pytest.raises(AwsUnavailable):
                 await ask

@@ -197,7 +197,8 @@ def _translated(error: Exception, operation: str) -> Exception:
     return answered(
         {
             "Error": {"Code": fields.get("Code", ""), "Message": fields.get("Message", found[2][:200])},
-            "ResponseMetadata": {"HTTPStatusCode": int(found[1])},
+            # It shows no headers; S3 says why in the body of what it refuses, whoever else answers does not.
+            "ResponseMetadata": {"HTTPStatusCode": int(found[1]), "HTTPHeaders": {}},
         },
         operation,
         create=False,
