@@ -20,6 +20,7 @@ from vlm_runner.core.failure import (
     on_failure,
     uncertain_create,
 )
+from vlm_runner.core.phases import RENTED
 from vlm_runner.core.run import Phase, Run
 from vlm_runner.core.text import storable
 from vlm_runner.errors import (
@@ -143,6 +144,12 @@ def test_transient_errors_are_retried_for_a_quarter_of_an_hour() -> None:
 def test_credentials_that_never_worked_are_not_waited_for() -> None:
     assert not retried(at(Phase.STAGING), CredentialsError("x"), worked=False)
     assert retried(at(Phase.STAGING), CredentialsError("x"), worked=True)
+
+
+@pytest.mark.parametrize("phase", sorted(RENTED))
+def test_refused_credentials_of_a_new_process_do_not_throw_a_rented_model_away_at_once(phase: Phase) -> None:
+    assert retried(at(phase), CredentialsError("x"), worked=False)
+    assert reaction(at(phase), CredentialsError("x"), worked=False, failing_for=901).events
 
 
 def test_a_refusal_is_the_last_word_unless_a_create_is_of_unknown_fate() -> None:

@@ -31,6 +31,7 @@ from vlm_runner.testing.world import outlive
 
 if TYPE_CHECKING:
     from tests.crash.incidents import Incident, Repair
+    from vlm_runner.core.run import Run
 
 STORES = ("memory", "local", "s3")
 CANCEL_AT = 100.0
@@ -219,13 +220,13 @@ async def _lived(world: World, process: Process) -> list[str]:
     """Let it live, and return what its exit code, or `reap` after it, conceals of what bills then."""
     error: VlmRunnerError | None = None
     try:
-        await world.live(process)
+        last: Run | None = await world.live(process)
     except Crash:
         return await _not_reaped(world)
     except VlmRunnerError as caught:
-        error = caught
+        # One that slept may be the last to tell of an entry, and not of the last one.
+        last, error = world.latest, caught
     found = await _not_reaped(world)
-    last = world.latest
     kept = last.handed_over.arn if last is not None and last.handed_over is not None else None
     billing = [*world.bedrock.training(), *(arn for arn in world.bedrock.alive if arn != kept)]
     if billing and last is not None:

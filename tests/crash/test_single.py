@@ -59,6 +59,15 @@ def test_a_second_endpoint_is_created_once_whatever_becomes_of_its_create(fault:
     assert run_disturbed("served again", "memory", [{point: fault}]) == ""
 
 
+def test_a_new_process_whose_credentials_are_refused_once_does_not_give_a_rented_endpoint_up() -> None:
+    first = trace_of("kept", "memory").index("bedrock.create_endpoint") + 8
+    wrong = [
+        run_disturbed("kept", "memory", [{first: Fault.STOP}, {point: Fault.EXPIRED}]) for point in range(24)
+    ]
+
+    assert [text for text in wrong if text] == []
+
+
 def test_serving_again_killed_at_random_twenty_times_rents_one_endpoint() -> None:
     chance = random.Random(17)
     kills = [{chance.randrange(25): Fault.CRASH_AFTER} for _ in range(20)]

@@ -157,9 +157,9 @@ def _policy(run: Run, failure: Failure, quiet: timedelta, *, uncertain: bool) ->
     error = failure.error
     if run.phase is Phase.RELEASING:
         return RELEASE
-    if isinstance(error, AwsUnavailable | OutOfResources) or (
-        isinstance(error, CredentialsError) and failure.worked
-    ):
+    # Credentials may be renewed within minutes; to fail at once would throw away a trained and rented model.
+    renewable = isinstance(error, CredentialsError) and (failure.worked or run.phase in RENTED)
+    if renewable or isinstance(error, AwsUnavailable | OutOfResources):
         return STEP
     if isinstance(error, AccessDenied) and run.phase in RENTED:
         return DENIED_WHILE_RENTING

@@ -66,7 +66,7 @@ class Failures:
 STEP: Final = RetryPolicy(
     "a step of a run",
     "AWS, the store or the Hub unavailable; no more memory, processes or disk; credentials refused after "
-    "they worked in this process",
+    "they worked in this process, or while an endpoint is rented",
     "where something bills or may, the run fails and is released; else it halts, and `resume` continues it",
     "core.failure",
     patience=900.0,
