@@ -11,7 +11,8 @@ import anyio
 import pytest
 
 from tests.sweep.test_drive import EPOCHS, PROMPTS, swept
-from vlm_runner.errors import Conflict, RunNotFound, UsageError
+from vlm_runner.core.names import TAG_KEEP
+from vlm_runner.errors import Conflict, NotFound, RunNotFound, UsageError
 from vlm_runner.spec import ServingMode
 from vlm_runner.steps.prepare_serving import ServeOptions
 from vlm_runner.testing import Crash, Fault, Plan, TinyDataset, World, run_virtual
@@ -20,6 +21,8 @@ from vlm_runner.testing.world import tiny_spec
 from .world import in_world, serving
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from vlm_runner.runner import Runner
     from vlm_runner.testing import Process
 
@@ -84,6 +87,49 @@ def test_a_run_whose_endpoint_only_seems_to_be_deleted_is_not_forgotten(
         assert world.bedrock.alive == []
 
     in_world(act, serving={"keep": True})
+
+
+def test_a_run_whose_model_only_seems_to_be_deleted_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def act(world: World, runner: Runner) -> None:
+        async def answered(_: str) -> None:
+            """Nothing is done."""
+
+        with monkeypatch.context() as portal:
+            portal.setattr(world.bedrock, "delete_model", answered)
+            with pytest.raises(Conflict, match="is still there"):
+                await runner.delete("cats")
+        assert await world.store.run_ids() == ["cats"]
+
+        await runner.delete("cats")
+        assert await world.store.run_ids() == []
+
+    in_world(act)
+
+
+@pytest.mark.parametrize("shown", [None, {}])
+def test_a_model_whose_mark_one_look_does_not_show_is_kept(
+    shown: dict[str, str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def act(world: World, runner: Runner) -> None:
+        model = (await runner.get("cats")).model
+        assert model is not None
+        world.bedrock.tags_of(model.model_arn)[TAG_KEEP] = "true"
+        tags, stale = world.bedrock.tags, iter([True])
+
+        async def older(arn: str) -> Mapping[str, str]:
+            if not next(stale, False):
+                return await tags(arn)
+            if shown is None:
+                raise NotFound("The resource does not exist.", code="ResourceNotFoundException")
+            return shown
+
+        monkeypatch.setattr(world.bedrock, "tags", older)
+        with pytest.raises(UsageError, match="marked to be kept"):
+            await runner.delete("cats")
+
+        assert await world.bedrock.find_model(model.model_arn) is not None
+
+    in_world(act)
 
 
 def test_an_endpoint_that_was_kept_goes_with_its_run() -> None:

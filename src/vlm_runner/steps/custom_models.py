@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from vlm_runner.checkpoint import lease
 from vlm_runner.core.names import KEPT, NOT_KEPT, TAG_KEEP, TAG_RUN, TAG_UID, may_be_ours
+from vlm_runner.core.pace import LOOKS_UNTIL_GONE
 from vlm_runner.errors import NotFound, VlmRunnerError
 from vlm_runner.spec import ServingMode
 from vlm_runner.steps.tagging import put_tags
@@ -101,12 +103,21 @@ async def mark(aws: Aws, model_arn: str, *, keep: bool) -> None:
     await put_tags(aws, model_arn, {TAG_KEEP: KEPT if keep else NOT_KEPT})
 
 
-async def is_kept(aws: Aws, model_arn: str) -> bool:
-    """Whether a model is marked to be kept; one that is gone is not."""
-    try:
-        return _kept(await aws.bedrock.tags(model_arn))
-    except NotFound:
-        return False
+async def is_kept(aws: Aws, clock: Clock, model_arn: str, gone_after: float) -> bool:
+    """
+    Whether a model is marked to be kept; one that is gone is not.
+
+    Takes `gone_after` seconds where its tags are not shown: one look may be stale, and a model that is
+    deleted does not come back.
+    """
+    for look in range(LOOKS_UNTIL_GONE):
+        if look:
+            await clock.sleep(gone_after / (LOOKS_UNTIL_GONE - 1))
+        with suppress(NotFound):
+            tags = await aws.bedrock.tags(model_arn)
+            if TAG_UID in tags or _kept(tags):
+                return _kept(tags)
+    return False
 
 
 def _kept(tags: Mapping[str, str]) -> bool:

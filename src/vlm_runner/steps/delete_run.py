@@ -66,7 +66,7 @@ async def delete_run(
     plan = await prepare_deletion(run_id, store, clock)
     refuse_in_use(plan)
     run = plan.run
-    if plan.model_arn is not None and await is_kept(aws, plan.model_arn):
+    if plan.model_arn is not None and await is_kept(aws, clock, plan.model_arn, gone_after):
         raise UsageError(
             f"The model of run {run_id} is marked to be kept. Nothing was deleted.",
             hint=f"Remove the mark with: vlm-runner keep {run_id} --undo",
@@ -83,6 +83,8 @@ async def delete_run(
         told(f"endpoint {arn}")
     if plan.model_arn is not None:
         await aws.bedrock.delete_model(plan.model_arn)
+        if await aws.bedrock.find_model(plan.model_arn) is not None:
+            raise Conflict(f"{plan.model_arn} was asked to be deleted, and is still there. Repeat it later.")
         told(f"custom model {plan.model_arn}")
     objects = aws.objects(run.bucket, owner=run.account)
     await _delete_places(plan, objects, store, clock, told)
