@@ -44,6 +44,8 @@ FORMER_CONCURRENCY = 4
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 LONGEST_SECONDS = 36_500 * 86_400.0
 """A hundred years: a date that lies much further away has no calendar."""
+DEEPEST = 100
+"""Tables and lists inside of one another in a file; a spec has four."""
 MOST_TOLD, LONGEST_TOLD = 20, 300
 """Fields that one error names, and characters about each: a file may be wrong in ten thousand places."""
 
@@ -602,15 +604,27 @@ def read_toml(path: Path, parse_float: Callable[[str], Any] = float) -> dict[str
         ConfigurationError: it cannot be read, or is not valid TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"), parse_float=parse_float)
+        table = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=parse_float)
     except FileNotFoundError:
         raise
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}.") from error
     except RecursionError:
-        raise ConfigurationError(f"{path} is not valid TOML: it is nested too deeply.") from None
+        table = None
     except ValueError as error:  # a number of more than 4,300 digits is no TOMLDecodeError
         raise ConfigurationError(f"{path} is not valid TOML: {error}.") from error
+    # Dotted keys nest without recursion; what is done with the table then recurs.
+    if table is None or _is_deep(table):
+        raise ConfigurationError(f"{path} is not valid TOML: it is nested too deeply.")
+    return table
+
+
+def _is_deep(table: dict[str, Any]) -> bool:
+    level: list[Any] = [table]
+    for _ in range(DEEPEST):
+        holders = [one for one in level if isinstance(one, dict | list)]
+        level = [inner for one in holders for inner in (one.values() if isinstance(one, dict) else one)]
+    return bool(level)
 
 
 def sentence(error: ValidationError, model: type[BaseModel] | None = None) -> str:

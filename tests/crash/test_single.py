@@ -60,9 +60,9 @@ def test_a_second_endpoint_is_created_once_whatever_becomes_of_its_create(fault:
 
 
 def test_a_new_process_whose_credentials_are_refused_once_does_not_give_a_rented_endpoint_up() -> None:
-    first = trace_of("kept", "memory").index("bedrock.create_endpoint") + 8
+    asked = trace_of("kept", "memory").index("runtime.converse", -20)
     wrong = [
-        run_disturbed("kept", "memory", [{first: Fault.STOP}, {point: Fault.EXPIRED}]) for point in range(24)
+        run_disturbed("kept", "memory", [{asked: Fault.STOP}, {point: Fault.EXPIRED}]) for point in range(24)
     ]
 
     assert [text for text in wrong if text] == []

@@ -26,6 +26,7 @@ READERS: dict[str, Callable[[Path], object]] = {
 }
 TEXTS = {
     "nested": ("a = " + "[" * 3000, "nested too deeply"),
+    "nested by dots": (".".join("a" * 3000) + " = 1", "nested too deeply"),
     "a long number": ("a = " + "9" * 5000, "4300 digits"),
     "wrong in many places": ("\n".join(f"a{number} = 1" for number in range(5000)), "does not fit"),
     "a long key": (f'"{"k" * 50_000}" = 1', "does not fit"),
