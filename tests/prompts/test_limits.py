@@ -13,7 +13,22 @@ from vlm_runner.prompts import compile_prompt
 from vlm_runner.prompts.limits import CHARACTERS
 from vlm_runner.spec import PromptSpec
 
+TWICE = "{% set n = namespace(a=(1,), b=(1,)) %}{% for i in range(60) %}{% set n.a = (n.a, n.a) %}{% set n.b = (n.b, n.b) %}{% endfor %}"
+"""Two tuples that hold 2 ** 60 numbers each, and take no memory."""
 HOSTILE = {
+    "translate": "{{ ('x' * 200000).translate({120: 'y' * 200000}) }}",
+    "translate by a list": "{{ ('\\x00' * 200000).translate(['y' * 200000]) }}",
+    "blanks that are wrapped": "{{ ((' ' * 1000000) ~ 'x')|wordwrap(3) }}",
+    "a word that is wrapped": "{{ ('x' * 1000000)|wordwrap(1) }}",
+    "equal": TWICE + "{{ n.a == n.b }}",
+    "in": TWICE + "{{ n.a in [n.b] }}",
+    "the test eq": TWICE + "{{ n.a is eq(n.b) }}",
+    "the test in": TWICE + "{{ n.a is in([n.b]) }}",
+    "a key": TWICE + "{{ {n.a: 1}|length }}",
+    "an item": TWICE + "{% set d = {1: 1} %}{{ d[n.a] }}",
+    "format of a tuple": TWICE + "{{ '%s' % [n.a] }}",
+    "unique": TWICE + "{{ [n.a, n.b]|unique|list|length }}",
+    "count": TWICE + "{{ [n.a].count(n.b) }}",
     "width": "{{ 'x'.ljust(5000000000) }}",
     "width of a filter": "{{ 'x'|center(5000000000) }}",
     "width of every line": "{{ ('\\n' * 1000000)|indent(90000) }}",

@@ -19,7 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
 CHARACTERS: Final = 20_000_000
 """That one value, or all that one rendering prints, may have; the longest record has some million."""
@@ -32,9 +32,20 @@ WIDTH: Final = 100_000
 POWER: Final = 10_000
 """Bits of the result of `**`."""
 
+_RUN = re.compile(r"\S+|\s+")
 _WIDE = re.compile(r"[1-9]\d{5}|\*")
 TICK: Final = "_tick"
 CONCAT: Final = "_concat"
+MEASURED: Final = "_measured"
+COMPARISONS: Final = (
+    *("eq", "equalto", "==", "ne", "!=", "in"),
+    *("lt", "lessthan", "<", "le", "<=", "gt", "greaterthan", ">", "ge", ">="),
+)
+"""Tests that look into lists: one that holds another twice, which does so too, takes no memory, but ages."""
+WRAPPING: Final = 4_000_000_000
+"""Sum of the squares of words and blanks that are wrapped: Python's own takes a second for so many."""
+OWN: Final = 32
+"""That a list or the like counts beside what it holds: a nest of small ones is counted in a second."""
 FEW: Final = 64
 """Characters of a printed value that is not counted, since the count would take longer than the printing."""
 SHORT: Final = 10_000
@@ -90,7 +101,8 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.filters = {name: _limited(name, each) for name, each in self.filters.items()}
-        self.filters |= {TICK: _tick, CONCAT: _concatenated}
+        self.filters |= {TICK: _tick, CONCAT: _concatenated, MEASURED: _measured}
+        self.tests = self.tests | {name: _comparing(self.tests[name]) for name in COMPARISONS}
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree: nodes.Template = _Counted().visit(super()._parse(source, name, filename))
@@ -107,8 +119,12 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
         elif operator == "+" and not isinstance(left, int | float):
             _fits(size(left) + size(right))
         elif operator == "%" and isinstance(left, str):
+            _fits(size(left) + size(right))
             _check_format(left, (right,))
         return super().call_binop(context, operator, left, right)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        return super().getitem(obj, _measured(argument))
 
     def call(self, context: Any, obj: Any, *arguments: Any, **named: Any) -> Any:
         METER.check()
@@ -122,7 +138,11 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
 
 
 class _Counted(NodeTransformer):
-    """Counts each turn of a loop and each call of a macro, and makes `~` a filter, which can be measured."""
+    """
+    Counts each turn of a loop and each call of a macro, and makes `~` a filter, which can be measured.
+
+    What is compared, and what becomes a key, is measured too: both look into all that a value holds.
+    """
 
     def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802 - Jinja2's protocol
         return _ticking(node, self)
@@ -134,6 +154,38 @@ class _Counted(NodeTransformer):
         self.generic_visit(node)
         pieces = nodes.List(node.nodes, lineno=node.lineno)
         return nodes.Filter(pieces, CONCAT, [], [], None, None, lineno=node.lineno)
+
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        node.expr = _measuring(node.expr)
+        for operand in node.ops:
+            operand.expr = _measuring(operand.expr)
+        return node
+
+    def visit_Pair(self, node: nodes.Pair) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        node.key = _measuring(node.key)
+        return node
+
+
+def _measuring(node: nodes.Expr) -> nodes.Expr:
+    if isinstance(node, nodes.Const):
+        return node
+    return nodes.Filter(node, MEASURED, [], [], None, None, lineno=node.lineno)
+
+
+def _measured(value: Any) -> Any:
+    if isinstance(value, list | tuple | dict):
+        _fits(size(value))
+    return value
+
+
+def _comparing(test: Any) -> Any:
+    @wraps(test)
+    def measured(*arguments: Any) -> Any:
+        return test(*map(_measured, arguments))
+
+    return measured
 
 
 def _ticking(node: nodes.For | nodes.Macro, visitor: NodeTransformer) -> nodes.Node:
@@ -156,10 +208,10 @@ def size(value: Any) -> int:
             total += len(each)
         elif isinstance(each, dict):
             waiting += [*each.keys(), *each.values()]
-            total += 4 * len(each)
+            total += 4 * len(each) + OWN
         elif isinstance(each, list | tuple | set | frozenset):
             waiting += each
-            total += 2 * len(each)
+            total += 2 * len(each) + OWN
         else:
             total += 1
     return total
@@ -225,8 +277,19 @@ def _check_arguments(name: str, arguments: Iterable[Any]) -> None:
         _check_format(subject, arguments)
     if name == "replace" and isinstance(subject, str) and len(texts) > 2:
         _fits(subject.count(str(texts[1])) * len(texts[2]) + len(subject))
+    if isinstance(subject, str):
+        _check_text(name, subject, texts[1:])
     if name == "join" and len(texts) > 1 and not isinstance(subject, dict):
         _fits(len(subject) * len(texts[1]) + size(subject))
+
+
+def _check_text(name: str, subject: str, others: Sequence[Any]) -> None:
+    if name == "translate":
+        for table in others:
+            made = table.values() if isinstance(table, dict) else table
+            _fits(len(subject) * max(map(size, made), default=1))
+    elif name == "wordwrap" and sum(len(run) ** 2 for run in _RUN.findall(subject)) > WRAPPING:
+        raise TooMuch("it wraps lines whose words or blanks are too long")
 
 
 def _check_method(name: str, owner: str, arguments: tuple[Any, ...]) -> None:
