@@ -1,5 +1,6 @@
 """Credentials that cannot be had, in every way we know: one sentence and a hint, never a traceback."""
 
+import errno
 import gc
 import io
 import logging
@@ -16,8 +17,9 @@ from botocore.session import get_session
 
 from vlm_runner.aws import credentials
 from vlm_runner.aws.credentials import ask_on_terminals_only, check_authorities
+from vlm_runner.aws.errors import credentials_translated
 from vlm_runner.aws.session import AwsSession
-from vlm_runner.errors import ConfigurationError, CredentialsError
+from vlm_runner.errors import ConfigurationError, CredentialsError, OutOfResources
 
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_CA_BUNDLE")
 CONFIG = {
@@ -140,6 +142,11 @@ async def test_an_endpoint_that_cannot_be_is_a_mistake_in_the_settings(
 
     assert not isinstance(caught.value, CredentialsError)
     assert "canary" not in str(caught.value)
+
+
+def test_a_machine_without_more_files_says_nothing_of_the_credentials() -> None:
+    with pytest.raises(OutOfResources), credentials_translated("reading credentials"):
+        raise OSError(errno.EMFILE, "Too many open files", "/home/me/.aws/config")
 
 
 def asked_for_a_code(monkeypatch: pytest.MonkeyPatch, typed: Callable[[str], str]) -> str:

@@ -127,3 +127,11 @@ def test_a_machine_without_more_files_can_go_on_later(monkeypatch: pytest.Monkey
         main()
 
     assert end.value.code == 75
+
+
+def test_a_spec_that_cannot_be_written_is_one_sentence() -> None:
+    told = typed("init /proc/nowhere/run.toml --sample")
+
+    assert told.returncode == 2
+    assert told.stderr.startswith("vlm-runner: /proc/nowhere/run.toml cannot be written: ")
+    assert told.stderr.count("\n") == 1

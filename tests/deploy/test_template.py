@@ -205,6 +205,28 @@ def test_the_task_may_delete_the_marker_of_a_shard_whose_image_is_gone(
     assert "Markers" not in [one["Sid"] for one in needless(policy_of(laptop, "TaskRole"), judged)]
 
 
+def test_the_task_may_put_the_tags_of_its_stack_on_what_it_buys_and_no_others(
+    laptop: Laptop, pages: Path
+) -> None:
+    stack = create_stack(laptop, OwnTagKeys="team,cost-centre")
+    where = {"AWS_REGION": "us-east-1"} | laptop.session_of(arn_of(laptop, "TaskRole"))
+    codes = {}
+    for key in ("team", "owner"):
+        spec = laptop.spec(
+            pages,
+            f"{key}.toml",
+            storage=f'bucket = "{stack["Bucket"]}"',
+            training=f'role_arn = "{stack["BedrockRoleArn"]}"',
+            serving='mode = "none"',
+            tags=f'{key} = "cats"',
+        )
+        assert laptop.here("submit", str(spec), "--yes", "--run-id", key).returncode == 0
+        resume = ("resume", key, "-q", "--store", stack["CheckpointUri"])
+        codes[key] = laptop.here(*resume, **where).returncode
+
+    assert codes == {"team": 0, "owner": 5}
+
+
 def reap_models(age: str) -> list[str]:
     """The command of the rule, filled in as CloudFormation does."""
     (target,) = resources_of_template()["ReapModels"]["Properties"]["Targets"]

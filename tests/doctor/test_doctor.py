@@ -22,7 +22,7 @@ from vlm_runner.doctor import Check, Status, Subject, run_checks
 from vlm_runner.doctor.checks import scope_of
 from vlm_runner.doctor.documents import all_documents, caller_policy, role_policy, role_trust
 from vlm_runner.doctor.policy import trusts
-from vlm_runner.errors import AccessDenied, Conflict
+from vlm_runner.errors import AccessDenied, ConfigurationError, Conflict
 from vlm_runner.models import load_catalogue
 from vlm_runner.sandbox import Sandbox, SandboxOptions
 from vlm_runner.spec import RunSpec
@@ -916,3 +916,31 @@ def test_the_doctor_does_not_end_well_where_aws_did_not_answer(
 
     assert result.exit_code == 75, result.output
     assert {"C01"} == {check["code"] for check in json.loads(result.stdout) if check["status"] == "unknown"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "options"),
+    [
+        ('[storage]\nbucket = "*"', ()),
+        ('[dataset]\nsource = "s3://*/x/"', ()),
+        ("", ("--store", "s3://*")),
+        ("", ("--stack", "*")),
+        ("", ("--pipeline", "p?")),
+        ("", ("--region", "*")),
+        (f'[training]\nrole_arn = "{ROLE.rpartition("/")[0]}/*"', ()),
+        (f'[training]\nrole_arn = "{ROLE.rpartition("/")[0]}/${{aws:username}}"', ()),
+    ],
+)
+def test_no_name_of_a_spec_becomes_a_pattern_in_a_policy(
+    lines: str, options: tuple[str, ...], spec_file: Path
+) -> None:
+    text = spec_file.read_text()
+    section = lines.partition("\n")[0]
+    spec_file.write_text(
+        re.sub(rf"(?m)^{re.escape(section)}\n.*$", lambda _: lines, text) if section in text else text + lines
+    )
+
+    result = CliRunner().invoke(cli, ["iam", str(spec_file), *options])
+
+    assert isinstance(result.exception, ConfigurationError), result.output
+    assert result.stdout == ""

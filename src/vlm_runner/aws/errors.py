@@ -188,6 +188,10 @@ def credentials_translated(operation: str) -> Iterator[None]:
             hint=CREDENTIALS_HINT,
         ) from error
     except (OSError, EOFError) as error:
+        from vlm_runner.core.failure import foreseen  # noqa: PLC0415 - not for what only names errors
+
+        if (known := foreseen(error)) is not error:  # a machine without more files says nothing of the keys
+            raise known from error
         raise CredentialsError(
             f"{operation}: what the AWS configuration names cannot be used ({_words(error)}).",
             hint="Check credential_process, ca_bundle and the files that they name; paths must be absolute.",

@@ -83,6 +83,7 @@ def iam(
     key = settings.checkpoint_kms_key
     scope = scope_of(spec, profile, account, region, partition=partition, store=store, store_key=key)
     scope = replace(scope, stack=stack, pipeline=pipeline)
+    scope.refuse_wildcards()
     additional = verify_documents(scope)
     found = additional if verify else all_documents(scope)
     if only is not None:

@@ -159,8 +159,11 @@ def init(
     # A JSON string is a TOML basic string too.
     quoted = {key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
     text = TEMPLATE.format(name=spec_file, dataset=dataset, prompt=prompt, **quoted)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}.") from error
     for each in unsure:
         console.say(f"Unsure: {each}.")
     console.say(f"Wrote {path}. Edit it, then: vlm-runner start {path}")

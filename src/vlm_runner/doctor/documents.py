@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from vlm_runner.core.names import (
@@ -22,6 +22,7 @@ from vlm_runner.core.names import (
     VERIFY_NO_MODEL,
     VERIFY_PREFIX,
 )
+from vlm_runner.errors import ConfigurationError
 
 Document = dict[str, Any]
 
@@ -60,6 +61,22 @@ class Scope:
     stack: str = DEFAULT_STACK
     """CloudFormation stack of deploy/template.yaml."""
     pipeline: str = DEFAULT_PIPELINE
+
+    def refuse_wildcards(self) -> None:
+        """
+        A spec may be somebody else's, and what it names becomes a resource or a condition.
+
+        Raises:
+            ConfigurationError: IAM would read a name as many, or as one of its variables.
+        """
+        for field in fields(self):
+            value = getattr(self, field.name)
+            for name in value if isinstance(value, tuple) else [value]:
+                if name is not None and any(mark in name for mark in ("*", "?", "${")):
+                    raise ConfigurationError(
+                        f"{field.name.replace('_', ' ')} {name!r}: IAM would read it as many names.",
+                        hint="Name each without *, ? and ${.",
+                    )
 
     @property
     def policy_name(self) -> str:
@@ -553,7 +570,12 @@ def verify_policy(scope: Scope) -> Document:
             ["bedrock:CreateModelCustomizationJob"],
             scope.bedrock(f"foundation-model/{VERIFY_NO_MODEL}", account=False),
         ),
-        _allow("VerifyNobody", ["iam:PassRole"], scope.role(f"{VERIFY_PREFIX}*")),
+        _allow(
+            "VerifyNobody",
+            ["iam:PassRole"],
+            scope.role(f"{VERIFY_PREFIX}*"),
+            {"StringEquals": {"iam:PassedToService": "bedrock.amazonaws.com"}},
+        ),
         *_verify_switch(scope),
     )
 
