@@ -570,12 +570,7 @@ def verify_policy(scope: Scope) -> Document:
             ["bedrock:CreateModelCustomizationJob"],
             scope.bedrock(f"foundation-model/{VERIFY_NO_MODEL}", account=False),
         ),
-        _allow(
-            "VerifyNobody",
-            ["iam:PassRole"],
-            scope.role(f"{VERIFY_PREFIX}*"),
-            {"StringEquals": {"iam:PassedToService": "bedrock.amazonaws.com"}},
-        ),
+        _allow("VerifyNobody", ["iam:PassRole"], scope.role(f"{VERIFY_PREFIX}*")),
         *_verify_switch(scope),
     )
 
