@@ -28,6 +28,7 @@ from pydantic import (
 
 from vlm_runner.errors import ConfigurationError
 from vlm_runner.name_lengths import LONGEST_NAME, UID_LENGTH
+from vlm_runner.nesting import is_too_deep
 from vlm_runner.path_segment import path_segment
 from vlm_runner.redact import one_line
 from vlm_runner.serving_mode import ServingMode as ServingMode  # noqa: PLC0414 - a part of a spec
@@ -44,8 +45,8 @@ FORMER_CONCURRENCY = 4
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 LONGEST_SECONDS = 36_500 * 86_400.0
 """A hundred years: a date that lies much further away has no calendar."""
-DEEPEST = 100
-"""Tables and lists inside of one another in a file; a spec has four."""
+LARGEST_FILE = 16 * 1024 * 1024
+"""Characters of a file of TOML, with templates in it; /dev/zero has no end."""
 MOST_TOLD, LONGEST_TOLD = 20, 300
 """Fields that one error names, and characters about each: a file may be wrong in ten thousand places."""
 
@@ -603,28 +604,27 @@ def read_toml(path: Path, parse_float: Callable[[str], Any] = float) -> dict[str
         FileNotFoundError: there is none.
         ConfigurationError: it cannot be read, or is not valid TOML.
     """
+    text, table = "", None
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=parse_float)
+        with path.open(encoding="utf-8") as file:
+            text = file.read(LARGEST_FILE + 1)
+        table = tomllib.loads(text, parse_float=parse_float) if len(text) <= LARGEST_FILE else None
     except FileNotFoundError:
         raise
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}.") from error
+        # A sweep names its spec, and with 20,000 characters.
+        what, why = one_line(str(path), LONGEST_TOLD), getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"{what} cannot be read: {why}.") from error
     except RecursionError:
-        table = None
+        pass
     except ValueError as error:  # a number of more than 4,300 digits is no TOMLDecodeError
         raise ConfigurationError(f"{path} is not valid TOML: {error}.") from error
+    if len(text) > LARGEST_FILE:
+        raise ConfigurationError(f"{path} has more than {LARGEST_FILE:,} characters.")
     # Dotted keys nest without recursion; what is done with the table then recurs.
-    if table is None or _is_deep(table):
+    if table is None or is_too_deep(table):
         raise ConfigurationError(f"{path} is not valid TOML: it is nested too deeply.")
     return table
-
-
-def _is_deep(table: dict[str, Any]) -> bool:
-    level: list[Any] = [table]
-    for _ in range(DEEPEST):
-        holders = [one for one in level if isinstance(one, dict | list)]
-        level = [inner for one in holders for inner in (one.values() if isinstance(one, dict) else one)]
-    return bool(level)
 
 
 def sentence(error: ValidationError, model: type[BaseModel] | None = None) -> str:

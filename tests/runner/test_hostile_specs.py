@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +18,6 @@ from vlm_runner.verify.recording import FORMAT, KIND, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 READERS: dict[str, Callable[[Path], object]] = {
     "spec": RunSpec.from_toml,
@@ -46,6 +46,28 @@ def test_a_file_of_toml_is_refused_in_a_sentence(
 
     assert str(path) in refused.value.message
     assert len(refused.value.message) < 8000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f'spec = "{"x" * 30_000}"', f'[grid]\n"prompt.system" = [{{ file = "{"x" * 30_000}" }}]'],
+    ids=["spec", "template"],
+)
+def test_a_sweep_that_names_a_file_at_length_is_not_repeated(text: str, tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text('[dataset]\nsource = "x"\n')
+    path = tmp_path / "sweep.toml"
+    path.write_text(text)
+
+    with pytest.raises(ConfigurationError, match="cannot be read") as refused:
+        read_sweep(path)
+
+    assert len(refused.value.message) < 1000
+
+
+@pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
+def test_a_file_without_an_end_is_not_read_for_ever(reader: Callable[[Path], object]) -> None:
+    with pytest.raises(ConfigurationError, match="/dev/zero has more than 16,777,216 characters"):
+        reader(Path("/dev/zero"))
 
 
 @pytest.mark.parametrize("text", ["9" * 400 + "s", "36501d", "9" * 5000 + "d"])

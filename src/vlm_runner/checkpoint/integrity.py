@@ -14,6 +14,7 @@ import stat
 from typing import TYPE_CHECKING, Any, Final
 
 from vlm_runner.errors import CheckpointError, NewerCheckpoint
+from vlm_runner.nesting import is_too_deep
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,9 +108,12 @@ def _parse(body: bytes, where: str) -> Any:
         raise ValueError(f"'{text}' is not valid JSON")
 
     try:
-        return json.loads(body.decode(), parse_constant=no_constants)
+        found = json.loads(body.decode(), parse_constant=no_constants)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{where} is not valid JSON: {type(error).__name__}.") from error
+    if is_too_deep(found):
+        raise CheckpointError(f"{where} is not a vlm-runner checkpoint: it is nested too deeply.")
+    return found
 
 
 def _sealed(body: bytes, table: dict[str, Any]) -> bool:

@@ -14,9 +14,11 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from vlm_runner.core.names import slug
 from vlm_runner.core.places import digest
+from vlm_runner.core.text import storable
 from vlm_runner.errors import ConfigurationError
 from vlm_runner.path_segment import path_segment
-from vlm_runner.spec import Duration, RunSpec, Section, ServingMode, read_toml, sentence
+from vlm_runner.redact import one_line
+from vlm_runner.spec import LONGEST_TOLD, Duration, RunSpec, Section, ServingMode, read_toml, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +99,8 @@ def _template(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"The template {path} cannot be read: {error}.") from error
+        what, why = one_line(str(path), LONGEST_TOLD), getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"The template {what} cannot be read: {why}.") from error
 
 
 def plan(
@@ -182,7 +185,7 @@ def _spec_of(
                 raise ConfigurationError(f"'{path}' does not exist in a spec: '{section}' is a value.")
         place[last] = read(value["file"]) if folders == ["prompt"] and _is_file(value) else value
     named = ", ".join(f"{path} = {json.dumps(value, default=str)}" for path, value in values.items())
-    name = f"the spec with {named}" if named else "the spec"
+    name = f"the spec with {storable(named)}" if named else "the spec"
     return RunSpec.from_table(table, name=name, folder=folder)
 
 
