@@ -1,12 +1,11 @@
 """Credentials that cannot be had, in every way we know: one sentence and a hint, never a traceback."""
 
 import errno
-import gc
 import io
 import logging
+import os
 import signal
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -95,13 +94,15 @@ async def test_a_key_that_no_header_takes_is_not_an_answer_that_was_lost(
 
 async def test_a_helper_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(credentials, "HELPER_SECONDS", 0.5)
-    (tmp_path / "config").write_text("[profile bad]\ncredential_process = sleep 60\n")
-    with warnings.catch_warnings():
-        # Of asyncio, which kills it when what waited for it is forgotten.
-        warnings.simplefilter("ignore", ResourceWarning)
-        with pytest.raises(CredentialsError, match="has not answered"):
-            await caller("http://127.0.0.1:9")
-        gc.collect()
+    helper = tmp_path / "helper"
+    helper.write_text(f"#!/bin/sh\necho $$ > {tmp_path / 'pid'}\nexec sleep 60\n")
+    helper.chmod(0o700)
+    (tmp_path / "config").write_text(f"[profile bad]\ncredential_process = {helper}\n")
+    with pytest.raises(CredentialsError, match="has not answered"):
+        await caller("http://127.0.0.1:9")
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 async def test_credentials_that_cannot_be_had_leave_no_traceback_on_the_terminal(

@@ -20,6 +20,7 @@ CODES: dict[str, int] = {
     "RowError": 3,
     "CheckpointFull": 3,
     "ConfigurationError": 4,
+    "OtherAccount": 4,
     "CredentialsError": 4,
     "CheckpointError": 4,
     "NewerCheckpoint": 4,

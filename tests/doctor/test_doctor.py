@@ -253,7 +253,9 @@ async def test_a_bucket_in_another_region(world: World) -> None:
 
 async def test_a_bucket_that_is_not_ours(world: World) -> None:
     world.make_bucket()
-    world.sandbox.faults.add([{"operation": "HeadBucket", "kind": "status", "status": 403, "times": 9}])
+    world.sandbox.faults.add(
+        [{"operation": "HeadBucket", "kind": "error", "code": "AccessDenied", "status": 403, "times": 9}]
+    )
 
     try:
         await world.only("C14")

@@ -485,6 +485,14 @@ def read_saved(body: bytes) -> None:
             list(itertools.islice(opened.train.scan(), ROWS))
 
 
+YAML: Final = (
+    "---", "configs:", "- config_name: default", "  data_files:", "  - split: train", "    path: ", "train.arrow",
+    "data_dir: ", "../", "/etc/passwd", "http://localhost/x", "hf://datasets/a/b", "zip://x::", "*", "**", "[", "]", "{",
+    "}", "&a ", "*a", "<<: ", "!!python/object:os.system ", "? ", ": ", "- ", "dataset_info:", "features:", "dtype: image",
+    "\t", "  ", "null", "9" * 5000, "2026-02-30", "\u2028",
+)  # fmt: skip
+
+
 @cache
 def _saved() -> Path:
     import atexit
@@ -765,6 +773,14 @@ def inspect_image(body: bytes) -> None:
     assert facts.height >= 1
 
 
+def shrink(body: bytes) -> None:
+    """What a report shows of an image that lies in the bucket."""
+    from vlm_runner.evaluate.thumbnail import thumbnail
+
+    made = thumbnail(body, 4096)
+    assert made is None or (made.startswith(b"RIFF") and made[8:12] == b"WEBP" and len(made) <= 4096)
+
+
 def inspect_image_ends(body: bytes) -> None:
     """Of an image that stays in S3 only the ends are read; what they say, they say of nothing impossible."""
     from vlm_runner.ingest.inspect import inspect_ends
@@ -839,6 +855,7 @@ TARGETS: Final = (
     Target("arrow", partial(read_file, "train.arrow"), arrows, BYTES),
     Target("saved", read_saved, descriptions, mutated_json("ClassLabel", "Value", "../x", "Image", "int64"),
            plain=False),
+    Target("card", read_saved, lambda: descriptions()[:1], mutated_text(*YAML), plain=False),
     Target("jsonl", partial(read_file, "train.jsonl"), lambda: [lines_of_json()], mutated_json(lines=True)),
     Target("json", partial(read_file, "train.json"),
            lambda: [json.dumps([json.loads(line) for line in lines_of_json().splitlines()]).encode()], mutated_json()),
@@ -861,6 +878,7 @@ TARGETS: Final = (
     Target("tags", reap_tagged, lambda: [json.dumps(TAGGED).encode()], mutated_json("a b/../c", "cats", "vr-")),
     Target("image-ends", inspect_image_ends, pictures, mutated_bytes(b"IHDR", b"IDAT", b"eXIf", b"VP8X", b"IEND")),
     Target("image", inspect_image, pictures, mutated_bytes(b"IHDR", b"IDAT", b"zTXt", b"eXIf", b"Exif\0\0", b"VP8X")),
+    Target("thumbnail", shrink, pictures, mutated_bytes(b"IHDR", b"IDAT", b"eXIf", b"VP8X", b"GIF89a", b"%!PS-Adobe")),
     Target("expression", read_expression, lambda: EXPRESSIONS,
            mutated_text("[", "]", ":", "%", "+", "-", ".", "0", "9" * 30, "9" * 5000, "s", "d", "\u0665", " ", "\n")),
 )  # fmt: skip

@@ -59,8 +59,8 @@ class RotatingCredentials:
                     self._expire(self._expired)
             return {
                 "AccessKeyId": key,
-                "SecretAccessKey": f"secret of {key}",
-                "Token": f"token of {key}",
+                "SecretAccessKey": f"secret-of-{key}",
+                "Token": f"token-of-{key}",
                 "Expiration": (datetime.now(UTC) + timedelta(minutes=10)).isoformat(timespec="seconds"),
             }
 

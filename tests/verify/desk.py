@@ -10,6 +10,7 @@ from unittest import mock
 
 from vlm_runner.aws.session import AwsSession
 from vlm_runner.checkpoint import process_identity
+from vlm_runner.checkpoint.timing import LeaseSettings
 from vlm_runner.clock import SystemClock
 from vlm_runner.models import load_catalogue
 from vlm_runner.sandbox import Sandbox, SandboxOptions
@@ -80,6 +81,11 @@ class Desk:
             region="us-east-1",
             endpoint_url=self.sandbox.url,
             poll=PollSettings(first=0.05, longest=0.3, gone_after=0.05),
+            # One that is killed while it buys leaves its lease and a doubt behind.
+            lease=LeaseSettings(
+                time_to_live=5, renew_every=0.5, guard=1, clock_rate_error=0, margin=0, look_every=0.1
+            ),
+            quiet_minutes=0.05,
         )
 
     @asynccontextmanager

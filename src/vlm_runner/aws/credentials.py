@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import logging
 import os
 import signal
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -79,6 +80,29 @@ def ask_on_terminals_only(session: Any) -> None:
             raise CredentialsError("No MFA code was entered.", hint="Give the same command again.") from None
 
     session.get_component("credential_provider").get_provider("assume-role")._prompter = ask  # noqa: SLF001
+
+
+def end_what_is_given_up(session: Any) -> None:
+    """A `credential_process` that is not waited for any more is ended; aiobotocore leaves it behind."""
+    session.get_component("credential_provider").get_provider("custom-process")._popen = _helper  # noqa: SLF001
+
+
+async def _helper(*command: str, **options: Any) -> Any:
+    process = await asyncio.create_subprocess_exec(*command, **options)
+    communicate = process.communicate
+
+    async def until_given_up() -> tuple[bytes, bytes]:
+        try:
+            return await communicate()
+        except BaseException:
+            with suppress(ProcessLookupError):
+                process.kill()
+            with anyio.CancelScope(shield=True):
+                await process.wait()
+            raise
+
+    process.communicate = until_given_up  # type: ignore[method-assign,assignment]
+    return process
 
 
 def check_authorities(session: Any) -> None:

@@ -20,6 +20,7 @@ from vlm_runner.aws.credentials import (
     answering,
     ask_on_terminals_only,
     check_authorities,
+    end_what_is_given_up,
     fresh_credentials,
     log_as_botocore,
 )
@@ -198,6 +199,7 @@ class AwsSession:
                 core = opened._session  # noqa: SLF001 - see `_core_session`
                 read_models_fast(core)
                 ask_on_terminals_only(core)
+                end_what_is_given_up(core)
                 check_authorities(core)
                 self._session = opened
         check_endpoint(self._endpoint_url or endpoint_of(self._session._session, service))  # noqa: SLF001

@@ -6,11 +6,12 @@ import socket
 import struct
 import threading
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from vlm_runner.sandbox import bedrock
 from vlm_runner.sandbox.admin import Admin
@@ -42,6 +43,9 @@ _T = TypeVar("_T")
 
 _POLL = 0.1
 _FOREIGN = b"The sandbox does not answer under this name; start it with --allow-host NAME.\n"
+
+FROM_AWS: Final = frozenset({"error", "slow"})
+"""Faults under which AWS itself answers."""
 
 
 class Gateway:
@@ -87,6 +91,8 @@ class Gateway:
         service, operation = operation_of(scope, request)
         fault = self.faults.strike(operation, request.path)
         reply = await self._under(fault, scope, request)
+        if reply is not None and (fault is None or fault.kind in FROM_AWS):
+            reply = _with_request_id(reply)
         call = {
             "time": self._state.now(),
             "service": service,
@@ -268,6 +274,15 @@ def _request(asgi: AsgiScope, body: bytes) -> HttpRequest:
     return HttpRequest(
         asgi["method"], raw_path.decode("latin-1"), asgi["query_string"].decode("latin-1"), headers, body
     )
+
+
+def _with_request_id(reply: HttpReply) -> HttpReply:
+    """As all that AWS answers has one; what a proxy or a portal says in its place has none."""
+    named = {name.lower() for name, _ in reply.headers}
+    made = [
+        (name, str(uuid.uuid4())) for name in ("x-amzn-requestid", "x-amz-request-id") if name not in named
+    ]
+    return HttpReply(reply.status, [*reply.headers, *made], reply.body)
 
 
 async def _send(send: Send, reply: HttpReply) -> None:
