@@ -878,7 +878,8 @@ TARGETS: Final = (
     Target("tags", reap_tagged, lambda: [json.dumps(TAGGED).encode()], mutated_json("a b/../c", "cats", "vr-")),
     Target("image-ends", inspect_image_ends, pictures, mutated_bytes(b"IHDR", b"IDAT", b"eXIf", b"VP8X", b"IEND")),
     Target("image", inspect_image, pictures, mutated_bytes(b"IHDR", b"IDAT", b"zTXt", b"eXIf", b"Exif\0\0", b"VP8X")),
-    Target("thumbnail", shrink, pictures, mutated_bytes(b"IHDR", b"IDAT", b"eXIf", b"VP8X", b"GIF89a", b"%!PS-Adobe")),
+    Target("thumbnail", shrink, pictures, mutated_bytes(b"IHDR", b"IDAT", b"eXIf", b"VP8X", b"GIF89a", b"%!PS-Adobe"),
+           memory=800),
     Target("expression", read_expression, lambda: EXPRESSIONS,
            mutated_text("[", "]", ":", "%", "+", "-", ".", "0", "9" * 30, "9" * 5000, "s", "d", "\u0665", " ", "\n")),
 )  # fmt: skip

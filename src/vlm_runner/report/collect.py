@@ -43,6 +43,8 @@ THUMBNAILS: Final = "thumbnails.jsonl"
 """Beside the answers, by row: made by REPORTING, once nothing is rented any more."""
 
 AT_ONCE: Final = 8
+DECODED_AT_ONCE: Final = 2
+"""Images of a stranger's bucket: the largest that is shown takes 700 MB."""
 LARGEST_CSV: Final = 50_000_000
 MOST_COLUMNS: Final = 100
 """Of a CSV file; those of Bedrock have four or five."""
@@ -267,6 +269,7 @@ async def _thumbnails(
     lines = await _lines(objects, f"{run_folder(run)}{THUMBNAILS}", missing)
     small = saved_thumbnails(lines or ())
     slots, ours = anyio.Semaphore(AT_ONCE), f"s3://{objects.bucket}/"
+    decoding = anyio.CapacityLimiter(DECODED_AT_ONCE)
     most = budget(sum(1 + len(row.more_images) for row in rows))
 
     async def make(row: AnsweredRow) -> None:
@@ -278,7 +281,9 @@ async def _thumbnails(
                     if uri.startswith(ours)
                     else None
                 )
-                made = await to_thread.run_sync(thumbnail, stored.body, most) if stored is not None else None
+                if stored is None:
+                    continue
+                made = await to_thread.run_sync(thumbnail, stored.body, most, limiter=decoding)
                 if made is not None:
                     shown.append(base64.b64encode(made).decode())
             if shown:
