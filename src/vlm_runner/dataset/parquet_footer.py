@@ -15,7 +15,7 @@ from vlm_runner.errors import DataError
 if TYPE_CHECKING:
     from pathlib import Path
 
-ROW_GROUPS, COLUMNS, META_DATA, ENCRYPTION, SIZE_STATISTICS = 4, 1, 3, 8, 16
+ROW_GROUPS, COLUMNS, ROWS, META_DATA, ENCRYPTION, SIZE_STATISTICS = 4, 1, 3, 3, 8, 16
 UNENCODED_BYTES, REPETITION_LEVELS, DEFINITION_LEVELS = 1, 2, 3
 DEEPEST: Final = 32
 """Structures and lists inside of each other; Parquet's own need ten."""
@@ -32,7 +32,9 @@ def check_columns(path: Path, schema: Any, name: str) -> None:
 
 
 def _fault(group: dict[int, Any], schema: Any) -> str | None:
-    columns = _list(group, COLUMNS)
+    columns, rows = _list(group, COLUMNS), _fields(group).get(ROWS)
+    if not isinstance(rows, int) or rows < 0:
+        return f"there are {rows} rows"
     if len(columns) != len(schema):
         return f"there are {len(columns)} columns, and {len(schema)} in its schema"
     for index, column in enumerate(columns):
