@@ -851,7 +851,8 @@ TARGETS: Final = (
                     b"step_number,epoch_number,training_loss,validation_loss\n1,0,0.5,0.6\n2,0,0.4,nan\n3,0,1e308,-1e308\n4,1e999,-1e308,1e308\n",
                     json.dumps(STORED | {"seconds": 1e308, "input_tokens": 10**400, "row": 10**30}).encode()],
            mutated_json(lines=True)),
-    Target("parquet", partial(read_file, "train.parquet"), parquets, BYTES),
+    # A page says its own size, up to 2 GiB, and pyarrow makes room for it: LimitedMemory is what bounds that.
+    Target("parquet", partial(read_file, "train.parquet"), parquets, BYTES, memory=2048),
     Target("arrow", partial(read_file, "train.arrow"), arrows, BYTES),
     Target("saved", read_saved, descriptions, mutated_json("ClassLabel", "Value", "../x", "Image", "int64"),
            plain=False),
@@ -862,7 +863,7 @@ TARGETS: Final = (
     Target("metadata", partial(read_file, "metadata.jsonl", beside=True),
            lambda: [lines_of_json().replace(b'"image"', b'"file_name"')],
            mutated_json("file_name", "file_names", "page_file_name", "0.png", lines=True)),
-    Target("metadata-parquet", partial(read_file, "metadata.parquet", beside=True), metadata_parquets, BYTES),
+    Target("metadata-parquet", partial(read_file, "metadata.parquet", beside=True), metadata_parquets, BYTES, memory=2048),
     Target("csv", partial(read_file, "train.csv"), lambda: [CSV], mutated_text(*CELL_WORDS)),
     Target("tar", partial(read_file, "train.tar"), lambda: [tar()], BYTES),
     Target("gz", partial(read_file, "train.jsonl.gz"), lambda: [gzip.compress(lines_of_json())],
