@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from vlm_runner.aws.seen_gone import seen_gone
+from vlm_runner.aws.seen_gone import seen_gone, spaced_looks
 from vlm_runner.checkpoint import lease
 from vlm_runner.clock import SystemClock
 from vlm_runner.core.expiry import ExpiryVerdict, Rented, judge
 from vlm_runner.core.names import NAME_PREFIX, delete_command
-from vlm_runner.core.pace import LOOKS_UNTIL_GONE, PollPace
+from vlm_runner.core.pace import LOOKS_UNTIL_GONE, PollPace, between_looks
 from vlm_runner.errors import AwsRefused, AwsUnavailable, NotFound, RunNotFound, VlmRunnerError
 from vlm_runner.spec import ServingMode
 from vlm_runner.task_groups import task_group
@@ -116,10 +116,7 @@ async def _listed(
 ) -> list[_Listed]:
     """What any of several looks shows."""
     found: dict[str, _Listed] = {}
-    pause = gone_after / (LOOKS_UNTIL_GONE - 1)
-    for look in range(LOOKS_UNTIL_GONE):
-        if look:
-            await clock.sleep(pause)
+    async for _ in spaced_looks(clock, gone_after):
         for mode in MODES:
             async for endpoint in _named(aws, mode, on_unlisted):
                 found.setdefault(endpoint.arn, _Listed(mode, endpoint)).endpoint = endpoint
@@ -128,7 +125,7 @@ async def _listed(
     for _ in range(LOOKS_UNTIL_GONE - 1):
         unclear = [one for one in found.values() if one.unread is not None or not one.rented.is_ours]
         if unclear:
-            await clock.sleep(pause)
+            await clock.sleep(between_looks(gone_after))
         for one in unclear:
             await one.look(aws)
     return list(found.values())

@@ -604,27 +604,39 @@ def read_toml(path: Path, parse_float: Callable[[str], Any] = float) -> dict[str
         FileNotFoundError: there is none.
         ConfigurationError: it cannot be read, or is not valid TOML.
     """
-    text, table = "", None
+    text = text_of(path, str(path))
     try:
-        with path.open(encoding="utf-8") as file:
-            text = file.read(LARGEST_FILE + 1)
-        table = tomllib.loads(text, parse_float=parse_float) if len(text) <= LARGEST_FILE else None
-    except FileNotFoundError:
-        raise
-    except (OSError, UnicodeDecodeError) as error:
-        # A sweep names its spec, and with 20,000 characters.
-        what, why = one_line(str(path), LONGEST_TOLD), getattr(error, "strerror", None) or error
-        raise ConfigurationError(f"{what} cannot be read: {why}.") from error
+        table = tomllib.loads(text, parse_float=parse_float)
     except RecursionError:
-        pass
+        table = None
     except ValueError as error:  # a number of more than 4,300 digits is no TOMLDecodeError
         raise ConfigurationError(f"{path} is not valid TOML: {error}.") from error
-    if len(text) > LARGEST_FILE:
-        raise ConfigurationError(f"{path} has more than {LARGEST_FILE:,} characters.")
     # Dotted keys nest without recursion; what is done with the table then recurs.
     if table is None or is_too_deep(table):
         raise ConfigurationError(f"{path} is not valid TOML: it is nested too deeply.")
     return table
+
+
+def text_of(path: Path, what: str) -> str:
+    """
+    A file that a user wrote or named; `what` is how errors call it.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ConfigurationError: it cannot be read, or is too long.
+    """
+    what = one_line(what, LONGEST_TOLD)  # a sweep may name its spec with 20,000 characters
+    try:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(LARGEST_FILE + 1)
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"{what} cannot be read: {why}.") from error
+    if len(text) > LARGEST_FILE:
+        raise ConfigurationError(f"{what} has more than {LARGEST_FILE:,} characters.")
+    return text
 
 
 def sentence(error: ValidationError, model: type[BaseModel] | None = None) -> str:

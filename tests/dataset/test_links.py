@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from vlm_runner.dataset.fingerprint import MISSING, FileDigests
-from vlm_runner.dataset.images import LARGEST_IMAGE, NoImageError, locate
+from vlm_runner.dataset.images import NoImageError, locate
 from vlm_runner.dataset.local import refuse_links
 from vlm_runner.dataset.storage import LocalStorage
 from vlm_runner.errors import DataError
-from vlm_runner.ingest.inspect import MAX_SOURCE_BYTES
+from vlm_runner.image_limits import MAX_SOURCE_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,7 +86,7 @@ def test_an_image_that_is_a_pipe_or_larger_than_any_image_is_not_read(root: Path
     """A pipe is waited for until somebody writes into it; a sparse file takes no room on the disk."""
     os.mkfifo(root / "pipe.png")
     with (root / "sparse.png").open("wb") as file:
-        file.truncate(LARGEST_IMAGE + 1)
+        file.truncate(MAX_SOURCE_BYTES + 1)
     digests = FileDigests(root.parent / "digests.json")
     storage = LocalStorage(root, digests)
 
@@ -95,4 +95,4 @@ def test_an_image_that_is_a_pipe_or_larger_than_any_image_is_not_read(root: Path
             storage.image(path)
         assert caught.value.code == code
     assert digests.of([root / "pipe.png"]) == {root / "pipe.png": MISSING}
-    assert LARGEST_IMAGE == MAX_SOURCE_BYTES
+    assert MAX_SOURCE_BYTES == 128 * 1024 * 1024

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image, ImageOps
 
+from vlm_runner.image_limits import MAX_PIXELS
 from vlm_runner.ingest.converters import Converters
 from vlm_runner.ingest.images import Handling, ImageLimits, examine, prepare
-from vlm_runner.ingest.inspect import MAX_PIXELS, ImageDefect, converted_kind
+from vlm_runner.ingest.inspect import ImageDefect, converted_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

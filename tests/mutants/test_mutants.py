@@ -352,7 +352,8 @@ MUTANTS = [
         ("reap behind a portal",),
     ),
     Mutant(
-        "reap does not believe one list", reap, "_listed", "range(LOOKS_UNTIL_GONE)", "range(1)",
+        "reap does not believe one list", reap, "_listed", "async for _ in spaced_looks(clock, gone_after)",
+        "for _ in range(1)",
         ("reap with a stale list",),
     ),
     Mutant(

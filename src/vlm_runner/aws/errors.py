@@ -231,8 +231,13 @@ def _is_a_strangers(response: Mapping[str, Any], code: str, status: int) -> bool
         headers is not None
         and code in {"", str(status)}
         and 300 <= status < 500
-        and not any(name in headers for name in REQUEST_IDS)
+        and not has_request_id(headers)
     )
+
+
+def has_request_id(headers: Mapping[str, Any]) -> bool:
+    """As all that AWS answers has one, and what is said in its place has none."""
+    return any(name in headers for name in REQUEST_IDS)
 
 
 def _unanswered(

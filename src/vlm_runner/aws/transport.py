@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 
 from vlm_runner.aws.answers import SLOWEST, timely, whole
-from vlm_runner.aws.errors import REQUEST_IDS
+from vlm_runner.aws.errors import has_request_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +48,7 @@ class Exchanges:
         connect, read = self._timeout.sock_connect or 60.0, self._timeout.sock_read or 60.0
         async with asyncio.timeout(connect + read + int(headers.get("Content-Length", 0)) / SLOWEST):
             answer: Any = await self._session.request(method, headers=headers, allow_redirects=False, **named)
-        if 300 <= answer.status < 400 and not any(name in answer.headers for name in REQUEST_IDS):
+        if 300 <= answer.status < 400 and not has_request_id(answer.headers):
             # botocore would look for the bucket's region elsewhere, and there be redirected again.
             answer.close()
             raise aiohttp.ClientPayloadError("redirected, and not by AWS")

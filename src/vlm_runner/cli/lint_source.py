@@ -20,7 +20,7 @@ from vlm_runner.cli.resolve import settings_for
 from vlm_runner.data_source import lint_opened, open_for
 from vlm_runner.dataset.downloads import listening
 from vlm_runner.errors import ConfigurationError, NotFound, UsageError
-from vlm_runner.ingest.inspect import MAX_SOURCE_BYTES
+from vlm_runner.image_limits import MAX_SOURCE_BYTES
 from vlm_runner.lint import RULES, Severity, lint_jsonl
 from vlm_runner.lint.fix import fixes, rewritten
 from vlm_runner.lint.jsonl import Lines

@@ -48,8 +48,12 @@ def _is_open(number: int) -> bool:
 
 def forget_stdout() -> None:
     """The interpreter must not complain when it flushes what nobody reads."""
+    _lead_nowhere(sys.stdout.fileno())
+
+
+def _lead_nowhere(descriptor: int) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, descriptor)
     os.close(nowhere)
 
 
@@ -97,6 +101,4 @@ class _Stream:
             raise Unwritten(error) from error
         if closed or isinstance(error, BrokenPipeError):
             # It does not come back, and the interpreter must not complain when it flushes.
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())
-            os.close(nowhere)
+            _lead_nowhere(self._stream.fileno())

@@ -26,6 +26,11 @@ LOOKS_UNTIL_GONE = 3
 """A read may be stale: "not found" counts as gone in so many looks in a row, spread over `gone_after`."""
 
 
+def between_looks(gone_after: float) -> float:
+    """Seconds from one of them to the next."""
+    return gone_after / (LOOKS_UNTIL_GONE - 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Unseen:
     """How often in a row something was not found, and since when."""

@@ -12,6 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from vlm_runner.image_limits import MAX_SOURCE_BYTES
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -21,8 +23,6 @@ LONGEST_SHOWN: Final = 100
 """Characters of a path in a message."""
 LONGEST_PATH: Final = 4096
 """Linux's PATH_MAX; longer texts name no file."""
-LARGEST_IMAGE: Final = 128 * 1024 * 1024
-"""Bytes of a file that is read as an image; `vlm_runner.ingest.inspect` takes no more."""
 LEAST_BASE64: Final = 64
 """Characters: the smallest PNG has 67 bytes."""
 _DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+)?((?:;[\w=.+-]+)*?)(;base64)?,", re.IGNORECASE)
@@ -212,9 +212,9 @@ def read_image(file: Path, path: str) -> bytes:
         state = file.stat()
         if not stat.S_ISREG(state.st_mode) and not stat.S_ISDIR(state.st_mode):
             raise unreadable_image(path, "it is not a file")
-        if state.st_size > LARGEST_IMAGE:
+        if state.st_size > MAX_SOURCE_BYTES:
             raise NoImageError(
-                "I135", f"has {state.st_size:,} bytes; {LARGEST_IMAGE:,} is the most that is read"
+                "I135", f"has {state.st_size:,} bytes; {MAX_SOURCE_BYTES:,} is the most that is read"
             )
         return file.read_bytes()
     except OSError as error:

@@ -8,6 +8,8 @@ from typing import Final
 
 from PIL import Image, ImageOps
 
+from vlm_runner.image_limits import MAX_PIXELS, READABLE
+
 SIDES: Final = (560, 420, 320, 240, 160, 96)
 TALLEST: Final = 1.6
 """Height to width: of a page's long screenshot the upper part is shown."""
@@ -15,10 +17,6 @@ TALLEST: Final = 1.6
 ALL_BYTES: Final = 9 * 1024 * 1024
 """For all thumbnails of a report together; base64 makes them a third larger."""
 LARGEST: Final = 48 * 1024
-SHOWN: Final = ("PNG", "JPEG", "WEBP", "GIF")
-"""What models are given. Images may be a stranger's, and for EPS Pillow would start a program."""
-MOST_PIXELS: Final = 89_478_485
-"""Pillow's own line between an image and a decompression bomb."""
 
 
 def budget(rows: int) -> int:
@@ -31,8 +29,8 @@ def thumbnail(body: bytes, most_bytes: int) -> bytes | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of damaged metadata, and of sizes, which are looked at here
-            with Image.open(io.BytesIO(body), formats=SHOWN) as opened:
-                if opened.width * opened.height > MOST_PIXELS:
+            with Image.open(io.BytesIO(body), formats=READABLE) as opened:
+                if opened.width * opened.height > MAX_PIXELS:
                     return None
                 opened.draft("RGB", (SIDES[0] * 2, SIDES[0] * 2))
                 image = ImageOps.exif_transpose(opened).convert("RGB")

@@ -21,9 +21,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from vlm_runner.errors import MAKE_ROOM, OutOfResources, VlmRunnerError
+from vlm_runner.image_limits import MAX_SOURCE_BYTES
 from vlm_runner.ingest import decoder
 from vlm_runner.ingest.images import Handling, ImageLimits, Prepared
-from vlm_runner.ingest.inspect import MAX_SOURCE_BYTES, ImageDefect
+from vlm_runner.ingest.inspect import ImageDefect
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -12,8 +12,9 @@ import time
 from functools import cache
 from typing import Any, Final
 
+from vlm_runner.image_limits import MAX_SOURCE_BYTES, READABLE
 from vlm_runner.ingest.images import ImageLimits, convert_here
-from vlm_runner.ingest.inspect import MAX_SOURCE_BYTES, READABLE, ImageDefect
+from vlm_runner.ingest.inspect import ImageDefect
 
 READY: Final = "ready"
 LONGEST_MESSAGE: Final = 64 * 1024

@@ -13,13 +13,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
+from vlm_runner.image_limits import MAX_PIXELS, MAX_SOURCE_BYTES, READABLE
 from vlm_runner.ingest.inspect import (
     CONVERT,
     DAMAGED,
     DOWNSCALE,
-    MAX_PIXELS,
-    MAX_SOURCE_BYTES,
-    READABLE,
     ImageDefect,
     ImageFacts,
     check_png_pixels,

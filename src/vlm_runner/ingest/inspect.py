@@ -17,14 +17,11 @@ from typing import TYPE_CHECKING, Final
 from isal import isal_zlib
 from isal.isal_zlib import crc32
 
+from vlm_runner.image_limits import MAX_PIXELS, MAX_SOURCE_BYTES
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-MAX_PIXELS: Final = 89_478_485
-"""Pillow's own line between an image and a decompression bomb."""
-MAX_SOURCE_BYTES: Final = 128 * 1024 * 1024
-READABLE: Final = ("PNG", "JPEG", "WEBP", "GIF")
-"""What Pillow is allowed to open: its other decoders are where its security advisories are."""
 PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 PNG_END: Final = b"\0\0\0\0IEND" + crc32(b"IEND").to_bytes(4, "big")
 NO_PIXELS: Final = b"\0\0\0\0IDAT" + crc32(b"IDAT").to_bytes(4, "big")

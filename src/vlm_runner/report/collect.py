@@ -19,7 +19,7 @@ from vlm_runner.errors import VlmRunnerError
 from vlm_runner.evaluate import from_line
 from vlm_runner.evaluate.evaluation import LARGEST, WHO, numbers
 from vlm_runner.evaluate.thumbnail import budget, thumbnail
-from vlm_runner.ingest.inspect import MAX_SOURCE_BYTES
+from vlm_runner.image_limits import MAX_SOURCE_BYTES
 from vlm_runner.task_groups import task_group
 
 if TYPE_CHECKING:
@@ -268,26 +268,14 @@ async def _thumbnails(
         return {}
     lines = await _lines(objects, f"{run_folder(run)}{THUMBNAILS}", missing)
     small = saved_thumbnails(lines or ())
-    slots, ours = anyio.Semaphore(AT_ONCE), f"s3://{objects.bucket}/"
-    decoding = anyio.CapacityLimiter(DECODED_AT_ONCE)
+    slots, decoding = anyio.Semaphore(AT_ONCE), anyio.CapacityLimiter(DECODED_AT_ONCE)
     most = budget(sum(1 + len(row.more_images) for row in rows))
 
     async def make(row: AnsweredRow) -> None:
         async with slots:
-            shown = []
-            for uri in (row.image, *row.more_images):
-                stored = (
-                    await objects.get(uri.removeprefix(ours), most=MAX_SOURCE_BYTES)
-                    if uri.startswith(ours)
-                    else None
-                )
-                if stored is None:
-                    continue
-                made = await to_thread.run_sync(thumbnail, stored.body, most, limiter=decoding)
-                if made is not None:
-                    shown.append(base64.b64encode(made).decode())
-            if shown:
-                small[row.row] = tuple(shown)
+            made = [await _made_small(objects, uri, most, decoding) for uri in (row.image, *row.more_images)]
+            if shown := tuple(one for one in made if one is not None):
+                small[row.row] = shown
 
     with anyio.move_on_after(MAKING_SECONDS) as limit:
         async with task_group() as group:
@@ -297,6 +285,18 @@ async def _thumbnails(
     if limit.cancelled_caught:
         missing.append(f"Images were made small for {MAKING_SECONDS:.0f} s; the others are not shown.")
     return small
+
+
+async def _made_small(objects: Objects, uri: str, most: int, decoding: anyio.CapacityLimiter) -> str | None:
+    """The thumbnail of an image of the run's bucket, in base64; None where there is none to show."""
+    ours = f"s3://{objects.bucket}/"
+    if not uri.startswith(ours):
+        return None
+    stored = await objects.get(uri.removeprefix(ours), most=MAX_SOURCE_BYTES)
+    if stored is None:
+        return None
+    made = await to_thread.run_sync(thumbnail, stored.body, most, limiter=decoding)
+    return None if made is None else base64.b64encode(made).decode()
 
 
 def saved_thumbnails(lines: Iterable[bytes]) -> dict[int, tuple[str, ...]]:

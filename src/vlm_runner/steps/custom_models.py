@@ -6,9 +6,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from vlm_runner.aws.seen_gone import spaced_looks
 from vlm_runner.checkpoint import lease
 from vlm_runner.core.names import KEPT, NOT_KEPT, TAG_KEEP, TAG_RUN, TAG_UID, may_be_ours
-from vlm_runner.core.pace import LOOKS_UNTIL_GONE
 from vlm_runner.errors import NotFound, VlmRunnerError
 from vlm_runner.spec import ServingMode
 from vlm_runner.steps.tagging import put_tags
@@ -110,9 +110,7 @@ async def is_kept(aws: Aws, clock: Clock, model_arn: str, gone_after: float) -> 
     Takes `gone_after` seconds where its tags are not shown: one look may be stale, and a model that is
     deleted does not come back.
     """
-    for look in range(LOOKS_UNTIL_GONE):
-        if look:
-            await clock.sleep(gone_after / (LOOKS_UNTIL_GONE - 1))
+    async for _ in spaced_looks(clock, gone_after):
         with suppress(NotFound):
             tags = await aws.bedrock.tags(model_arn)
             if TAG_UID in tags or _kept(tags):

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from vlm_runner.aws.ports import Deletion
-from vlm_runner.core.pace import LOOKS_UNTIL_GONE, Unseen
+from vlm_runner.core.pace import Unseen, between_looks
 from vlm_runner.core.retry import DISARM
 from vlm_runner.errors import AwsRefused, AwsUnavailable
 from vlm_runner.retry import attempts
@@ -78,7 +78,7 @@ async def _take_away(switch: DeadManSwitch, ports: Ports) -> None:
         unseen = unseen.another(now := ports.clock.elapsed())
         if unseen.is_gone(now, ports.poll.gone_after):
             return
-        await ports.clock.sleep(ports.poll.gone_after / (LOOKS_UNTIL_GONE - 1))
+        await ports.clock.sleep(between_looks(ports.poll.gone_after))
 
 
 async def disarm(switch: DeadManSwitch | None, ports: Ports) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from vlm_runner.core.decide import HandOver, Release
 from vlm_runner.core.events import HandedOver, Released
 from vlm_runner.core.names import NEVER, TAG_EXPIRES
-from vlm_runner.core.pace import LOOKS_UNTIL_GONE, Unseen
+from vlm_runner.core.pace import Unseen, between_looks
 from vlm_runner.core.signals import RemoteStatusChanged
 from vlm_runner.errors import AwsRefused, AwsUnavailable
 from vlm_runner.steps.dead_man_switch import disarm, move
@@ -153,7 +153,7 @@ async def _delete_endpoints(command: Release, ports: Ports, seen: _Seen) -> None
         # One round of stale reads must not end the release of something that is known to have been there.
         if not expected or unseen.is_gone(now, ports.poll.gone_after):
             return
-        await ports.clock.sleep(ports.poll.gone_after / (LOOKS_UNTIL_GONE - 1))
+        await ports.clock.sleep(between_looks(ports.poll.gone_after))
 
 
 async def _may_be_there(mode: ServingMode, arn: str, ports: Ports) -> bool:

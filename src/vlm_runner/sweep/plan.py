@@ -17,8 +17,7 @@ from vlm_runner.core.places import digest
 from vlm_runner.core.text import storable
 from vlm_runner.errors import ConfigurationError
 from vlm_runner.path_segment import path_segment
-from vlm_runner.redact import one_line
-from vlm_runner.spec import LONGEST_TOLD, Duration, RunSpec, Section, ServingMode, read_toml, sentence
+from vlm_runner.spec import Duration, RunSpec, Section, ServingMode, read_toml, sentence, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,10 +96,9 @@ def read_sweep(path: Path) -> Sweep:
 
 def _template(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        what, why = one_line(str(path), LONGEST_TOLD), getattr(error, "strerror", None) or error
-        raise ConfigurationError(f"The template {what} cannot be read: {why}.") from error
+        return text_of(path, f"The template {path}")
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"The template {path} cannot be read: {error.strerror}.") from error
 
 
 def plan(

@@ -31,7 +31,7 @@ from vlm_runner.checkpoint.local import LocalStore
 from vlm_runner.core.intents import intend_job
 from vlm_runner.core.names import VERIFY_PREFIX, bucket_name
 from vlm_runner.core.outcome import Outcome
-from vlm_runner.core.pace import LOOKS_UNTIL_GONE
+from vlm_runner.core.pace import LOOKS_UNTIL_GONE, between_looks
 from vlm_runner.core.retry import STEP
 from vlm_runner.core.run import Phase
 from vlm_runner.errors import (
@@ -366,7 +366,7 @@ class Verification:
                 return found
             for one in found:
                 await leftovers.remove(one)
-            between = pace.gone_after / max(wanted - 1, 1)
+            between = between_looks(pace.gone_after)
             await self._clock.sleep(pace.delay(looks, self._clock.chance()) if found else between)
             looks += 1
 
