@@ -29,11 +29,21 @@ MB = 1024 * 1024
 @pytest.fixture(autouse=True)
 def _plain_allocator() -> Iterator[None]:
     import pyarrow as pa
+    import pyarrow.parquet
 
     # Its own allocator reserves a gigabyte ahead, which counts as what the process has.
     pool = pa.default_memory_pool()
     pa.set_memory_pool(pa.system_memory_pool())
+    # A thread takes eight megabytes for its stack, of the few that a test allows: they are there before.
+    threads = pa.cpu_count(), pa.io_thread_count()
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+    columns = {str(number): ["x" * 1000] for number in range(4)}
+    pa.ipc.open_file(arrow(pa.table(columns), "zstd")).read_all()
+    pa.parquet.read_table(io.BytesIO(parquet(pa.table(columns))), pre_buffer=True)
     yield
+    pa.set_cpu_count(threads[0])
+    pa.set_io_thread_count(threads[1])
     pa.set_memory_pool(pool)
 
 

@@ -47,10 +47,14 @@ class FileDigests:
     def of(self, paths: Iterable[Path]) -> dict[Path, str]:
         """The digest of each path; `MISSING` for one that cannot be read."""
         unique = list(dict.fromkeys(paths))
-        with ThreadPoolExecutor(max_workers=8) as pool:
-            digests = dict(zip(unique, pool.map(self._one, unique), strict=True))
+        if len(unique) > 1:
+            with ThreadPoolExecutor(max_workers=8) as pool:
+                digests = list(pool.map(self._one, unique))
+        else:
+            # Python waits for ever for a thread that finds no memory to begin in.
+            digests = [self._one(path) for path in unique]
         _save(self._store, self._known)
-        return digests
+        return dict(zip(unique, digests, strict=True))
 
     def _one(self, path: Path) -> str:
         try:
